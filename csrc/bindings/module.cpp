@@ -1,0 +1,16 @@
+// The extension module: one call for each file of bindings.
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+void bind_cpu(py::module_& m);
+void bind_ops(py::module_& m);
+void bind_bpe(py::module_& m);
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The C++ core of nextword. Use nextword.ops, nextword.cpu and nextword.Tokenizer.";
+  m.attr("__version__") = NEXTWORD_VERSION;
+  bind_cpu(m);
+  bind_ops(m);
+  bind_bpe(m);
+}

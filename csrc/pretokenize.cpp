@@ -1,0 +1,1 @@
+#include "pretokenize.h"
