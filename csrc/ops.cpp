@@ -1,0 +1,211 @@
+#include "ops.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "cpu.h"
+#include "parallel.h"
+
+namespace nextword {
+namespace {
+
+// Work below this many multiply-adds is done before a second thread has woken up (about 2 us).
+constexpr int64_t worth_a_thread = 1 << 16;
+
+// Rows are copied into blocks of this depth: a block of one panel (32 KiB) then stays in the first-level cache while
+// all rows pass by it. The pad moves neighbouring rows to different cache sets.
+constexpr int64_t block_depth = 256, block_stride = block_depth + 16;
+// Rows taken through all weights at once; their block (278 KiB) stays in the second-level cache.
+constexpr int64_t block_rows = 256;
+// From so many rows on the copy pays.
+constexpr int64_t copied_rows = 16;
+
+// Memory that a thread keeps from call to call.
+float* scratch(int64_t count) {
+  thread_local std::shared_ptr<float> memory;
+  thread_local int64_t size = 0;
+  if (size < count) {
+    memory.reset();
+    size = 0;
+    memory = aligned_floats(count);
+    size = count;
+  }
+  return memory.get();
+}
+
+MatmulBlock block_of(const Packed& weight, const float* bias, const float* residual, Activation activation, int64_t c0,
+                     int64_t c1, float* out) {
+  MatmulBlock b{};
+  b.panels = weight.data.get() + c0 / panel_cols * weight.panel_stride();
+  b.panel_stride = weight.panel_stride();
+  b.bias = bias ? bias + c0 : nullptr;
+  b.residual = residual ? residual + c0 : nullptr;
+  b.activation = activation;
+  b.cols = c1 - c0;
+  b.total = weight.depth;
+  b.out = out + c0;
+  b.out_stride = weight.cols;
+  return b;
+}
+
+void matmul_few(const float* x, const Packed& weight, const float* bias, const float* residual, Activation activation,
+                int64_t rows, float* out) {
+  const auto& k = kernels();
+  const int64_t grain = worth_a_thread / std::max<int64_t>(1, rows * weight.depth * panel_cols) + 1;
+  parallel_ranges(panels_of(weight.cols), grain, [&](int64_t begin, int64_t end) {
+    auto b = block_of(weight, bias, residual, activation, begin * panel_cols, std::min(end * panel_cols, weight.cols), out);
+    b.x = x;
+    b.x_stride = b.depth = weight.depth;
+    b.rows = rows;
+    k.matmul(b);
+  });
+}
+
+void matmul_many(const float* x, const Packed& weight, const float* bias, const float* residual, Activation activation,
+                 int64_t rows, float* out) {
+  const auto& k = kernels();
+  const int64_t depth = weight.depth, blocks = (depth + block_depth - 1) / block_depth;
+  const int64_t chunk = std::min(rows, block_rows);
+  float* const copy = scratch(blocks * chunk * block_stride);  // [blocks, rows, block_stride]
+  for (int64_t r0 = 0; r0 < rows; r0 += chunk) {
+    const int64_t n = std::min(chunk, rows - r0);
+    parallel_ranges(n, worth_a_thread / depth + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r)
+        for (int64_t d = 0; d < depth; d += block_depth)
+          std::memcpy(copy + (d / block_depth * n + r) * block_stride, x + (r0 + r) * depth + d,
+                      sizeof(float) * static_cast<size_t>(std::min(block_depth, depth - d)));
+    });
+    parallel_ranges(panels_of(weight.cols), 1, [&](int64_t begin, int64_t end) {
+      auto b = block_of(weight, bias, residual, activation, begin * panel_cols, std::min(end * panel_cols, weight.cols), out);
+      b.x_stride = block_stride;
+      b.rows = n;
+      b.out += r0 * weight.cols;
+      if (b.residual) b.residual += r0 * weight.cols;
+      for (; b.done < depth; b.done += b.depth) {
+        b.depth = std::min(block_depth, depth - b.done);
+        b.x = copy + b.done / block_depth * n * block_stride;
+        k.matmul(b);
+        b.panels += b.depth * panel_cols;
+      }
+    });
+  }
+}
+
+}  // namespace
+
+void matmul(const float* x, const Packed& weight, const float* bias, const float* residual, Activation activation,
+            int64_t rows, float* out) {
+  if (rows < copied_rows) matmul_few(x, weight, bias, residual, activation, rows, out);
+  else matmul_many(x, weight, bias, residual, activation, rows, out);
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols, float* out) {
+  const auto& k = kernels();
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    k.layer_norm(x + begin * cols, weight, bias, eps, end - begin, cols, out + begin * cols);
+  });
+}
+
+void softmax(const float* x, int64_t rows, int64_t cols, float* out) {
+  const auto& k = kernels();
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    k.softmax(x + begin * cols, end - begin, cols, out + begin * cols);
+  });
+}
+
+void activate(const float* x, Activation activation, int64_t size, float* out) {
+  const auto& k = kernels();
+  parallel_ranges(size, worth_a_thread, [&](int64_t begin, int64_t end) {
+    k.activate(x + begin, activation, end - begin, out + begin);
+  });
+}
+
+void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, const float* positions, int64_t count,
+               float* out) {
+  const int64_t width = tokens.depth;
+  parallel_ranges(count, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* const column = tokens.data.get() + ids[t] / panel_cols * tokens.panel_stride() + ids[t] % panel_cols;
+      const float* const place = positions + places[t] * width;
+      for (int64_t i = 0; i < width; ++i) out[t * width + i] = column[i * panel_cols] + place[i];
+    }
+  });
+}
+
+void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& s, const Cache& cache) {
+  const int64_t width = cache.width, key_head = cache.capacity * width;
+  const int64_t value_head = panels_of(width) * cache.capacity * panel_cols;
+  int64_t tokens = 0;
+  for (int64_t i = 0; i < s.count; ++i) tokens += s.fresh[i];
+  parallel_ranges(cache.heads, worth_a_thread / std::max<int64_t>(1, tokens * width) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t head = begin; head < end; ++head) {
+      int64_t row = 0;
+      for (int64_t i = 0; i < s.count; ++i) {
+        float* const keys = cache.keys + (s.slots[i] * cache.heads + head) * key_head;
+        float* const values = cache.values + (s.slots[i] * cache.heads + head) * value_head;
+        for (int64_t at = s.past[i]; at < s.past[i] + s.fresh[i]; ++at, ++row) {
+          const float* const from_k = k + row * k_stride + head * width;
+          const float* const from_v = v + row * v_stride + head * width;
+          float* const to_k = keys + at / panel_cols * width * panel_cols + at % panel_cols;
+          for (int64_t d = 0; d < width; ++d) to_k[d * panel_cols] = from_k[d];
+          for (int64_t d = 0; d < width; ++d)
+            values[(d / panel_cols * cache.capacity + at) * panel_cols + d % panel_cols] = from_v[d];
+        }
+      }
+    }
+  });
+}
+
+void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& s, float scale, float* scores,
+               float* weights, float* out) {
+  const auto& k = kernels();
+  const int64_t width = cache.width, heads = cache.heads, step = k.tile_rows;
+  struct Tile { int64_t sequence, row, offset, rows; };  // `rows` queries from `offset` on; row: of q and out
+  std::vector<Tile> tiles;
+  int64_t row = 0, longest = 0, work = 0;
+  for (int64_t i = 0; i < s.count; ++i) {
+    longest = std::max(longest, s.past[i] + s.fresh[i]);
+    work += s.fresh[i] * (s.past[i] + s.fresh[i]) * width * heads;
+    for (int64_t offset = 0; offset < s.fresh[i]; offset += step)
+      tiles.push_back({i, row + offset, offset, std::min(step, s.fresh[i] - offset)});
+    row += s.fresh[i];
+  }
+  const int64_t items = static_cast<int64_t>(tiles.size()) * heads;
+  const int workers = threads_for(std::min(items, work / worth_a_thread), 1);
+  const int64_t room = attention_scratch(longest);
+  float* const memory = scratch(workers * room);
+
+  parallel_items(items, workers, [&](int64_t item, int worker) {
+    // The longest tiles first, so that the threads end together.
+    const Tile& tile = tiles[tiles.size() - 1 - static_cast<size_t>(item / heads)];
+    const int64_t head = item % heads, slot = s.slots[tile.sequence] * heads + head;
+    const int64_t keys_seen = s.past[tile.sequence] + s.fresh[tile.sequence];
+    AttentionTile t{};
+    t.q = q + tile.row * q_stride + head * width;
+    t.q_stride = q_stride;
+    t.keys = cache.keys + slot * cache.capacity * width;
+    t.value_stride = cache.capacity * panel_cols;
+    t.values = cache.values + slot * panels_of(width) * t.value_stride;
+    t.scale = scale;
+    t.rows = tile.rows;
+    t.width = width;
+    t.first = s.past[tile.sequence] + tile.offset;
+    t.scratch = memory + worker * room;
+    t.weights_stride = keys_seen;
+    const int64_t traced = (head * s.fresh[tile.sequence] + tile.offset) * keys_seen;
+    t.scores = scores ? scores + traced : nullptr;
+    t.weights = weights ? weights + traced : nullptr;
+    t.out = out + tile.row * heads * width + head * width;
+    t.out_stride = heads * width;
+    k.attention(t);
+    // What lies behind the tile's own last key is masked for all of its queries.
+    for (int64_t r = 0; r < tile.rows && (scores || weights); ++r)
+      for (int64_t key = t.first + t.rows; key < keys_seen; ++key) {
+        if (scores) t.scores[r * keys_seen + key] = -__builtin_inff();
+        if (weights) t.weights[r * keys_seen + key] = 0.0f;
+      }
+  });
+}
+
+}  // namespace nextword
