@@ -1,3 +1,405 @@
+// _core.Bpe: what nextword.Tokenizer stands on. encode, decode and count are raw METH_FASTCALL methods, because a
+// pybind11 call without work costs as much as encoding a short text.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <stdexcept>
+
+#include "bpe.h"
+#include "bpe_files.h"
+#include "unicode_tables.h"
+
 namespace py = pybind11;
-void bind_bpe(py::module_& m) { (void)m; }
+using namespace nextword;
+
+namespace {
+
+constexpr size_t unlocked_size = 4096;  // below, handing the interpreter lock over costs more than the work
+
+// A Bpe and the Python ints of its ids, made when first needed: a list of ready-made ints is several times faster than
+// one of new ints. Guarded by the interpreter lock.
+struct PyBpe {
+  PyBpe(VocabularySource source, Pattern pattern) : core(std::move(source), pattern), ints(core.vocabulary().size()) {}
+  ~PyBpe() {
+    for (PyObject* i : ints) Py_XDECREF(i);
+  }
+  PyBpe(const PyBpe&) = delete;
+
+  PyObject* number(uint32_t id) {  // a new reference, or nullptr with a Python error
+    if (!ints[id] && !(ints[id] = PyLong_FromUnsignedLong(id))) return nullptr;
+    Py_INCREF(ints[id]);
+    return ints[id];
+  }
+  PyObject* list(const uint32_t* ids, size_t count) {
+    PyObject* out = PyList_New(static_cast<Py_ssize_t>(count));
+    if (!out) return nullptr;
+    for (size_t i = 0; i < count; ++i) {
+      PyObject* id = number(ids[i]);
+      if (!id) {
+        Py_DECREF(out);
+        return nullptr;
+      }
+      PyList_SET_ITEM(out, static_cast<Py_ssize_t>(i), id);
+    }
+    return out;
+  }
+
+  Bpe core;
+  std::vector<PyObject*> ints;
+};
+
+PyBpe& self_of(PyObject* self) {
+  // One C++ base and the default holder: the pointer stands in the instance, and no type lookup is needed.
+  auto* instance = reinterpret_cast<py::detail::instance*>(self);
+  if (instance->simple_layout && instance->simple_value_holder[0]) {
+    return *static_cast<PyBpe*>(instance->simple_value_holder[0]);
+  }
+  return py::cast<PyBpe&>(py::handle(self));
+}
+
+// Runs `body`, which returns a new reference or nullptr with a Python error, and turns C++ exceptions into Python's.
+template <class Body>
+PyObject* guarded(Body body) {
+  try {
+    return body();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::out_of_range& error) {
+    PyErr_SetString(PyExc_IndexError, error.what());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+// The UTF-8 of a str, valid as long as the str is.
+std::string_view utf8(const char* operation, PyObject* text) {
+  if (!PyUnicode_Check(text)) {
+    throw py::type_error(std::string(operation) + ": text must be str, got " + Py_TYPE(text)->tp_name);
+  }
+  Py_ssize_t size = 0;
+  const char* data = PyUnicode_AsUTF8AndSize(text, &size);
+  if (data) return {data, static_cast<size_t>(size)};
+  if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) throw py::error_already_set();
+  py::error_already_set error;
+  const auto at = error.value().attr("start").cast<Py_ssize_t>();
+  char code[8];
+  std::snprintf(code, sizeof code, "U+%04X", static_cast<unsigned>(PyUnicode_READ_CHAR(text, at)));
+  throw std::invalid_argument(std::string(operation) + ": text holds the lone surrogate " + code + " at index " +
+                              std::to_string(at) + ", which is no character and has no UTF-8; replace it, for example by " +
+                              "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')");
+}
+
+std::vector<uint32_t> encode_plain(const Bpe& core, std::string_view text) {
+  std::vector<uint32_t> ids;
+  if (text.size() < unlocked_size) {
+    core.encode(text, ids);
+  } else {
+    py::gil_scoped_release unlocked;  // below this line only the view is used; the caller holds the str
+    core.encode(text, ids);
+  }
+  return ids;
+}
+
+using Specials = std::vector<std::pair<std::string_view, uint32_t>>;
+
+// allowed_special: "all", or an iterable of names of special tokens.
+Specials allowed_specials(const Bpe& core, py::handle allowed) {
+  const auto& known = core.vocabulary().specials();
+  Specials out;
+  if (py::isinstance<py::str>(allowed)) {
+    if (allowed.cast<std::string>() != "all") {
+      throw std::invalid_argument("encode: allowed_special must be \"all\" or a collection of names, got the text '" +
+                                  allowed.cast<std::string>() + "'; write ['" + allowed.cast<std::string>() + "']");
+    }
+    out.assign(known.begin(), known.end());
+    return out;
+  }
+  for (const py::handle item : py::iter(allowed)) {
+    const auto name = item.cast<std::string>();
+    const auto found = std::find_if(known.begin(), known.end(), [&](const auto& special) { return special.first == name; });
+    if (found == known.end()) {
+      std::string names;
+      for (const auto& special : known) names += (names.empty() ? "" : ", ") + special.first;
+      throw std::invalid_argument("encode: allowed_special names '" + name + "', which is no special token; there are: " +
+                                  (names.empty() ? "none" : names));
+    }
+    out.emplace_back(found->first, found->second);
+  }
+  return out;
+}
+
+// Text between special tokens is split and merged on its own. Of two specials at one place the longer one counts.
+void encode_with_specials(const Bpe& core, std::string_view text, const Specials& specials, std::vector<uint32_t>& ids) {
+  std::vector<size_t> next(specials.size(), 0);  // where each occurs next
+  for (size_t i = 0; i < specials.size(); ++i) next[i] = text.find(specials[i].first);
+  size_t at = 0;
+  for (;;) {
+    size_t best = specials.size();
+    for (size_t i = 0; i < specials.size(); ++i) {
+      if (next[i] < at) next[i] = text.find(specials[i].first, at);
+      if (next[i] == std::string_view::npos) continue;
+      if (best == specials.size() || next[i] < next[best] ||
+          (next[i] == next[best] && specials[i].first.size() > specials[best].first.size())) {
+        best = i;
+      }
+    }
+    if (best == specials.size()) break;
+    core.encode(text.substr(at, next[best] - at), ids);
+    ids.push_back(specials[best].second);
+    at = next[best] + specials[best].first.size();
+  }
+  core.encode(text.substr(at), ids);
+}
+
+std::vector<uint32_t> encode_allowing(const Bpe& core, std::string_view text, py::handle allowed) {
+  const Specials specials = allowed_specials(core, allowed);
+  if (specials.empty()) return encode_plain(core, text);
+  std::vector<uint32_t> ids;
+  py::gil_scoped_release unlocked;  // below this line only views are used
+  encode_with_specials(core, text, specials, ids);
+  return ids;
+}
+
+// The one positional argument and the optional keyword allowed_special (nullptr where absent).
+struct Arguments {
+  PyObject* text;
+  PyObject* allowed;
+};
+
+Arguments arguments(const char* operation, PyObject* const* args, Py_ssize_t count, PyObject* names, const char* first) {
+  Arguments out{count > 0 ? args[0] : nullptr, nullptr};
+  bool good = count <= 1;
+  for (Py_ssize_t i = 0; good && names && i < PyTuple_GET_SIZE(names); ++i) {
+    PyObject* name = PyTuple_GET_ITEM(names, i);
+    if (PyUnicode_CompareWithASCIIString(name, "allowed_special") == 0) {
+      out.allowed = args[count + i];
+    } else if (!out.text && PyUnicode_CompareWithASCIIString(name, first) == 0) {
+      out.text = args[count + i];
+    } else {
+      good = false;
+    }
+  }
+  if (!good || !out.text) {
+    throw py::type_error(std::string(operation) + ": expected (" + first + ", *, allowed_special=())");
+  }
+  return out;
+}
+
+PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  return guarded([&]() -> PyObject* {
+    PyBpe& bpe = self_of(self);
+    const Arguments a = arguments("encode", args, count, names, "text");
+    const std::string_view text = utf8("encode", a.text);
+    const auto ids = a.allowed ? encode_allowing(bpe.core, text, a.allowed) : encode_plain(bpe.core, text);
+    return bpe.list(ids.data(), ids.size());
+  });
+}
+
+PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  return guarded([&]() -> PyObject* {
+    PyBpe& bpe = self_of(self);
+    const Arguments a = arguments("count", args, count, names, "text");
+    const std::string_view text = utf8("count", a.text);
+    return PyLong_FromSize_t((a.allowed ? encode_allowing(bpe.core, text, a.allowed) : encode_plain(bpe.core, text)).size());
+  });
+}
+
+[[noreturn]] void no_such_id(const char* operation, const Vocabulary& vocabulary, const std::string& id) {
+  throw std::out_of_range(std::string(operation) + ": id " + id + " is not in the vocabulary, whose ids are 0 to " +
+                          std::to_string(vocabulary.size() - 1));
+}
+
+uint32_t id_of(const char* operation, const Vocabulary& vocabulary, PyObject* number) {
+  if (!PyLong_Check(number)) {
+    PyObject* index = PyNumber_Index(number);  // numpy's integers
+    if (!index) {
+      PyErr_Clear();
+      throw py::type_error(std::string(operation) + ": ids must be int, got " + Py_TYPE(number)->tp_name);
+    }
+    const auto owned = py::reinterpret_steal<py::object>(index);
+    return id_of(operation, vocabulary, index);
+  }
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+  if (overflow || value < 0 || value >= static_cast<long long>(vocabulary.size()) || !vocabulary.has(static_cast<uint32_t>(value))) {
+    no_such_id(operation, vocabulary, py::str(number).cast<std::string>());
+  }
+  return static_cast<uint32_t>(value);
+}
+
+std::string bytes_of(const char* operation, const PyBpe& bpe, PyObject* ids) {
+  const Vocabulary& vocabulary = bpe.core.vocabulary();
+  std::string out;
+  if (PyUnicode_Check(ids) || PyBytes_Check(ids)) {
+    throw py::type_error(std::string(operation) + ": ids must be a sequence of int, got " + Py_TYPE(ids)->tp_name);
+  }
+  PyObject* fast = PySequence_Fast(ids, "");
+  if (!fast) {
+    PyErr_Clear();
+    throw py::type_error(std::string(operation) + ": ids must be a sequence of int, got " + Py_TYPE(ids)->tp_name);
+  }
+  const auto owned = py::reinterpret_steal<py::object>(fast);
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast); ++i) {
+    out.append(vocabulary.bytes(id_of(operation, vocabulary, PySequence_Fast_GET_ITEM(fast, i))));
+  }
+  return out;
+}
+
+PyObject* decode(PyObject* self, PyObject* ids) {
+  return guarded([&] {
+    const std::string bytes = bytes_of("decode", self_of(self), ids);
+    return PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace");
+  });
+}
+
+PyObject* decode_bytes(PyObject* self, PyObject* ids) {
+  return guarded([&] {
+    const std::string bytes = bytes_of("decode_bytes", self_of(self), ids);
+    return PyBytes_FromStringAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size()));
+  });
+}
+
+PyMethodDef fast_methods[] = {
+    {"encode", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(encode)), METH_FASTCALL | METH_KEYWORDS,
+     R"(encode($self, /, text, *, allowed_special=())
+--
+
+The token ids of `text`, a str, as a list of int.
+
+Names of special tokens such as <|endoftext|> are plain text, unless allowed_special holds them (or is "all").
+Raises TypeError if text is no str; ValueError if it holds a lone surrogate, is 4 GiB or longer, or if
+allowed_special names what is no special token.
+
+>>> demo().encode("Once upon a time")
+[2383, 375, 884, 259, 670])"},
+    {"count", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(count_tokens)), METH_FASTCALL | METH_KEYWORDS,
+     R"(count($self, /, text, *, allowed_special=())
+--
+
+The number of tokens of `text`: len(encode(text)) without the list. Raises as encode does.
+
+>>> demo().count("Once upon a time")
+5)"},
+    {"decode", decode, METH_O,
+     R"(decode($self, ids, /)
+--
+
+The text of `ids`, a sequence of int. Bytes that are no UTF-8, such as half a character, become U+FFFD.
+
+Raises IndexError if an id is not in the vocabulary, TypeError if ids is no sequence of int.
+
+>>> demo().decode([2383, 375, 884, 259, 670])
+'Once upon a time')"},
+    {"decode_bytes", decode_bytes, METH_O,
+     R"(decode_bytes($self, ids, /)
+--
+
+The bytes of `ids`, exactly: what decode would read as UTF-8. Raises as decode does.
+
+>>> demo().decode_bytes([2383])
+b'On')"},
+    {nullptr, nullptr, 0, nullptr}};
+
+Pattern pattern_named(const std::string& name) {
+  if (name == "gpt2") return Pattern::gpt2;
+  if (name == "cl100k") return Pattern::cl100k;
+  if (name == "o200k") return Pattern::o200k;
+  throw std::invalid_argument("Tokenizer: pattern must be 'gpt2', 'cl100k' or 'o200k', got '" + name + "'");
+}
+
+}  // namespace
+
+void bind_bpe(py::module_& m) {
+  m.attr("unicode_version") = unicode_version;
+  m.def(
+      "unicode_classes",
+      [] {
+        std::string out;
+        for (uint32_t code = 0; code < 0x110000; ++code) {
+          out += static_cast<char>(unicode_classes[unicode_blocks[code / 128] * 128u + code % 128]);
+        }
+        return py::bytes(out);
+      },
+      "The class of every code point, as csrc/unicode_tables.h numbers them.");
+  py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
+      .def_readonly("settings", &VocabularySource::settings)
+      .def_readwrite("specials", &VocabularySource::specials)
+      .def_readwrite("whole_pieces", &VocabularySource::whole_pieces);
+  m.def("read_vocab_and_merges", &read_vocab_and_merges, py::arg("vocab_path"), py::arg("merges_path"));
+  m.def("read_ranks", &read_ranks, py::arg("path"));
+  m.def("read_tokenizer_json", &read_tokenizer_json, py::arg("path"));
+
+  py::class_<PyBpe> bpe(m, "Bpe", "Byte-level byte-pair encoding; nextword.Tokenizer adds the files.");
+  bpe.def(py::init([](VocabularySource& source, const std::string& pattern) {
+            return std::make_unique<PyBpe>(std::move(source), pattern_named(pattern));  // source is used up
+          }),
+          py::arg("source"), py::arg("pattern"))
+      .def("__len__", [](const PyBpe& self) { return self.core.vocabulary().size(); })
+      .def_property_readonly("pattern",
+                             [](const PyBpe& self) {
+                               const Pattern p = self.core.pattern();
+                               return p == Pattern::gpt2 ? "gpt2" : p == Pattern::cl100k ? "cl100k" : "o200k";
+                             })
+      .def_property_readonly("special_tokens",
+                             [](const PyBpe& self) {
+                               py::dict out;
+                               for (const auto& special : self.core.vocabulary().specials()) {
+                                 out[py::str(special.first)] = special.second;
+                               }
+                               return out;
+                             })
+      .def(
+          "token_bytes",
+          [](const PyBpe& self, const py::object& id) {
+            const Vocabulary& vocabulary = self.core.vocabulary();
+            return py::bytes(std::string(vocabulary.bytes(id_of("token_bytes", vocabulary, id.ptr()))));
+          },
+          py::arg("id"))
+      .def(
+          "_edges",  // where each token begins in the bytes, and where the last one ends
+          [](const PyBpe& self, const std::vector<uint32_t>& ids) {
+            std::vector<size_t> edges{0};
+            for (const uint32_t id : ids) edges.push_back(edges.back() + self.core.vocabulary().token_size(id));
+            return edges;
+          },
+          py::arg("ids"))
+      .def(
+          "_find",
+          [](const PyBpe& self, const py::bytes& bytes) -> py::object {
+            const std::string_view token(bytes);
+            const Vocabulary& vocabulary = self.core.vocabulary();
+            uint32_t id = vocabulary.find_special(token);
+            if (id == no_token) id = vocabulary.find(token);
+            return id == no_token ? py::object(py::none()) : py::int_(id);
+          },
+          py::arg("token"))
+      .def(
+          "_pieces",
+          [](const PyBpe& self, const py::object& text) {
+            const std::string_view view = utf8("pieces", text.ptr());
+            const auto* p = reinterpret_cast<const uint8_t*>(view.data());
+            const auto* end = p + view.size();
+            py::list out;
+            while (p < end) {
+              const auto* q = piece_end(self.core.pattern(), p, end);
+              out.append(py::bytes(reinterpret_cast<const char*>(p), static_cast<size_t>(q - p)));
+              p = q;
+            }
+            return out;
+          },
+          py::arg("text"));
+  for (PyMethodDef* method = fast_methods; method->ml_name; ++method) {
+    const auto descriptor = py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(bpe.ptr()), method));
+    if (!descriptor) throw py::error_already_set();
+    bpe.attr(method->ml_name) = descriptor;
+  }
+}

@@ -1,0 +1,239 @@
+"""Text to token ids and back: `Tokenizer` over the C++ core, and the files that vocabularies come in.
+
+The file formats themselves are parsed in C++ (csrc/bpe_files.cpp); here stands which files make a tokenizer.
+"""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nextword import _core
+
+ENDOFTEXT = "<|endoftext|>"
+_FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+
+
+class Encoding(NamedTuple):
+    """A published encoding: its rank file, its splitting pattern and its special tokens."""
+
+    file: str
+    pattern: str
+    specials: Mapping[str, int]
+
+
+ENCODINGS = {
+    "gpt2": Encoding("r50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256}),
+    "r50k_base": Encoding("r50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256}),
+    "p50k_base": Encoding("p50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256}),
+    "p50k_edit": Encoding(
+        "p50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256, **dict(zip(_FIM, range(50281, 50284), strict=True))}
+    ),
+    "cl100k_base": Encoding(
+        "cl100k_base.tiktoken",
+        "cl100k",
+        {ENDOFTEXT: 100257, **dict(zip(_FIM, range(100258, 100261), strict=True)), "<|endofprompt|>": 100276},
+    ),
+    "o200k_base": Encoding("o200k_base.tiktoken", "o200k", {ENDOFTEXT: 199999, "<|endofprompt|>": 200018}),
+}
+
+# Files that make a tokenizer, in the order in which a folder is searched.
+_FOLDER_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"), ("tokenizer.json",))
+_ACCEPTED = "vocab.json with merges.txt, encoder.json with vocab.bpe, or tokenizer.json"
+
+# Spellings of one splitting pattern that different files use; all match the same pieces.
+_GPT2_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d"
+_PATTERNS = {
+    rf"{_GPT2_WORDS}| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+": "gpt2",
+    rf"{_GPT2_WORDS}| ?[\p{{L}}]+| ?[\p{{N}}]+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+": "gpt2",
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s": "gpt2",
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]"
+    r"|\s+(?!\S)|\s": "cl100k",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+": "o200k",
+}
+
+
+class Tokenizer(_core.Bpe):
+    """Byte-level BPE, id for id the same as tiktoken's, over a vocabulary from files.
+
+    Make one with `load` (files of a model) or `from_encoding` (a published encoding). Names of special tokens in text
+    are plain text unless `encode` is told otherwise. Immutable, and safe to use from several threads.
+
+    >>> tok = demo()
+    >>> tok.encode("Once upon a time")
+    [2383, 375, 884, 259, 670]
+    >>> tok.decode(tok.encode("naïve 😀"))
+    'naïve 😀'
+    """
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
+        """The tokenizer of a model's folder, or of one file.
+
+        path: a folder with vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json (the first that is
+        there); one of those files; or a rank file named after its encoding, such as cl100k_base.tiktoken.
+
+        Raises FileNotFoundError if there is no vocabulary, ValueError with file and line if it is malformed, or if its
+        splitting pattern or normaliser is one that this library does not have.
+        """
+        path = Path(path)
+        if path.is_dir():
+            for names in _FOLDER_FILES:
+                if all((path / name).is_file() for name in names):
+                    return cls._from_files([path / name for name in names])
+            raise FileNotFoundError(f"Tokenizer.load: no vocabulary in the folder {path}; expected {_ACCEPTED}")
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"Tokenizer.load: {path} does not exist; expected a folder or file with {_ACCEPTED}"
+            )
+        if path.suffix == ".tiktoken":
+            if path.stem not in ENCODINGS:
+                raise ValueError(
+                    f"Tokenizer.load: a rank file must be named after its encoding, got {path.name}; known are "
+                    f"{', '.join(ENCODINGS)}; or call Tokenizer.from_encoding(name, path=...)"
+                )
+            return cls.from_encoding(path.stem, path=path)
+        for names in _FOLDER_FILES:
+            if path.name in names:
+                files = [path.with_name(name) for name in names]
+                for file in files:
+                    if not file.is_file():
+                        raise FileNotFoundError(
+                            f"Tokenizer.load: {path.name} needs {file.name} beside it in {path.parent}"
+                        )
+                return cls._from_files(files)
+        raise ValueError(
+            f"Tokenizer.load: cannot tell what {path.name} is; expected {_ACCEPTED}, or <encoding>.tiktoken"
+        )
+
+    @classmethod
+    def from_encoding(cls, name: str, path: str | os.PathLike[str] | None = None) -> Tokenizer:
+        """A published encoding: gpt2, r50k_base, p50k_base, p50k_edit, cl100k_base or o200k_base.
+
+        path: the encoding's rank file or a folder that holds it; by default the folder that the environment variable
+        NEXTWORD_ENCODINGS names. Rank files are not part of this package.
+
+        Raises ValueError for an unknown name or a malformed file, FileNotFoundError if the file is not there.
+        """
+        if name not in ENCODINGS:
+            raise ValueError(f"Tokenizer.from_encoding: name must be one of {', '.join(ENCODINGS)}, got {name!r}")
+        encoding = ENCODINGS[name]
+        place = path if path is not None else os.environ.get("NEXTWORD_ENCODINGS")
+        way_out = (
+            f"download https://openaipublic.blob.core.windows.net/encodings/{encoding.file} and give its place as "
+            "path= or its folder as NEXTWORD_ENCODINGS"
+        )
+        if not place:
+            raise FileNotFoundError(f"Tokenizer.from_encoding: {name} needs the file {encoding.file}; {way_out}")
+        file = Path(place)
+        if file.is_dir():
+            file = file / encoding.file
+        if not file.is_file():
+            raise FileNotFoundError(f"Tokenizer.from_encoding: {name}: {file} does not exist; {way_out}")
+        source = _core.read_ranks(os.fspath(file))
+        source.specials = list(encoding.specials.items())
+        return cls(source, encoding.pattern)
+
+    @classmethod
+    def _from_files(cls, files: list[Path]) -> Tokenizer:
+        if len(files) == 2:
+            return cls(_core.read_vocab_and_merges(os.fspath(files[0]), os.fspath(files[1])), "gpt2")
+        source = _core.read_tokenizer_json(os.fspath(files[0]))
+        settings = json.loads(source.settings)
+        pattern = _check_settings(files[0].name, settings)
+        source.whole_pieces = bool(settings.get("model.ignore_merges"))
+        source.specials = [(token["content"], token["id"]) for token in settings.get("added_tokens") or []]
+        return cls(source, pattern)
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id of <|endoftext|>, or None where the vocabulary has no such token."""
+        return self.special_tokens.get(ENDOFTEXT)
+
+    def id_of(self, token: str | bytes) -> int:
+        """The id of one token, given as its text or its bytes. Raises KeyError if there is no such token.
+
+        >>> demo().id_of(" time"), demo().id_of(b"On")
+        (670, 2383)
+        """
+        if not isinstance(token, str | bytes):
+            raise TypeError(f"id_of: token must be str or bytes, got {type(token).__name__}")
+        found = self._find(token.encode() if isinstance(token, str) else token)
+        if found is None:
+            raise KeyError(f"id_of: {token!r} is no token of this vocabulary")
+        return found
+
+    def encode_with_offsets(
+        self, text: str, *, allowed_special: str | Iterable[str] = ()
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of `text`, and for each the half-open range of bytes of text.encode() that it stands for.
+
+        >>> demo().encode_with_offsets("Once")
+        ([2383, 375], [(0, 2), (2, 4)])
+        """
+        ids = self.encode(text, allowed_special=allowed_special)
+        edges = self._edges(ids)
+        return ids, list(itertools.pairwise(edges))
+
+    def decoder(self) -> Decoder:
+        """A decoder for ids that come one by one."""
+        return Decoder(self)
+
+
+class Decoder:
+    """Turns a stream of ids into text, holding back the bytes of a character until it is whole.
+
+    >>> decoder = demo().decoder()
+    >>> [decoder.push(id) for id in demo().encode("ï")]
+    ['', 'ï']
+    >>> decoder.flush()
+    ''
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, id: int) -> str:
+        """The text that `id` completes, maybe empty. Bytes that can start no character become U+FFFD at once."""
+        return self._utf8.decode(self._tokenizer.token_bytes(id))
+
+    def flush(self) -> str:
+        """What is left: U+FFFD if the stream ended within a character, else "". The decoder then starts anew."""
+        rest = self._utf8.decode(b"", final=True)
+        self._utf8.reset()
+        return rest
+
+
+def _check_settings(file: str, settings: dict[str, Any]) -> str:
+    """The splitting pattern that tokenizer.json asks for. Raises ValueError for what this library does not do."""
+
+    def fail(key: str, expected: str, got: object) -> ValueError:
+        return ValueError(f"Tokenizer.load: {file}: {key} must be {expected}, got {json.dumps(got)[:300]}")
+
+    if settings.get("model.type", "BPE") != "BPE":
+        raise fail("model.type", "BPE", settings["model.type"])
+    for key in ("model.continuing_subword_prefix", "model.end_of_word_suffix"):
+        if settings.get(key):
+            raise fail(key, "empty", settings[key])
+    if settings.get("normalizer") is not None:
+        raise fail("normalizer", "null", settings["normalizer"])
+    top = settings.get("pre_tokenizer") or {}
+    steps = top.get("pretokenizers", []) if top.get("type") == "Sequence" else [top]
+    if not steps or steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space", True):
+        raise fail("pre_tokenizer", "ByteLevel with add_prefix_space false", top)
+    if len(steps) == 1 and steps[0].get("use_regex", True):
+        return "gpt2"
+    if len(steps) == 2 and steps[0].get("type") == "Split" and not steps[1].get("use_regex", True):
+        regex = steps[0].get("pattern", {}).get("Regex")
+        if regex in _PATTERNS and steps[0].get("behavior") == "Isolated" and not steps[0].get("invert"):
+            return _PATTERNS[regex]
+    raise fail("pre_tokenizer", "ByteLevel, alone or after a Split by one of tiktoken's patterns", top)
