@@ -12,6 +12,8 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +127,7 @@ def entries_of(options: argparse.Namespace, class_name: str, skipped: dict[str, 
         selection(name, PEERS, "peer")
         python = Path(pythons[label]) if label in pythons else python_of(options.dir, name)
         precisions = PEERS[name].precisions.get(class_name, ())
-        if not python.exists():
+        if label not in pythons and not (options.dir / "venvs" / name / "installed").exists():
             skipped[label] = "not installed"
             continue
         for precision in precisions:
@@ -150,17 +152,19 @@ def run(options: argparse.Namespace) -> None:
     program = limits.build(options.dir)
     rows: list[rounds.Row] = []
     skipped: dict[str, str] = {}
-    for class_name in selection(options.classes, CLASSES, "class"):
-        entries = entries_of(options, class_name, skipped)
-        for process in range(options.processes):
-            for threads in map(int, options.threads.split(",")):
+    try:
+        for class_name in selection(options.classes, CLASSES, "class"):
+            entries = entries_of(options, class_name, skipped)
+            for threads, process in product(map(int, options.threads.split(",")), range(options.processes)):
                 if warm:
-                    rows += collect(rounds.session(class_name, entries, warm, threads, options.rounds, process,
-                                                   program, setting))
-        for process in range(options.rounds if new_process else 0):
-            for threads in map(int, options.threads.split(",")):
-                rows += collect(rounds.fresh(class_name, entries, new_process, threads, process, program, setting))
-    versions = {row["label"]: row["versions"] for row in rows if row["kind"] == "check"}
+                    collect(rows, rounds.session(class_name, entries, warm, threads, options.rounds, process,
+                                                 program, setting))
+            for threads, process in product(map(int, options.threads.split(",")), range(options.rounds)):
+                if new_process:
+                    collect(rows, rounds.fresh(class_name, entries, new_process, threads, process, program, setting))
+    except KeyboardInterrupt:
+        say("against: stopped; what is there is reported")
+    versions = {row["label"]: row["versions"] for row in rows if "versions" in row}
     built = options.dir / "venvs" / "nextword" / "installed"
     if "nextword" in versions and built.exists():
         versions["nextword"]["built from"] = built.read_text()
@@ -178,18 +182,17 @@ def run(options: argparse.Namespace) -> None:
         say(f"written: {options.out}.json and {options.out}.md")
 
 
-def collect(rows: Any) -> list[rounds.Row]:
-    result = []
-    for row in rows:
+def collect(rows: list[rounds.Row], more: Iterable[rounds.Row]) -> None:
+    for row in more:
         if row["kind"] == "failed":
             say(f"failed: {row['label']}: {row['error']}")
-        result.append(row)
-    return result
+        rows.append(row)
 
 
 def hide(options: argparse.Namespace, arguments: list[str]) -> list[str]:
     """The command without this machine's folders."""
     names = {str(options.dir): "DIR", str(options.lock): "LOCK", str(options.out): "OUT"}
+    names |= {pair: f"{pair.split('=')[0]}=PYTHON" for pair in options.python}
     return [names.get(argument, argument) for argument in arguments]
 
 

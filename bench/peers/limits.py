@@ -28,6 +28,11 @@ def measure(program: Path, threads: int, precision: Class) -> Measured:
     return result
 
 
+def better(first: Measured, second: Measured) -> Measured:
+    """The higher rate of each: what disturbs a measurement only lowers it."""
+    return {name: max(rate, second[name]) for name, rate in first.items()}
+
+
 def ceiling(name: str, work: Work, precision: Class, measured: Measured) -> float | None:
     """The best value of a work that the measured rates allow; None where this CPU lacks the instructions."""
     weights = shape.PARAMETERS_READ * precision.weight_bits / 8

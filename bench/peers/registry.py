@@ -80,7 +80,7 @@ PEERS = {
     ),
     "onnxruntime": Peer(
         "onnxruntime_",
-        (("onnxruntime", "onnx", "safetensors", "numpy"),),
+        (("onnxruntime", "onnx", "onnx-ir", "safetensors", "numpy"),),
         {"fp32": ("float32",), "int8": ("int8dyn", "nbits8"), "int4": ("nbits4",)},
         ("onnxruntime",),
     ),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from peers.registry import WORKS
-from peers.rounds import DISTURBED
+from peers.rounds import CHECKED, DISTURBED
 
 Row = dict[str, Any]
 OURS = "nextword"  # never the peer that others are compared with
@@ -35,7 +35,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
             result.append({
                 "class": class_name, "threads": threads, "work": work, "label": label, "median": medians[label],
                 "lowest": min(values), "highest": max(values), "calls": len(calls),
-                "undisturbed": all(row["foreign"] < DISTURBED for row in calls),
+                "undisturbed": all(map(clean, calls)),
                 "best_peer": best, "ratio": paired(calls, by_label[best]),
                 "share_of_limit": statistics.median(shares) if shares else None,
             })
@@ -43,8 +43,12 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
 
 
 def undisturbed(calls: Sequence[Row]) -> list[Row]:
-    clean = [row for row in calls if row["foreign"] < DISTURBED]
-    return clean if len(clean) >= min(ENOUGH, len(calls)) else list(calls)
+    found = list(filter(clean, calls))
+    return found if len(found) >= min(ENOUGH, len(calls)) else list(calls)
+
+
+def clean(row: Row) -> bool:
+    return row["work"] == "memory" or row["foreign"] < DISTURBED
 
 
 def share(row: Row) -> float:
@@ -124,9 +128,9 @@ def notes(run: Row) -> list[str]:
     checks = {(row["class"], row["label"]): row for row in run["rows"] if row["kind"] == "check"}
     lines = [f"{name}: {', '.join(f'{key} {text}' for key, text in versions.items())}"
              for name, versions in run["versions"].items()]
-    for (class_name, label), row in checks.items():
-        agree = ", ".join(f"{work} {count}" for work, count in row["agree"].items())
-        lines.append(f"{class_name} {label}: sequences that start with the float32 reference's greedy ids: {agree}")
+    lines += [f"checked, {class_name} {label}: the first {CHECKED} greedy ids are the float32 reference's in "
+              f"{', '.join(f'{count} of {work}' for work, count in row['agree'].items())}"
+              for (class_name, label), row in checks.items()]
     failed = dict.fromkeys((row["class"], row["threads"], row["label"], row["error"])
                            for row in run["rows"] if row["kind"] == "failed")
     lines += [f"failed: {class_name} {label}, {threads} threads: {error}"

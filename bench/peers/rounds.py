@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,18 +96,19 @@ class Worker:
         return self.ask(command, prompts=prompts(work, variant), new=new or work.new)
 
     def timed(self, work: Work, variant: int) -> Row:
-        """One call, repeated while other processes disturb it; the least disturbed one."""
-        best: Row = {}
-        for _ in range(TRIES):
-            time.sleep(PAUSE)
-            before = machine.Usage.now()
-            row = self.generate(work, variant)
-            row["foreign"] = round(before.foreign(machine.Usage.now(), row["cpu_s"]), 3)
-            if not best or row["foreign"] < best["foreign"]:
-                best = row
-            if best["foreign"] < DISTURBED:
-                break
-        return best
+        time.sleep(PAUSE)
+        before = machine.Usage.now()
+        row = self.generate(work, variant)
+        return row | {"foreign": round(before.foreign(machine.Usage.now(), row["cpu_s"]), 3)}
+
+
+def least_disturbed(call: Callable[[], Row]) -> Row:
+    """Repeats a call while other processes disturb it, TRIES times at most."""
+    best = call()
+    for _ in range(TRIES - 1):
+        if best["foreign"] >= DISTURBED:
+            best = min(best, call(), key=lambda row: row["foreign"])
+    return best
 
 
 def agree(name: str, variant: int, ids: list[list[int]], new: int, exact: bool, setting: Setting) -> int:
@@ -155,31 +157,50 @@ def session(
             worker = stack.enter_context(Worker(entry, threads, setting))
             try:
                 worker.reply()
-                found = check(worker, names, precision.exact, setting)
+                found = {"agree": check(worker, names, precision.exact, setting),
+                         "versions": worker.ask("versions", distributions=entry.peer.distributions)}
             except PeerError as error:
                 yield {"kind": "failed", "label": entry.label, "error": str(error), **common}
                 continue
-            yield {"kind": "check", "label": entry.label, "agree": found, **common,
-                   "versions": worker.ask("versions", distributions=entry.peer.distributions)}
+            yield {"kind": "check", "label": entry.label, **found, **common}
             workers.append(worker)
         for index in range(rounds):
             for name in names:
                 work, variant = WORKS[name], index % VARIANTS
                 place = {"work": name, "round": index, **common}
+                rows = []
                 with machine.turn(setting.lock, setting.patience):
-                    measured = limits.measure(program, threads, precision)
-                    yield {"kind": "limits", **place, **measured}
+                    first = limits.measure(program, threads, precision)
                     for worker in workers if index % 2 == 0 else workers[::-1]:
-                        label = worker.entry.label
+                        row = {"kind": "run", "label": worker.entry.label, **place}
                         try:
-                            row = worker.timed(work, variant)
+                            row |= least_disturbed(partial(worker.timed, work, variant))
                             agree(name, variant, row.pop("ids"), work.new, precision.exact, setting)
                         except PeerError as error:
-                            yield {"kind": "failed", "label": label, "error": str(error), **place}
-                            continue
-                        yield {"kind": "run", "label": label, **place, **row, "value": value(work, row),
-                               "limit": limits.ceiling(name, work, precision, measured)}
-            print(f"{class_name}, {threads} threads, process {process}, round {index}", file=sys.stderr, flush=True)
+                            row |= {"kind": "failed", "error": str(error)}
+                        rows.append(row)
+                    measured = limits.better(first, limits.measure(program, threads, precision))
+                ceiling = limits.ceiling(name, work, precision, measured)
+                yield {"kind": "limits", **place, **measured}
+                for row in rows:
+                    yield row | {"value": value(work, row), "limit": ceiling} if row["kind"] == "run" else row
+            print(f"{class_name}, threads {threads}, process {process}, round {index}", file=sys.stderr, flush=True)
+
+
+def started(entry: Entry, threads: int, exact: bool, setting: Setting) -> Row:
+    """One fresh process, to its first token and through a decoding."""
+    start, memory = WORKS["start"], WORKS["memory"]
+    before = machine.Usage.now()
+    with Worker(entry, threads, setting) as worker:
+        row = worker.reply()
+        first = worker.generate(start, 0)
+        foreign = before.foreign(machine.Usage.now(), first["process_cpu_s"])
+        decoding = worker.generate(memory, 0, command="memory")
+        versions = worker.ask("versions", distributions=entry.peer.distributions)
+    agree("start", 0, first["ids"], start.new, exact, setting)
+    agree("memory", 0, decoding["ids"], memory.new, exact, setting)
+    return row | {"first_s": first["wall_s"], "peak_mb": decoding["peak_mb"], "foreign": round(foreign, 3),
+                  "versions": versions}
 
 
 def fresh(
@@ -189,26 +210,18 @@ def fresh(
     """A new process per peer, its files in the page cache: seconds to the first token, then memory while decoding."""
     precision = CLASSES[class_name]
     place = {"class": class_name, "threads": threads, "process": process, "round": 0}
-    start, memory = WORKS["start"], WORKS["memory"]
     with machine.turn(setting.lock, setting.patience):
         measured = limits.measure(program, threads, precision)
+        yield {"kind": "limits", **place, **measured}
         for entry in entries if process % 2 == 0 else entries[::-1]:
-            before = machine.Usage.now()
-            with Worker(entry, threads, setting) as worker:
-                try:
-                    row = worker.reply()
-                    first = worker.generate(start, 0)
-                    agree("start", 0, first["ids"], start.new, precision.exact, setting)
-                    foreign = before.foreign(machine.Usage.now(), first["process_cpu_s"])
-                    decoding = worker.generate(memory, 0, command="memory")
-                    agree("memory", 0, decoding["ids"], memory.new, precision.exact, setting)
-                except PeerError as error:
-                    yield {"kind": "failed", "label": entry.label, "error": str(error), **place}
-                    continue
-            row |= {"first_s": first["wall_s"], "peak_mb": decoding["peak_mb"]}
+            try:
+                row = least_disturbed(partial(started, entry, threads, precision.exact, setting))
+            except PeerError as error:
+                yield {"kind": "failed", "label": entry.label, "error": str(error), **place}
+                continue
+            yield {"kind": "version", "label": entry.label, "versions": row.pop("versions"), **place}
             values = {"start": row["import_s"] + row["load_s"] + row["first_s"], "memory": row["peak_mb"]}
             for name in names:
-                limit = limits.ceiling(name, WORKS[name], precision, measured)
                 yield {"kind": "run", "label": entry.label, "work": name, **place, **row, "value": values[name],
-                       "limit": limit, "foreign": round(foreign, 3)}
-    print(f"{class_name}, {threads} threads, fresh processes {process}", file=sys.stderr, flush=True)
+                       "limit": limits.ceiling(name, WORKS[name], precision, measured)}
+    print(f"{class_name}, threads {threads}, fresh processes {process}", file=sys.stderr, flush=True)
