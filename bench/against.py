@@ -164,7 +164,7 @@ def run(options: argparse.Namespace) -> None:
                     collect(rows, rounds.fresh(class_name, entries, new_process, threads, process, program, setting))
     except KeyboardInterrupt:
         say("against: stopped; what is there is reported")
-    versions = {row["label"]: row["versions"] for row in rows if "versions" in row}
+    versions = {row["label"].split()[0]: row["versions"] for row in rows if "versions" in row}
     built = options.dir / "venvs" / "nextword" / "installed"
     if "nextword" in versions and built.exists():
         versions["nextword"]["built from"] = built.read_text()

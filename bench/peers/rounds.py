@@ -179,7 +179,7 @@ def session(
                         except PeerError as error:
                             row |= {"kind": "failed", "error": str(error)}
                         rows.append(row)
-                    measured = limits.better(first, limits.measure(program, threads, precision))
+                    measured = limits.middle(first, limits.measure(program, threads, precision))
                 ceiling = limits.ceiling(name, work, precision, measured)
                 yield {"kind": "limits", **place, **measured}
                 for row in rows:
