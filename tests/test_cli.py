@@ -443,8 +443,8 @@ def test_can_print_knows_the_encoding(monkeypatch):
 FOUND = {
     "nextword": "1", "cpu": "C", "features": {"avx2": True, "avx512": False}, "variants": ["avx2", "baseline"],
     "compiled": ["avx512", "avx2", "baseline"], "variant": "avx2", "why_variant": "w", "threads": 2,
-    "why_threads": "two cores", "openmp": True, "huge_pages": "always", "memory_gigabytes": 8.0, "system": "S", "python": "P", "numpy": "2", "safetensors": "0",
-    "huggingface_hub": None,
+    "why_threads": "two cores", "openmp": True, "huge_pages": "always", "memory_gigabytes": 8.0, "system": "S",
+    "python": "P", "numpy": "2", "safetensors": "0", "huggingface_hub": None,
 }  # fmt: skip
 
 
