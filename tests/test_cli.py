@@ -35,7 +35,7 @@ class StandIn:
 
     def __init__(self, tokenizer=None, text="abc", reason="length", error=None):
         self.tokenizer, self.text, self.reason, self.error = tokenizer, text, reason, error
-        self.config = SimpleNamespace(n_positions=64)
+        self.config = SimpleNamespace(n_positions=64, vocab_size=256)
         self.settings = None
 
     def logits(self, ids, last_only):
@@ -60,18 +60,14 @@ class StandIn:
 
 class StandInStream:
     def __init__(self, lm, prompt, settings):
-        self.pieces, self.lm = iter(lm.text), lm
+        self.pieces = list(lm.text) if lm.tokenizer else [*lm.text.encode()]
         self.error, lm.error = lm.error, None
         self.result = lm.generate(prompt, **settings)
 
     def __iter__(self):
-        return self
-
-    def __next__(self):
-        piece = next(self.pieces, None)
-        if piece is not None:
-            return piece
-        raise self.error or StopIteration
+        yield from self.pieces
+        if self.error:
+            raise self.error
 
 
 @pytest.fixture
@@ -242,8 +238,8 @@ def test_generate_json_is_one_object(capsys, stand_in):
 def test_generate_without_a_vocabulary_takes_and_prints_ids(capsys, stand_in):
     stand_in(tokenizer=None, text="\1\2")
     assert cli.main(["generate", "3,", "4 5"]) == 0
-    assert capsys.readouterr().out == "1 2\n"
-    for prompt in (["x"], []):
+    assert capsys.readouterr().out == "3 4 5 1 2\n"
+    for prompt in (["x"], [], ["0 256"], ["-- -1"]):
         assert cli.main(["generate", *prompt]) == 1
         assert "give the prompt as token ids" in capsys.readouterr().err
 
@@ -253,7 +249,7 @@ def test_generate_says_that_the_context_is_full(capsys, stand_in):
     assert cli.main(["generate", "x"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "xabc\n"
-    assert "context of 64 tokens is full" in captured.err
+    assert "context of 64 tokens is full, the text ends" in captured.err
 
 
 def test_generate_keeps_the_text_at_ctrl_c(capsys, stand_in):
@@ -375,6 +371,25 @@ def test_a_table_of_all_tokens_has_no_rest_and_aligns_wide_characters(monkeypatc
     assert len(rows) == 2
     assert rows[0].startswith("  '日本'       1")
     assert rows[1].startswith("  'a'          2")
+
+
+def test_tokenize_shows_pieces_and_ids(capsys, stand_in, monkeypatch):
+    stand_in()
+    assert cli.main(["tokenize", "a", "\n"]) == 0
+    assert capsys.readouterr().out == "a| |\\n\n97 32 10\n"
+    assert cli.main(["tokenize", "--json", "é"]) == 0
+    assert json.loads(capsys.readouterr().out)["tokens"] == [0xC3, 0xA9]
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    cli.main(["tokenize", "ab"])
+    assert out.getvalue() == "\x1b[30;42ma\x1b[0m\x1b[30;43mb\x1b[0m\n97 98\n"
+
+
+def test_tokenize_without_a_vocabulary_is_an_error(capsys, stand_in):
+    stand_in(tokenizer=None)
+    assert cli.main(["tokenize", "--model", "m", "x"]) == 1
+    assert "m holds no vocabulary" in capsys.readouterr().err
 
 
 # The bundled model
