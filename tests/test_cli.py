@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -509,6 +510,14 @@ def test_doctor_reads_what_the_system_says(monkeypatch):
 
 
 # As a process
+
+
+def test_python_m_nextword_is_the_command(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["nextword"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("nextword", run_name="__main__")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == cli.WELCOME
 
 
 def run(*arguments, **more):
