@@ -13,11 +13,12 @@ namespace {
 // Work below this many multiply-adds is done before a second thread has woken up (about 2 us).
 constexpr int64_t worth_a_thread = 1 << 16;
 
-// Rows are copied into blocks of this depth: a block of one panel (32 KiB) then stays in the first-level cache while
-// all rows pass by it. The pad moves neighbouring rows to different cache sets.
-constexpr int64_t block_depth = 256, block_stride = block_depth + 16;
-// Rows taken through all weights at once; their block (278 KiB) stays in the second-level cache.
-constexpr int64_t block_rows = 256;
+// Rows are copied into blocks of this depth: a block of one panel (96 KiB) stays in the second-level cache while all
+// rows pass by it. Deeper blocks mean fewer passes over the output, which cost more than the panel's way from the second
+// to the first level. The pad moves neighbouring rows to different cache sets.
+constexpr int64_t block_depth = 768, block_stride = block_depth + 16;
+// Rows taken through all weights at once: enough products for each weight that is read from memory.
+constexpr int64_t block_rows = 512;
 // From so many rows on the copy pays.
 constexpr int64_t copied_rows = 16;
 

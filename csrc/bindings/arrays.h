@@ -86,13 +86,13 @@ py::array rows(const char* op, const char* name, const py::handle& object, Dims 
       const auto item = static_cast<py::ssize_t>(sizeof(T));
       const bool close = a.shape(1) <= 1 || a.strides(1) == item;
       const bool apart = a.shape(0) <= 1 || (a.strides(0) >= a.shape(1) * item && a.strides(0) % item == 0);
-      if (close && apart) return a;
+      if ((close && apart) || !a.size()) return a;
     }
   }
   reject<T>(op, name, object, dims, conversion<T>(name).c_str());
 }
 inline int64_t row_stride(const py::array& a) {
-  return a.shape(0) <= 1 ? a.shape(1) : a.strides(0) / static_cast<py::ssize_t>(a.itemsize());
+  return a.shape(0) <= 1 || !a.size() ? a.shape(1) : a.strides(0) / static_cast<py::ssize_t>(a.itemsize());
 }
 
 template <class T> const T* data(const py::array& a) { return static_cast<const T*>(a.data()); }

@@ -32,7 +32,8 @@ template <class V>
 inline typename V::F gelu_tanh(typename V::F x) {
   const auto cubic = V::mul_add(V::mul(V::mul(x, x), V::set(-2 * 0.797884561f * 0.044715f)), x,
                                 V::mul(x, V::set(-2 * 0.797884561f)));
-  return V::div(x, V::add(V::set(1.0f), exp<V>(cubic)));
+  const auto y = V::div(x, V::add(V::set(1.0f), exp<V>(cubic)));
+  return V::where_less(V::set(88.0f), cubic, V::set(0.0f), y);  // below e^-88: exp ends there, the product need not
 }
 
 // x P(X <= x) for a standard normal X. The tail P(X > |x|) = erfc(z) / 2 = e^(-z^2) erfcx(z) / 2, z = |x| / sqrt(2).

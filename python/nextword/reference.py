@@ -77,7 +77,8 @@ def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Fl
 
 
 def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    with np.errstate(over="ignore"):  # x / 2 (1 + tanh u) = x / (1 + e^-2u), which does not cancel where x < 0
+        return x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
 def _gelu_erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
