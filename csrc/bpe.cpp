@@ -1,116 +1,224 @@
-// Encoding and decoding of bpe.h.
+// Encoding with caches. The merges themselves are in bpe_merge.cpp.
 #include "bpe.h"
 
 #include <algorithm>
-#include <functional>
-#include <queue>
 #include <stdexcept>
+
+#include "bpe_merge.h"
 
 namespace nextword {
 namespace {
 
-constexpr size_t short_piece = 32;  // up to here a scan for the lowest rank beats a heap
+constexpr size_t chunk_pieces = 512;  // probes under way at once; the keys of a chunk stay in the first-level cache
+constexpr size_t slack = 4;           // ids may be written up to here beyond the last
+
+inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
+  std::memcpy(out, ids.data, sizeof(uint32_t) * ids.count);
+  return out + ids.count;
+}
 
 }  // namespace
 
-void Bpe::encode(std::string_view text, std::vector<uint32_t>& ids) const {
+struct Encoder::Piece {
+  ShortKey key;
+  size_t place;  // in short_pieces_
+  const char* begin;
+  size_t size;
+};
+
+template <class Room>
+void Encoder::encode_chunks(std::string_view text, const Room& room) {
   if (text.size() > 0xFFFFFFFFu) {
     throw std::invalid_argument("encode: text has " + std::to_string(text.size()) +
                                 " bytes, expected less than 4 GiB; encode it in parts");
   }
   const auto* p = reinterpret_cast<const uint8_t*>(text.data());
-  const auto* end = p + text.size();
-  while (p < end) {
-    const uint8_t* q = piece_end(pattern_, p, end);
-    encode_piece({reinterpret_cast<const char*>(p), static_cast<size_t>(q - p)}, ids);
-    p = q;
+  Splitter splitter(pattern_, p, p + text.size());
+  uint32_t ends[chunk_pieces + 1];
+  size_t begin = 0;
+  while (const size_t count = splitter.next(ends, chunk_pieces + 1)) {
+    short_pieces_.grow_if_crowded();
+    uint32_t* out = room(ends[count - 1] - begin + slack);
+    room(out, encode_chunk(text, begin, ends, count, out));
+    begin = ends[count - 1];
   }
 }
 
-void Bpe::encode_piece(std::string_view piece, std::vector<uint32_t>& ids) const {
-  if (vocabulary_.whole_pieces() && piece.size() <= vocabulary_.longest()) {
-    const uint32_t token = vocabulary_.find(piece);
-    if (token != no_token) {
-      ids.push_back(token);
-      return;
-    }
-  }
-  if (piece.size() <= short_piece) {
-    merge_short(piece, ids);
-  } else {
-    merge_long(piece, ids);
-  }
-}
-
-void Bpe::merge_short(std::string_view piece, std::vector<uint32_t>& ids) const {
-  uint32_t tokens[short_piece];
-  Vocabulary::Pair pairs[short_piece];
-  size_t count = piece.size();
-  for (size_t i = 0; i < count; ++i) tokens[i] = vocabulary_.byte_token(static_cast<uint8_t>(piece[i]));
-  for (size_t i = 0; i + 1 < count; ++i) {
-    pairs[i] = vocabulary_.byte_pair(static_cast<uint8_t>(piece[i]), static_cast<uint8_t>(piece[i + 1]));
-  }
-  while (count > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < count; ++i) {
-      if (pairs[i].rank < pairs[best].rank) best = i;
-    }
-    if (pairs[best].rank == no_token) break;
-    tokens[best] = pairs[best].token;
-    --count;
-    std::copy(tokens + best + 2, tokens + count + 1, tokens + best + 1);
-    std::copy(pairs + best + 1, pairs + count, pairs + best);
-    if (best > 0) pairs[best - 1] = vocabulary_.pair(tokens[best - 1], tokens[best]);
-    if (best + 1 < count) pairs[best] = vocabulary_.pair(tokens[best], tokens[best + 1]);
-  }
-  ids.insert(ids.end(), tokens, tokens + count);
-}
-
-void Bpe::merge_long(std::string_view piece, std::vector<uint32_t>& ids) const {
-  // The piece as a linked list of tokens, and a heap of the pairs that may merge. A merge leaves stale pairs in the
-  // heap; they are recognised by the two tokens that they were made for.
-  struct Node {
-    uint32_t token, previous, next;
+void Encoder::encode(std::string_view text, IdBuffer& ids) {
+  struct Room {
+    IdBuffer& ids;
+    uint32_t* operator()(size_t more) const { return ids.reserve(more); }
+    void operator()(const uint32_t* begin, const uint32_t* end) const { ids.resize(ids.size() + static_cast<size_t>(end - begin)); }
   };
-  struct Candidate {
-    uint32_t rank, at, token, left, right;
-    bool operator>(const Candidate& o) const { return rank != o.rank ? rank > o.rank : at > o.at; }
-  };
-  constexpr uint32_t none = no_token;
-  const auto count = static_cast<uint32_t>(piece.size());
-  std::vector<Node> nodes(count);
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap;
-  for (uint32_t i = 0; i < count; ++i) {
-    nodes[i] = {vocabulary_.byte_token(static_cast<uint8_t>(piece[i])), i ? i - 1 : none, i + 1 < count ? i + 1 : none};
-  }
-  const auto offer = [&](uint32_t at) {
-    const uint32_t next = nodes[at].next;
-    if (next == none) return;
-    const auto pair = vocabulary_.pair(nodes[at].token, nodes[next].token);
-    if (pair.token != no_token) heap.push({pair.rank, at, pair.token, nodes[at].token, nodes[next].token});
-  };
-  for (uint32_t i = 0; i < count; ++i) offer(i);
-  while (!heap.empty()) {
-    const Candidate best = heap.top();
-    heap.pop();
-    Node& node = nodes[best.at];
-    if (node.token != best.left || node.next == none || nodes[node.next].token != best.right) continue;
-    const uint32_t gone = node.next;
-    node.token = best.token;
-    node.next = nodes[gone].next;
-    nodes[gone].token = none;
-    if (node.next != none) nodes[node.next].previous = best.at;
-    offer(best.at);
-    if (node.previous != none) offer(node.previous);
-  }
-  for (uint32_t i = 0; i != none; i = nodes[i].next) ids.push_back(nodes[i].token);
+  encode_chunks(text, Room{ids});
 }
 
-void Bpe::decode(const uint32_t* ids, size_t count, std::string& bytes) const {
+size_t Encoder::count(std::string_view text) {
+  struct Room {
+    IdBuffer& scratch;
+    size_t& total;
+    uint32_t* operator()(size_t more) const { return scratch.reserve(more); }
+    void operator()(const uint32_t* begin, const uint32_t* end) const { total += static_cast<size_t>(end - begin); }
+  };
+  size_t total = 0;
+  IdBuffer scratch;
+  encode_chunks(text, Room{scratch, total});
+  return total;
+}
+
+uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out) {
+  Piece pieces[chunk_pieces + 1];
   for (size_t i = 0; i < count; ++i) {
-    if (!vocabulary_.has(ids[i])) throw std::out_of_range("decode: id " + std::to_string(ids[i]) + " is no token");
-    bytes.append(vocabulary_.bytes(ids[i]));
+    const char* p = text.data() + begin;
+    const size_t size = ends[i] - begin;
+    Piece& piece = pieces[i];
+    piece.begin = p;
+    piece.size = size;
+    piece.key = size > ShortKey::max_size ? ShortKey::none() : begin + 16 <= text.size() ? ShortKey::readable(p, size) : ShortKey::any(p, size);
+    piece.place = short_pieces_.place(piece.key);
+    __builtin_prefetch(short_pieces_.bucket(piece.place));
+    begin = ends[i];
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const Piece& piece = pieces[i];
+    const ShortPieces::Slot* slot = short_pieces_.bucket(piece.place);
+    const bool second = slot[1].low == piece.key.low && slot[1].high == piece.key.high;
+    const bool first = slot[0].low == piece.key.low && slot[0].high == piece.key.high;
+    slot += second;
+    std::memcpy(out, slot->ids, sizeof slot->ids);
+    if (__builtin_expect((first | second) & (slot->count >= 0), 1)) {
+      out += slot->count;
+    } else if (piece.size > ShortKey::max_size) {
+      out = encode_long({piece.begin, piece.size}, out);
+    } else {
+      out = encode_short(piece.key, {piece.begin, piece.size}, out);
+    }
+  }
+  return out;
+}
+
+// Where whole pieces count before merges: the id of a piece that is a token.
+uint32_t* Encoder::whole_piece(std::string_view piece, uint32_t* out) const {
+  if (!vocabulary_.whole_pieces() || piece.size() > vocabulary_.longest()) return out;
+  *out = vocabulary_.find(piece);
+  return *out == no_token ? out : out + 1;
+}
+
+uint32_t* Encoder::encode_short(ShortKey key, std::string_view piece, uint32_t* out) {
+  const ShortPieces::Slot* slot = short_pieces_.bucket(short_pieces_.place(key));
+  for (int i = 0; i < 2; ++i, ++slot) {
+    if (slot->low != key.low || slot->high != key.high) continue;
+    if (slot->count >= 0) {
+      std::copy(slot->ids, slot->ids + slot->count, out);
+      return out + slot->count;
+    }
+    const LongPieces::Ids ids = long_pieces_.at(slot->ids[0] | static_cast<uint64_t>(slot->ids[1]) << 32);
+    if (ids.count) return copy(ids, out);
+  }
+  uint32_t* end = whole_piece(piece, out);
+  if (end == out) end = merge(piece, out);
+  const auto count = static_cast<uint32_t>(end - out);
+  if (count <= 3) {
+    const uint32_t ids[3] = {out[0], count > 1 ? out[1] : 0, count > 2 ? out[2] : 0};
+    short_pieces_.add(key, ids, static_cast<int32_t>(count));
+  } else {
+    const uint64_t position = long_pieces_.keep(out, count);
+    const uint32_t ids[3] = {static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0};
+    short_pieces_.add(key, ids, -1);
+  }
+  return end;
+}
+
+uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
+  if (uint32_t* end = whole_piece(piece, out); end != out) return end;
+  // Between two bytes that stand side by side in no token, nothing merges: there a long piece falls apart.
+  const auto* bytes = reinterpret_cast<const uint8_t*>(piece.data());
+  size_t begin = 0;
+  for (size_t i = 1; i < piece.size(); ++i) {
+    if (vocabulary_.within_a_token(bytes[i - 1], bytes[i])) continue;
+    out = encode_part(piece.substr(begin, i - begin), out);
+    begin = i;
+  }
+  return encode_part(piece.substr(begin), out);
+}
+
+uint32_t* Encoder::encode_part(std::string_view part, uint32_t* out) {
+  if (part.size() <= ShortKey::max_size && !vocabulary_.whole_pieces()) {  // else a piece may differ from the same part
+    return encode_short(ShortKey::any(part.data(), part.size()), part, out);
+  }
+  if (part.size() <= merge_few_limit) return encode_remembered(part, out);
+  return vocabulary_.orderly() ? encode_windows(part, out) : merge(part, out);
+}
+
+uint32_t* Encoder::encode_remembered(std::string_view part, uint32_t* out) {
+  const uint64_t hash = LongPieces::hash(part);
+  const LongPieces::Ids known = long_pieces_.find(hash, part);
+  if (known.count) return copy(known, out);
+  uint32_t* end = merge(part, out);
+  long_pieces_.add(hash, part, out, static_cast<uint32_t>(end - out));
+  return end;
+}
+
+// A long part window by window. What a window's bytes become is right up to some token before its end; from there the
+// next window starts, and Vocabulary::cut tells whether the two fit together. Where they do not, the border was no true
+// one: tokens are taken back and the window grows, at last to all that is left. Linear but for such text.
+uint32_t* Encoder::encode_windows(std::string_view part, uint32_t* out) {
+  constexpr size_t window = merge_few_limit, margin = 16;  // few tokens are longer than the margin
+  uint32_t* const begin = out;
+  size_t at = 0, size = window, back = 1;
+  for (;;) {
+    const bool last = part.size() - at <= size;
+    const std::string_view piece = part.substr(at, last ? part.size() - at : size);
+    uint32_t* end = piece.size() <= window ? encode_remembered(piece, out) : merge(piece, out);
+    if (out > begin && !vocabulary_.cut(out[-1], out[0])) {
+      for (size_t i = 0; i < back && out > begin; ++i) at -= vocabulary_.token_size(*--out);
+      back *= 2;
+      size *= 2;
+      continue;
+    }
+    if (last) return end;
+    size_t taken = 0;
+    do {
+      taken += vocabulary_.token_size(*out++);
+    } while (out < end && taken + vocabulary_.token_size(*out) + margin <= piece.size());
+    at += taken;
+    size = window;
+    back = 1;
   }
 }
+
+uint32_t* Encoder::merge(std::string_view piece, uint32_t* out) {
+  if (!vocabulary_.orderly()) return out + merge_any(vocabulary_, piece, out);
+  return out + (piece.size() <= merge_few_limit ? merge_few(vocabulary_, piece, out) : merge_many(vocabulary_, piece, out));
+}
+
+// An encoder for the time of one call.
+class Bpe::Borrowed {
+ public:
+  explicit Borrowed(const Bpe& bpe) : bpe_(bpe) {
+    {
+      const std::lock_guard<std::mutex> lock(bpe.mutex_);
+      if (!bpe.idle_.empty()) {
+        encoder_ = std::move(bpe.idle_.back());
+        bpe.idle_.pop_back();
+      }
+    }
+    if (!encoder_) encoder_ = std::make_unique<Encoder>(bpe.vocabulary_, bpe.pattern_);
+  }
+  ~Borrowed() {
+    const std::lock_guard<std::mutex> lock(bpe_.mutex_);
+    if (bpe_.idle_.size() < max_idle) bpe_.idle_.push_back(std::move(encoder_));
+  }
+  Borrowed(const Borrowed&) = delete;
+  Encoder* operator->() const { return encoder_.get(); }
+
+ private:
+  const Bpe& bpe_;
+  std::unique_ptr<Encoder> encoder_;
+};
+
+void Bpe::encode(std::string_view text, IdBuffer& ids) const { Borrowed(*this)->encode(text, ids); }
+
+size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(text); }
 
 }  // namespace nextword
