@@ -19,13 +19,6 @@ inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
 
 }  // namespace
 
-struct Encoder::Piece {
-  ShortKey key;
-  size_t place;  // in short_pieces_
-  const char* begin;
-  size_t size;
-};
-
 template <class Room>
 void Encoder::encode_chunks(std::string_view text, const Room& room) {
   if (text.size() > 0xFFFFFFFFu) {
@@ -67,34 +60,106 @@ size_t Encoder::count(std::string_view text) {
 }
 
 uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out) {
-  Piece pieces[chunk_pieces + 1];
+  struct Probe {
+    ShortKey key;
+    const ShortPieces::Slot* bucket;
+  };
+  Probe probes[chunk_pieces + 1];
+  size_t at = begin;
   for (size_t i = 0; i < count; ++i) {
-    const char* p = text.data() + begin;
-    const size_t size = ends[i] - begin;
-    Piece& piece = pieces[i];
-    piece.begin = p;
-    piece.size = size;
-    piece.key = size > ShortKey::max_size ? ShortKey::none() : begin + 16 <= text.size() ? ShortKey::readable(p, size) : ShortKey::any(p, size);
-    piece.place = short_pieces_.place(piece.key);
-    __builtin_prefetch(short_pieces_.bucket(piece.place));
-    begin = ends[i];
+    const char* p = text.data() + at;
+    const size_t size = ends[i] - at;
+    Probe& probe = probes[i];
+    probe.key = size > ShortKey::max_size ? ShortKey::none() : at + 16 <= text.size() ? ShortKey::readable(p, size) : ShortKey::any(p, size);
+    probe.bucket = short_pieces_.bucket(short_pieces_.place(probe.key));
+    __builtin_prefetch(probe.bucket);
+    at = ends[i];
   }
+  const MergeLanes lanes_of_this_cpu = vocabulary_.orderly() && !vocabulary_.whole_pieces() ? merge_lanes() : nullptr;
+  uint32_t* const first = out;
+  unknown_.clear();
   for (size_t i = 0; i < count; ++i) {
-    const Piece& piece = pieces[i];
-    const ShortPieces::Slot* slot = short_pieces_.bucket(piece.place);
-    const bool second = slot[1].low == piece.key.low && slot[1].high == piece.key.high;
-    const bool first = slot[0].low == piece.key.low && slot[0].high == piece.key.high;
-    slot += second;
+    const Probe& probe = probes[i];
+    const bool second = probe.bucket[1].holds(probe.key);
+    const ShortPieces::Slot* slot = probe.bucket + second;
     std::memcpy(out, slot->ids, sizeof slot->ids);
-    if (__builtin_expect((first | second) & (slot->count >= 0), 1)) {
+    if (__builtin_expect((probe.bucket[0].holds(probe.key) | second) & (slot->count >= 0), 1)) {
       out += slot->count;
-    } else if (piece.size > ShortKey::max_size) {
-      out = encode_long({piece.begin, piece.size}, out);
+      continue;
+    }
+    const size_t from = i ? ends[i - 1] : begin;
+    const std::string_view piece = text.substr(from, ends[i] - from);
+    if (piece.size() > ShortKey::max_size) {
+      out = encode_long(piece, out);
+    } else if (uint32_t* end = known_short(probe.key, out); end != out) {
+      out = end;
+    } else if (lanes_of_this_cpu) {
+      unknown_.push_back({probe.key, piece, static_cast<size_t>(out - first)});
     } else {
-      out = encode_short(piece.key, {piece.begin, piece.size}, out);
+      out = merge_short(probe.key, piece, out);
     }
   }
-  return out;
+  return unknown_.empty() ? out : first + merge_unknown(lanes_of_this_cpu, first, static_cast<size_t>(out - first));
+}
+
+// The ids of a short piece that the cache has, or nothing.
+uint32_t* Encoder::known_short(ShortKey key, uint32_t* out) {
+  const ShortPieces::Slot* slot = short_pieces_.find(key);
+  if (!slot) return out;
+  if (slot->count >= 0) {
+    std::copy(slot->ids, slot->ids + slot->count, out);
+    return out + slot->count;
+  }
+  const LongPieces::Ids ids = long_pieces_.at(slot->ids[0] | static_cast<uint64_t>(slot->ids[1]) << 32);
+  return ids.count ? copy(ids, out) : out;
+}
+
+uint32_t* Encoder::merge_short(ShortKey key, std::string_view piece, uint32_t* out) {
+  uint32_t* end = whole_piece(piece, out);
+  if (end == out) end = merge(piece, out);
+  remember_short(key, out, static_cast<uint32_t>(end - out));
+  return end;
+}
+
+void Encoder::remember_short(ShortKey key, const uint32_t* ids, uint32_t count) {
+  if (count <= 3) {
+    const uint32_t three[3] = {ids[0], count > 1 ? ids[1] : 0, count > 2 ? ids[2] : 0};
+    short_pieces_.add(key, three, static_cast<int32_t>(count));
+  } else {
+    const uint64_t position = long_pieces_.keep(ids, count);
+    const uint32_t three[3] = {static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0};
+    short_pieces_.add(key, three, -1);
+  }
+}
+
+// Merges the pieces of a chunk that were left out, all lanes at a time, and moves the ids apart to let theirs in.
+// ids: [count], with room for all. Returns how many there are then.
+size_t Encoder::merge_unknown(MergeLanes merge, uint32_t* ids, size_t count) {
+  unknown_ids_.resize(unknown_.size());
+  size_t total = count;
+  for (size_t i = 0; i < unknown_.size(); i += lanes) {
+    std::string_view pieces[lanes];
+    uint32_t ids_of_lanes[lanes][lanes], counts[lanes];
+    const auto some = static_cast<unsigned>(std::min<size_t>(lanes, unknown_.size() - i));
+    for (unsigned j = 0; j < some; ++j) pieces[j] = unknown_[i + j].piece;
+    merge(vocabulary_, pieces, some, ids_of_lanes, counts);
+    for (unsigned j = 0; j < some; ++j) {
+      unknown_[i + j].count = counts[j];
+      total += counts[j];
+      std::memcpy(unknown_ids_[i + j].ids, ids_of_lanes[j], sizeof ids_of_lanes[j]);
+      remember_short(unknown_[i + j].key, ids_of_lanes[j], counts[j]);
+    }
+  }
+  size_t end = count, to = total;  // ids[end ...] stand at ids[to ...] already
+  for (size_t i = unknown_.size(); i-- > 0;) {
+    const Unknown& unknown = unknown_[i];
+    const size_t size = end - unknown.at;
+    std::memmove(ids + to - size, ids + unknown.at, size * sizeof *ids);
+    to -= size + unknown.count;
+    std::memcpy(ids + to, unknown_ids_[i].ids, unknown.count * sizeof *ids);
+    end = unknown.at;
+  }
+  return total;
 }
 
 // Where whole pieces count before merges: the id of a piece that is a token.
@@ -102,31 +167,6 @@ uint32_t* Encoder::whole_piece(std::string_view piece, uint32_t* out) const {
   if (!vocabulary_.whole_pieces() || piece.size() > vocabulary_.longest()) return out;
   *out = vocabulary_.find(piece);
   return *out == no_token ? out : out + 1;
-}
-
-uint32_t* Encoder::encode_short(ShortKey key, std::string_view piece, uint32_t* out) {
-  const ShortPieces::Slot* slot = short_pieces_.bucket(short_pieces_.place(key));
-  for (int i = 0; i < 2; ++i, ++slot) {
-    if (slot->low != key.low || slot->high != key.high) continue;
-    if (slot->count >= 0) {
-      std::copy(slot->ids, slot->ids + slot->count, out);
-      return out + slot->count;
-    }
-    const LongPieces::Ids ids = long_pieces_.at(slot->ids[0] | static_cast<uint64_t>(slot->ids[1]) << 32);
-    if (ids.count) return copy(ids, out);
-  }
-  uint32_t* end = whole_piece(piece, out);
-  if (end == out) end = merge(piece, out);
-  const auto count = static_cast<uint32_t>(end - out);
-  if (count <= 3) {
-    const uint32_t ids[3] = {out[0], count > 1 ? out[1] : 0, count > 2 ? out[2] : 0};
-    short_pieces_.add(key, ids, static_cast<int32_t>(count));
-  } else {
-    const uint64_t position = long_pieces_.keep(out, count);
-    const uint32_t ids[3] = {static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0};
-    short_pieces_.add(key, ids, -1);
-  }
-  return end;
 }
 
 uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
@@ -144,7 +184,9 @@ uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
 
 uint32_t* Encoder::encode_part(std::string_view part, uint32_t* out) {
   if (part.size() <= ShortKey::max_size && !vocabulary_.whole_pieces()) {  // else a piece may differ from the same part
-    return encode_short(ShortKey::any(part.data(), part.size()), part, out);
+    const ShortKey key = ShortKey::any(part.data(), part.size());
+    uint32_t* end = known_short(key, out);
+    return end != out ? end : merge_short(key, part, out);
   }
   if (part.size() <= merge_few_limit) return encode_remembered(part, out);
   return vocabulary_.orderly() ? encode_windows(part, out) : merge(part, out);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bpe_cache.h"
+#include "bpe_lanes.h"
 #include "bpe_vocabulary.h"
 #include "pretokenize.h"
 
@@ -56,11 +57,22 @@ class Encoder {
   size_t count(std::string_view text);                // without keeping the ids
 
  private:
-  struct Piece;
+  struct Unknown {  // a short piece that no cache knows; its ids belong before ids[at] of the chunk
+    ShortKey key;
+    std::string_view piece;
+    size_t at;
+    uint32_t count = 0;
+  };
+  struct LaneIds {
+    uint32_t ids[lanes];
+  };
   template <class Room>
   void encode_chunks(std::string_view text, const Room& room);
   uint32_t* encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out);
-  uint32_t* encode_short(ShortKey key, std::string_view piece, uint32_t* out);
+  uint32_t* known_short(ShortKey key, uint32_t* out);
+  uint32_t* merge_short(ShortKey key, std::string_view piece, uint32_t* out);
+  void remember_short(ShortKey key, const uint32_t* ids, uint32_t count);
+  size_t merge_unknown(MergeLanes merge, uint32_t* ids, size_t count);
   uint32_t* whole_piece(std::string_view piece, uint32_t* out) const;
   uint32_t* encode_long(std::string_view piece, uint32_t* out);
   uint32_t* encode_part(std::string_view part, uint32_t* out);
@@ -72,6 +84,8 @@ class Encoder {
   Pattern pattern_;
   ShortPieces short_pieces_;
   LongPieces long_pieces_;
+  std::vector<Unknown> unknown_;
+  std::vector<LaneIds> unknown_ids_;
 };
 
 // A vocabulary with a pattern, and encoders for the threads that use it. Every function may be called from several

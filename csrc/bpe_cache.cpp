@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -24,49 +25,86 @@ const uint64_t ShortKey::masks[32] = {
 
 ShortPieces::ShortPieces() { allocate(first_bits); }
 
+// From 2 MiB on straight from the system: zero already, and where it has huge pages a probe seldom misses the TLB.
 void ShortPieces::allocate(int bits) {
   constexpr size_t huge_page = size_t{2} << 20;
   const size_t size = sizeof(Slot) * 2 << bits;
-  const size_t alignment = size >= huge_page ? huge_page : 64;
-  void* memory = std::aligned_alloc(alignment, size);
-  if (!memory) throw std::bad_alloc();
 #if defined(__linux__)
-  if (size >= huge_page) madvise(memory, size, MADV_HUGEPAGE);  // a probe then seldom misses the TLB; only a wish
+  if (size >= huge_page) {
+    void* memory = mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    mapped_ = size + huge_page;
+    memory_ = memory;
+    const auto aligned = (reinterpret_cast<uintptr_t>(memory) + huge_page - 1) & ~(huge_page - 1);
+    slots_ = reinterpret_cast<Slot*>(aligned);
+    madvise(slots_, size, MADV_HUGEPAGE);
+  } else
 #endif
-  std::memset(memory, 0, size);
-  memory_ = memory;
-  memory_size_ = size;
-  slots_ = static_cast<Slot*>(memory);
+  {
+    memory_ = std::aligned_alloc(64, size);
+    if (!memory_) throw std::bad_alloc();
+    mapped_ = 0;
+    slots_ = static_cast<Slot*>(memory_);
+    std::memset(slots_, 0, size);
+  }
   bits_ = bits;
   shift_ = 64 - bits;
   used_ = 0;
 }
 
-void ShortPieces::release() { std::free(memory_); }
+void ShortPieces::release(void* memory, size_t mapped) {
+#if defined(__linux__)
+  if (mapped) {
+    munmap(memory, mapped);
+    return;
+  }
+#endif
+  (void)mapped;
+  std::free(memory);
+}
+
+const ShortPieces::Slot* ShortPieces::find(ShortKey key) {
+  const size_t at = place(key);
+  Slot* own = slots_ + at;
+  Slot* other = slots_ + (at ^ 2);
+  for (int i = 0; i < 2; ++i) {
+    if (own[i].holds(key)) return own + i;
+    if (other[i].holds(key)) {
+      std::swap(other[i], own[1]);
+      return own + 1;
+    }
+  }
+  return nullptr;
+}
 
 void ShortPieces::add(ShortKey key, const uint32_t* ids, int32_t count) {
-  Slot* slot = slots_ + place(key);
-  if (slot[0].high == key.high && slot[0].low == key.low) {
-    // known, but what LongPieces had of it is overwritten
-  } else if (slot[0].high != 0) {
-    used_ += slot[1].high == 0;
-    slot[1] = slot[0];
-  } else {
-    ++used_;
+  const Slot added{key.low, key.high, {ids[0], ids[1], ids[2]}, count};
+  const size_t at = place(key);
+  Slot* order[4] = {slots_ + at, slots_ + at + 1, slots_ + (at ^ 2), slots_ + (at ^ 2) + 1};
+  for (Slot* slot : order) {
+    if (slot->holds(key)) {
+      *slot = added;
+      return;
+    }
   }
-  slot[0] = {key.low, key.high, {ids[0], ids[1], ids[2]}, count};
+  int free = 0;
+  while (free < 3 && order[free]->high) ++free;
+  used_ += order[free]->high == 0;
+  for (; free > 0; --free) *order[free] = *order[free - 1];
+  *order[0] = added;
 }
 
 void ShortPieces::grow_if_crowded() {
   const size_t slots = size_t{2} << bits_;
-  if (used_ * 2 < slots || bits_ >= last_bits) return;
+  if (used_ * 4 < slots || bits_ >= last_bits) return;  // fuller, groups overflow
   const Slot* old = slots_;
-  void* old_memory = memory_;
+  void* const old_memory = memory_;
+  const size_t old_mapped = mapped_;
   allocate(bits_ + 2 < last_bits ? bits_ + 2 : last_bits);
-  for (size_t i = slots; i-- > 0;) {  // the older one of each bucket first
+  for (size_t i = slots; i-- > 0;) {  // the older ones of each bucket first
     if (old[i].high) add({old[i].low, old[i].high}, old[i].ids, old[i].count);
   }
-  std::free(old_memory);
+  release(old_memory, old_mapped);
 }
 
 LongPieces::LongPieces() : ring_(first_ring), buckets_(first_buckets) {}

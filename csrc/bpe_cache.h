@@ -74,34 +74,41 @@ struct ShortKey {
   static const uint64_t masks[32];  // [size]: bytes of the first word; [16 + size]: of the second
 };
 
-// Short pieces with their ids, in buckets of one cache line. A new piece drives out the older one of its bucket.
+// Short pieces with their ids, in buckets of one cache line. Two neighbouring buckets form a group: a piece that finds its
+// own bucket full lives in the other one until it is asked for.
 class ShortPieces {
  public:
   struct alignas(32) Slot {
     uint64_t low, high;  // high is 0 where the slot is free
     uint32_t ids[3];
     int32_t count;  // 1 .. 3; negative: ids[0] and ids[1] are a position in LongPieces
+
+    bool holds(ShortKey key) const { return ((low ^ key.low) | (high ^ key.high)) == 0; }
   };
 
   ShortPieces();
-  ~ShortPieces() { release(); }
+  ~ShortPieces() { release(memory_, mapped_); }
   ShortPieces(const ShortPieces&) = delete;
 
   size_t place(ShortKey key) const {
     return static_cast<size_t>((key.low ^ key.high * 0x9E3779B97F4A7C15ull) * 0xD6E8FEB86659FD93ull >> shift_) * 2;
   }
-  const Slot* bucket(size_t place) const { return slots_ + place; }  // two slots
-  void add(ShortKey key, const uint32_t* ids, int32_t count);        // may move nothing that place() gave
-  void grow_if_crowded();                                            // makes every place() of before invalid
+  const Slot* bucket(size_t place) const { return slots_ + place; }  // two slots, where most pieces are
+
+  // The slot of a piece, wherever in its group it is, or nullptr. Moves it into its bucket.
+  const Slot* find(ShortKey key);
+  // A piece that find() does not know, or whose ids LongPieces has lost. Drives out the oldest of a full group.
+  void add(ShortKey key, const uint32_t* ids, int32_t count);
+  void grow_if_crowded();  // makes every place() of before invalid
 
  private:
-  static constexpr int first_bits = 8, last_bits = 17;  // buckets: 2^bits of 64 bytes
+  static constexpr int first_bits = 10, last_bits = 17;  // buckets: 2^bits of 64 bytes
   void allocate(int bits);
-  void release();
+  static void release(void* memory, size_t mapped);
 
   Slot* slots_ = nullptr;
   void* memory_ = nullptr;
-  size_t memory_size_ = 0;
+  size_t mapped_ = 0;  // bytes of memory_ if it came from mmap
   int bits_ = 0, shift_ = 0;
   size_t used_ = 0;
 };

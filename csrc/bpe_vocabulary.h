@@ -73,6 +73,14 @@ class Vocabulary {
       if (merges_[at] == free_slot) return no_token;
     }
   }
+  // The table behind merged(), for code that asks for many pairs at once: slots of left << 42 | right << 21 | token, all
+  // ones where free, from (left << 21 | right) * merges_factor >> merges_shift on.
+  static constexpr uint32_t max_orderly = 1u << 21;  // three ids fit 63 bits
+  static constexpr uint64_t merges_factor = 0x9E3779B97F4A7C15ull;
+  const uint64_t* merges_table() const { return merges_.data(); }
+  size_t merges_size() const { return merges_.size(); }
+  int merges_shift() const { return merges_shift_; }
+
   uint32_t merged_bytes(uint8_t left, uint8_t right) const { return merged_bytes_[left << 8 | right]; }
 
   // Whether text that ends with token `left` and text that begins with token `right` can be encoded apart: no merge
@@ -82,7 +90,6 @@ class Vocabulary {
   Pair pair(uint32_t left, uint32_t right) const;
 
  private:
-  static constexpr uint32_t max_orderly = 1u << 21;  // three ids fit 63 bits
   static constexpr uint64_t free_slot = ~uint64_t{0};
   struct Span {
     uint32_t start, size;  // in arena_; size 0 where no token has the id
@@ -94,7 +101,7 @@ class Vocabulary {
     uint32_t left, right;
     Pair value;
   };
-  size_t pair_slot(uint64_t key) const { return key * 0x9E3779B97F4A7C15ull >> merges_shift_; }
+  size_t pair_slot(uint64_t key) const { return key * merges_factor >> merges_shift_; }
   void add_tokens(VocabularySource& source);
   void make_special(uint32_t id, std::string name);
   void add_specials(const VocabularySource& source);
@@ -117,7 +124,7 @@ class Vocabulary {
   uint32_t byte_tokens_[256];
   uint64_t inside_[1024] = {};  // bit left * 256 + right: some token holds the two bytes side by side
 
-  std::vector<uint64_t> merges_;  // orderly: left << 42 | right << 21 | token, open addressing
+  std::vector<uint64_t> merges_;  // orderly
   int merges_shift_ = 63;
   std::vector<uint32_t> merged_bytes_;  // orderly: [256 * 256]
   std::vector<Parts> parts_;            // orderly: by id
