@@ -1,0 +1,245 @@
+// The operations for Python: shapes checked, views taken, the GIL released. nextword/ops.py documents them.
+#include "ops.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "arrays.h"
+
+namespace py = pybind11;
+using namespace nextword;
+using namespace nextword::bindings;
+
+namespace {
+
+py::array_t<float> empty(std::initializer_list<int64_t> shape) {
+  return py::array_t<float>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+}
+
+// A checkpoint's array: float32, float16, or bfloat16 as its uint16 bits. C-contiguous; any alignment.
+Source source_type(const char* op, const char* name, const py::array& a) {
+  if (py::isinstance<py::array_t<float>>(a)) return Source::float32;
+  if (a.dtype().kind() == 'f' && a.itemsize() == 2) return Source::float16;
+  if (py::isinstance<py::array_t<uint16_t>>(a)) return Source::bfloat16;
+  throw std::invalid_argument(std::string(op) + ": " + name +
+                              " must be float32, float16 or uint16 (the bits of bfloat16), got " + received(a) +
+                              "; pass " + name + ".astype(np.float32)");
+}
+
+// [rows, cols] for a matmul to read, its rows possibly apart.
+py::array_t<float> empty_spread(int64_t rows, int64_t cols) {
+  const int64_t stride = spread_stride(rows, cols);
+  if (stride == cols) return empty({rows, cols});
+  const auto whole = empty({rows, stride});
+  constexpr auto item = static_cast<py::ssize_t>(sizeof(float));
+  return py::array_t<float>({rows, cols}, {stride * item, item}, whole.data(), whole);
+}
+
+py::array contiguous(const char* op, const char* name, const py::object& object, py::ssize_t ndim) {
+  const char* const shape = ndim == 2 ? "[rows, cols]" : "of any shape";
+  if (!py::isinstance<py::array>(object) || (ndim && py::reinterpret_borrow<py::array>(object).ndim() != ndim))
+    throw std::invalid_argument(std::string(op) + ": " + name + " must be an array " + shape + ", got " + received(object));
+  auto a = py::reinterpret_borrow<py::array>(object);
+  if (!(a.flags() & py::array::c_style))
+    throw std::invalid_argument(std::string(op) + ": " + name + " must be C-contiguous; pass np.ascontiguousarray(" + name + ")");
+  return a;
+}
+
+template <Packed (*make)(const void*, Source, int64_t, int64_t), bool transposed>
+Packed pack_array(const char* op, const py::object& weight) {
+  const auto a = contiguous(op, "weight", weight, 2);
+  const auto type = source_type(op, "weight", a);
+  const int64_t depth = a.shape(transposed ? 1 : 0), cols = a.shape(transposed ? 0 : 1);
+  if (depth < 1 || cols < 1) throw std::invalid_argument(std::string(op) + ": weight must not be empty, got " + received(a));
+  const void* const p = a.data();
+  py::gil_scoped_release unlocked;  // below this line only views are used
+  return make(p, type, depth, cols);
+}
+
+py::array_t<float> matmul_array(const char* op, const py::object& x, const Packed& weight, const py::object& bias,
+                                const py::object& residual, Activation activation) {
+  const auto a = rows<float>(op, "x", x, {"rows", weight.depth});
+  const int64_t n = a.shape(0), stride = row_stride(a);
+  const float* b = nullptr;
+  const float* r = nullptr;
+  if (!bias.is_none()) b = data<float>(array<float>(op, "bias", bias, {weight.cols}));
+  if (!residual.is_none()) r = data<float>(array<float>(op, "residual", residual, {n, weight.cols}));
+  auto out = activation == Activation::none ? empty({n, weight.cols}) : empty_spread(n, weight.cols);
+  const int64_t out_stride = row_stride(out);
+  const float* const from = data<float>(a);
+  float* const to = out.mutable_data();
+  py::gil_scoped_release unlocked;  // below this line only views are used
+  matmul(from, stride, weight, b, r, activation, n, to, out_stride);
+  return out;
+}
+
+py::array_t<float> activate_array(const char* op, const py::object& x, Activation activation) {
+  const auto a = array<float>(op, "x", x, {"rows", "cols"});
+  auto out = empty({a.shape(0), a.shape(1)});
+  const float* const from = data<float>(a);
+  float* const to = out.mutable_data();
+  const int64_t n = a.size();
+  py::gil_scoped_release unlocked;  // below this line only views are used
+  activate(from, activation, n, to);
+  return out;
+}
+
+// The cache and sequence arguments that append and attention share.
+struct CacheArgs {
+  py::array keys, values, slots, past, fresh;
+  Cache cache;
+  Sequences sequences;
+  int64_t tokens = 0;
+
+  CacheArgs(const char* op, const py::object& keys_, const py::object& values_, const py::object& slots_,
+            const py::object& past_, const py::object& fresh_)
+      : keys(writable<float>(op, "keys", keys_, {"slots", "heads", "capacity / 32", "width", panel_cols})),
+        values(writable<float>(op, "values", values_,
+                               {keys.shape(0), keys.shape(1), panels_of(keys.shape(3)), keys.shape(2) * panel_cols, panel_cols})),
+        slots(array<int64_t>(op, "slots", slots_, {"sequences"})),
+        past(array<int64_t>(op, "past", past_, {slots.shape(0)})),
+        fresh(array<int64_t>(op, "fresh", fresh_, {slots.shape(0)})) {
+    cache = {mutable_data<float>(keys), mutable_data<float>(values), keys.shape(1), keys.shape(3), keys.shape(2) * panel_cols};
+    sequences = {data<int64_t>(slots), data<int64_t>(past), data<int64_t>(fresh), slots.shape(0)};
+    for (int64_t i = 0; i < sequences.count; ++i) {
+      const auto at = std::string(op) + ": sequence " + std::to_string(i);
+      if (sequences.slots[i] < 0 || sequences.slots[i] >= keys.shape(0))
+        throw std::out_of_range(at + ": slot must be 0 .. " + std::to_string(keys.shape(0) - 1) + ", got " +
+                                std::to_string(sequences.slots[i]));
+      if (sequences.past[i] < 0 || sequences.fresh[i] < 0 || sequences.past[i] > cache.capacity ||
+          sequences.fresh[i] > cache.capacity - sequences.past[i])
+        throw std::out_of_range(at + ": past + fresh must be 0 .. " + std::to_string(cache.capacity) + " (the capacity), got " +
+                                std::to_string(sequences.past[i]) + " + " + std::to_string(sequences.fresh[i]));
+      tokens += sequences.fresh[i];
+    }
+  }
+};
+
+py::array_t<float> attention_array(const char* op, const py::object& q, const CacheArgs& args, float scale, float* scores,
+                                   float* weights) {
+  const int64_t all = args.cache.heads * args.cache.width;
+  const auto a = rows<float>(op, "q", q, {args.tokens, all});
+  auto out = empty({args.tokens, all});
+  const float* const from = data<float>(a);
+  const int64_t stride = row_stride(a);
+  float* const to = out.mutable_data();
+  py::gil_scoped_release unlocked;  // below this line only views are used
+  attention(from, stride, args.cache, args.sequences, scale, scores, weights, to);
+  return out;
+}
+
+}  // namespace
+
+void bind_ops(py::module_& m) {
+  py::class_<Packed>(m, "Packed", "A weight matrix in the order in which the products read it; made by nextword.ops.pack.")
+      .def_property_readonly("shape", [](const Packed& p) { return py::make_tuple(p.depth, p.cols); })
+      .def_property_readonly("nbytes", &Packed::bytes)
+      .def("__repr__", [](const Packed& p) {
+        return "Packed(float32 [" + std::to_string(p.depth) + ", " + std::to_string(p.cols) + "])";
+      });
+
+  m.def("pack", [](const py::object& weight) { return pack_array<pack, false>("pack", weight); });
+  m.def("pack_transposed", [](const py::object& weight) { return pack_array<pack_transposed, true>("pack_transposed", weight); });
+  m.def("unpack", [](const Packed& weight) {
+    auto out = empty({weight.depth, weight.cols});
+    unpack(weight, out.mutable_data());
+    return out;
+  });
+  m.def("to_float32", [](const py::object& x) {
+    const auto a = contiguous("to_float32", "x", x, 0);
+    py::array_t<float> out(std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()));
+    to_float32(a.data(), source_type("to_float32", "x", a), a.size(), out.mutable_data());
+    return out;
+  });
+
+  m.def("matmul", [](const py::object& x, const Packed& w, const py::object& bias) {
+    return matmul_array("matmul", x, w, bias, py::none(), Activation::none);
+  });
+  m.def("matmul_gelu_tanh", [](const py::object& x, const Packed& w, const py::object& bias) {
+    return matmul_array("matmul_gelu_tanh", x, w, bias, py::none(), Activation::gelu_tanh);
+  });
+  m.def("matmul_gelu_erf", [](const py::object& x, const Packed& w, const py::object& bias) {
+    return matmul_array("matmul_gelu_erf", x, w, bias, py::none(), Activation::gelu_erf);
+  });
+  m.def("matmul_residual", [](const py::object& x, const Packed& w, const py::object& bias, const py::object& residual) {
+    if (residual.is_none()) array<float>("matmul_residual", "residual", residual, {"rows", w.cols});
+    return matmul_array("matmul_residual", x, w, bias, residual, Activation::none);
+  });
+  m.def("gelu_tanh", [](const py::object& x) { return activate_array("gelu_tanh", x, Activation::gelu_tanh); });
+  m.def("gelu_erf", [](const py::object& x) { return activate_array("gelu_erf", x, Activation::gelu_erf); });
+
+  m.def("layer_norm", [](const py::object& x, const py::object& weight, const py::object& bias, float eps) {
+    const auto a = array<float>("layer_norm", "x", x, {"rows", "cols"});
+    const auto w = array<float>("layer_norm", "weight", weight, {a.shape(1)});
+    const auto b = array<float>("layer_norm", "bias", bias, {a.shape(1)});
+    if (a.shape(1) < 1) throw std::invalid_argument("layer_norm: x must have at least one column, got " + received(a));
+    auto out = empty({a.shape(0), a.shape(1)});
+    const float *const from = data<float>(a), *const by = data<float>(w), *const plus = data<float>(b);
+    float* const to = out.mutable_data();
+    const int64_t n = a.shape(0), cols = a.shape(1);
+    py::gil_scoped_release unlocked;  // below this line only views are used
+    layer_norm(from, by, plus, eps, n, cols, to);
+    return out;
+  });
+  m.def("softmax", [](const py::object& x) {
+    const auto a = array<float>("softmax", "x", x, {"rows", "cols"});
+    if (a.shape(1) < 1) throw std::invalid_argument("softmax: x must have at least one column, got " + received(a));
+    auto out = empty({a.shape(0), a.shape(1)});
+    const float* const from = data<float>(a);
+    float* const to = out.mutable_data();
+    const int64_t n = a.shape(0), cols = a.shape(1);
+    py::gil_scoped_release unlocked;  // below this line only views are used
+    softmax(from, n, cols, to);
+    return out;
+  });
+  m.def("embedding", [](const py::object& ids, const py::object& places, const Packed& tokens, const py::object& positions) {
+    const auto i = array<int64_t>("embedding", "ids", ids, {"tokens"});
+    const auto p = array<int64_t>("embedding", "places", places, {i.shape(0)});
+    const auto table = array<float>("embedding", "positions", positions, {"places", tokens.depth});
+    const int64_t n = i.shape(0);
+    const auto check = [&](const char* name, const int64_t* x, int64_t size) {
+      for (int64_t t = 0; t < n; ++t)
+        if (x[t] < 0 || x[t] >= size)
+          throw std::out_of_range(std::string("embedding: ") + name + " must be 0 .. " + std::to_string(size - 1) + ", got " +
+                                  std::to_string(x[t]) + " at " + std::to_string(t));
+    };
+    check("ids", data<int64_t>(i), tokens.cols);
+    check("places", data<int64_t>(p), table.shape(0));
+    auto out = empty({n, tokens.depth});
+    const int64_t *const from = data<int64_t>(i), *const at = data<int64_t>(p);
+    const float* const add = data<float>(table);
+    float* const to = out.mutable_data();
+    py::gil_scoped_release unlocked;  // below this line only views are used
+    embedding(from, at, tokens, add, n, to);
+    return out;
+  });
+
+  m.def("append", [](const py::object& k, const py::object& v, const py::object& keys, const py::object& values,
+                     const py::object& slots, const py::object& past, const py::object& fresh) {
+    const CacheArgs args("append", keys, values, slots, past, fresh);
+    const int64_t all = args.cache.heads * args.cache.width;
+    const auto a = rows<float>("append", "k", k, {args.tokens, all});
+    const auto b = rows<float>("append", "v", v, {args.tokens, all});
+    const float *const from_k = data<float>(a), *const from_v = data<float>(b);
+    const int64_t k_stride = row_stride(a), v_stride = row_stride(b);
+    py::gil_scoped_release unlocked;  // below this line only views are used
+    append(from_k, k_stride, from_v, v_stride, args.sequences, args.cache);
+  });
+  m.def("attention", [](const py::object& q, const py::object& keys, const py::object& values, const py::object& slots,
+                        const py::object& past, const py::object& fresh, float scale) {
+    return attention_array("attention", q, CacheArgs("attention", keys, values, slots, past, fresh), scale, nullptr, nullptr);
+  });
+  m.def("attention_weights", [](const py::object& q, const py::object& keys, const py::object& values, int64_t slot,
+                                int64_t past, float scale) {
+    const char* const op = "attention_weights";
+    const auto a = rows<float>(op, "q", q, {"tokens", "heads * width"});
+    const auto one = [](int64_t n) { return py::array(py::array_t<int64_t>(1, &n)); };
+    const CacheArgs args(op, keys, values, one(slot), one(past), one(a.shape(0)));
+    auto scores = empty({args.cache.heads, args.tokens, past + args.tokens});
+    auto weights = empty({args.cache.heads, args.tokens, past + args.tokens});
+    auto out = attention_array(op, q, args, scale, scores.mutable_data(), weights.mutable_data());
+    return py::make_tuple(out, scores, weights);
+  });
+}

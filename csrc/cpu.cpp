@@ -1,0 +1,94 @@
+#include "cpu.h"
+
+#include <atomic>
+#include <stdexcept>
+
+extern const Kernels kernels_baseline;
+#if defined(__x86_64__)
+extern const Kernels kernels_avx512, kernels_avx2;
+#elif defined(__aarch64__)
+extern const Kernels kernels_neon;
+#endif
+
+namespace nextword {
+namespace {
+
+// __builtin_cpu_supports reads CPUID and, for AVX and AVX-512, XCR0: registers that the operating system does not save
+// count as absent. It wants a literal, hence one function a row.
+struct Variant {
+  const Kernels* kernels;
+  bool (*supported)();
+};
+
+// Best first. To add an instruction set: one header in simd/, one file in isa/, one row here, one in CMakeLists.txt.
+const Variant rows[] = {
+#if defined(__x86_64__)
+    {&kernels_avx512,
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+     }},
+    {&kernels_avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+#elif defined(__aarch64__)
+    {&kernels_neon, [] { return true; }},  // part of AArch64 itself
+#endif
+    {&kernels_baseline, [] { return true; }},
+};
+
+const Kernels* best() {
+  for (const auto& row : rows)
+    if (row.supported()) return row.kernels;
+  return &kernels_baseline;
+}
+
+std::atomic<const Kernels*>& current() {
+  static std::atomic<const Kernels*> table{best()};
+  return table;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string all;
+  for (const auto& name : names) all += (all.empty() ? "" : ", ") + name;
+  return all;
+}
+
+}  // namespace
+
+const Kernels& kernels() { return *current().load(std::memory_order_relaxed); }
+
+std::vector<std::string> variants() {
+  std::vector<std::string> names;
+  for (const auto& row : rows)
+    if (row.supported()) names.push_back(row.kernels->isa);
+  return names;
+}
+
+std::vector<std::string> compiled() {
+  std::vector<std::string> names;
+  for (const auto& row : rows) names.push_back(row.kernels->isa);
+  return names;
+}
+
+void set_isa(const std::string& name) {
+  for (const auto& row : rows)
+    if (name == row.kernels->isa && row.supported()) {
+      current() = row.kernels;
+      return;
+    }
+  throw std::invalid_argument("set_isa: name must be one of " + joined(variants()) + " on this machine, got '" + name + "'");
+}
+
+std::vector<std::pair<std::string, bool>> features() {
+#if defined(__x86_64__)
+#define FEATURE(name) {name, static_cast<bool>(__builtin_cpu_supports(name))}
+  return {FEATURE("sse4.2"), FEATURE("avx"), FEATURE("avx2"), FEATURE("fma"), FEATURE("avx512f"), FEATURE("avx512bw"),
+          FEATURE("avx512dq"), FEATURE("avx512vl"), FEATURE("avx512vnni"), FEATURE("avx512bf16")};
+#undef FEATURE
+#elif defined(__aarch64__)
+  return {{"neon", true}};
+#else
+  return {};
+#endif
+}
+
+}  // namespace nextword

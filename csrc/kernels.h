@@ -1,0 +1,68 @@
+// The kernels that every instruction set provides: one table for each file in isa/.
+// All are single-threaded and allocation-free and cannot fail; ops.cpp checks nothing either, bindings do.
+#pragma once
+#include <stdint.h>
+
+#include "formats.h"
+
+// Rows that one register tile holds at most on any instruction set; sizes scratch memory.
+constexpr int64_t max_tile_rows = 12;
+
+enum class Activation { none, gelu_tanh, gelu_erf };
+
+// One call computes all rows of some columns for depths `done` .. `done + depth - 1` of `total`:
+//   out[r, c] = (done == 0 ? 0 : out[r, c]) + sum_k x[r, k] * w[k, c]
+// with one chain of multiply-adds over ascending k for each element, whatever the rows, the columns and the cut of the
+// depth. The call that completes the sum also applies
+//   out[r, c] = activation(out[r, c] + bias[c]) + residual[r, c]
+// out may not alias x or residual. bias (at the first column) and residual may be null.
+struct MatmulBlock {
+  const float* x;         // at depth `done` of row 0
+  int64_t x_stride;       // floats from row to row
+  const float* panels;    // the first panel, at depth `done`
+  int64_t panel_stride;   // floats from panel to panel
+  const float* bias;
+  const float* residual;  // same stride as out
+  Activation activation;
+  int64_t rows, depth, cols, done, total;
+  float* out;
+  int64_t out_stride;
+};
+
+// Causal attention of `rows` <= tile_rows consecutive queries of one head; query r sees keys 0 .. first + r.
+//   s = scale * q . k     w = exp(s - max s) / sum     out = w . v
+// Every sum runs over ascending positions and skips what a query does not see, so a row does not depend on its tile.
+struct AttentionTile {
+  const float* q;         // [rows, width]
+  int64_t q_stride;
+  const float* keys;      // panels of one head, see formats.h
+  const float* values;    // panels of one head
+  int64_t value_stride;   // floats from panel to panel: capacity * 32
+  float scale;
+  int64_t rows, width, first;
+  float* scratch;         // attention_scratch(first + rows) floats
+  float* scores;          // null, or [rows, first + rows]: s, and -inf where masked
+  float* weights;         // null, or [rows, first + rows]: w, and 0 where masked
+  int64_t weights_stride; // floats from row to row of scores and weights
+  float* out;             // [rows, width]
+  int64_t out_stride;
+};
+constexpr int64_t attention_scratch(int64_t keys) {
+  return max_tile_rows * (panels_of(keys) + 1) * panel_cols;
+}
+
+struct Kernels {
+  const char* isa;
+  int64_t tile_rows;  // queries that attention takes at once
+
+  void (*matmul)(const MatmulBlock& block);
+  void (*attention)(const AttentionTile& tile);
+
+  // out[r, c] = (x[r, c] - mean_r) / sqrt(var_r + eps) * weight[c] + bias[c]; out may alias x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols,
+                     float* out);
+  // out[r, c] = exp(x[r, c] - max_r) / sum_c exp(x[r, c] - max_r); out may alias x. exp below -87.3 is 0.
+  void (*softmax)(const float* x, int64_t rows, int64_t cols, float* out);
+  // Element by element; out may alias x.
+  void (*activate)(const float* x, Activation activation, int64_t size, float* out);
+};

@@ -1,0 +1,17 @@
+// Fills the table of one instruction set.
+#pragma once
+#include "../kernels.h"
+#include "attention.h"
+#include "elementwise.h"
+#include "matmul.h"
+#include "norm.h"
+
+namespace {
+
+template <class V>
+constexpr Kernels make_kernels(const char* isa) {
+  static_assert(V::tile_rows <= max_tile_rows && panel_cols % (V::tile_vectors * V::lanes) == 0);
+  return {isa, V::tile_rows, &matmul<V>, &attention<V>, &layer_norm<V>, &softmax<V>, &activate<V>};
+}
+
+}  // namespace

@@ -1,0 +1,52 @@
+// Causal softmax-attention of one tile of queries of one head: scale, mask, softmax and weighted sum in one pass; the
+// scores of a tile stay in the cache.
+#pragma once
+#include <math.h>
+
+#include "../kernels.h"
+#include "elementwise.h"
+#include "matmul.h"
+
+namespace {
+
+template <class V>
+void attention(const AttentionTile& t) {
+  const int64_t keys = t.first + t.rows;  // what the last query sees
+  const int64_t stride = panels_of(keys) * panel_cols;
+  float* const scores = t.scratch;
+  float* const sums = scores + max_tile_rows * stride;
+
+  for (int64_t k = 0; k < keys; k += panel_cols)
+    panel_tile<V>(t.q, t.q_stride, t.keys + k * t.width, t.width, t.rows, nullptr, nullptr, scores + k, stride);
+
+  float inverse[max_tile_rows];
+  for (int64_t r = 0; r < t.rows; ++r) {
+    const int64_t seen = t.first + r + 1;
+    float* const row = scores + r * stride;
+    if (t.scores) {
+      multiply<V>(row, t.scale, seen, t.scores + r * t.weights_stride);
+      for (int64_t k = seen; k < keys; ++k) t.scores[r * t.weights_stride + k] = -INFINITY;
+    }
+    inverse[r] = 1.0f / scaled_exp<V>(row, t.scale, scaled_max<V>(row, t.scale, seen), seen, row);
+    if (t.weights) {
+      multiply<V>(row, inverse[r], seen, t.weights + r * t.weights_stride);
+      for (int64_t k = seen; k < keys; ++k) t.weights[r * t.weights_stride + k] = 0.0f;
+    }
+  }
+
+  for (int64_t c = 0; c < t.width; c += panel_cols) {
+    const float* const panel = t.values + c / panel_cols * t.value_stride;
+    const int64_t cols = t.width - c < panel_cols ? t.width - c : panel_cols;
+    // Keys that all queries of the tile see go through the tile; the few behind them row by row.
+    const int64_t shared = t.first + 1;
+    panel_tile<V>(scores, stride, panel, shared, t.rows, nullptr, nullptr, sums, panel_cols);
+    for (int64_t r = 0; r < t.rows; ++r) {
+      float* const sum = sums + r * panel_cols;
+      if (r) panel_tile<V, 0, 1>(scores + r * stride + shared, stride, panel + shared * panel_cols, r, 1, nullptr, sum, sum,
+                                panel_cols);
+      multiply<V>(sum, inverse[r], cols, t.out + r * t.out_stride + c);
+    }
+  }
+}
+
+}  // namespace

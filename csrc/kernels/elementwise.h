@@ -1,0 +1,119 @@
+// exp, the two forms of GELU and softmax. Polynomials from tools/fit_polynomials.py.
+#pragma once
+#include "../kernels.h"
+
+namespace {
+
+template <class V, int n>
+inline typename V::F polynomial(typename V::F x, const float (&c)[n]) {
+  auto y = V::set(c[n - 1]);
+#pragma GCC unroll 16
+  for (int i = n - 2; i >= 0; --i) y = V::mul_add(y, x, V::set(c[i]));
+  return y;
+}
+
+// e^x: x = n ln 2 + r with |r| <= ln(2) / 2, e^x = 2^n p(r). Within 4 ulp on [-87.3, 88]; 0 below, e^88 above, NaN kept.
+template <class V>
+inline typename V::F exp(typename V::F x) {
+  constexpr float low = -87.3f, high = 88.0f;
+  constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  // relative error 1.8e-8 on |r| <= 0.3467
+  constexpr float p[] = {1.0f, 1.0f, 0.499999911f, 0.166664198f, 0.0416682288f, 0.00837484002f, 0.00138368155f};
+  const auto clamped = V::min(V::set(high), V::max(V::set(low), x));  // this order keeps NaN
+  const auto shifted = V::mul_add(clamped, V::set(1.44269504f), V::set(magic));
+  const auto n = V::sub(shifted, V::set(magic));
+  auto r = V::mul_add(n, V::set(-0.693359375f), clamped);  // ln 2 in two parts: n times the first is exact
+  r = V::mul_add(n, V::set(2.12194440e-4f), r);
+  return V::where_less(x, V::set(low), V::set(0.0f), V::mul(polynomial<V>(r, p), V::pow2(shifted)));
+}
+
+// x / 2 (1 + tanh(u)) = x / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks & Gimpel 2016).
+template <class V>
+inline typename V::F gelu_tanh(typename V::F x) {
+  const auto cubic = V::mul_add(V::mul(V::mul(x, x), V::set(-2 * 0.797884561f * 0.044715f)), x,
+                                V::mul(x, V::set(-2 * 0.797884561f)));
+  const auto y = V::div(x, V::add(V::set(1.0f), exp<V>(cubic)));
+  return V::where_less(V::set(88.0f), cubic, V::set(0.0f), y);  // below e^-88: exp ends there, the product need not
+}
+
+// x P(X <= x) for a standard normal X. The tail P(X > |x|) = erfc(z) / 2 = e^(-z^2) erfcx(z) / 2, z = |x| / sqrt(2).
+template <class V>
+inline typename V::F gelu_erf(typename V::F x) {
+  // relative error 4.0e-8 for z in [0, 15]; beyond, e^(-z^2) is 0
+  constexpr float p[] = {2.84206158e-06f, 0.281995207f, 0.283584535f, 0.234307557f,  0.241825745f, -0.138618529f,
+                         0.487998247f,    -0.743157566f, 0.479832739f, -0.143617094f, 0.0158463009f};
+  const auto size = V::max(V::sub(V::set(0.0f), x), x);
+  const auto t = V::div(V::set(1.0f), V::mul_add(size, V::set(0.353553391f), V::set(1.0f)));
+  const auto decay = exp<V>(V::mul(V::mul(x, x), V::set(-0.5f)));
+  const auto tail = V::mul(x, V::mul(V::mul(V::set(0.5f), decay), polynomial<V>(t, p)));
+  return V::where_less(x, V::set(0.0f), tail, V::sub(x, tail));
+}
+
+template <class V>
+inline typename V::F activation(typename V::F x, Activation kind) {
+  switch (kind) {
+    case Activation::gelu_tanh: return gelu_tanh<V>(x);
+    case Activation::gelu_erf: return gelu_erf<V>(x);
+    default: return x;
+  }
+}
+
+template <class V>
+void activate(const float* x, Activation kind, int64_t size, float* out) {
+  int64_t i = 0;
+  for (; i + V::lanes <= size; i += V::lanes) V::store(out + i, activation<V>(V::load(x + i), kind));
+  if (i < size) V::store(out + i, activation<V>(V::load(x + i, size - i), kind), size - i);
+}
+
+// The largest of scale * x[i], 0 < n.
+template <class V>
+inline float scaled_max(const float* x, float scale, int64_t n) {
+  const auto s = V::set(scale);
+  const int64_t body = n - n % V::lanes;
+  float best = x[n - 1] * scale;
+  if (body) {
+    auto top = V::mul(s, V::load(x));
+    for (int64_t i = V::lanes; i < body; i += V::lanes) top = V::max(top, V::mul(s, V::load(x + i)));
+    const float m = V::max(top);
+    best = m > best ? m : best;
+  }
+  for (int64_t i = body; i < n; ++i) best = x[i] * scale > best ? x[i] * scale : best;
+  return best;
+}
+
+// out[i] = exp(scale * x[i] - top); returns the sum. Lane by lane over ascending i, then one tree.
+template <class V>
+inline float scaled_exp(const float* x, float scale, float top, int64_t n, float* out) {
+  const auto s = V::set(scale), t = V::set(top);
+  auto total = V::set(0.0f);
+  int64_t i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) {
+    const auto e = exp<V>(V::sub(V::mul(s, V::load(x + i)), t));
+    V::store(out + i, e);
+    total = V::add(total, e);
+  }
+  if (i < n) {
+    const auto e = V::first(exp<V>(V::sub(V::mul(s, V::load(x + i, n - i)), t)), n - i);
+    V::store(out + i, e, n - i);
+    total = V::add(total, e);
+  }
+  return V::sum(total);
+}
+
+template <class V>
+inline void multiply(const float* x, float factor, int64_t n, float* out) {
+  const auto f = V::set(factor);
+  int64_t i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) V::store(out + i, V::mul(V::load(x + i), f));
+  if (i < n) V::store(out + i, V::mul(V::load(x + i, n - i), f), n - i);
+}
+
+template <class V>
+void softmax(const float* x, int64_t rows, int64_t cols, float* out) {
+  for (int64_t r = 0; r < rows; ++r, x += cols, out += cols) {
+    const float total = scaled_exp<V>(x, 1.0f, scaled_max<V>(x, 1.0f, cols), cols, out);
+    multiply<V>(out, 1.0f / total, cols, out);
+  }
+}
+
+}  // namespace

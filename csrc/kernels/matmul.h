@@ -1,0 +1,123 @@
+// The register tile that carries every product, and the matmul built of it.
+#pragma once
+#include "../kernels.h"
+#include "elementwise.h"
+
+namespace {
+
+constexpr int64_t line_floats = 16;      // a cache line
+constexpr int64_t fetch_floats = 2048;  // how far ahead of its use a panel is fetched: 8 KiB
+
+// sums[r, c] = (start ? start[r, c] : 0) + sum_k x[r, k] * panel[k, c]   for `vectors` registers of columns.
+//   x [rows, depth] with stride, panel [depth, 32] at its first column, start and sums with stride (may be the same)
+// One chain of multiply-adds over ascending k for each element: the bits do not depend on rows or vectors.
+// Meanwhile `lines` cache lines from `ahead` on are fetched with each k: what the caller will need next.
+template <class V, int rows, int vectors, int lines>
+inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, const float* ahead,
+                 const float* start, float* sums, int64_t stride) {
+  typename V::F acc[rows][vectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) acc[r][v] = start ? V::load(start + r * stride + v * V::lanes) : V::set(0.0f);
+
+  for (int64_t k = 0; k < depth; ++k, panel += panel_cols) {
+#pragma GCC unroll 4
+    for (int i = 0; i < lines; ++i) V::prefetch(ahead + (k * lines + i) * line_floats);
+    typename V::F w[vectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) w[v] = V::load(panel + v * V::lanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+      const auto a = V::set(x[r * x_stride + k]);
+#pragma GCC unroll 16
+      for (int v = 0; v < vectors; ++v) acc[r][v] = V::mul_add(a, w[v], acc[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) V::store(sums + r * stride + v * V::lanes, acc[r][v]);
+}
+
+// All 32 columns of a panel for 1 .. V::tile_rows rows. A single row takes the whole panel at once: it is bound by the
+// reading of the panel, and more chains hide the latency of the multiply-add.
+template <class V, int lines = 0, int rows = V::tile_rows>
+inline void panel_tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, int64_t count,
+                       const float* ahead, const float* start, float* sums, int64_t stride) {
+  if constexpr (rows > 1) {
+    if (count < rows)
+      return panel_tile<V, lines, rows - 1>(x, x_stride, panel, depth, count, ahead, start, sums, stride);
+  }
+  constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
+  tile<V, rows, vectors, lines>(x, x_stride, panel, depth, ahead, start, sums, stride);
+  for (int64_t c = vectors * V::lanes; c < panel_cols; c += vectors * V::lanes)
+    tile<V, rows, vectors, 0>(x, x_stride, panel + c, depth, nullptr, start ? start + c : nullptr, sums + c, stride);
+}
+
+// out[r, c] = activation(sums[r, c] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.
+template <class V>
+inline void finish(const float* sums, int64_t sums_stride, const float* bias, const float* residual, Activation kind,
+                   int64_t rows, int64_t cols, float* out, int64_t out_stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; c += V::lanes) {
+      const int64_t n = cols - c < V::lanes ? cols - c : V::lanes;
+      const auto get = [&](const float* p) { return n == V::lanes ? V::load(p) : V::load(p, n); };
+      auto y = get(sums + r * sums_stride + c);
+      if (bias) y = V::add(y, get(bias + c));
+      y = activation<V>(y, kind);
+      if (residual) y = V::add(y, get(residual + r * out_stride + c));
+      if (n == V::lanes) V::store(out + r * out_stride + c, y);
+      else V::store(out + r * out_stride + c, y, n);
+    }
+  }
+}
+
+// One panel of up to 32 columns for all rows of a block. A panel that a single tile reads is fetched shortly ahead of
+// its use (`lines` = 2: one row of it per k). One that several tiles share is fetched while the panel before it is used.
+template <class V>
+inline void matmul_panel(const MatmulBlock& b, int64_t c) {
+  const bool completes = b.done + b.depth == b.total;
+  const bool finishes = completes && (b.bias || b.residual || b.activation != Activation::none);
+  const float* panel = b.panels + c / panel_cols * b.panel_stride;
+  const int64_t cols = b.cols - c < panel_cols ? b.cols - c : panel_cols;
+  const bool once = b.rows <= V::tile_rows;
+  for (int64_t r = 0; r < b.rows; r += V::tile_rows) {
+    const int64_t rows = b.rows - r < V::tile_rows ? b.rows - r : V::tile_rows;
+    const float* x = b.x + r * b.x_stride;
+    float* out = b.out + r * b.out_stride + c;
+    const float* bias = b.bias ? b.bias + c : nullptr;
+    const float* residual = b.residual ? b.residual + r * b.out_stride + c : nullptr;
+    // The last panel goes through a copy: whole panels of sums, then only the columns that exist.
+    float copy[max_tile_rows * panel_cols];
+    const bool whole = cols == panel_cols;
+    float* const sums = whole ? out : copy;
+    const int64_t stride = whole ? b.out_stride : panel_cols;
+    if (!whole && b.done)
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < panel_cols; ++j) copy[i * panel_cols + j] = j < cols ? out[i * b.out_stride + j] : 0.0f;
+    const float* const start = b.done ? sums : nullptr;
+    if (once) {
+      panel_tile<V, 2>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, start, sums, stride);
+    } else {
+      const int64_t next = b.rows - r - rows < V::tile_rows ? b.rows - r - rows : V::tile_rows;
+      for (int64_t i = 0; i < next; ++i) {
+        V::prefetch(out + (rows + i) * b.out_stride);
+        V::prefetch(out + (rows + i) * b.out_stride + line_floats);
+      }
+      const int64_t t = r / V::tile_rows;  // the first two tiles fetch half of the next panel each
+      const float* const ahead = t < 2 ? panel + b.panel_stride + t * b.depth * line_floats : x + rows * b.x_stride;
+      panel_tile<V, 1>(x, b.x_stride, panel, b.depth, rows, ahead, start, sums, stride);
+    }
+    if (finishes || !whole)
+      finish<V>(sums, stride, completes ? bias : nullptr, completes ? residual : nullptr,
+                completes ? b.activation : Activation::none, rows, cols, out, b.out_stride);
+  }
+}
+
+template <class V>
+void matmul(const MatmulBlock& b) {
+  for (int64_t c = 0; c < b.cols; c += panel_cols) matmul_panel<V>(b, c);
+}
+
+}  // namespace

@@ -1,0 +1,197 @@
+#include "ops.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "cpu.h"
+#include "parallel.h"
+
+namespace nextword {
+namespace {
+
+// Work below this many multiply-adds is done before a second thread has woken up (about 2 us).
+constexpr int64_t worth_a_thread = 1 << 16;
+
+// A block of one panel this deep (96 KiB) stays in the second-level cache while all rows pass by it. Deeper blocks mean
+// fewer passes over the output, which cost more than the panel's way from the second to the first level.
+constexpr int64_t block_depth = 768;
+// Rows taken through all weights at once: enough products for each weight that is read from memory.
+constexpr int64_t block_rows = 512;
+
+// Rows that start a multiple of this apart share a few cache sets; from so many rows on that costs more than a copy.
+constexpr int64_t clash = 512, many_rows = 16, pad = 16;
+
+// Memory that a thread keeps from call to call.
+float* scratch(int64_t count) {
+  thread_local std::shared_ptr<float> memory;
+  thread_local int64_t size = 0;
+  if (size < count) {
+    memory.reset();
+    size = 0;
+    memory = aligned_floats(count);
+    size = count;
+  }
+  return memory.get();
+}
+
+// x with its rows apart: x itself, or a copy where they clash.
+struct Rows {
+  const float* data;
+  int64_t stride;
+};
+Rows spread(const float* x, int64_t stride, int64_t rows, int64_t cols) {
+  if (rows < many_rows || stride % clash) return {x, stride};
+  float* const copy = scratch(rows * (cols + pad));
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      std::memcpy(copy + r * (cols + pad), x + r * stride, static_cast<size_t>(cols) * sizeof(float));
+  });
+  return {copy, cols + pad};
+}
+
+}  // namespace
+
+int64_t spread_stride(int64_t rows, int64_t cols) { return rows < many_rows || cols % clash ? cols : cols + pad; }
+
+void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
+            Activation activation, int64_t rows, float* out, int64_t out_stride) {
+  const auto& k = kernels();
+  const int64_t depth = weight.depth;
+  for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
+    const int64_t n = std::min(block_rows, rows - r0);
+    const Rows from = spread(x + r0 * x_stride, x_stride, n, depth);
+    const int64_t grain = worth_a_thread / std::max<int64_t>(1, n * depth * panel_cols) + 1;
+    parallel_ranges(panels_of(weight.cols), grain, [&](int64_t begin, int64_t end) {
+      const int64_t c0 = begin * panel_cols, c1 = std::min(end * panel_cols, weight.cols);
+      MatmulBlock b{};
+      b.x_stride = from.stride;
+      b.panel_stride = weight.panel_stride();
+      b.bias = bias ? bias + c0 : nullptr;
+      b.residual = residual ? residual + r0 * out_stride + c0 : nullptr;
+      b.activation = activation;
+      b.rows = n;
+      b.cols = c1 - c0;
+      b.total = depth;
+      b.out = out + r0 * out_stride + c0;
+      b.out_stride = out_stride;
+      const int64_t step = n < many_rows ? depth : block_depth;
+      for (; b.done < depth; b.done += b.depth) {
+        b.depth = std::min(step, depth - b.done);
+        b.x = from.data + b.done;
+        b.panels = weight.data.get() + begin * weight.panel_stride() + b.done * panel_cols;
+        k.matmul(b);
+      }
+    });
+  }
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols, float* out) {
+  const auto& k = kernels();
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    k.layer_norm(x + begin * cols, weight, bias, eps, end - begin, cols, out + begin * cols);
+  });
+}
+
+void softmax(const float* x, int64_t rows, int64_t cols, float* out) {
+  const auto& k = kernels();
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    k.softmax(x + begin * cols, end - begin, cols, out + begin * cols);
+  });
+}
+
+void activate(const float* x, Activation activation, int64_t size, float* out) {
+  const auto& k = kernels();
+  parallel_ranges(size, worth_a_thread, [&](int64_t begin, int64_t end) {
+    k.activate(x + begin, activation, end - begin, out + begin);
+  });
+}
+
+void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, const float* positions, int64_t count,
+               float* out) {
+  const int64_t width = tokens.depth;
+  parallel_ranges(count, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* const column = tokens.data.get() + ids[t] / panel_cols * tokens.panel_stride() + ids[t] % panel_cols;
+      const float* const place = positions + places[t] * width;
+      for (int64_t i = 0; i < width; ++i) out[t * width + i] = column[i * panel_cols] + place[i];
+    }
+  });
+}
+
+void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& s, const Cache& cache) {
+  const int64_t width = cache.width, key_head = cache.capacity * width;
+  const int64_t value_head = panels_of(width) * cache.capacity * panel_cols;
+  int64_t tokens = 0;
+  for (int64_t i = 0; i < s.count; ++i) tokens += s.fresh[i];
+  parallel_ranges(cache.heads, worth_a_thread / std::max<int64_t>(1, tokens * width) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t head = begin; head < end; ++head) {
+      int64_t row = 0;
+      for (int64_t i = 0; i < s.count; ++i) {
+        float* const keys = cache.keys + (s.slots[i] * cache.heads + head) * key_head;
+        float* const values = cache.values + (s.slots[i] * cache.heads + head) * value_head;
+        for (int64_t at = s.past[i]; at < s.past[i] + s.fresh[i]; ++at, ++row) {
+          const float* const from_k = k + row * k_stride + head * width;
+          const float* const from_v = v + row * v_stride + head * width;
+          float* const to_k = keys + at / panel_cols * width * panel_cols + at % panel_cols;
+          for (int64_t d = 0; d < width; ++d) to_k[d * panel_cols] = from_k[d];
+          for (int64_t d = 0; d < width; ++d)
+            values[(d / panel_cols * cache.capacity + at) * panel_cols + d % panel_cols] = from_v[d];
+        }
+      }
+    }
+  });
+}
+
+void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& s, float scale, float* scores,
+               float* weights, float* out) {
+  const auto& k = kernels();
+  const int64_t width = cache.width, heads = cache.heads, step = k.tile_rows;
+  struct Tile { int64_t sequence, row, offset, rows; };  // `rows` queries from `offset` on; row: of q and out
+  std::vector<Tile> tiles;
+  int64_t row = 0, longest = 0, work = 0;
+  for (int64_t i = 0; i < s.count; ++i) {
+    longest = std::max(longest, s.past[i] + s.fresh[i]);
+    work += s.fresh[i] * (s.past[i] + s.fresh[i]) * width * heads;
+    for (int64_t offset = 0; offset < s.fresh[i]; offset += step)
+      tiles.push_back({i, row + offset, offset, std::min(step, s.fresh[i] - offset)});
+    row += s.fresh[i];
+  }
+  const int64_t items = static_cast<int64_t>(tiles.size()) * heads;
+  const int workers = threads_for(std::min(items, work / worth_a_thread), 1);
+  const int64_t room = attention_scratch(longest);
+  float* const memory = scratch(workers * room);
+
+  parallel_items(items, workers, [&](int64_t item, int worker) {
+    // The longest tiles first, so that the threads end together.
+    const Tile& tile = tiles[tiles.size() - 1 - static_cast<size_t>(item / heads)];
+    const int64_t head = item % heads, slot = s.slots[tile.sequence] * heads + head;
+    const int64_t keys_seen = s.past[tile.sequence] + s.fresh[tile.sequence];
+    AttentionTile t{};
+    t.q = q + tile.row * q_stride + head * width;
+    t.q_stride = q_stride;
+    t.keys = cache.keys + slot * cache.capacity * width;
+    t.value_stride = cache.capacity * panel_cols;
+    t.values = cache.values + slot * panels_of(width) * t.value_stride;
+    t.scale = scale;
+    t.rows = tile.rows;
+    t.width = width;
+    t.first = s.past[tile.sequence] + tile.offset;
+    t.scratch = memory + worker * room;
+    t.weights_stride = keys_seen;
+    const int64_t traced = (head * s.fresh[tile.sequence] + tile.offset) * keys_seen;
+    t.scores = scores ? scores + traced : nullptr;
+    t.weights = weights ? weights + traced : nullptr;
+    t.out = out + tile.row * heads * width + head * width;
+    t.out_stride = heads * width;
+    k.attention(t);
+    // What lies behind the tile's own last key is masked for all of its queries.
+    for (int64_t r = 0; r < tile.rows && (scores || weights); ++r)
+      for (int64_t key = t.first + t.rows; key < keys_seen; ++key) {
+        if (scores) t.scores[r * keys_seen + key] = -__builtin_inff();
+        if (weights) t.weights[r * keys_seen + key] = 0.0f;
+      }
+  });
+}
+
+}  // namespace nextword

@@ -1,0 +1,52 @@
+// The operations: contracts, rows divided over threads, the chosen table of kernels called. Arguments are checked by
+// the bindings. Scratch memory is allocated here (std::bad_alloc), before any thread starts.
+#pragma once
+#include <cstdint>
+
+#include "kernels.h"
+#include "packed.h"
+
+namespace nextword {
+
+// out[rows, cols] = activation(x[rows, depth] weight + bias) + residual. Rows of x, and those of residual and out, lie
+// x_stride and out_stride floats apart. bias [cols] and residual may be null; out may not alias x or residual. The bits
+// of a row depend on that row alone.
+void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
+            Activation activation, int64_t rows, float* out, int64_t out_stride);
+
+// The row stride to give a matrix that a matmul will read: rows whose starts lie a multiple of 2 KiB apart share cache
+// sets and push each other out, so such rows get a pad.
+int64_t spread_stride(int64_t rows, int64_t cols);
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols, float* out);
+void softmax(const float* x, int64_t rows, int64_t cols, float* out);
+void activate(const float* x, Activation activation, int64_t size, float* out);
+
+// out[t] = column ids[t] of tokens [width, vocabulary] + row places[t] of positions [.., width].
+void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, const float* positions, int64_t count,
+               float* out);
+
+// The cache of one layer, laid out as formats.h says.
+struct Cache {
+  float* keys;
+  float* values;
+  int64_t heads, width, capacity;
+};
+
+// `count` sequences; sequence i has past[i] tokens in slot slots[i] and brings fresh[i] more, whose rows follow each
+// other in q, k, v and out.
+struct Sequences {
+  const int64_t *slots, *past, *fresh;
+  int64_t count;
+};
+
+// Stores rows of k and v [tokens, heads * width] behind what the slots hold.
+void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& sequences,
+            const Cache& cache);
+
+// Causal attention of the fresh tokens over their own slot, which append has filled before. out [tokens, heads * width].
+// scores and weights: null, or for a single sequence [heads, fresh, past + fresh] each.
+void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& sequences, float scale,
+               float* scores, float* weights, float* out);
+
+}  // namespace nextword

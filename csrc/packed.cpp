@@ -1,0 +1,154 @@
+#include "packed.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+#include "formats.h"
+#include "parallel.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace nextword {
+namespace {
+
+constexpr int64_t line_floats = 16;
+
+float from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+uint32_t to_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+struct Half { uint16_t bits; };
+struct Brain { uint16_t bits; };
+
+inline float number(float x) { return x; }
+inline float number(Brain x) { return from_bits(static_cast<uint32_t>(x.bits) << 16); }
+inline float number(Half x) {
+  // Exponent and fraction move into place as a float32 2^112 times too small; the product is exact, subnormals too.
+  const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000u) << 16, rest = x.bits & 0x7fffu;
+  const float size = from_bits(rest << 13) * 0x1p112f;
+  return from_bits(sign | (rest >= 0x7c00u ? (0x7f800000u | (rest << 13)) : to_bits(size)));
+}
+
+// Collects whether all exponents seen are those of finite numbers.
+struct Finite {
+  uint32_t worst = 0;
+  void see(float x) { worst = std::max(worst, to_bits(x) & 0x7f800000u); }
+  bool all() const { return worst < 0x7f800000u; }
+};
+
+// at(k, c) of the matrix to pack, one strip of 16 depths by 32 columns after the other: both the source's rows and the
+// panel's rows are then taken in whole cache lines.
+template <class T, bool transposed>
+Packed pack_as(const T* source, int64_t depth, int64_t cols) {
+  Packed out;
+  out.depth = depth;
+  out.cols = cols;
+  const int64_t panels = panels_of(cols);
+  out.data = aligned_floats(panels * out.panel_stride());
+  std::atomic<bool> finite{true};
+
+  parallel_ranges(panels, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, out.panel_stride())),
+                  [&](int64_t begin, int64_t end) {
+    Finite seen;
+    for (int64_t k0 = 0; k0 < depth; k0 += line_floats) {
+      const int64_t k1 = std::min(depth, k0 + line_floats);
+      for (int64_t p = begin; p < end; ++p) {
+        float* const panel = out.data.get() + p * out.panel_stride();
+        const int64_t c0 = p * panel_cols, n = std::min(panel_cols, cols - c0);
+        if (transposed) {
+          for (int64_t c = 0; c < n; ++c)
+            for (int64_t k = k0; k < k1; ++k) {
+              const float x = number(source[(c0 + c) * depth + k]);
+              panel[k * panel_cols + c] = x;
+              seen.see(x);
+            }
+        } else {
+          for (int64_t k = k0; k < k1; ++k)
+            for (int64_t c = 0; c < n; ++c) {
+              const float x = number(source[k * cols + c0 + c]);
+              panel[k * panel_cols + c] = x;
+              seen.see(x);
+            }
+        }
+        for (int64_t k = k0; k < k1; ++k)
+          for (int64_t c = n; c < panel_cols; ++c) panel[k * panel_cols + c] = 0.0f;
+      }
+    }
+    if (!seen.all()) finite = false;
+  });
+  if (!finite) throw std::invalid_argument("pack: weight must be finite, got NaN or infinity");
+  return out;
+}
+
+template <bool transposed>
+Packed pack_from(const void* source, Source type, int64_t depth, int64_t cols) {
+  switch (type) {
+    case Source::float16: return pack_as<Half, transposed>(static_cast<const Half*>(source), depth, cols);
+    case Source::bfloat16: return pack_as<Brain, transposed>(static_cast<const Brain*>(source), depth, cols);
+    default: return pack_as<float, transposed>(static_cast<const float*>(source), depth, cols);
+  }
+}
+
+}  // namespace
+
+int64_t Packed::panel_stride() const { return depth * panel_cols; }
+int64_t Packed::bytes() const { return panels_of(cols) * panel_stride() * static_cast<int64_t>(sizeof(float)); }
+
+Packed pack(const void* source, Source type, int64_t depth, int64_t cols) {
+  return pack_from<false>(source, type, depth, cols);
+}
+Packed pack_transposed(const void* source, Source type, int64_t depth, int64_t cols) {
+  return pack_from<true>(source, type, depth, cols);
+}
+
+void unpack(const Packed& matrix, float* out) {
+  for (int64_t c = 0; c < matrix.cols; ++c) {
+    const float* const column = matrix.data.get() + c / panel_cols * matrix.panel_stride() + c % panel_cols;
+    for (int64_t k = 0; k < matrix.depth; ++k) out[k * matrix.cols + c] = column[k * panel_cols];
+  }
+}
+
+void to_float32(const void* source, Source type, int64_t size, float* out) {
+  if (type == Source::float16)
+    for (int64_t i = 0; i < size; ++i) out[i] = number(static_cast<const Half*>(source)[i]);
+  else if (type == Source::bfloat16)
+    for (int64_t i = 0; i < size; ++i) out[i] = number(static_cast<const Brain*>(source)[i]);
+  else if (size)
+    std::memcpy(out, source, static_cast<size_t>(size) * sizeof(float));
+}
+
+std::shared_ptr<float> aligned_floats(int64_t count) {
+  const size_t bytes = static_cast<size_t>(std::max<int64_t>(count, 1)) * sizeof(float);
+#if defined(__linux__)
+  constexpr size_t huge = size_t{2} << 20;
+  if (bytes >= huge) {
+    // Aligned to a huge page, but no longer than asked for: the last, partly used one stays in small pages.
+    const size_t length = (bytes + 4095) / 4096 * 4096;
+    void* const raw = mmap(nullptr, length + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED) throw std::bad_alloc();
+    const size_t skip = (huge - reinterpret_cast<uintptr_t>(raw) % huge) % huge;
+    char* const start = static_cast<char*>(raw) + skip;
+    if (skip) munmap(raw, skip);
+    if (huge - skip) munmap(start + length, huge - skip);
+    madvise(start, length, MADV_HUGEPAGE);
+    return {reinterpret_cast<float*>(start), [length](float* p) { munmap(p, length); }};
+  }
+#endif
+  void* const p = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  if (!p) throw std::bad_alloc();
+  return {static_cast<float*>(p), [](float* q) { std::free(q); }};
+}
+
+}  // namespace nextword

@@ -1,0 +1,35 @@
+// Weight matrices in the order in which the products read them (formats.h), and the memory that holds them.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+namespace nextword {
+
+enum class Source { float32, float16, bfloat16 };  // how the numbers of a checkpoint are stored
+
+// A matrix [depth, cols] in panels. Immutable once made; copies share the memory.
+struct Packed {
+  int64_t depth = 0, cols = 0;
+  std::shared_ptr<float> data;
+
+  int64_t panel_stride() const;  // floats from panel to panel
+  int64_t bytes() const;
+};
+
+// From row-major [depth, cols], as GPT-2 stores its linear layers, or from [cols, depth], as it stores embeddings.
+// `source` needs no alignment beyond its element's. Throws std::bad_alloc; std::invalid_argument where a value is NaN
+// or infinite.
+Packed pack(const void* source, Source type, int64_t depth, int64_t cols);
+Packed pack_transposed(const void* source, Source type, int64_t depth, int64_t cols);
+
+// The matrix [depth, cols], row-major.
+void unpack(const Packed& matrix, float* out);
+
+// out[i] = source[i] as float32, exactly.
+void to_float32(const void* source, Source type, int64_t size, float* out);
+
+// Memory aligned to a cache line, on huge pages where the operating system grants them: a matrix is read from front to
+// back every token, and 4 KiB pages cost a miss in the address translation each. Contents undefined.
+std::shared_ptr<float> aligned_floats(int64_t count);
+
+}  // namespace nextword

@@ -1,0 +1,46 @@
+// The vector interface, written for any compiler that knows vector_size. Every header in simd/ offers the same names;
+// kernels/ is written on them alone. Includes only C headers: see "Instruction sets" in ARCHITECTURE.md.
+#pragma once
+#include <stdint.h>
+#include <string.h>
+
+namespace {
+
+struct Generic {
+  typedef float F __attribute__((vector_size(16)));
+  typedef int32_t I __attribute__((vector_size(16)));
+  static constexpr int64_t lanes = 4;
+
+  // Register tile of the matmul: 4 x 2 accumulators + 2 operands + 1 broadcast fit SSE2's 16 registers.
+  static constexpr int tile_rows = 4, tile_vectors = 2;
+
+  static F set(float a) { return F{a, a, a, a}; }
+  static F load(const float* p) { F a; memcpy(&a, p, sizeof a); return a; }
+  static void store(float* p, F a) { memcpy(p, &a, sizeof a); }
+  // The first n lanes, 0 < n < lanes; memory behind them is not touched, lanes behind them are 0.
+  static F load(const float* p, int64_t n) { F a = set(0); for (int64_t i = 0; i < n; ++i) a[i] = p[i]; return a; }
+  static void store(float* p, F a, int64_t n) { for (int64_t i = 0; i < n; ++i) p[i] = a[i]; }
+  static F first(F a, int64_t n) { F b = set(0); for (int64_t i = 0; i < n; ++i) b[i] = a[i]; return b; }
+
+  static F add(F a, F b) { return a + b; }
+  static F sub(F a, F b) { return a - b; }
+  static F mul(F a, F b) { return a * b; }
+  static F div(F a, F b) { return a / b; }
+  static F mul_add(F a, F b, F c) { return a * b + c; }
+  static F max(F a, F b) { return a > b ? a : b; }  // b where either is NaN
+  static F min(F a, F b) { return a < b ? a : b; }
+  static F where_less(F a, F b, F yes, F no) { return a < b ? yes : no; }
+
+  // 2^n for the integer n in the low bits of n + 1.5 * 2^23 (see exp in elementwise.h).
+  static F pow2(F shifted) {
+    I bits; memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits << 23) + 0x3f800000;
+    F a; memcpy(&a, &bits, sizeof a); return a;
+  }
+  // Fixed trees, so that the order of the sum is part of the definition.
+  static float sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+  static float max(F a) { float x = a[0] > a[2] ? a[0] : a[2], y = a[1] > a[3] ? a[1] : a[3]; return x > y ? x : y; }
+  static void prefetch(const float* p) { __builtin_prefetch(p); }
+};
+
+}  // namespace

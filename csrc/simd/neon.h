@@ -1,0 +1,59 @@
+// NEON on AArch64: 4 lanes, 32 registers, fused multiply-add.
+#pragma once
+#include <arm_neon.h>
+#include <stdint.h>
+
+namespace {
+
+struct Neon {
+  using F = float32x4_t;
+  static constexpr int64_t lanes = 4;
+
+  // 6 x 4 accumulators + 4 operands + broadcasts fit NEON's 32 registers.
+  static constexpr int tile_rows = 6, tile_vectors = 4;
+
+  static F set(float a) { return vdupq_n_f32(a); }
+  static F load(const float* p) { return vld1q_f32(p); }
+  static void store(float* p, F a) { vst1q_f32(p, a); }
+  static F load(const float* p, int64_t n) {
+    float t[lanes] = {0, 0, 0, 0};
+    for (int64_t i = 0; i < n; ++i) t[i] = p[i];
+    return vld1q_f32(t);
+  }
+  static void store(float* p, F a, int64_t n) {
+    float t[lanes];
+    vst1q_f32(t, a);
+    for (int64_t i = 0; i < n; ++i) p[i] = t[i];
+  }
+  static F first(F a, int64_t n) {
+    const int32_t at[lanes] = {0, 1, 2, 3};
+    const uint32x4_t keep = vcltq_s32(vld1q_s32(at), vdupq_n_s32(static_cast<int32_t>(n)));
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), keep));
+  }
+
+  static F add(F a, F b) { return vaddq_f32(a, b); }
+  static F sub(F a, F b) { return vsubq_f32(a, b); }
+  static F mul(F a, F b) { return vmulq_f32(a, b); }
+  static F div(F a, F b) { return vdivq_f32(a, b); }
+  static F mul_add(F a, F b, F c) { return vfmaq_f32(c, a, b); }
+  static F max(F a, F b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+  static F min(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+  static F where_less(F a, F b, F yes, F no) { return vbslq_f32(vcltq_f32(a, b), yes, no); }
+
+  static F pow2(F shifted) {
+    const int32x4_t bits = vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23);
+    return vreinterpretq_f32_s32(vaddq_s32(bits, vdupq_n_s32(0x3f800000)));
+  }
+  static float sum(F a) {
+    const float32x2_t s = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+    return vget_lane_f32(s, 0) + vget_lane_f32(s, 1);
+  }
+  static float max(F a) {
+    const float x = vgetq_lane_f32(a, 0), y = vgetq_lane_f32(a, 1), z = vgetq_lane_f32(a, 2), w = vgetq_lane_f32(a, 3);
+    const float p = x > z ? x : z, q = y > w ? y : w;
+    return p > q ? p : q;
+  }
+  static void prefetch(const float* p) { __builtin_prefetch(p); }
+};
+
+}  // namespace

@@ -1,0 +1,56 @@
+"""nextword: GPT-2-style language models on a laptop's CPU, fast, exact, and open at every step.
+
+>>> import nextword
+>>> lm = nextword.load()
+>>> lm
+LanguageModel(gpt2: 5 layers, 8 heads, width 256, vocabulary 4096, context 256)
+>>> nextword.load().generate("Once upon a time", max_new_tokens=8).finish_reason
+'length'
+"""
+
+import os
+from pathlib import Path
+
+from nextword import cpu, ops, reference
+from nextword._core import __version__
+from nextword.generate import Generation, LanguageModel
+from nextword.models import ARCHITECTURES
+from nextword.sampling import Sampling
+from nextword.tokenizer import Tokenizer
+from nextword.trace import trace
+from nextword.weights import open_model
+
+__all__ = ["Generation", "LanguageModel", "Sampling", "Tokenizer", "__version__", "cpu", "load", "ops", "reference", "trace"]
+
+DEMO = Path(__file__).parent / "demo"
+
+
+def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32", threads: int | None = None) -> LanguageModel:
+    """Load a GPT-2 model from a Hugging Face folder or the hub.
+
+    path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
+        hub id such as "gpt2" (needs `pip install "nextword[hub]"`); None loads the small model that comes with the package.
+    dtype: how weights are held; "float32". threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
+    Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
+    wrong. A folder without a vocabulary gives a model that works with token ids.
+
+    >>> load().config.n_layer
+    5
+    """
+    if dtype != "float32":
+        raise ValueError(f'load: dtype must be "float32", got {dtype!r}')
+    if threads is not None:
+        cpu.set_threads(threads)
+    weights = open_model(DEMO if path_or_id is None else path_or_id)
+    kind = weights.config.get("model_type", "gpt2")
+    if kind not in ARCHITECTURES:
+        raise ValueError(f"load: model_type in {weights.folder / 'config.json'} must be one of {', '.join(ARCHITECTURES)}, got {kind!r}")
+    try:
+        tokenizer = Tokenizer.load(weights.folder)
+    except FileNotFoundError:
+        tokenizer = None
+    model = ARCHITECTURES[kind](weights)
+    if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
+        raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
+                         f"{model.config.vocab_size}; they do not belong together")
+    return LanguageModel(model, tokenizer)

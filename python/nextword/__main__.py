@@ -1,0 +1,7 @@
+"""`python -m nextword`: the command line, where the `nextword` script is not on the path."""
+
+import sys
+
+from nextword.cli import main
+
+sys.exit(main())

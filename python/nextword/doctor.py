@@ -1,0 +1,101 @@
+"""What `nextword doctor` says: the machine, what the library uses of it and why. Measures nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("numpy", "safetensors", "huggingface_hub")
+
+
+def report() -> dict[str, Any]:
+    """The findings by name, ready for JSON."""
+    from importlib.metadata import version
+
+    from nextword import cpu
+
+    forced = os.environ.get("NEXTWORD_ISA")
+    return {
+        "nextword": version("nextword"),
+        "cpu": cpu_name(),
+        "features": {name: bool(has) for name, has in cpu.features().items()},
+        "variants": list(cpu.variants()),
+        "variant": cpu.isa(),
+        "why_variant": f"NEXTWORD_ISA={forced} asks for it" if forced else "the best that CPU and system can run",
+        "threads": cpu.threads(),
+        "why_threads": cpu.why_threads(),
+        "openmp": cpu.openmp(),
+        "huge_pages": huge_pages(),
+        "memory_gigabytes": memory_gigabytes(),
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        **{name: installed(name) for name in PACKAGES},
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The report for the eye, one finding a line."""
+    features = [name for name, has in found["features"].items() if has]
+    missing = [name for name, has in found["features"].items() if not has]
+    others = [name for name in found["variants"] if name != found["variant"]]
+    hub = found["huggingface_hub"] or 'not installed; models by hub id need pip install "nextword[hub]"'
+    single = "single-threaded: built without OpenMP"
+    rows = [
+        ("nextword", found["nextword"]),
+        ("CPU", found["cpu"]),
+        ("features", (", ".join(features) or "none") + (f" (absent: {', '.join(missing)})" if missing else "")),
+        ("variant", f"{found['variant']}: {found['why_variant']}"),
+        ("others", (", ".join(others) or "none") + "; NEXTWORD_ISA=name forces one"),
+        ("threads", f"{found['threads']}: {found['why_threads']}" if found["openmp"] else f"1: {single}"),
+        ("OpenMP", "yes" if found["openmp"] else f"no ({single})"),
+        ("huge pages", found["huge_pages"]),
+        ("memory", f"{found['memory_gigabytes']:.1f} GB" if found["memory_gigabytes"] else "unknown"),
+        ("system", found["system"]),
+        ("Python", found["python"]),
+        ("numpy", found["numpy"]),
+        ("safetensors", found["safetensors"]),
+        ("hub", hub),
+    ]
+    return "\n".join(f"{name:<12}{value}" for name, value in rows)
+
+
+def installed(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def read(path: str) -> str:
+    """A file of the system's own, or nothing where it has no such file."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def cpu_name() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", read("/proc/cpuinfo"), re.MULTILINE)
+    name = found[1].strip() if found else platform.processor() or platform.machine()
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{name}, {usable} usable logical core{'s' if usable > 1 else ''}"
+
+
+def huge_pages() -> str:
+    """The system's policy for transparent huge pages, in words."""
+    found = re.search(r"\[(\w+)\]", read("/sys/kernel/mm/transparent_hugepage/enabled"))
+    return {
+        "always": "always: weights lie on huge pages",
+        "madvise": "madvise: weights ask for them",
+        "never": "never: the system grants none, which costs some speed",
+    }.get(found[1] if found else "", "unknown to this system")
+
+
+def memory_gigabytes() -> float | None:
+    found = re.search(r"^MemTotal:\s*(\d+) kB", read("/proc/meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 / 1e9 if found else None

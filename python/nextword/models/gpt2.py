@@ -1,0 +1,189 @@
+"""GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files are in weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword import ops as fast_ops
+from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, LayerNorm, Linear
+from nextword.trace import Tap
+
+GELU = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "gelu": "gelu_erf"}
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The fields of a GPT-2 `config.json` that change what is computed, with `transformers`' names and defaults."""
+
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    n_inner: int | None = None
+    n_positions: int = 1024
+    vocab_size: int = 50257
+    activation_function: str = "gelu_new"
+    layer_norm_epsilon: float = 1e-5
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
+    tie_word_embeddings: bool = True
+    eos_token_id: int | None = 50256
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> "GPT2Config":
+        """Read a `config.json`. Raises ValueError that names the field that is wrong or not supported."""
+        if config.get("add_cross_attention"):
+            raise ValueError("config: add_cross_attention must be false: cross-attention is not supported")
+        known = {f.name: config[f.name] for f in fields(cls) if f.name in config}
+        if isinstance(known.get("eos_token_id"), list):
+            known["eos_token_id"] = known["eos_token_id"][0] if known["eos_token_id"] else None
+        return cls(**known)
+
+    def __post_init__(self) -> None:
+        for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size", "n_inner"):
+            value = getattr(self, name)
+            if name == "n_inner" and value is None:
+                continue
+            if type(value) is not int or not 1 <= value < 2**31:
+                raise ValueError(f"config: {name} must be a positive integer, got {value!r}")
+        if self.n_embd % self.n_head:
+            raise ValueError(f"config: n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
+        if self.activation_function not in GELU:
+            raise ValueError(f"config: activation_function must be one of {', '.join(GELU)}, got {self.activation_function!r}")
+        eps = self.layer_norm_epsilon
+        if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
+            raise ValueError(f"config: layer_norm_epsilon must be a number between 0 and 1, got {eps!r}")
+        for name in ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"config: {name} must be true or false, got {getattr(self, name)!r}")
+        eos = self.eos_token_id
+        if eos is not None and (type(eos) is not int or eos < 0):
+            raise ValueError(f"config: eos_token_id must be a token id or null, got {eos!r}")
+
+    @property
+    def inner(self) -> int:
+        """Width of the feed-forward layer."""
+        return self.n_inner or 4 * self.n_embd
+
+    def attention_scale(self, layer: int) -> float:
+        """What scores are multiplied by: 1 / sqrt(head width), by the layer's number if so configured."""
+        scale = (self.n_embd // self.n_head) ** -0.5 if self.scale_attn_weights else 1.0
+        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
+
+
+class Block:
+    """The layers of one transformer block, and the names of its activations."""
+
+    def __init__(self, read: "Reader", config: GPT2Config, ops: ModuleType, layer: int) -> None:
+        embd, inner, name = config.n_embd, config.inner, f"h.{layer}"
+        self.ln_1 = read.norm(f"{name}.ln_1", embd, config.layer_norm_epsilon)
+        self.qkv = Linear(ops, *read.linear(f"{name}.attn.c_attn", embd, 3 * embd))
+        self.attention = Attention(ops, config.n_head, config.attention_scale(layer), f"{name}.attn")
+        self.attn_out = Linear(ops, *read.linear(f"{name}.attn.c_proj", embd, embd))
+        self.ln_2 = read.norm(f"{name}.ln_2", embd, config.layer_norm_epsilon)
+        self.fc = GeluLinear(ops, *read.linear(f"{name}.mlp.c_fc", embd, inner), GELU[config.activation_function])
+        self.mlp_out = Linear(ops, *read.linear(f"{name}.mlp.c_proj", inner, embd))
+        self.name = name
+
+
+class Reader:
+    """Takes named arrays, checks them against the configuration and stores them for ops."""
+
+    def __init__(self, weights: Mapping[str, NDArray[Any]], ops: ModuleType) -> None:
+        self.weights, self.ops = weights, ops
+
+    def _array(self, name: str, *shape: int) -> NDArray[Any]:
+        if name not in self.weights:
+            raise ValueError(f"load: {self._called(name)} is missing; the configuration asks for it with shape {list(shape)}")
+        x = self.weights[name]
+        if x.shape != shape:
+            raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, got {list(x.shape)}")
+        return x
+
+    def _called(self, name: str) -> str:
+        describe = getattr(self.weights, "describe", None)
+        return str(describe(name)) if describe else f"tensor {name!r}"
+
+    def vector(self, name: str, *shape: int) -> Floats:
+        """A small array as float32 of its own."""
+        x: Floats = self.ops.to_float32(np.ascontiguousarray(self._array(name, *shape)))
+        if not np.isfinite(x).all():
+            raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
+        return x
+
+    def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
+        """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]."""
+        x = self._array(name, rows, cols)
+        try:
+            return pack(x)
+        except ValueError as error:
+            raise ValueError(f"load: {self._called(name)}: {error}") from None
+
+    def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
+        """Weight and bias of a linear layer, stored as [in, out]."""
+        return self.matrix(f"{name}.weight", depth, cols, self.ops.pack), self.vector(f"{name}.bias", cols)
+
+    def norm(self, name: str, size: int, eps: float) -> LayerNorm:
+        """A layer normalisation."""
+        return LayerNorm(self.ops, self.vector(f"{name}.weight", size), self.vector(f"{name}.bias", size), eps)
+
+
+class GPT2:
+    """The model: token ids in, logits out. `ops` does the arithmetic; `ops=nextword.reference` is the NumPy model.
+
+    weights: named float32, float16 or bfloat16 (as uint16 bits) arrays in Hugging Face's names without `transformer.`;
+    config: a GPT2Config or the content of a config.json, `weights.config` if None.
+    Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite.
+    """
+
+    def __init__(self, weights: Mapping[str, NDArray[Any]], config: GPT2Config | Mapping[str, Any] | None = None, *,
+                 ops: ModuleType = fast_ops) -> None:
+        given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
+        self.config = given if isinstance(given, GPT2Config) else GPT2Config.from_dict(given)
+        self.ops = ops
+        self.tap = Tap()
+        read, c = Reader(weights, ops), self.config
+        tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
+        self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
+        self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]
+        self.ln_f = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
+        if not c.tie_word_embeddings:
+            tokens = read.matrix("lm_head.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
+        bias = read.vector("lm_head.bias", c.vocab_size) if "lm_head.bias" in weights else None
+        self.head = Linear(ops, tokens, bias)
+
+    def cache(self, slots: int = 1, capacity: int | None = None) -> KVCache:
+        """An empty cache for `slots` sequences of at most `capacity` tokens (the context window if None)."""
+        c = self.config
+        return KVCache(c.n_layer, slots, c.n_head, c.n_embd // c.n_head, c.n_positions if capacity is None else capacity)
+
+    def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
+                 rows: Sequence[int] | Ints | None = None) -> Floats:
+        """Run new tokens of one or more sequences and remember them in the cache.
+
+        batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ... if None).
+        rows: which of the tokens, counted through the batch, give logits (None: all). Returns float32 [rows, vocabulary].
+        Raises IndexError if an id is not in the vocabulary or a sequence outgrows the context window or the cache.
+        """
+        tap = self.tap
+        where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
+        fresh = np.array([len(ids) for ids in batch], np.int64)
+        ids = np.concatenate([np.asarray(ids, np.int64) for ids in batch]) if batch else np.empty(0, np.int64)
+        places = np.concatenate([np.arange(p, p + n) for p, n in zip(cache.lengths[where], fresh, strict=True)] or [ids])
+
+        x = self.embed(ids, places, tap)                                                # [tokens, embd]
+        for layer, b in enumerate(self.blocks):
+            h = tap(f"{b.name}.ln_1", b.ln_1(x))                                        # [tokens, embd]
+            h = b.attention(b.qkv(h), cache, layer, where, fresh, tap)                  # [tokens, embd]
+            x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
+            h = tap(f"{b.name}.ln_2", b.ln_2(x))                                        # [tokens, embd]
+            h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
+            x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
+        cache.lengths[where] += fresh
+
+        if rows is not None:
+            x = x[np.asarray(rows, np.int64)]                                           # [rows, embd]
+        return tap("logits", self.head(tap("ln_f", self.ln_f(x))))                      # [rows, vocabulary]

@@ -1,0 +1,182 @@
+"""The operations, computed in C++. `nextword.reference` has the same names and signatures in NumPy.
+
+Arrays are float32 and C-contiguous unless a docstring says otherwise; nothing is converted silently. Each result is new.
+An output element is always summed in the same order, so that a row's bits depend neither on the other rows nor on threads.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword import _core
+from nextword._core import Packed
+
+__all__ = ["Packed", "append", "attention", "attention_weights", "embedding", "gelu_erf", "gelu_tanh", "layer_norm", "matmul",
+           "matmul_gelu_erf", "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "softmax", "to_float32", "unpack"]
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+def pack(weight: NDArray[Any]) -> Packed:
+    """Store a weight matrix in the order in which `matmul` reads it.
+
+    weight: [depth, cols], as GPT-2 stores linear layers; float32, float16, or uint16 holding the bits of bfloat16.
+    Raises ValueError if it is empty, of another dtype, not C-contiguous, or has a value that is not finite.
+
+    >>> pack(np.ones((2, 3), "f")).shape
+    (2, 3)
+    """
+    return _core.pack(weight)
+
+
+def pack_transposed(weight: NDArray[Any]) -> Packed:
+    """Like `pack`, from a matrix stored as [cols, depth]: an embedding or an output head.
+
+    >>> pack_transposed(np.ones((2, 3), "f")).shape
+    (3, 2)
+    """
+    return _core.pack_transposed(weight)
+
+
+def unpack(weight: Packed) -> Floats:
+    """The matrix [depth, cols] that was packed, as float32.
+
+    >>> unpack(pack(np.float32([[1, 2], [3, 4]]))).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    return _core.unpack(weight)
+
+
+def to_float32(x: NDArray[Any]) -> Floats:
+    """Float32 values of a C-contiguous array of float32, float16, or uint16 holding the bits of bfloat16; exact.
+
+    >>> to_float32(np.array([0x3F80, 0xC000], np.uint16)).tolist()
+    [1.0, -2.0]
+    """
+    return _core.to_float32(x)
+
+
+def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
+    """x @ weight + bias, each element one chain of multiply-adds over ascending depth.
+
+    x: [rows, depth] (rows may lie apart); weight: packed [depth, cols]; bias: [cols] or None. Returns [rows, cols].
+    Raises ValueError if a shape or dtype differs.
+
+    >>> matmul(np.float32([[1, 2]]), pack(np.float32([[1, 2], [3, 4]])), np.float32([0, 10])).tolist()
+    [[7.0, 20.0]]
+    """
+    return _core.matmul(x, weight, bias)
+
+
+def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
+    """`gelu_tanh(matmul(x, weight, bias))` without a second pass over memory; the same bits.
+
+    The rows of the result lie apart where that lets the next matmul read them faster.
+
+    >>> matmul_gelu_tanh(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4).tolist()
+    [[0.8412, -0.1588]]
+    """
+    return _core.matmul_gelu_tanh(x, weight, bias)
+
+
+def matmul_gelu_erf(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
+    """`gelu_erf(matmul(x, weight, bias))` without a second pass over memory; the same bits.
+
+    The rows of the result lie apart where that lets the next matmul read them faster.
+
+    >>> matmul_gelu_erf(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4).tolist()
+    [[0.8413, -0.1587]]
+    """
+    return _core.matmul_gelu_erf(x, weight, bias)
+
+
+def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Floats) -> Floats:
+    """`matmul(x, weight, bias) + residual` without a second pass over memory; the same bits. residual: [rows, cols].
+
+    >>> matmul_residual(np.float32([[2]]), pack(np.float32([[3]])), None, np.float32([[1]])).tolist()
+    [[7.0]]
+    """
+    return _core.matmul_residual(x, weight, bias, residual)
+
+
+def gelu_tanh(x: Floats) -> Floats:
+    """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), GPT-2's form (Hendrycks & Gimpel 2016). x: [rows, cols].
+
+    >>> gelu_tanh(np.float32([[-1, 0, 1]])).round(4).tolist()
+    [[-0.1588, 0.0, 0.8412]]
+    """
+    return _core.gelu_tanh(x)
+
+
+def gelu_erf(x: Floats) -> Floats:
+    """x P(X <= x) for a standard normal X (Hendrycks & Gimpel 2016). x: [rows, cols].
+
+    >>> gelu_erf(np.float32([[-1, 0, 1]])).round(4).tolist()
+    [[-0.1587, 0.0, 0.8413]]
+    """
+    return _core.gelu_erf(x)
+
+
+def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Floats:
+    """Normalise each row of `x` to mean 0 and variance 1, then scale and shift (Ba et al. 2016).
+
+    x: [rows, cols]; weight, bias: [cols]. Returns [rows, cols]. Raises ValueError if a shape or dtype differs.
+
+    >>> layer_norm(np.float32([[1, 3]]), np.ones(2, "f"), np.zeros(2, "f")).round(3).tolist()
+    [[-1.0, 1.0]]
+    """
+    return _core.layer_norm(x, weight, bias, eps)
+
+
+def softmax(x: Floats) -> Floats:
+    """exp(x) / sum(exp(x)) along each row, from the row's maximum so that nothing overflows. x: [rows, cols].
+
+    >>> softmax(np.float32([[0, 0], [1, 2]])).round(3).tolist()
+    [[0.5, 0.5], [0.269, 0.731]]
+    """
+    return _core.softmax(x)
+
+
+def embedding(ids: Ints, places: Ints, tokens: Packed, positions: Floats) -> Floats:
+    """The sum of each token's embedding and its position's.
+
+    ids, places: int64 [tokens]; tokens: packed [width, vocabulary]; positions: [context, width]. Returns [tokens, width].
+    Raises IndexError if an id or a place is out of range.
+
+    >>> wte, wpe = pack_transposed(np.float32([[1, 2], [3, 4]])), np.float32([[10, 20]])
+    >>> embedding(np.array([1]), np.array([0]), wte, wpe).tolist()
+    [[13.0, 24.0]]
+    """
+    return _core.embedding(ids, places, tokens, positions)
+
+
+def append(k: Floats, v: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints) -> None:
+    """Write new keys and values behind those that the cache of one layer holds, in place.
+
+    k, v: [tokens, heads * width], rows of all sequences one after the other (rows may lie apart, like x[:, a:b]).
+    keys: [slots, heads, capacity / 32, width, 32], values: [slots, heads, ceil(width / 32), capacity, 32].
+    slots, past, fresh: int64 [sequences]: where a sequence lives, how many tokens it has, how many it brings.
+    Raises ValueError if a shape or dtype differs, IndexError if a slot does not exist or its capacity is exceeded.
+    """
+    _core.append(k, v, keys, values, slots, past, fresh)
+
+
+def attention(q: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints, scale: float) -> Floats:
+    """Causal scaled dot-product attention of new tokens over their own cached sequence (Vaswani et al. 2017).
+
+    q: [tokens, heads * width] (rows may lie apart); the rest as in `append`, which is called first. Per head and token
+    i of a sequence: softmax over its tokens j <= i of scale * q_i . k_j, times v_j. Returns [tokens, heads * width].
+    """
+    return _core.attention(q, keys, values, slots, past, fresh, scale)
+
+
+def attention_weights(q: Floats, keys: Floats, values: Floats, slot: int, past: int,
+                      scale: float) -> tuple[Floats, Floats, Floats]:
+    """`attention` of one sequence (the same bits) that also gives its scores and weights.
+
+    Returns (out [tokens, heads * width], scores [heads, tokens, past + tokens], weights of the same shape): scores are
+    scale * q . k and -inf where masked; weights are the softmax of each row of scores, 0 where masked.
+    """
+    return _core.attention_weights(q, keys, values, slot, past, scale)

@@ -1,0 +1,161 @@
+"""The operations in NumPy: the definition of correct. Same names, signatures and layouts as `nextword.ops`.
+
+Everything is computed in float64 and rounded to float32 once, at the end. A packed weight is the matrix itself.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Packed = NDArray[np.float32]
+
+_PANEL = 32
+
+
+def _double(x: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(x, np.float64)
+
+
+def _single(x: NDArray[np.float64]) -> Floats:
+    return x.astype(np.float32)
+
+
+def pack(weight: NDArray[Any]) -> Packed:
+    """The matrix [depth, cols] as float32."""
+    values = to_float32(weight)
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"pack: weight must be a matrix [depth, cols] that is not empty, got {list(values.shape)}")
+    if not np.isfinite(values).all():
+        raise ValueError("pack: weight must be finite, got NaN or infinity")
+    return values
+
+
+def pack_transposed(weight: NDArray[Any]) -> Packed:
+    """The matrix [depth, cols] as float32, from [cols, depth]."""
+    return pack(weight).T
+
+
+def unpack(weight: Packed) -> Floats:
+    """The matrix itself."""
+    return np.ascontiguousarray(weight)
+
+
+def to_float32(x: NDArray[Any]) -> Floats:
+    """float32 and float16 by value, uint16 as the upper half of a float32 (bfloat16)."""
+    if x.dtype == np.uint16:
+        return (x.astype(np.uint32) << 16).view(np.float32)
+    return x.astype(np.float32)
+
+
+def _linear(x: Floats, weight: Packed, bias: Floats | None) -> NDArray[np.float64]:
+    product = _double(x) @ _double(weight)
+    return product if bias is None else product + bias
+
+
+def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
+    """x @ weight + bias."""
+    return _single(_linear(x, weight, bias))
+
+
+def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
+    """gelu_tanh(x @ weight + bias)."""
+    return _single(_gelu_tanh(_linear(x, weight, bias)))
+
+
+def matmul_gelu_erf(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
+    """gelu_erf(x @ weight + bias)."""
+    return _single(_gelu_erf(_linear(x, weight, bias)))
+
+
+def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Floats) -> Floats:
+    """x @ weight + bias + residual."""
+    return _single(_linear(x, weight, bias) + residual)
+
+
+def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):  # x / 2 (1 + tanh u) = x / (1 + e^-2u), which does not cancel where x < 0
+        return x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _gelu_erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    tail = np.vectorize(math.erfc, otypes=[np.float64])(-x / math.sqrt(2))
+    return 0.5 * x * tail
+
+
+def gelu_tanh(x: Floats) -> Floats:
+    """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
+    return _single(_gelu_tanh(_double(x)))
+
+
+def gelu_erf(x: Floats) -> Floats:
+    """x P(X <= x) for a standard normal X."""
+    return _single(_gelu_erf(_double(x)))
+
+
+def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Floats:
+    """(x - mean) / sqrt(variance + eps) * weight + bias along each row."""
+    d = _double(x)
+    d = d - d.mean(-1, keepdims=True)
+    return _single(d / np.sqrt((d * d).mean(-1, keepdims=True) + eps) * weight + bias)
+
+
+def _softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def softmax(x: Floats) -> Floats:
+    """exp(x) / sum(exp(x)) along each row."""
+    return _single(_softmax(_double(x)))
+
+
+def embedding(ids: Ints, places: Ints, tokens: Packed, positions: Floats) -> Floats:
+    """tokens[:, id] + positions[place]."""
+    return _single(_double(tokens[:, ids].T) + positions[places])
+
+
+def _row_ranges(fresh: Ints) -> list[slice]:
+    ends = np.cumsum(fresh)
+    return [slice(int(e - n), int(e)) for e, n in zip(ends, fresh, strict=True)]
+
+
+def append(k: Floats, v: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints) -> None:
+    """Write new keys and values behind those that the cache of one layer holds, in place."""
+    heads, width = keys.shape[1], keys.shape[3]
+    for slot, start, rows in zip(slots, past, _row_ranges(fresh), strict=True):
+        at = np.arange(start, start + rows.stop - rows.start)
+        d = np.arange(width)
+        keys[slot, :, at // _PANEL, :, at % _PANEL] = k[rows].reshape(-1, heads, width)
+        values[slot][:, d // _PANEL, at[:, None], d % _PANEL] = v[rows].reshape(-1, heads, width).swapaxes(0, 1)
+
+
+def _attend(q: Floats, keys: Floats, values: Floats, slot: int, past: int,
+            scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    heads, width = keys.shape[1], keys.shape[3]
+    tokens = len(q)
+    total = past + tokens
+    k = _double(keys[slot]).transpose(0, 1, 3, 2).reshape(heads, -1, width)[:, :total]
+    v = _double(values[slot]).transpose(0, 2, 1, 3).reshape(heads, values.shape[3], -1)[:, :total, :width]
+    scores = scale * (_double(q).reshape(tokens, heads, width).swapaxes(0, 1) @ k.swapaxes(1, 2))
+    hidden = np.arange(total) > past + np.arange(tokens)[:, None]
+    scores[:, hidden] = -np.inf
+    weights = _softmax(scores) if tokens else scores
+    return (weights @ v).swapaxes(0, 1).reshape(tokens, heads * width), scores, weights
+
+
+def attention(q: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints, scale: float) -> Floats:
+    """Causal scaled dot-product attention of new tokens over their own cached sequence."""
+    parts = [_attend(q[rows], keys, values, slot, int(start), scale)[0]
+             for slot, start, rows in zip(slots, past, _row_ranges(fresh), strict=True)]
+    return _single(np.concatenate([np.empty((0, q.shape[1])), *parts]))
+
+
+def attention_weights(q: Floats, keys: Floats, values: Floats, slot: int, past: int,
+                      scale: float) -> tuple[Floats, Floats, Floats]:
+    """`attention` of one sequence that also gives its scores and weights."""
+    out, scores, weights = _attend(q, keys, values, slot, past, scale)
+    return _single(out), _single(scores), _single(weights)

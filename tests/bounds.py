@@ -1,0 +1,109 @@
+"""Error bounds of the float32 kernels, derived from how they compute (Higham 2002, chapters 3 and 4).
+
+u is the unit roundoff; gamma(n) bounds the relative error of n roundings in a row. Each function returns, element by
+element in float64, how far the kernel's result may lie from the exact one; the last term of each is the rounding of
+the NumPy twin itself. `tiny` covers results below float32's normal range, where the error is absolute.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+U = 2.0**-24
+TINY = 2.0**-149
+EXP = 8 * U  # relative error of exp: polynomial 1.8e-8 = 0.3 u, its evaluation and the reduction below 6 u, product 1 u
+FLUSHED = float(np.exp(-87.3))  # below this exp gives 0
+
+
+def gamma(n: int) -> float:
+    return n * U / (1 - n * U)
+
+
+def matmul(x: Array, weight: Array, bias: Array | None = None, residual: Array | None = None) -> Array:
+    """A chain of `depth` multiply-adds (two roundings each without FMA), then one addition for each epilogue."""
+    depth = x.shape[-1]
+    size = np.abs(x) @ np.abs(weight)
+    for term in (bias, residual):
+        if term is not None:
+            size = size + np.abs(term)
+    return gamma(depth + 4) * size + (2 * depth + 4) * TINY
+
+
+def softmax(x: Array, argument_error: Array | float = 0.0) -> Array:
+    """exp of a difference (one rounding, times its size), a sum of n terms and two roundings for 1 / sum and the product."""
+    d = x - x.max(-1, keepdims=True)
+    e = np.exp(d)
+    total = e.sum(-1, keepdims=True)
+    p = e / total
+    relative = U * np.abs(d) + EXP + 2 * argument_error
+    sum_error = (p * relative).sum(-1, keepdims=True) + gamma(x.shape[-1] + 3)
+    small = (d < -87.0) * FLUSHED * 2 + x.shape[-1] * FLUSHED * p
+    return p * 1.01 * (relative + sum_error + U) + small + TINY
+
+
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    """Mean, deviations, their mean square and its inverse root, each with the error of the one before."""
+    n = x.shape[-1]
+    mean_error = gamma(n + 2) * np.abs(x).mean(-1, keepdims=True)
+    d = x - x.mean(-1, keepdims=True)
+    d_error = mean_error * (1 + U) + U * np.abs(d)
+    variance = (d * d).mean(-1, keepdims=True)
+    variance_error = (2 * np.abs(d) * d_error + d_error**2).mean(-1, keepdims=True) + gamma(n + 3) * variance
+    variance_error = variance_error + gamma(n + 3) * variance_error + U * (variance + eps) + n * TINY
+    inverse = 1 / np.sqrt(variance + eps)
+    # |1 / sqrt(a + h) - 1 / sqrt(a)| <= |h| / (2 a sqrt(a - |h|)): no small-error assumption
+    low = np.maximum(variance + eps - variance_error, 0.25 * eps)
+    inverse_error = variance_error / (2 * (variance + eps) * np.sqrt(low)) + 3 * U / np.sqrt(low)
+    scaled_error = d_error * (inverse + inverse_error) + np.abs(d) * inverse_error
+    scaled_error = scaled_error + 2 * U * (np.abs(d) + d_error) * (inverse + inverse_error)
+    size = (np.abs(d) * inverse + scaled_error) * np.abs(weight)
+    return np.abs(weight) * scaled_error + 3 * U * (size + np.abs(bias)) + 8 * TINY
+
+
+def gelu_tanh(x: Array, x_error: Array | float = 0.0) -> Array:
+    """x / (1 + exp(a)) with a = -2 sqrt(2 / pi) (x + 0.044715 x^3) after five roundings; |derivative| <= 1.13. 0 beyond |x| = 16, where exp has ended."""
+    a = -2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    e = np.exp(np.clip(a, -700, 700))
+    share = e / (1 + e)  # how much of a relative error of exp reaches the quotient
+    y = np.abs(x) / (1 + e)
+    relative = share * (np.exp(np.minimum(np.abs(a) * gamma(6), 1)) - 1 + EXP) + 4 * U
+    return 1.13 * x_error + y * relative * 1.01 + np.minimum(np.abs(x), 16) * FLUSHED * 2 + 4 * TINY
+
+
+def gelu_erf(x: Array, x_error: Array | float = 0.0) -> Array:
+    """x times a tail: exp(-x^2 / 2) erfcx / 2; polynomial within 4.0e-8 (0.7 u), evaluated in ten steps whose terms
+    sum to at most 4.4 times the result; subtracted from x where x is positive; |derivative| <= 1.13."""
+    square = x * x / 2
+    relative = np.exp(np.minimum(square * 3 * U, 1)) - 1 + EXP + (0.7 + 4.4 * 14 + 6) * U
+    tail = np.abs(x) * np.exp(-np.minimum(square, 700)) / 2
+    return 1.13 * x_error + tail * relative * 1.01 + 2 * U * np.abs(x) * (x > 0) + np.minimum(np.abs(x), 16) * FLUSHED * 2 + 4 * TINY
+
+
+def attention(q: Array, k: Array, v: Array, scale: float, hidden: NDArray[np.bool_]) -> Array:
+    """Scores, their softmax and a weighted sum. q [queries, width], k, v [keys, width]; hidden [queries, keys]."""
+    score_error = (gamma(q.shape[1] + 3) * (np.abs(q) @ np.abs(k).T) + 2 * q.shape[1] * TINY) * abs(scale) + TINY
+    scores = np.where(hidden, -np.inf, scale * (q @ k.T))
+    worst = np.where(hidden, 0, score_error).max(-1, keepdims=True)
+    d = scores - scores.max(-1, keepdims=True)
+    p = np.exp(d)
+    p = p / p.sum(-1, keepdims=True)
+    relative = np.exp(2 * worst + U * np.where(hidden, 0, np.abs(d)) + EXP) - 1
+    spread = (p * relative).sum(-1, keepdims=True) + gamma(len(k) + 4)
+    flushed = np.where(hidden, 0, (d < -87.0) * FLUSHED * 2) + len(k) * FLUSHED * p
+    weight_error = p * (relative + spread) * 1.01 + flushed
+    return weight_error @ np.abs(v) + gamma(2 * len(k) + 4) * ((p + weight_error) @ np.abs(v)) + (2 * len(k) + 4) * TINY
+
+
+def rounded(exact: Array) -> Array:
+    """What rounding the exact result to float32 adds."""
+    return U * np.abs(exact) + TINY
+
+
+def check(got: NDArray[np.float32], exact: Array, bound: Array, what: str) -> None:
+    """Assert that every element lies within its bound."""
+    error = np.abs(got.astype(np.float64) - exact)
+    excess = error - bound
+    at = np.unravel_index(np.argmax(excess), excess.shape) if excess.size else None
+    assert at is None or not excess[at] > 0, f"{what}: {got[at]} instead of {exact[at]}, error {error[at]:.3g} > {bound[at]:.3g}"
+    assert np.isfinite(error).all(), f"{what}: not finite"

@@ -1,0 +1,227 @@
+// The kernels without Python: for sanitizers, and for machines that only an emulator runs. Each operation against exact
+// arithmetic within the bound of its rounding errors, and against itself row by row, on every variant that runs here.
+// Every buffer is a vector of exactly the size that the contract names, so that AddressSanitizer sees a step outside.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "cpu.h"
+#include "ops.h"
+#include "parallel.h"
+
+using namespace nextword;
+using Floats = std::vector<float>;
+
+namespace {
+
+constexpr double u = 1.0 / (1 << 24);
+double gamma_of(int64_t n) { return static_cast<double>(n) * u / (1 - static_cast<double>(n) * u); }
+
+std::mt19937 random_bits(7);
+int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_bits); }
+Floats numbers(int64_t count) {
+  Floats x(static_cast<size_t>(count));
+  std::normal_distribution<float> normal;
+  for (float& v : x) v = normal(random_bits);
+  return x;
+}
+
+int checks = 0;
+void require(bool condition, const char* what) {
+  ++checks;
+  if (condition) return;
+  std::printf("FAILED on %s: %s\n", kernels().isa, what);
+  std::exit(1);
+}
+bool same(const float* a, const float* b, int64_t count) { return std::memcmp(a, b, static_cast<size_t>(count) * sizeof(float)) == 0; }
+
+double gelu_tanh(double x) { return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
+double gelu_erf(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
+
+void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
+  const Floats x = numbers(rows * depth), w = numbers(depth * cols), bias = numbers(cols), residual = numbers(rows * cols);
+  const Packed packed = pack(w.data(), Source::float32, depth, cols);
+  Floats back(w.size());
+  unpack(packed, back.data());
+  require(same(back.data(), w.data(), depth * cols), "unpack(pack(w)) is w");
+
+  Floats out(residual.size());
+  matmul(x.data(), depth, packed, bias.data(), residual.data(), Activation::none, rows, out.data(), cols);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c) {
+      double sum = static_cast<double>(bias[c]) + residual[r * cols + c], size = std::fabs(bias[c]) + std::fabs(residual[r * cols + c]);
+      for (int64_t k = 0; k < depth; ++k) {
+        const double term = static_cast<double>(x[r * depth + k]) * w[k * cols + c];
+        sum += term;
+        size += std::fabs(term);
+      }
+      require(std::fabs(out[r * cols + c] - sum) <= gamma_of(depth + 4) * size, "matmul is within its bound");
+    }
+
+  const int64_t from = pick(0, rows - 1), count = pick(1, rows - from);
+  Floats part(static_cast<size_t>(count * cols));
+  set_thread_count(1);
+  matmul(x.data() + from * depth, depth, packed, bias.data(), residual.data() + from * cols, Activation::none, count, part.data(), cols);
+  set_thread_count(3);
+  require(same(part.data(), out.data() + from * cols, count * cols), "a row of matmul depends on that row alone");
+
+  Floats plain(out.size()), fused(out.size());
+  for (const auto kind : {Activation::gelu_tanh, Activation::gelu_erf}) {
+    matmul(x.data(), depth, packed, bias.data(), nullptr, Activation::none, rows, plain.data(), cols);
+    activate(plain.data(), kind, rows * cols, plain.data());
+    matmul(x.data(), depth, packed, bias.data(), nullptr, kind, rows, fused.data(), cols);
+    require(same(plain.data(), fused.data(), rows * cols), "a fused activation has the bits of a separate one");
+  }
+}
+
+void test_rows(int64_t rows, int64_t cols) {
+  const Floats x = numbers(rows * cols), w = numbers(cols), b = numbers(cols);
+  Floats norm(x.size()), soft(x.size()), one(static_cast<size_t>(cols));
+  layer_norm(x.data(), w.data(), b.data(), 1e-5f, rows, cols, norm.data());
+  softmax(x.data(), rows, cols, soft.data());
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* const row = x.data() + r * cols;
+    double mean = 0, variance = 0, top = row[0], total = 0, soft_total = 0;
+    for (int64_t c = 0; c < cols; ++c) mean += row[c], top = std::fmax(top, row[c]);
+    mean /= static_cast<double>(cols);
+    for (int64_t c = 0; c < cols; ++c) variance += (row[c] - mean) * (row[c] - mean), total += std::exp(row[c] - top);
+    variance /= static_cast<double>(cols);
+    for (int64_t c = 0; c < cols; ++c) {
+      const double p = std::exp(row[c] - top) / total;
+      // |x - max| < 16 for these numbers: rounding it, exp and the sum
+      require(std::fabs(soft[r * cols + c] - p) <= p * gamma_of(cols + 64), "softmax is within its bound");
+      soft_total += soft[r * cols + c];
+      if (cols > 1 && variance > 1e-2) {
+        // deviations below 8 with a relative error of gamma(cols + 3) each, then 1 / sqrt(variance), the scale and the shift
+        const double y = (row[c] - mean) / std::sqrt(variance + 1e-5f) * w[c] + b[c];
+        require(std::fabs(norm[r * cols + c] - y) <= 32 * gamma_of(cols + 8) / std::sqrt(variance) * (1 / variance + 1) *
+                                                           (std::fabs(w[c]) + std::fabs(b[c])), "layer_norm is within its bound");
+      }
+    }
+    require(std::fabs(soft_total - 1) <= gamma_of(2 * cols + 64), "softmax sums to 1");
+  }
+  const int64_t at = pick(0, rows - 1);
+  layer_norm(x.data() + at * cols, w.data(), b.data(), 1e-5f, 1, cols, one.data());
+  require(same(one.data(), norm.data() + at * cols, cols), "a row of layer_norm depends on that row alone");
+  softmax(x.data() + at * cols, 1, cols, one.data());
+  require(same(one.data(), soft.data() + at * cols, cols), "a row of softmax depends on that row alone");
+}
+
+void test_activation() {
+  Floats x;
+  for (int i = -8000; i <= 8000; ++i) x.push_back(static_cast<float>(i) / 700);
+  Floats y(x.size());
+  const auto count = static_cast<int64_t>(x.size());
+  activate(x.data(), Activation::gelu_tanh, count, y.data());
+  for (size_t i = 0; i < x.size(); ++i)  // exp's argument has five roundings and grows with x^3
+    require(std::fabs(y[i] - gelu_tanh(x[i])) <= 64 * u * (std::fabs(x[i]) + 1e-6), "gelu_tanh is within its bound");
+  activate(x.data(), Activation::gelu_erf, count, y.data());
+  for (size_t i = 0; i < x.size(); ++i)
+    require(std::fabs(y[i] - gelu_erf(x[i])) <= 64 * u * (std::fabs(x[i]) + 1e-6), "gelu_erf is within its bound");
+}
+
+struct Sequence {
+  int64_t heads, width, past, fresh;
+  Floats q, k, v, keys, values, out, scores, weights;
+
+  Sequence(int64_t heads_, int64_t width_, int64_t past_, int64_t fresh_)
+      : heads(heads_), width(width_), past(past_), fresh(fresh_), q(numbers((past + fresh) * heads * width)),
+        k(numbers((past + fresh) * heads * width)), v(numbers((past + fresh) * heads * width)) {}
+
+  int64_t capacity() const { return panels_of(past + fresh) * panel_cols; }
+  void run() {
+    const int64_t row = heads * width, zero = 0;
+    keys.assign(static_cast<size_t>(heads * capacity() * width), NAN);
+    values.assign(static_cast<size_t>(heads * panels_of(width) * capacity() * panel_cols), NAN);
+    const Cache cache{keys.data(), values.data(), heads, width, capacity()};
+    if (past) append(k.data(), row, v.data(), row, {&zero, &zero, &past, 1}, cache);
+    append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &past, &fresh, 1}, cache);
+    out.assign(static_cast<size_t>(fresh * row), 0);
+    attention(q.data() + past * row, row, cache, {&zero, &past, &fresh, 1}, 0.25f, nullptr, nullptr, out.data());
+    Floats again(out.size());
+    scores.assign(static_cast<size_t>(heads * fresh * (past + fresh)), 0);
+    weights = scores;
+    attention(q.data() + past * row, row, cache, {&zero, &past, &fresh, 1}, 0.25f, scores.data(), weights.data(), again.data());
+    require(same(out.data(), again.data(), fresh * row), "attention has the same bits with its weights given out");
+  }
+};
+
+void test_attention(int64_t heads, int64_t width, int64_t past, int64_t fresh) {
+  Sequence s(heads, width, past, fresh);
+  s.run();
+  const int64_t row = heads * width, total = past + fresh;
+  for (int64_t h = 0; h < heads; ++h)
+    for (int64_t t = past; t < total; ++t) {
+      std::vector<double> score(static_cast<size_t>(t + 1));
+      double top = -INFINITY, sum = 0, worst = 0;
+      for (int64_t j = 0; j <= t; ++j) {
+        double dot = 0, size = 0;
+        for (int64_t d = 0; d < width; ++d) {
+          const double term = static_cast<double>(s.q[t * row + h * width + d]) * s.k[j * row + h * width + d];
+          dot += term;
+          size += std::fabs(term);
+        }
+        score[j] = 0.25 * dot;
+        worst = std::fmax(worst, 0.25 * size * gamma_of(width + 3));
+        top = std::fmax(top, score[j]);
+      }
+      for (double& x : score) sum += x = std::exp(x - top);
+      for (int64_t d = 0; d < width; ++d) {
+        double y = 0, size = 0;
+        for (int64_t j = 0; j <= t; ++j) {
+          const double term = score[j] / sum * s.v[j * row + h * width + d];
+          y += term;
+          size += std::fabs(term);
+        }
+        // relative error of a weight: twice that of the scores, exp of a difference below 64, two sums over the keys
+        const double bound = size * (4 * worst + gamma_of(3 * total + 160));
+        require(std::fabs(s.out[(t - past) * row + h * width + d] - y) <= bound, "attention is within its bound");
+      }
+      for (int64_t j = t + 1; j < total; ++j)
+        require(s.weights[(h * fresh + t - past) * total + j] == 0 && std::isinf(s.scores[(h * fresh + t - past) * total + j]),
+                "what comes later is masked");
+    }
+  // The last query alone, over the same keys: one more past token and one fresh one.
+  Sequence last(heads, width, total - 1, 1);
+  last.q = s.q;
+  last.k = s.k;
+  last.v = s.v;
+  last.run();
+  require(same(last.out.data(), s.out.data() + (fresh - 1) * row, row), "a query depends on what it sees alone");
+}
+
+void test_embedding() {
+  const int64_t vocabulary = 45, width = 19, count = 40;
+  const Floats tokens = numbers(vocabulary * width), positions = numbers(count * width);
+  const Packed packed = pack_transposed(tokens.data(), Source::float32, width, vocabulary);
+  std::vector<int64_t> ids, places;
+  for (int64_t i = 0; i < count; ++i) ids.push_back(pick(0, vocabulary - 1)), places.push_back(count - 1 - i);
+  Floats out(static_cast<size_t>(count * width));
+  embedding(ids.data(), places.data(), packed, positions.data(), count, out.data());
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t d = 0; d < width; ++d)
+      require(out[i * width + d] == tokens[ids[i] * width + d] + positions[places[i] * width + d], "embedding is a sum");
+}
+
+}  // namespace
+
+int main() {
+  for (const auto& name : variants()) {
+    set_isa(name);
+    set_thread_count(3);
+    for (const int64_t rows : {1, 2, 5, 12, 13, 16, 30})
+      for (const int64_t depth : {1, 17, 64, 512})
+        for (const int64_t cols : {1, 31, 33, 64, 70}) test_matmul(rows, depth, cols);
+    for (const int64_t cols : {1, 3, 4, 7, 8, 15, 16, 17, 100, 768}) test_rows(pick(1, 5), cols);
+    test_activation();
+    for (const int64_t width : {1, 8, 25, 32, 48, 64})
+      for (const int64_t past : {0, 1, 31, 70})
+        for (const int64_t fresh : {1, 2, 13, 40}) test_attention(2, width, past, fresh);
+    test_embedding();
+    std::printf("%s: ok\n", name.c_str());
+  }
+  std::printf("%d checks\n", checks);
+}

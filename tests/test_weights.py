@@ -1,0 +1,531 @@
+"""weights.py: what opens, what is refused and with which words, and what a read costs in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model_files import from_bfloat16, safetensors_bytes, to_bfloat16, write_model
+from nextword import weights
+from nextword.weights import MissingTensorError, open_model
+
+CONFIG = {"model_type": "gpt2", "n_layer": 1}
+
+
+def some_tensors() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    shapes = {"wte.weight": (7, 4), "h.0.ln_1.weight": (4,), "h.0.attn.c_attn.weight": (4, 12)}
+    shapes["lm_head.weight"] = shapes["wte.weight"]
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def folder_of(tmp_path: Path, file: bytes | None = None, config: str = "{}") -> Path:
+    (tmp_path / "config.json").write_text(config)
+    if file is not None:
+        (tmp_path / "model.safetensors").write_bytes(file)
+    return tmp_path
+
+
+def one(code: str, array: np.ndarray) -> bytes:
+    return safetensors_bytes({"x": (code, array)})
+
+
+# What opens
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_every_layout_gives_the_same_names_and_bits(tmp_path, dtype, shards, prefix):
+    tensors = some_tensors()
+    opened = open_model(write_model(tmp_path / "m", CONFIG, tensors, dtype, shards, prefix))
+    assert opened.config == CONFIG
+    assert opened.folder == tmp_path / "m"
+    assert set(opened) == set(tensors)
+    assert len(opened) == len(tensors)
+    for name, x in tensors.items():
+        stored = to_bfloat16(x) if dtype == "bfloat16" else x.astype(dtype)
+        found = opened[name]
+        assert found.dtype == stored.dtype
+        np.testing.assert_array_equal(found, stored)
+
+
+def test_bfloat16_bits_decode_to_the_rounded_numbers():
+    x = np.float32([1, -2.5, 3.1415927, 1e-30, 0])
+    assert np.allclose(from_bfloat16(to_bfloat16(x)), x, rtol=2**-8, atol=0)
+    assert from_bfloat16(to_bfloat16(np.float32([1.5])))[0] == 1.5
+
+
+def test_the_library_reads_what_the_tests_write():
+    from safetensors.numpy import load
+
+    tensors = some_tensors()
+    found = load(safetensors_bytes({name: ("F32", x) for name, x in tensors.items()}))
+    assert set(found) == set(tensors)
+    assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
+
+
+def test_a_file_that_the_library_writes_opens(tmp_path):
+    from safetensors.numpy import save_file
+
+    tensors = some_tensors()
+    save_file(tensors, folder_of(tmp_path) / "model.safetensors")
+    assert {name: x.tolist() for name, x in open_model(tmp_path).items()} == {n: x.tolist() for n, x in tensors.items()}
+
+
+def test_stored_masks_are_left_out_and_biases_kept(tmp_path):
+    zeros = np.zeros(2, np.float32)
+    kept = {"h.0.attn.c_attn.bias", "h.11.mlp.c_fc.bias", "ln_f.bias", "lm_head.bias"}
+    masks = {"h.0.attn.bias", "h.0.attn.masked_bias", "h.11.attn.bias"}
+    opened = open_model(write_model(tmp_path, CONFIG, dict.fromkeys(kept | masks, zeros), prefix="transformer."))
+    assert set(opened) == kept
+    assert "h.0.attn.bias" not in opened
+
+
+def test_tensors_are_read_only_views_of_the_file(tmp_path):
+    opened = open_model(write_model(tmp_path, CONFIG, some_tensors()))
+    x = opened["wte.weight"]
+    assert not x.flags.owndata
+    with pytest.raises(ValueError, match="read-only"):
+        x[0, 0] = 1
+
+
+def test_a_view_outlives_the_weights_and_later_reads(tmp_path):
+    tensors = some_tensors()
+    opened = open_model(write_model(tmp_path, CONFIG, tensors))
+    first = opened["wte.weight"]
+    _ = opened["lm_head.weight"]
+    opened.release()
+    opened.release()
+    del opened
+    np.testing.assert_array_equal(first, tensors["wte.weight"])
+
+
+def test_an_unaligned_tensor_is_given_aligned_and_read_only(tmp_path):
+    wanted = np.arange(3, dtype=np.float32)
+    file = safetensors_bytes({"odd": ("U8", np.zeros(1, np.uint8)), "x": ("F32", wanted)})
+    x = open_model(folder_of(tmp_path, file))["x"]
+    assert x.flags.aligned
+    assert not x.flags.writeable
+    np.testing.assert_array_equal(x, wanted)
+
+
+def test_an_empty_tensor_and_a_scalar_open(tmp_path):
+    file = safetensors_bytes({"none": ("F32", np.zeros((0, 5), "f")), "s": ("F32", np.float32(2.5))})
+    opened = open_model(folder_of(tmp_path, file))
+    assert opened["none"].shape == (0, 5)
+    assert opened["s"].shape == ()
+    assert opened["s"] == 2.5
+    opened.release()
+
+
+def test_a_single_file_wins_over_shards(tmp_path):
+    write_model(tmp_path, CONFIG, {"x": np.float32([1])}, shards=2)
+    write_model(tmp_path, CONFIG, {"x": np.float32([2])})
+    assert open_model(str(tmp_path))["x"] == 2
+
+
+def test_the_system_may_lack_madvise_hints(tmp_path, monkeypatch):
+    monkeypatch.delattr(weights.mmap, "MADV_WILLNEED")
+    monkeypatch.delattr(weights.mmap, "MADV_DONTNEED")
+    opened = open_model(write_model(tmp_path, CONFIG, some_tensors()))
+    assert [len(opened[name]) for name in ("wte.weight", "h.0.ln_1.weight")] == [7, 4]
+
+
+def test_describe_and_repr_name_tensor_and_file(tmp_path):
+    opened = open_model(write_model(tmp_path, CONFIG, some_tensors(), prefix="transformer."))
+    assert opened.describe("wte.weight") == f"tensor 'transformer.wte.weight' of {tmp_path / 'model.safetensors'}"
+    assert "absent from" in opened.describe("nothing")
+    assert repr(opened) == f"Weights({str(tmp_path)!r}, 4 tensors)"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
+def test_reading_all_holds_one_tensor_at_a_time(tmp_path):
+    """Copying every tensor costs one copy of the weights plus the largest tensor, not two copies."""
+    megabyte, count, size = 1 << 20, 8, 16
+    x = np.ones(size * megabyte // 4, np.float32)
+    write_model(tmp_path, CONFIG, {f"t{i}": x for i in range(count)})
+    code = (
+        "import sys\n"
+        "from nextword.weights import open_model\n"
+        "import numpy as np, safetensors\n"
+        "w = open_model(sys.argv[1])\n"
+        "def peak(): return next(int(r.split()[1]) for r in open('/proc/self/status') if r.startswith('VmHWM'))\n"
+        "before = peak()\n"
+        "copies = [np.array(w[name]) for name in w]\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    grown = int(done.stdout) / 1024
+    assert count * size - 8 < grown < (count + 1) * size + 8
+
+
+# What is refused, and with which words
+
+
+def test_a_missing_tensor_names_file_tensor_and_near_names(tmp_path):
+    opened = open_model(write_model(tmp_path, CONFIG, some_tensors()))
+    with pytest.raises(ValueError, match=r"model\.safetensors has no tensor 'wte\.weigth'; nearest names: wte\.weight"):
+        opened["wte.weigth"]
+    with pytest.raises(MissingTensorError, match="holds 4 tensors, none of a like name"):
+        opened["€€€"]
+    assert opened.get("wte.weigth") is None
+    assert "wte.weight" in opened
+    sharded = open_model(write_model(tmp_path / "shards", CONFIG, some_tensors(), shards=2))
+    with pytest.raises(KeyError) as caught:
+        sharded["nothing"]
+    assert str(caught.value).startswith(f"weights: {tmp_path / 'shards'} has no tensor 'nothing'")
+
+
+@pytest.mark.parametrize(("code", "dtype"), [("F64", "f8"), ("I64", "i8"), ("BOOL", "?"), ("F8_E4M3", "u1")])
+def test_another_dtype_is_refused_when_read(tmp_path, code, dtype):
+    opened = open_model(folder_of(tmp_path, one(code, np.ones(2, dtype))))
+    assert len(opened) == 1
+    with pytest.raises(ValueError, match=rf"tensor 'x' of .*model\.safetensors is stored as {code}"):
+        opened["x"]
+
+
+def test_a_shape_beyond_numpy_is_refused(tmp_path):
+    file = safetensors_bytes({}, x={"dtype": "F32", "shape": [0] * 70, "data_offsets": [0, 0]})
+    with pytest.raises(ValueError, match=r"'x'.*NumPy cannot hold"):
+        open_model(folder_of(tmp_path, file))["x"]
+
+
+def test_two_names_for_one_tensor_are_refused(tmp_path):
+    x = ("F32", np.ones(1, "f"))
+    with pytest.raises(ValueError, match=r"'transformer\.ln_f\.bias'.*both are the tensor 'ln_f\.bias'"):
+        open_model(folder_of(tmp_path, safetensors_bytes({"ln_f.bias": x, "transformer.ln_f.bias": x})))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("[1]", "must hold a JSON object, got list"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"n_layer": ' + "9" * 5000 + "}", "not valid JSON"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("<!DOCTYPE html>", "HTML"),
+    ],
+)
+def test_a_bad_config_is_named(tmp_path, config, words):
+    with pytest.raises(ValueError, match=f"config.json.*{words}"):
+        open_model(folder_of(tmp_path, one("F32", np.ones(1, "f")), config))
+
+
+def test_a_config_of_broken_utf8_is_named(tmp_path):
+    (tmp_path / "config.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
+        open_model(tmp_path)
+
+
+def test_a_folder_without_config_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+        open_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([], "it holds config.json"),
+        (["a", "b", "d", "e", "f", "g"], r"it holds a, b, config.json, d, e, f, \.\.\."),
+        (["pytorch_model.bin"], "save_pretrained"),
+        (["pytorch_model-00001-of-00002.bin"], "save_pretrained"),
+        (["weights.safetensors"], "rename weights.safetensors"),
+        (["a.safetensors", "b.safetensors"], r"and no model\.safetensors\.index\.json"),
+    ],
+)
+def test_a_folder_without_weights_says_what_it_holds(tmp_path, names, words):
+    folder_of(tmp_path)
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=f"holds no model.safetensors.*{words}"):
+        open_model(tmp_path)
+
+
+def test_a_file_instead_of_a_folder_is_refused(tmp_path):
+    file = folder_of(tmp_path, one("F32", np.ones(1, "f"))) / "model.safetensors"
+    with pytest.raises(NotADirectoryError, match="pass the folder"):
+        open_model(file)
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(folder_of(tmp_path) / "model.safetensors")
+    with pytest.raises(ValueError, match="not a regular file"):
+        open_model(tmp_path)
+
+
+X = np.arange(6, dtype=np.float32)
+GOOD = safetensors_bytes({"x": ("F32", X[:4]), "y": ("F32", X[4:])})
+
+
+def entry(**fields):
+    return {"dtype": "F32", "shape": [4], "data_offsets": [0, 16], **fields}
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (b"", "truncated"),
+        (b"\0\0\0", "truncated"),
+        (bytes(8), "truncated or damaged"),
+        (GOOD[:100], "truncated"),
+        (GOOD[:-1], "truncated"),
+        (GOOD + b"\0", "damaged"),
+        (struct.pack("<Q", 2**64 - 1) + GOOD[8:], "claims 18446744073709551615 bytes"),
+        (struct.pack("<Q", 10**9) + GOOD[8:], "claims 1000000000 bytes"),
+        (struct.pack("<Q", 2) + b"[]", "damaged"),
+        (struct.pack("<Q", 2) + b"\xff\xff", "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, x=entry(shape=[5])), "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, x=entry(shape=[2**63, 2**63])), "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, x=entry(data_offsets=[8, 24])), "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, x=entry(data_offsets=[16, 0])), "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, x=entry(data_offsets=[-16, 0])), "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, y=entry()), "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, x=entry(dtype="F7")), "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, x={"dtype": "F32"}), "damaged"),
+        (GOOD.replace(b'"y"', b'"x"'), "damaged"),
+        (safetensors_bytes({"x": ("F32", X[:4])}, zz=entry()).replace(b'"zz"', b' "x"'), "names a tensor .* twice"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n", "git lfs pull"),
+        (b"PK\x03\x04" + bytes(60), "PyTorch checkpoint"),
+        (b"GGUF" + bytes(60), "GGUF"),
+        (b"<html>not found</html>", "HTML"),
+    ],
+)
+def test_a_file_that_is_not_what_it_claims_is_refused(tmp_path, file, words):
+    with pytest.raises(ValueError, match=rf"model\.safetensors.*{words}"):
+        open_model(folder_of(tmp_path, file))
+
+
+def test_a_file_that_shrinks_between_check_and_map_is_refused(tmp_path, monkeypatch):
+    truth = weights.read_header
+
+    def read_then_cut(path):
+        found = truth(path)
+        path.write_bytes(GOOD[:-4])
+        return found
+
+    monkeypatch.setattr(weights, "read_header", read_then_cut)
+    with pytest.raises(ValueError, match="became shorter"):
+        open_model(folder_of(tmp_path, GOOD))
+
+
+@pytest.mark.parametrize("changed", [{"shape": [3]}, {"data_offsets": [16, 900]}, {"data_offsets": None}])
+def test_the_offsets_are_checked_here_too(tmp_path, monkeypatch, changed):
+    """A library that accepted a lying header would not lead to a read outside the map."""
+    import contextlib
+
+    import safetensors
+
+    monkeypatch.setattr(safetensors, "safe_open", lambda *_, **__: contextlib.nullcontext())
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        open_model(folder_of(tmp_path, safetensors_bytes({"x": ("F32", X[:4])}, x=entry(**changed))))
+
+
+def index_of(tmp_path: Path, weight_map: object) -> Path:
+    folder = write_model(tmp_path / "m", CONFIG, some_tensors(), shards=2)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../other/model.safetensors", "/etc/model.safetensors", "sub/a.safetensors", "..", "", 3, None, "x\0.safetensors",
+     "a\\b.safetensors", ".hidden.safetensors", "config.json", "x.safetensors\n"],
+)  # fmt: skip
+def test_an_index_cannot_lead_out_of_its_folder(tmp_path, name):
+    with pytest.raises(ValueError, match=r"expected the name of a \.safetensors file beside it"):
+        open_model(index_of(tmp_path, {"wte.weight": name}))
+
+
+def test_an_index_that_disagrees_with_its_shards_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"names the shard model-3\.safetensors, which is not in"):
+        open_model(index_of(tmp_path, {"wte.weight": "model-3.safetensors"}))
+    with pytest.raises(ValueError, match=r"puts 'wte\.wait' into model-00001-.*, which does not hold it"):
+        open_model(index_of(tmp_path, {"wte.wait": "model-00001-of-00002.safetensors"}))
+
+
+@pytest.mark.parametrize("weight_map", [None, [], {}, "model.safetensors"])
+def test_an_index_without_a_weight_map_is_refused(tmp_path, weight_map):
+    with pytest.raises(ValueError, match="has no 'weight_map'"):
+        open_model(index_of(tmp_path, weight_map))
+
+
+def assert_opens_or_explains(folder: Path, size: int) -> None:
+    message = "model.safetensors"
+    try:
+        opened = open_model(folder)
+        for name in opened:
+            assert opened[name].nbytes <= size
+    except ValueError as error:
+        message = str(error)
+    assert "model.safetensors" in message
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    flips=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4),
+    length=st.one_of(st.just(len(GOOD)), st.integers(0, len(GOOD))),
+)
+def test_a_damaged_file_opens_or_gives_one_clear_error(tmp_path, flips, length):
+    file = bytearray(GOOD)
+    for place, byte in flips:
+        file[place] = byte
+    folder = folder_of(tmp_path, bytes(file[:length]))
+    open_before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert_opens_or_explains(folder, len(GOOD))
+    if open_before:
+        assert len(os.listdir("/proc/self/fd")) <= open_before
+
+
+headers = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+likely = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "F16", "BF16", "F64", "U8", "F4"]),
+        "shape": st.lists(st.integers(0, 5) | st.integers(-1, 2**65), max_size=3),
+        "data_offsets": st.tuples(st.integers(0, 24), st.integers(-1, 2**65) | st.integers(0, 24)),
+    }
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(header=headers | st.dictionaries(st.sampled_from(["x", "y", "__metadata__"]), likely | headers, max_size=3))
+def test_any_header_opens_or_gives_one_clear_error(tmp_path, header):
+    text = json.dumps(header).encode()
+    assert_opens_or_explains(folder_of(tmp_path, struct.pack("<Q", len(text)) + text + bytes(24)), 24)
+
+
+# The hub
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["./nowhere", "/nowhere", "a/b/c", "", "..", "no spaces", "gpt2/", "model.safetensors", "x\0y", Path("gpt2")],
+)
+def test_neither_folder_nor_hub_id_is_an_error(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    if name == "..":  # an existing folder, though no model's
+        with pytest.raises(FileNotFoundError, match=r"config\.json"):
+            open_model(name)
+        return
+    with pytest.raises(FileNotFoundError, match="weights: "):
+        open_model(name)
+
+
+def fake_hub(monkeypatch, answer):
+    module = types.ModuleType("huggingface_hub")
+    calls = []
+
+    def snapshot_download(repo_id, **kwargs):
+        calls.append((repo_id, kwargs))
+        if isinstance(answer, BaseException):
+            raise answer
+        return str(answer)
+
+    module.snapshot_download = snapshot_download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    return calls
+
+
+@pytest.mark.parametrize("hub_id", ["gpt2", "openai-community/gpt2-medium", "distilgpt2", "org/name_1.5B"])
+def test_a_hub_id_asks_the_hub_for_the_needed_files_only(tmp_path, monkeypatch, hub_id):
+    monkeypatch.chdir(tmp_path)
+    folder = write_model(tmp_path / "cache", CONFIG, some_tensors())
+    calls = fake_hub(monkeypatch, folder)
+    assert open_model(hub_id).folder == folder
+    [(asked, kwargs)] = calls
+    assert asked == hub_id
+    assert {"config.json", "model.safetensors", "vocab.json", "merges.txt"} <= set(kwargs["allow_patterns"])
+    assert not any("bin" in pattern or "h5" in pattern for pattern in kwargs["allow_patterns"])
+
+
+def test_an_existing_folder_wins_over_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    calls = fake_hub(monkeypatch, OSError("not to be asked"))
+    write_model(tmp_path / "gpt2", CONFIG, some_tensors())
+    assert open_model("gpt2").folder == Path("gpt2")
+    assert not calls
+
+
+def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_model(tmp_path / "m", CONFIG, some_tensors())
+    assert len(open_model("~/m")) == 4
+
+
+def test_without_the_extra_the_error_says_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r'pip install "nextword\[hub\]"'):
+        open_model("gpt2")
+
+
+@pytest.mark.parametrize(
+    "failure", [ConnectionError("no route\nto host"), RuntimeError("closed"), ValueError("bad id"), Exception()]
+)
+def test_a_hub_failure_is_one_oserror_of_one_line(tmp_path, monkeypatch, failure):
+    monkeypatch.chdir(tmp_path)
+    fake_hub(monkeypatch, failure)
+    with pytest.raises(OSError, match=f"'gpt2', and the hub did not give it \\({type(failure).__name__}: ") as caught:
+        open_model("gpt2")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_real_library_reads_its_cache_offline(tmp_path):
+    pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
+    commit = "0" * 39 + "1"
+    repo = tmp_path / "hub" / "models--some--model"
+    write_model(repo / "snapshots" / commit, CONFIG, some_tensors())
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+    code = (
+        "from nextword.weights import open_model\n"
+        "print(sorted(open_model('some/model')))\n"
+        "try: open_model('some/other')\n"
+        "except OSError as error: print(error)\n"
+    )
+    env = dict(os.environ, HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(tmp_path / "hub"))
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=tmp_path)
+    names, error = done.stdout.splitlines()
+    assert names == str(sorted(some_tensors()))
+    assert "there is no folder 'some/other'" in error
+    assert "HF_HUB_OFFLINE" in error
+
+
+# Real files
+
+
+def test_the_demo_model_opens():
+    demo = Path(weights.__file__).parent / "demo"
+    opened = open_model(demo)
+    assert opened["wte.weight"].shape == (opened.config["vocab_size"], opened.config["n_embd"])
+    assert all(opened[name].dtype == np.float16 for name in opened)
+
+
+def test_real_gpt2_tensors_match_their_published_hashes():
+    import hashlib
+
+    folder = Path(__file__).parents[2] / "shared" / "data" / "gpt2_124m_partial"
+    if not folder.is_dir():
+        pytest.skip("../shared/data/gpt2_124m_partial is absent")
+    known = json.loads((folder / "tensor_sha256.json").read_text())["tensors"]
+    file = weights.TensorFile(folder / "small_tensors.safetensors")
+    assert len(file.entries) > 50
+    for name in file.entries:
+        assert known[name]["sha256"] == hashlib.sha256(file.read(name, name).tobytes()).hexdigest()
