@@ -2,14 +2,17 @@
 #include "bpe.h"
 
 #include <algorithm>
+#include <exception>
 #include <stdexcept>
 
 #include "bpe_merge.h"
+#include "parallel.h"
 
 namespace nextword {
 namespace {
 
 constexpr size_t chunk_pieces = 512;  // probes under way at once; the keys of a chunk stay in the first-level cache
+constexpr size_t batch_grain = 16384;  // bytes that are worth a thread's turn
 constexpr size_t slack = 4;           // ids may be written up to here beyond the last
 
 inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
@@ -262,5 +265,43 @@ class Bpe::Borrowed {
 void Bpe::encode(std::string_view text, IdBuffer& ids) const { Borrowed(*this)->encode(text, ids); }
 
 size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(text); }
+
+void Bpe::encode_batch(const std::vector<std::string_view>& texts, int threads, std::vector<IdBuffer>& buffers,
+                       std::vector<Place>& places) const {
+  size_t bytes = 0;
+  for (const std::string_view text : texts) bytes += text.size();
+  const auto units = static_cast<int64_t>(bytes / batch_grain + 1);
+  const int workers = std::min<int>({threads, threads_for(units, 1), static_cast<int>(texts.size() + 1)});
+  std::vector<std::unique_ptr<Borrowed>> encoders;
+  for (int i = 0; i < workers; ++i) encoders.push_back(std::make_unique<Borrowed>(*this));
+  buffers.resize(static_cast<size_t>(workers));
+  places.resize(texts.size());
+  std::exception_ptr error;  // of whichever worker met one; an exception must not leave a thread
+  std::mutex error_mutex;
+  // Neighbouring texts go to one worker, some hundred bytes to some ten thousand at a time.
+  std::vector<size_t> starts{0};
+  size_t gathered = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    gathered += texts[i].size();
+    if (gathered >= batch_grain || i + 1 == texts.size()) {
+      starts.push_back(i + 1);
+      gathered = 0;
+    }
+  }
+  parallel_items(static_cast<int64_t>(starts.size()) - 1, workers, [&](int64_t item, int worker) {
+    const auto w = static_cast<size_t>(worker);
+    try {
+      for (size_t i = starts[static_cast<size_t>(item)]; i < starts[static_cast<size_t>(item) + 1]; ++i) {
+        const size_t begin = buffers[w].size();
+        (*encoders[w])->encode(texts[i], buffers[w]);
+        places[i] = {static_cast<uint32_t>(w), static_cast<uint32_t>(buffers[w].size() - begin), begin};
+      }
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(error_mutex);
+      error = std::current_exception();
+    }
+  });
+  if (error) std::rethrow_exception(error);
+}
 
 }  // namespace nextword

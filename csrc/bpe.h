@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "bpe_cache.h"
@@ -21,6 +22,8 @@ class IdBuffer {
  public:
   IdBuffer() = default;
   ~IdBuffer() { std::free(data_); }
+  IdBuffer(IdBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
   IdBuffer(const IdBuffer&) = delete;
 
   const uint32_t* data() const { return data_; }
@@ -103,6 +106,16 @@ class Bpe {
   // Throws std::invalid_argument from 4 GiB on.
   void encode(std::string_view text, IdBuffer& ids) const;
   size_t count(std::string_view text) const;
+
+  // Where the ids of one of many texts are: buffers[worker], from `begin` on.
+  struct Place {
+    uint32_t worker = 0, count = 0;
+    size_t begin = 0;
+  };
+  // The ids of each text, divided over threads; the ids of a text do not depend on how. threads: at most so many.
+  // places: [texts.size()]. Throws as encode does.
+  void encode_batch(const std::vector<std::string_view>& texts, int threads, std::vector<IdBuffer>& buffers,
+                    std::vector<Place>& places) const;
 
  private:
   class Borrowed;
