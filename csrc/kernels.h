@@ -22,6 +22,7 @@ struct MatmulBlock {
   const float* residual;  // same stride as out
   Activation activation;
   int64_t rows, depth, cols;
+  bool streams;           // whether more is read than the caches hold before these panels are read again
   float* out;
   int64_t out_stride;
 };

@@ -55,6 +55,9 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
             Activation activation, int64_t rows, float* out, int64_t out_stride) {
   const auto& k = kernels();
   const int64_t depth = weight.depth;
+  // Weights beyond the cache are read from memory every time; kept out of it, they leave it to the activations, the
+  // key-value cache and the program around.
+  const bool streams = packed_bytes() > last_level_cache();
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
     const int64_t n = std::min(block_rows, rows - r0);
     const Rows from = spread(x + r0 * x_stride, x_stride, n, depth);
@@ -71,6 +74,7 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
       b.rows = n;
       b.depth = depth;
       b.cols = c1 - c0;
+      b.streams = streams;
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
       k.matmul(b);
