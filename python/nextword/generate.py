@@ -83,7 +83,11 @@ class Row:
             self.end("stop")
             return
         if self.decoder is not None:
-            self._add(self.decoder.push(token))
+            try:
+                piece = self.decoder.push(token)
+            except IndexError:  # models pad their vocabulary: an id without a text
+                piece = self.decoder.flush() + "\ufffd"
+            self._add(piece)
         if self.finish is None and len(self.tokens) == self.limit:
             self.end("length")
 
