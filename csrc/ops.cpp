@@ -13,14 +13,11 @@ namespace {
 // Work below this many multiply-adds is done before a second thread has woken up (about 2 us).
 constexpr int64_t worth_a_thread = 1 << 16;
 
-// Rows are copied into blocks of this depth: a block of one panel (96 KiB) stays in the second-level cache while all
-// rows pass by it. Deeper blocks mean fewer passes over the output, which cost more than the panel's way from the second
-// to the first level. The pad moves neighbouring rows to different cache sets.
-constexpr int64_t block_depth = 768, block_stride = block_depth + 16;
 // Rows taken through all weights at once: enough products for each weight that is read from memory.
 constexpr int64_t block_rows = 512;
-// From so many rows on the copy pays.
-constexpr int64_t copied_rows = 16;
+
+// Rows that start a multiple of this apart share a few cache sets; from so many rows on that costs more than a copy.
+constexpr int64_t clash = 512, many_rows = 16, pad = 16;
 
 // Memory that a thread keeps from call to call.
 float* scratch(int64_t count) {
@@ -35,70 +32,50 @@ float* scratch(int64_t count) {
   return memory.get();
 }
 
-MatmulBlock block_of(const Packed& weight, const float* bias, const float* residual, Activation activation, int64_t c0,
-                     int64_t c1, float* out) {
-  MatmulBlock b{};
-  b.panels = weight.data.get() + c0 / panel_cols * weight.panel_stride();
-  b.panel_stride = weight.panel_stride();
-  b.bias = bias ? bias + c0 : nullptr;
-  b.residual = residual ? residual + c0 : nullptr;
-  b.activation = activation;
-  b.cols = c1 - c0;
-  b.total = weight.depth;
-  b.out = out + c0;
-  b.out_stride = weight.cols;
-  return b;
-}
-
-void matmul_few(const float* x, const Packed& weight, const float* bias, const float* residual, Activation activation,
-                int64_t rows, float* out) {
-  const auto& k = kernels();
-  const int64_t grain = worth_a_thread / std::max<int64_t>(1, rows * weight.depth * panel_cols) + 1;
-  parallel_ranges(panels_of(weight.cols), grain, [&](int64_t begin, int64_t end) {
-    auto b = block_of(weight, bias, residual, activation, begin * panel_cols, std::min(end * panel_cols, weight.cols), out);
-    b.x = x;
-    b.x_stride = b.depth = weight.depth;
-    b.rows = rows;
-    k.matmul(b);
+// x with its rows apart: x itself, or a copy where they clash.
+struct Rows {
+  const float* data;
+  int64_t stride;
+};
+Rows spread(const float* x, int64_t stride, int64_t rows, int64_t cols) {
+  if (rows < many_rows || stride % clash) return {x, stride};
+  float* const copy = scratch(rows * (cols + pad));
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      std::memcpy(copy + r * (cols + pad), x + r * stride, static_cast<size_t>(cols) * sizeof(float));
   });
-}
-
-void matmul_many(const float* x, const Packed& weight, const float* bias, const float* residual, Activation activation,
-                 int64_t rows, float* out) {
-  const auto& k = kernels();
-  const int64_t depth = weight.depth, blocks = (depth + block_depth - 1) / block_depth;
-  const int64_t chunk = std::min(rows, block_rows);
-  float* const copy = scratch(blocks * chunk * block_stride);  // [blocks, rows, block_stride]
-  for (int64_t r0 = 0; r0 < rows; r0 += chunk) {
-    const int64_t n = std::min(chunk, rows - r0);
-    parallel_ranges(n, worth_a_thread / depth + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r)
-        for (int64_t d = 0; d < depth; d += block_depth)
-          std::memcpy(copy + (d / block_depth * n + r) * block_stride, x + (r0 + r) * depth + d,
-                      sizeof(float) * static_cast<size_t>(std::min(block_depth, depth - d)));
-    });
-    parallel_ranges(panels_of(weight.cols), 1, [&](int64_t begin, int64_t end) {
-      auto b = block_of(weight, bias, residual, activation, begin * panel_cols, std::min(end * panel_cols, weight.cols), out);
-      b.x_stride = block_stride;
-      b.rows = n;
-      b.out += r0 * weight.cols;
-      if (b.residual) b.residual += r0 * weight.cols;
-      for (; b.done < depth; b.done += b.depth) {
-        b.depth = std::min(block_depth, depth - b.done);
-        b.x = copy + b.done / block_depth * n * block_stride;
-        k.matmul(b);
-        b.panels += b.depth * panel_cols;
-      }
-    });
-  }
+  return {copy, cols + pad};
 }
 
 }  // namespace
 
-void matmul(const float* x, const Packed& weight, const float* bias, const float* residual, Activation activation,
-            int64_t rows, float* out) {
-  if (rows < copied_rows) matmul_few(x, weight, bias, residual, activation, rows, out);
-  else matmul_many(x, weight, bias, residual, activation, rows, out);
+int64_t spread_stride(int64_t rows, int64_t cols) { return rows < many_rows || cols % clash ? cols : cols + pad; }
+
+void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
+            Activation activation, int64_t rows, float* out, int64_t out_stride) {
+  const auto& k = kernels();
+  const int64_t depth = weight.depth;
+  for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
+    const int64_t n = std::min(block_rows, rows - r0);
+    const Rows from = spread(x + r0 * x_stride, x_stride, n, depth);
+    const int64_t grain = worth_a_thread / std::max<int64_t>(1, n * depth * panel_cols) + 1;
+    parallel_ranges(panels_of(weight.cols), grain, [&](int64_t begin, int64_t end) {
+      const int64_t c0 = begin * panel_cols, c1 = std::min(end * panel_cols, weight.cols);
+      MatmulBlock b{};
+      b.x = from.data;
+      b.x_stride = from.stride;
+      b.panels = weight.data.get() + begin * weight.panel_stride();
+      b.bias = bias ? bias + c0 : nullptr;
+      b.residual = residual ? residual + r0 * out_stride + c0 : nullptr;
+      b.activation = activation;
+      b.rows = n;
+      b.depth = depth;
+      b.cols = c1 - c0;
+      b.out = out + r0 * out_stride + c0;
+      b.out_stride = out_stride;
+      k.matmul(b);
+    });
+  }
 }
 
 void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols, float* out) {

@@ -8,10 +8,15 @@
 
 namespace nextword {
 
-// out[rows, cols] = activation(x[rows, depth] weight + bias) + residual. bias [cols] and residual [rows, cols] may be
-// null; out may not alias x or residual. The bits of a row depend on that row alone.
-void matmul(const float* x, const Packed& weight, const float* bias, const float* residual, Activation activation,
-            int64_t rows, float* out);
+// out[rows, cols] = activation(x[rows, depth] weight + bias) + residual. Rows of x, and those of residual and out, lie
+// x_stride and out_stride floats apart. bias [cols] and residual may be null; out may not alias x or residual. The bits
+// of a row depend on that row alone.
+void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
+            Activation activation, int64_t rows, float* out, int64_t out_stride);
+
+// The row stride to give a matrix that a matmul will read: rows whose starts lie a multiple of 2 KiB apart share cache
+// sets and push each other out, so such rows get a pad.
+int64_t spread_stride(int64_t rows, int64_t cols);
 
 void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols, float* out);
 void softmax(const float* x, int64_t rows, int64_t cols, float* out);

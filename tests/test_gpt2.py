@@ -199,7 +199,6 @@ def test_chunks_of_a_long_prompt_give_the_same_bits(isa, cut):
 # Batches and caches
 
 
-@pytest.mark.xfail(strict=True, reason="ops.append refuses views of empty arrays")
 def test_an_empty_batch_gives_no_rows():
     model = random_model(tiny_config())
     assert model([], model.cache(1)).shape == (0, 37)

@@ -28,6 +28,15 @@ Source source_type(const char* op, const char* name, const py::array& a) {
                               "; pass " + name + ".astype(np.float32)");
 }
 
+// [rows, cols] for a matmul to read, its rows possibly apart.
+py::array_t<float> empty_spread(int64_t rows, int64_t cols) {
+  const int64_t stride = spread_stride(rows, cols);
+  if (stride == cols) return empty({rows, cols});
+  const auto whole = empty({rows, stride});
+  constexpr auto item = static_cast<py::ssize_t>(sizeof(float));
+  return py::array_t<float>({rows, cols}, {stride * item, item}, whole.data(), whole);
+}
+
 py::array contiguous(const char* op, const char* name, const py::object& object, py::ssize_t ndim) {
   const char* const shape = ndim == 2 ? "[rows, cols]" : "of any shape";
   if (!py::isinstance<py::array>(object) || (ndim && py::reinterpret_borrow<py::array>(object).ndim() != ndim))
@@ -51,17 +60,18 @@ Packed pack_array(const char* op, const py::object& weight) {
 
 py::array_t<float> matmul_array(const char* op, const py::object& x, const Packed& weight, const py::object& bias,
                                 const py::object& residual, Activation activation) {
-  const auto a = array<float>(op, "x", x, {"rows", weight.depth});
-  const int64_t n = a.shape(0);
+  const auto a = rows<float>(op, "x", x, {"rows", weight.depth});
+  const int64_t n = a.shape(0), stride = row_stride(a);
   const float* b = nullptr;
   const float* r = nullptr;
   if (!bias.is_none()) b = data<float>(array<float>(op, "bias", bias, {weight.cols}));
   if (!residual.is_none()) r = data<float>(array<float>(op, "residual", residual, {n, weight.cols}));
-  auto out = empty({n, weight.cols});
+  auto out = activation == Activation::none ? empty({n, weight.cols}) : empty_spread(n, weight.cols);
+  const int64_t out_stride = row_stride(out);
   const float* const from = data<float>(a);
   float* const to = out.mutable_data();
   py::gil_scoped_release unlocked;  // below this line only views are used
-  matmul(from, weight, b, r, activation, n, to);
+  matmul(from, stride, weight, b, r, activation, n, to, out_stride);
   return out;
 }
 

@@ -61,7 +61,7 @@ def to_float32(x: NDArray[Any]) -> Floats:
 def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
     """x @ weight + bias, each element one chain of multiply-adds over ascending depth.
 
-    x: [rows, depth]; weight: packed [depth, cols]; bias: [cols] or None. Returns [rows, cols].
+    x: [rows, depth] (rows may lie apart); weight: packed [depth, cols]; bias: [cols] or None. Returns [rows, cols].
     Raises ValueError if a shape or dtype differs.
 
     >>> matmul(np.float32([[1, 2]]), pack(np.float32([[1, 2], [3, 4]])), np.float32([0, 10])).tolist()
@@ -73,6 +73,8 @@ def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
 def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
     """`gelu_tanh(matmul(x, weight, bias))` without a second pass over memory; the same bits.
 
+    The rows of the result lie apart where that lets the next matmul read them faster.
+
     >>> matmul_gelu_tanh(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4).tolist()
     [[0.8412, -0.1588]]
     """
@@ -81,6 +83,8 @@ def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> F
 
 def matmul_gelu_erf(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
     """`gelu_erf(matmul(x, weight, bias))` without a second pass over memory; the same bits.
+
+    The rows of the result lie apart where that lets the next matmul read them faster.
 
     >>> matmul_gelu_erf(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4).tolist()
     [[0.8413, -0.1587]]

@@ -49,7 +49,7 @@ void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   require(same(back.data(), w.data(), depth * cols), "unpack(pack(w)) is w");
 
   Floats out(residual.size());
-  matmul(x.data(), packed, bias.data(), residual.data(), Activation::none, rows, out.data());
+  matmul(x.data(), depth, packed, bias.data(), residual.data(), Activation::none, rows, out.data(), cols);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < cols; ++c) {
       double sum = static_cast<double>(bias[c]) + residual[r * cols + c], size = std::fabs(bias[c]) + std::fabs(residual[r * cols + c]);
@@ -64,15 +64,15 @@ void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   const int64_t from = pick(0, rows - 1), count = pick(1, rows - from);
   Floats part(static_cast<size_t>(count * cols));
   set_thread_count(1);
-  matmul(x.data() + from * depth, packed, bias.data(), residual.data() + from * cols, Activation::none, count, part.data());
+  matmul(x.data() + from * depth, depth, packed, bias.data(), residual.data() + from * cols, Activation::none, count, part.data(), cols);
   set_thread_count(3);
   require(same(part.data(), out.data() + from * cols, count * cols), "a row of matmul depends on that row alone");
 
   Floats plain(out.size()), fused(out.size());
   for (const auto kind : {Activation::gelu_tanh, Activation::gelu_erf}) {
-    matmul(x.data(), packed, bias.data(), nullptr, Activation::none, rows, plain.data());
+    matmul(x.data(), depth, packed, bias.data(), nullptr, Activation::none, rows, plain.data(), cols);
     activate(plain.data(), kind, rows * cols, plain.data());
-    matmul(x.data(), packed, bias.data(), nullptr, kind, rows, fused.data());
+    matmul(x.data(), depth, packed, bias.data(), nullptr, kind, rows, fused.data(), cols);
     require(same(plain.data(), fused.data(), rows * cols), "a fused activation has the bits of a separate one");
   }
 }
@@ -212,8 +212,8 @@ int main() {
   for (const auto& name : variants()) {
     set_isa(name);
     set_thread_count(3);
-    for (const int64_t rows : {1, 2, 5, 12, 13, 16, 30, 257})
-      for (const int64_t depth : {1, 17, 64, 257})
+    for (const int64_t rows : {1, 2, 5, 12, 13, 16, 30})
+      for (const int64_t depth : {1, 17, 64, 512})
         for (const int64_t cols : {1, 31, 33, 64, 70}) test_matmul(rows, depth, cols);
     for (const int64_t cols : {1, 3, 4, 7, 8, 15, 16, 17, 100, 768}) test_rows(pick(1, 5), cols);
     test_activation();
