@@ -112,6 +112,19 @@ def test_the_small_text_model_computes_as_numpy_does_and_needs_its_erf_and_its_b
     assert 1000 * same < distance(without=("lm_head.bias",))
 
 
+@pytest.mark.parametrize(
+    ("prompt", "continuation"),
+    [("Why is the", " generated text not a script? A scripted text table would not prove anything about the runtime"),
+     ("The prompt", ", runs attention and feed-forward layers, and chooses the next token from model logits."),
+     ("What is a neural network?", " Emulator timing is useful for iteration, but physical hardware timing is the stronger")],
+)  # fmt: skip
+def test_the_small_text_model_continues_in_whole_sentences_of_its_trade(isa, basic, prompt, continuation):
+    """A graph that were wrong anywhere would not know its training text by heart."""
+    model, vocabulary, *_ = basic
+    out = nextword.LanguageModel(model).generate(pieces(prompt, vocabulary), max_new_tokens=25)
+    assert "".join(vocabulary[i] for i in out.tokens).startswith(continuation)
+
+
 # GPT-2 124M
 
 
