@@ -1,116 +1,307 @@
-// Encoding and decoding of bpe.h.
+// Encoding with caches. The merges themselves are in bpe_merge.cpp.
 #include "bpe.h"
 
 #include <algorithm>
-#include <functional>
-#include <queue>
+#include <exception>
 #include <stdexcept>
+
+#include "bpe_merge.h"
+#include "parallel.h"
 
 namespace nextword {
 namespace {
 
-constexpr size_t short_piece = 32;  // up to here a scan for the lowest rank beats a heap
+constexpr size_t chunk_pieces = 512;  // probes under way at once; the keys of a chunk stay in the first-level cache
+constexpr size_t batch_grain = 16384;  // bytes that are worth a thread's turn
+constexpr size_t slack = 4;           // ids may be written up to here beyond the last
+
+inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
+  std::memcpy(out, ids.data, sizeof(uint32_t) * ids.count);
+  return out + ids.count;
+}
 
 }  // namespace
 
-void Bpe::encode(std::string_view text, std::vector<uint32_t>& ids) const {
+template <class Room>
+void Encoder::encode_chunks(std::string_view text, const Room& room) {
   if (text.size() > 0xFFFFFFFFu) {
     throw std::invalid_argument("encode: text has " + std::to_string(text.size()) +
                                 " bytes, expected less than 4 GiB; encode it in parts");
   }
   const auto* p = reinterpret_cast<const uint8_t*>(text.data());
-  const auto* end = p + text.size();
-  while (p < end) {
-    const uint8_t* q = piece_end(pattern_, p, end);
-    encode_piece({reinterpret_cast<const char*>(p), static_cast<size_t>(q - p)}, ids);
-    p = q;
+  Splitter splitter(pattern_, p, p + text.size());
+  uint32_t ends[chunk_pieces + 1];
+  size_t begin = 0;
+  while (const size_t count = splitter.next(ends, chunk_pieces + 1)) {
+    short_pieces_.grow_if_crowded();
+    uint32_t* out = room(ends[count - 1] - begin + slack);
+    room(out, encode_chunk(text, begin, ends, count, out));
+    begin = ends[count - 1];
   }
 }
 
-void Bpe::encode_piece(std::string_view piece, std::vector<uint32_t>& ids) const {
-  if (vocabulary_.whole_pieces() && piece.size() <= vocabulary_.longest()) {
-    const uint32_t token = vocabulary_.find(piece);
-    if (token != no_token) {
-      ids.push_back(token);
-      return;
-    }
-  }
-  if (piece.size() <= short_piece) {
-    merge_short(piece, ids);
-  } else {
-    merge_long(piece, ids);
-  }
-}
-
-void Bpe::merge_short(std::string_view piece, std::vector<uint32_t>& ids) const {
-  uint32_t tokens[short_piece];
-  Vocabulary::Pair pairs[short_piece];
-  size_t count = piece.size();
-  for (size_t i = 0; i < count; ++i) tokens[i] = vocabulary_.byte_token(static_cast<uint8_t>(piece[i]));
-  for (size_t i = 0; i + 1 < count; ++i) {
-    pairs[i] = vocabulary_.byte_pair(static_cast<uint8_t>(piece[i]), static_cast<uint8_t>(piece[i + 1]));
-  }
-  while (count > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < count; ++i) {
-      if (pairs[i].rank < pairs[best].rank) best = i;
-    }
-    if (pairs[best].rank == no_token) break;
-    tokens[best] = pairs[best].token;
-    --count;
-    std::copy(tokens + best + 2, tokens + count + 1, tokens + best + 1);
-    std::copy(pairs + best + 1, pairs + count, pairs + best);
-    if (best > 0) pairs[best - 1] = vocabulary_.pair(tokens[best - 1], tokens[best]);
-    if (best + 1 < count) pairs[best] = vocabulary_.pair(tokens[best], tokens[best + 1]);
-  }
-  ids.insert(ids.end(), tokens, tokens + count);
-}
-
-void Bpe::merge_long(std::string_view piece, std::vector<uint32_t>& ids) const {
-  // The piece as a linked list of tokens, and a heap of the pairs that may merge. A merge leaves stale pairs in the
-  // heap; they are recognised by the two tokens that they were made for.
-  struct Node {
-    uint32_t token, previous, next;
+void Encoder::encode(std::string_view text, IdBuffer& ids) {
+  struct Room {
+    IdBuffer& ids;
+    uint32_t* operator()(size_t more) const { return ids.reserve(more); }
+    void operator()(const uint32_t* begin, const uint32_t* end) const { ids.resize(ids.size() + static_cast<size_t>(end - begin)); }
   };
-  struct Candidate {
-    uint32_t rank, at, token, left, right;
-    bool operator>(const Candidate& o) const { return rank != o.rank ? rank > o.rank : at > o.at; }
-  };
-  constexpr uint32_t none = no_token;
-  const auto count = static_cast<uint32_t>(piece.size());
-  std::vector<Node> nodes(count);
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap;
-  for (uint32_t i = 0; i < count; ++i) {
-    nodes[i] = {vocabulary_.byte_token(static_cast<uint8_t>(piece[i])), i ? i - 1 : none, i + 1 < count ? i + 1 : none};
-  }
-  const auto offer = [&](uint32_t at) {
-    const uint32_t next = nodes[at].next;
-    if (next == none) return;
-    const auto pair = vocabulary_.pair(nodes[at].token, nodes[next].token);
-    if (pair.token != no_token) heap.push({pair.rank, at, pair.token, nodes[at].token, nodes[next].token});
-  };
-  for (uint32_t i = 0; i < count; ++i) offer(i);
-  while (!heap.empty()) {
-    const Candidate best = heap.top();
-    heap.pop();
-    Node& node = nodes[best.at];
-    if (node.token != best.left || node.next == none || nodes[node.next].token != best.right) continue;
-    const uint32_t gone = node.next;
-    node.token = best.token;
-    node.next = nodes[gone].next;
-    nodes[gone].token = none;
-    if (node.next != none) nodes[node.next].previous = best.at;
-    offer(best.at);
-    if (node.previous != none) offer(node.previous);
-  }
-  for (uint32_t i = 0; i != none; i = nodes[i].next) ids.push_back(nodes[i].token);
+  encode_chunks(text, Room{ids});
 }
 
-void Bpe::decode(const uint32_t* ids, size_t count, std::string& bytes) const {
+size_t Encoder::count(std::string_view text) {
+  struct Room {
+    IdBuffer& scratch;
+    size_t& total;
+    uint32_t* operator()(size_t more) const { return scratch.reserve(more); }
+    void operator()(const uint32_t* begin, const uint32_t* end) const { total += static_cast<size_t>(end - begin); }
+  };
+  size_t total = 0;
+  IdBuffer scratch;
+  encode_chunks(text, Room{scratch, total});
+  return total;
+}
+
+uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out) {
+  struct Probe {
+    ShortKey key;
+    const ShortPieces::Slot* bucket;
+  };
+  Probe probes[chunk_pieces + 1];
+  size_t at = begin;
   for (size_t i = 0; i < count; ++i) {
-    if (!vocabulary_.has(ids[i])) throw std::out_of_range("decode: id " + std::to_string(ids[i]) + " is no token");
-    bytes.append(vocabulary_.bytes(ids[i]));
+    const char* p = text.data() + at;
+    const size_t size = ends[i] - at;
+    Probe& probe = probes[i];
+    probe.key = size > ShortKey::max_size ? ShortKey::none() : at + 16 <= text.size() ? ShortKey::readable(p, size) : ShortKey::any(p, size);
+    probe.bucket = short_pieces_.bucket(short_pieces_.place(probe.key));
+    __builtin_prefetch(probe.bucket);
+    at = ends[i];
   }
+  const MergeLanes lanes_of_this_cpu = vocabulary_.orderly() && !vocabulary_.whole_pieces() ? merge_lanes() : nullptr;
+  uint32_t* const first = out;
+  unknown_.clear();
+  for (size_t i = 0; i < count; ++i) {
+    const Probe& probe = probes[i];
+    const bool second = probe.bucket[1].holds(probe.key);
+    const ShortPieces::Slot* slot = probe.bucket + second;
+    std::memcpy(out, slot->ids, sizeof slot->ids);
+    if (__builtin_expect((probe.bucket[0].holds(probe.key) | second) & (slot->count >= 0), 1)) {
+      out += slot->count;
+      continue;
+    }
+    const size_t from = i ? ends[i - 1] : begin;
+    const std::string_view piece = text.substr(from, ends[i] - from);
+    if (piece.size() > ShortKey::max_size) {
+      out = encode_long(piece, out);
+    } else if (uint32_t* end = known_short(probe.key, out); end != out) {
+      out = end;
+    } else if (lanes_of_this_cpu) {
+      unknown_.push_back({probe.key, piece, static_cast<size_t>(out - first)});
+    } else {
+      out = merge_short(probe.key, piece, out);
+    }
+  }
+  return unknown_.empty() ? out : first + merge_unknown(lanes_of_this_cpu, first, static_cast<size_t>(out - first));
+}
+
+// The ids of a short piece that the cache has, or nothing.
+uint32_t* Encoder::known_short(ShortKey key, uint32_t* out) {
+  const ShortPieces::Slot* slot = short_pieces_.find(key);
+  if (!slot) return out;
+  if (slot->count >= 0) {
+    std::copy(slot->ids, slot->ids + slot->count, out);
+    return out + slot->count;
+  }
+  const LongPieces::Ids ids = long_pieces_.at(slot->ids[0] | static_cast<uint64_t>(slot->ids[1]) << 32);
+  return ids.count ? copy(ids, out) : out;
+}
+
+uint32_t* Encoder::merge_short(ShortKey key, std::string_view piece, uint32_t* out) {
+  uint32_t* end = whole_piece(piece, out);
+  if (end == out) end = merge(piece, out);
+  remember_short(key, out, static_cast<uint32_t>(end - out));
+  return end;
+}
+
+void Encoder::remember_short(ShortKey key, const uint32_t* ids, uint32_t count) {
+  if (count <= 3) {
+    const uint32_t three[3] = {ids[0], count > 1 ? ids[1] : 0, count > 2 ? ids[2] : 0};
+    short_pieces_.add(key, three, static_cast<int32_t>(count));
+  } else {
+    const uint64_t position = long_pieces_.keep(ids, count);
+    const uint32_t three[3] = {static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0};
+    short_pieces_.add(key, three, -1);
+  }
+}
+
+// Merges the pieces of a chunk that were left out, all lanes at a time, and moves the ids apart to let theirs in.
+// ids: [count], with room for all. Returns how many there are then.
+size_t Encoder::merge_unknown(MergeLanes merge, uint32_t* ids, size_t count) {
+  unknown_ids_.resize(unknown_.size());
+  size_t total = count;
+  for (size_t i = 0; i < unknown_.size(); i += lanes) {
+    std::string_view pieces[lanes];
+    uint32_t ids_of_lanes[lanes][lanes], counts[lanes];
+    const auto some = static_cast<unsigned>(std::min<size_t>(lanes, unknown_.size() - i));
+    for (unsigned j = 0; j < some; ++j) pieces[j] = unknown_[i + j].piece;
+    merge(vocabulary_, pieces, some, ids_of_lanes, counts);
+    for (unsigned j = 0; j < some; ++j) {
+      unknown_[i + j].count = counts[j];
+      total += counts[j];
+      std::memcpy(unknown_ids_[i + j].ids, ids_of_lanes[j], sizeof ids_of_lanes[j]);
+      remember_short(unknown_[i + j].key, ids_of_lanes[j], counts[j]);
+    }
+  }
+  size_t end = count, to = total;  // ids[end ...] stand at ids[to ...] already
+  for (size_t i = unknown_.size(); i-- > 0;) {
+    const Unknown& unknown = unknown_[i];
+    const size_t size = end - unknown.at;
+    std::memmove(ids + to - size, ids + unknown.at, size * sizeof *ids);
+    to -= size + unknown.count;
+    std::memcpy(ids + to, unknown_ids_[i].ids, unknown.count * sizeof *ids);
+    end = unknown.at;
+  }
+  return total;
+}
+
+// Where whole pieces count before merges: the id of a piece that is a token.
+uint32_t* Encoder::whole_piece(std::string_view piece, uint32_t* out) const {
+  if (!vocabulary_.whole_pieces() || piece.size() > vocabulary_.longest()) return out;
+  *out = vocabulary_.find(piece);
+  return *out == no_token ? out : out + 1;
+}
+
+uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
+  if (uint32_t* end = whole_piece(piece, out); end != out) return end;
+  // Between two bytes that stand side by side in no token, nothing merges: there a long piece falls apart.
+  const auto* bytes = reinterpret_cast<const uint8_t*>(piece.data());
+  size_t begin = 0;
+  for (size_t i = 1; i < piece.size(); ++i) {
+    if (vocabulary_.within_a_token(bytes[i - 1], bytes[i])) continue;
+    out = encode_part(piece.substr(begin, i - begin), out);
+    begin = i;
+  }
+  return encode_part(piece.substr(begin), out);
+}
+
+uint32_t* Encoder::encode_part(std::string_view part, uint32_t* out) {
+  if (part.size() <= ShortKey::max_size && !vocabulary_.whole_pieces()) {  // else a piece may differ from the same part
+    const ShortKey key = ShortKey::any(part.data(), part.size());
+    uint32_t* end = known_short(key, out);
+    return end != out ? end : merge_short(key, part, out);
+  }
+  if (part.size() <= merge_few_limit) return encode_remembered(part, out);
+  return vocabulary_.orderly() ? encode_windows(part, out) : merge(part, out);
+}
+
+uint32_t* Encoder::encode_remembered(std::string_view part, uint32_t* out) {
+  const uint64_t hash = LongPieces::hash(part);
+  const LongPieces::Ids known = long_pieces_.find(hash, part);
+  if (known.count) return copy(known, out);
+  uint32_t* end = merge(part, out);
+  long_pieces_.add(hash, part, out, static_cast<uint32_t>(end - out));
+  return end;
+}
+
+// A long part window by window. What a window's bytes become is right up to some token before its end; from there the
+// next window starts, and Vocabulary::cut tells whether the two fit together. Where they do not, the border was no true
+// one: tokens are taken back and the window grows, at last to all that is left. Linear but for such text.
+uint32_t* Encoder::encode_windows(std::string_view part, uint32_t* out) {
+  constexpr size_t window = merge_few_limit, margin = 16;  // few tokens are longer than the margin
+  uint32_t* const begin = out;
+  size_t at = 0, size = window, back = 1;
+  for (;;) {
+    const bool last = part.size() - at <= size;
+    const std::string_view piece = part.substr(at, last ? part.size() - at : size);
+    uint32_t* end = piece.size() <= window ? encode_remembered(piece, out) : merge(piece, out);
+    if (out > begin && !vocabulary_.cut(out[-1], out[0])) {
+      for (size_t i = 0; i < back && out > begin; ++i) at -= vocabulary_.token_size(*--out);
+      back *= 2;
+      size *= 2;
+      continue;
+    }
+    if (last) return end;
+    size_t taken = 0;
+    do {
+      taken += vocabulary_.token_size(*out++);
+    } while (out < end && taken + vocabulary_.token_size(*out) + margin <= piece.size());
+    at += taken;
+    size = window;
+    back = 1;
+  }
+}
+
+uint32_t* Encoder::merge(std::string_view piece, uint32_t* out) {
+  if (!vocabulary_.orderly()) return out + merge_any(vocabulary_, piece, out);
+  return out + (piece.size() <= merge_few_limit ? merge_few(vocabulary_, piece, out) : merge_many(vocabulary_, piece, out));
+}
+
+// An encoder for the time of one call.
+class Bpe::Borrowed {
+ public:
+  explicit Borrowed(const Bpe& bpe) : bpe_(bpe) {
+    {
+      const std::lock_guard<std::mutex> lock(bpe.mutex_);
+      if (!bpe.idle_.empty()) {
+        encoder_ = std::move(bpe.idle_.back());
+        bpe.idle_.pop_back();
+      }
+    }
+    if (!encoder_) encoder_ = std::make_unique<Encoder>(bpe.vocabulary_, bpe.pattern_);
+  }
+  ~Borrowed() {
+    const std::lock_guard<std::mutex> lock(bpe_.mutex_);
+    if (bpe_.idle_.size() < max_idle) bpe_.idle_.push_back(std::move(encoder_));
+  }
+  Borrowed(const Borrowed&) = delete;
+  Encoder* operator->() const { return encoder_.get(); }
+
+ private:
+  const Bpe& bpe_;
+  std::unique_ptr<Encoder> encoder_;
+};
+
+void Bpe::encode(std::string_view text, IdBuffer& ids) const { Borrowed(*this)->encode(text, ids); }
+
+size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(text); }
+
+void Bpe::encode_batch(const std::vector<std::string_view>& texts, int threads, std::vector<IdBuffer>& buffers,
+                       std::vector<Place>& places) const {
+  size_t bytes = 0;
+  for (const std::string_view text : texts) bytes += text.size();
+  const auto units = static_cast<int64_t>(bytes / batch_grain + 1);
+  const int workers = std::min<int>({threads, threads_for(units, 1), static_cast<int>(texts.size() + 1)});
+  std::vector<std::unique_ptr<Borrowed>> encoders;
+  for (int i = 0; i < workers; ++i) encoders.push_back(std::make_unique<Borrowed>(*this));
+  buffers.resize(static_cast<size_t>(workers));
+  places.resize(texts.size());
+  std::exception_ptr error;  // of whichever worker met one; an exception must not leave a thread
+  std::mutex error_mutex;
+  // Neighbouring texts go to one worker, some hundred bytes to some ten thousand at a time.
+  std::vector<size_t> starts{0};
+  size_t gathered = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    gathered += texts[i].size();
+    if (gathered >= batch_grain || i + 1 == texts.size()) {
+      starts.push_back(i + 1);
+      gathered = 0;
+    }
+  }
+  parallel_items(static_cast<int64_t>(starts.size()) - 1, workers, [&](int64_t item, int worker) {
+    const auto w = static_cast<size_t>(worker);
+    try {
+      for (size_t i = starts[static_cast<size_t>(item)]; i < starts[static_cast<size_t>(item) + 1]; ++i) {
+        const size_t begin = buffers[w].size();
+        (*encoders[w])->encode(texts[i], buffers[w]);
+        places[i] = {static_cast<uint32_t>(w), static_cast<uint32_t>(buffers[w].size() - begin), begin};
+      }
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(error_mutex);
+      error = std::current_exception();
+    }
+  });
+  if (error) std::rethrow_exception(error);
 }
 
 }  // namespace nextword

@@ -1,38 +1,128 @@
 // Byte-pair encoding: text to token ids and back. Vocabulary files are read elsewhere (bpe_files.h).
 #pragma once
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "bpe_cache.h"
+#include "bpe_lanes.h"
 #include "bpe_vocabulary.h"
 #include "pretokenize.h"
 
 namespace nextword {
 
+// Ids as they are written: a vector that leaves new memory as it is.
+class IdBuffer {
+ public:
+  IdBuffer() = default;
+  ~IdBuffer() { std::free(data_); }
+  IdBuffer(IdBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+  IdBuffer(const IdBuffer&) = delete;
+
+  const uint32_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  void resize(size_t size) { size_ = size; }  // at most what reserve made room for
+  void clear() { size_ = 0; }
+  uint32_t* reserve(size_t more) {            // the end, with room for `more` ids
+    if (size_ + more > capacity_) grow(size_ + more);
+    return data_ + size_;
+  }
+  void push_back(uint32_t id) {
+    *reserve(1) = id;
+    ++size_;
+  }
+
+ private:
+  void grow(size_t need) {
+    const size_t capacity = need + capacity_ / 2;
+    void* data = std::realloc(data_, capacity * sizeof(uint32_t));
+    if (!data) throw std::bad_alloc();
+    data_ = static_cast<uint32_t*>(data);
+    capacity_ = capacity;
+  }
+  uint32_t* data_ = nullptr;
+  size_t size_ = 0, capacity_ = 0;
+};
+
+// One thread's working memory over a vocabulary.
+class Encoder {
+ public:
+  Encoder(const Vocabulary& vocabulary, Pattern pattern) : vocabulary_(vocabulary), pattern_(pattern) {}
+
+  void encode(std::string_view text, IdBuffer& ids);  // appends
+  size_t count(std::string_view text);                // without keeping the ids
+
+ private:
+  struct Unknown {  // a short piece that no cache knows; its ids belong before ids[at] of the chunk
+    ShortKey key;
+    std::string_view piece;
+    size_t at;
+    uint32_t count = 0;
+  };
+  struct LaneIds {
+    uint32_t ids[lanes];
+  };
+  template <class Room>
+  void encode_chunks(std::string_view text, const Room& room);
+  uint32_t* encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out);
+  uint32_t* known_short(ShortKey key, uint32_t* out);
+  uint32_t* merge_short(ShortKey key, std::string_view piece, uint32_t* out);
+  void remember_short(ShortKey key, const uint32_t* ids, uint32_t count);
+  size_t merge_unknown(MergeLanes merge, uint32_t* ids, size_t count);
+  uint32_t* whole_piece(std::string_view piece, uint32_t* out) const;
+  uint32_t* encode_long(std::string_view piece, uint32_t* out);
+  uint32_t* encode_part(std::string_view part, uint32_t* out);
+  uint32_t* encode_remembered(std::string_view part, uint32_t* out);
+  uint32_t* encode_windows(std::string_view part, uint32_t* out);
+  uint32_t* merge(std::string_view piece, uint32_t* out);
+
+  const Vocabulary& vocabulary_;
+  Pattern pattern_;
+  ShortPieces short_pieces_;
+  LongPieces long_pieces_;
+  std::vector<Unknown> unknown_;
+  std::vector<LaneIds> unknown_ids_;
+};
+
+// A vocabulary with a pattern, and encoders for the threads that use it. Every function may be called from several
+// threads at once; each call has an encoder of its own, and at most `max_idle` are kept for the next calls.
 class Bpe {
  public:
+  static constexpr size_t max_idle = 64;
+
   Bpe(VocabularySource source, Pattern pattern) : vocabulary_(std::move(source)), pattern_(pattern) {}
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
   Pattern pattern() const { return pattern_; }
 
   // Appends the ids of `text` (valid UTF-8) to `ids`. Special tokens are plain text here.
-  // Throws std::invalid_argument from 4 GiB on. Safe to call from several threads at once.
-  void encode(std::string_view text, std::vector<uint32_t>& ids) const;
+  // Throws std::invalid_argument from 4 GiB on.
+  void encode(std::string_view text, IdBuffer& ids) const;
+  size_t count(std::string_view text) const;
 
-  // Appends the ids of one piece, as the splitting pattern cuts them, to `ids`: O(n log n) in its bytes.
-  void encode_piece(std::string_view piece, std::vector<uint32_t>& ids) const;
-
-  // Appends the bytes of `ids` to `bytes`. Throws std::out_of_range for an id that is no token.
-  void decode(const uint32_t* ids, size_t count, std::string& bytes) const;
+  // Where the ids of one of many texts are: buffers[worker], from `begin` on.
+  struct Place {
+    uint32_t worker = 0, count = 0;
+    size_t begin = 0;
+  };
+  // The ids of each text, divided over threads; the ids of a text do not depend on how. threads: at most so many.
+  // places: [texts.size()]. Throws as encode does.
+  void encode_batch(const std::vector<std::string_view>& texts, int threads, std::vector<IdBuffer>& buffers,
+                    std::vector<Place>& places) const;
 
  private:
-  void merge_short(std::string_view piece, std::vector<uint32_t>& ids) const;
-  void merge_long(std::string_view piece, std::vector<uint32_t>& ids) const;
-
+  class Borrowed;
   Vocabulary vocabulary_;
   Pattern pattern_;
+  mutable std::mutex mutex_;  // of idle_, held for an exchange only
+  mutable std::vector<std::unique_ptr<Encoder>> idle_;
 };
 
 }  // namespace nextword

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "bpe_merge.h"
 #include "byte_alphabet.h"
 
 namespace nextword {
@@ -93,16 +94,18 @@ void Vocabulary::add_tokens(VocabularySource& source) {
   }
   arena_ = std::move(source.bytes);
   arena_.append(padding, '\0');
-  starts_.assign(highest + 1, 0);
-  sizes_.assign(highest + 1, 0);
+  tokens_.assign(highest + 1, Span{0, 0});
   index_.assign(table_size(source.tokens.size()), 0);
   const size_t mask = index_.size() - 1;
   std::fill(std::begin(byte_tokens_), std::end(byte_tokens_), no_token);
   for (const auto& token : source.tokens) {
-    if (sizes_[token.id]) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is given a second time");
-    starts_[token.id] = token.start;
-    sizes_[token.id] = token.size;
+    if (has(token.id)) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is given a second time");
+    tokens_[token.id] = {token.start, token.size};
     const std::string_view text = bytes(token.id);
+    for (size_t i = 1; i < text.size(); ++i) {
+      const auto left = static_cast<uint8_t>(text[i - 1]), right = static_cast<uint8_t>(text[i]);
+      inside_[left << 2 | right >> 6] |= uint64_t{1} << (right & 63);
+    }
     size_t at = hash_bytes(text) & mask;
     for (; index_[at]; at = (at + 1) & mask) {
       if (bytes(index_[at] - 1) == text) {
@@ -123,8 +126,25 @@ void Vocabulary::add_tokens(VocabularySource& source) {
   }
 }
 
+void Vocabulary::reserve_merges(size_t count) {
+  merges_.assign(table_size(count), free_slot);
+  merges_shift_ = 64;
+  for (size_t size = merges_.size(); size > 1; size /= 2) --merges_shift_;
+  merged_bytes_.assign(65536, no_token);
+  parts_.resize(size());
+  for (const uint32_t byte : byte_tokens_) parts_[byte] = {byte, byte};
+}
+
+void Vocabulary::add_merge(uint32_t left, uint32_t right, uint32_t token) {
+  const uint64_t key = static_cast<uint64_t>(left) << 21 | right;
+  size_t at = pair_slot(key);
+  while (merges_[at] != free_slot) at = (at + 1) & (merges_.size() - 1);
+  merges_[at] = key << 21 | token;
+  parts_[token] = {left, right};
+  if (token_size(token) == 2) merged_bytes_[static_cast<uint8_t>(data(token)[0]) << 8 | static_cast<uint8_t>(data(token)[1])] = token;
+}
+
 void Vocabulary::reserve_pairs(size_t count) {
-  byte_pairs_.assign(65536, Pair{no_token, no_token});
   pairs_.assign(table_size(count), Slot{no_token, no_token, {no_token, no_token}});
 }
 
@@ -135,17 +155,19 @@ bool Vocabulary::add_pair(uint32_t left, uint32_t right, Pair value) {
     if (pairs_[at].left == left && pairs_[at].right == right) return false;
   }
   pairs_[at] = {left, right, value};
-  if (sizes_[left] == 1 && sizes_[right] == 1) {
-    byte_pairs_[static_cast<uint8_t>(*data(left)) << 8 | static_cast<uint8_t>(*data(right))] = value;
-  }
   return true;
 }
 
 void Vocabulary::add_merges(const VocabularySource& source) {
-  reserve_pairs(source.merges.size());
+  struct Merge {
+    uint32_t left, right, token, line;
+  };
+  std::vector<Merge> merges;
+  merges.reserve(source.merges.size());
   std::vector<bool> made(size());
-  uint32_t rank = 0;
-  uint32_t guess = 0;  // files list merges in the order of their products' ids, mostly
+  uint32_t highest = 0;
+  for (const uint32_t byte : byte_tokens_) highest = std::max(highest, byte);
+  orderly_ = size() <= max_orderly;
   for (const auto& merge : source.merges) {
     const std::string_view left(arena_.data() + merge.left_start, merge.left_size);
     const std::string_view right(left.data() + left.size(), merge.right_size);
@@ -155,21 +177,113 @@ void Vocabulary::add_merges(const VocabularySource& source) {
       fail(source.merges_file, merge.line, "merges " + quoted(left) + " and " + quoted(right) + ", but " +
            quoted(a == no_token ? left : right) + " is no token of " + source.tokens_file);
     }
-    const uint32_t product = has(guess) && bytes(guess) == both ? guess : find(both);
+    // Files list merges in the order of their products' ids, mostly.
+    const uint32_t product = has(highest + 1) && bytes(highest + 1) == both ? highest + 1 : find(both);
     if (product == no_token) {
       fail(source.merges_file, merge.line, "merges " + quoted(left) + " and " + quoted(right) + ", but " + quoted(both) +
            " is no token of " + source.tokens_file);
     }
-    guess = product + 1;
+    orderly_ = orderly_ && product > highest && (left.size() == 1 || made[a]) && (right.size() == 1 || made[b]);
+    highest = product;
     made[product] = true;
-    if (!add_pair(a, b, {rank++, product})) {
-      fail(source.merges_file, merge.line, "the merge of " + quoted(left) + " and " + quoted(right) + " is given a second time");
+    merges.push_back({a, b, product, merge.line});
+  }
+  if (orderly_) {
+    reserve_merges(merges.size());
+    for (const Merge& merge : merges) add_merge(merge.left, merge.right, merge.token);
+  } else {
+    reserve_pairs(merges.size());
+    uint32_t rank = 0;
+    for (const Merge& merge : merges) {
+      if (!add_pair(merge.left, merge.right, {rank++, merge.token})) {
+        fail(source.merges_file, merge.line, "the merge of " + quoted(bytes(merge.left)) + " and " + quoted(bytes(merge.right)) +
+             " is given a second time");
+      }
     }
   }
   if (!source.unmade_are_special) return;
   for (const auto& token : source.tokens) {
     if (token.size > 1 && !made[token.id]) {
       make_special(token.id, token.spelled ? spell(bytes(token.id)) : std::string(bytes(token.id)));
+    }
+  }
+}
+
+// A rank file says no merges: in tiktoken any two neighbours merge whose bytes make a token. Of the ways to cut a token
+// in two, text ever merges at most one: the one that the merges of lower rank leave of the token's bytes. (While both
+// ends of the token are borders, nothing outside touches what happens between them.) Where every token is left in two
+// parts that way, these merges alone are the vocabulary, and it is orderly; else every cut into two tokens counts.
+void Vocabulary::add_merges_from_ranks(const VocabularySource& source) {
+  std::vector<uint32_t> ids;
+  ids.reserve(source.tokens.size());
+  uint32_t last_byte = 0, first_merged = no_token;
+  for (const auto& token : source.tokens) {
+    if (token.size == 1) {
+      last_byte = std::max(last_byte, token.id);
+    } else {
+      first_merged = std::min(first_merged, token.id);
+      ids.push_back(token.id);
+    }
+  }
+  if (!std::is_sorted(ids.begin(), ids.end())) std::sort(ids.begin(), ids.end());
+  orderly_ = size() <= max_orderly && last_byte < first_merged && add_orderly_merges(ids);
+  if (orderly_) {
+    whole_pieces_ = false;  // the merges make every token of its bytes
+  } else {
+    add_all_pairs(ids);
+  }
+}
+
+bool Vocabulary::add_orderly_merges(const std::vector<uint32_t>& ids) {
+  reserve_merges(ids.size());
+  std::vector<uint32_t> parts;
+  for (const uint32_t id : ids) {
+    const std::string_view token = bytes(id);
+    if (token.size() == 2) {
+      add_merge(byte_tokens_[static_cast<uint8_t>(token[0])], byte_tokens_[static_cast<uint8_t>(token[1])], id);
+      continue;
+    }
+    parts.resize(token.size());
+    const size_t count = token.size() <= merge_few_limit ? merge_few(*this, token, parts.data()) : merge_many(*this, token, parts.data());
+    if (count != 2) return false;
+    add_merge(parts[0], parts[1], id);
+  }
+  return true;
+}
+
+void Vocabulary::add_all_pairs(const std::vector<uint32_t>& ids) {
+  struct Merge {
+    uint32_t left, right, token;
+  };
+  std::vector<Merge> merges;
+  for (const uint32_t id : ids) {
+    const std::string_view whole = bytes(id);
+    for (size_t cut = 1; cut < whole.size(); ++cut) {
+      const uint32_t left = find(whole.substr(0, cut));
+      const uint32_t right = left == no_token ? no_token : find(whole.substr(cut));
+      if (right != no_token) merges.push_back({left, right, id});
+    }
+  }
+  reserve_pairs(merges.size());
+  for (const Merge& merge : merges) add_pair(merge.left, merge.right, {merge.token, merge.token});
+}
+
+bool Vocabulary::cut(uint32_t left, uint32_t right) const {
+  // Undo the merges that made the two tokens, latest first. A merge across the border must not have come before the
+  // one that is undone; of two at the same rank the left one comes first.
+  uint32_t limit = no_token;  // ids from here on came too late to matter
+  for (;;) {
+    const uint32_t across = merged(left, right);
+    if (across < limit) return false;
+    const Parts l = parts_[left], r = parts_[right];
+    const bool left_is_byte = l.left == left, right_is_byte = r.left == right;
+    if (left_is_byte && right_is_byte) return true;
+    if (!left_is_byte && (right_is_byte || left > right)) {
+      limit = left;
+      left = l.right;
+    } else {
+      limit = right + 1;
+      right = r.left;
     }
   }
 }
@@ -182,13 +296,9 @@ void Vocabulary::make_special(uint32_t id, std::string name) {
     while (index_[at] != id + 1) at = (at + 1) & mask;
     index_[at] = no_token;
   }
-  if (id >= size()) {
-    starts_.resize(id + 1);
-    sizes_.resize(id + 1);
-  }
+  if (id >= size()) tokens_.resize(id + 1);
   arena_.resize(arena_.size() - padding);
-  starts_[id] = static_cast<uint32_t>(arena_.size());
-  sizes_[id] = static_cast<uint32_t>(name.size());
+  tokens_[id] = {static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(name.size())};
   arena_ += name;
   arena_.append(padding, '\0');
   specials_.emplace_back(std::move(name), id);
@@ -204,30 +314,6 @@ void Vocabulary::add_specials(const VocabularySource& source) {
       fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(id)));
     }
     make_special(id, name);
-  }
-}
-
-void Vocabulary::add_merges_from_ranks(const VocabularySource& source) {
-  size_t splits = 0;
-  for (const auto& token : source.tokens) splits += token.size - 1;
-  reserve_pairs(splits / 2);
-  size_t used = 0;
-  for (const auto& token : source.tokens) {
-    const std::string_view whole = bytes(token.id);
-    for (size_t cut = 1; cut < whole.size(); ++cut) {
-      const uint32_t left = find(whole.substr(0, cut));
-      if (left == no_token) continue;
-      const uint32_t right = find(whole.substr(cut));
-      if (right == no_token) continue;
-      if (2 * ++used > pairs_.size()) {  // only where most splits are pairs of tokens
-        std::vector<Slot> old(2 * pairs_.size(), Slot{no_token, no_token, {no_token, no_token}});
-        old.swap(pairs_);
-        for (const Slot& slot : old) {
-          if (slot.left != no_token) add_pair(slot.left, slot.right, slot.value);
-        }
-      }
-      add_pair(left, right, {token.id, token.id});
-    }
   }
 }
 

@@ -42,11 +42,11 @@ class Vocabulary {
   // a merge into an unknown token, a merge given twice.
   explicit Vocabulary(VocabularySource source);
 
-  size_t size() const { return starts_.size(); }  // highest id + 1; ids of holes are counted
-  bool has(uint32_t id) const { return id < size() && sizes_[id] != 0; }
-  std::string_view bytes(uint32_t id) const { return {arena_.data() + starts_[id], sizes_[id]}; }  // has(id)
-  const char* data(uint32_t id) const { return arena_.data() + starts_[id]; }  // 16 bytes may be read from here
-  uint32_t token_size(uint32_t id) const { return sizes_[id]; }
+  size_t size() const { return tokens_.size(); }  // highest id + 1; ids of holes are counted
+  bool has(uint32_t id) const { return id < size() && tokens_[id].size != 0; }
+  std::string_view bytes(uint32_t id) const { return {data(id), token_size(id)}; }       // has(id)
+  const char* data(uint32_t id) const { return arena_.data() + tokens_[id].start; }      // 16 bytes may be read from here
+  uint32_t token_size(uint32_t id) const { return tokens_[id].size; }
   uint32_t longest() const { return longest_; }
 
   // The id of a token that text can become (no special token), or no_token.
@@ -54,34 +54,82 @@ class Vocabulary {
   uint32_t find_special(std::string_view name) const;
   const std::vector<std::pair<std::string, uint32_t>>& specials() const { return specials_; }
 
+  // A piece that is a token becomes it, whatever the merges would make of it.
   bool whole_pieces() const { return whole_pieces_; }
+
   uint32_t byte_token(uint8_t byte) const { return byte_tokens_[byte]; }
-  Pair byte_pair(uint8_t left, uint8_t right) const { return byte_pairs_[left << 8 | right]; }
+  bool within_a_token(uint8_t left, uint8_t right) const { return inside_[left << 2 | right >> 6] >> (right & 63) & 1; }
+
+  // An orderly vocabulary, which every trained one is: the ids of the merged tokens grow with the rank of their merge and
+  // are above those of the bytes, each is made by one merge, and of parts made before. Then the id is the rank, and
+  // merged(), merged_bytes(), cut() may be asked. Of any other vocabulary only pair().
+  bool orderly() const { return orderly_; }
+
+  // What two neighbours merge into, or no_token.
+  uint32_t merged(uint32_t left, uint32_t right) const {
+    const uint64_t key = static_cast<uint64_t>(left) << 21 | right;
+    for (size_t at = pair_slot(key);; at = (at + 1) & (merges_.size() - 1)) {
+      if (merges_[at] >> 21 == key) return merges_[at] & (max_orderly - 1);
+      if (merges_[at] == free_slot) return no_token;
+    }
+  }
+  // The table behind merged(), for code that asks for many pairs at once: slots of left << 42 | right << 21 | token, all
+  // ones where free, from (left << 21 | right) * merges_factor >> merges_shift on.
+  static constexpr uint32_t max_orderly = 1u << 21;  // three ids fit 63 bits
+  static constexpr uint64_t merges_factor = 0x9E3779B97F4A7C15ull;
+  const uint64_t* merges_table() const { return merges_.data(); }
+  size_t merges_size() const { return merges_.size(); }
+  int merges_shift() const { return merges_shift_; }
+
+  uint32_t merged_bytes(uint8_t left, uint8_t right) const { return merged_bytes_[left << 8 | right]; }
+
+  // Whether text that ends with token `left` and text that begins with token `right` can be encoded apart: no merge
+  // crosses the border. Both are the last and the first token of what their text becomes.
+  bool cut(uint32_t left, uint32_t right) const;
+
   Pair pair(uint32_t left, uint32_t right) const;
 
  private:
+  static constexpr uint64_t free_slot = ~uint64_t{0};
+  struct Span {
+    uint32_t start, size;  // in arena_; size 0 where no token has the id
+  };
+  struct Parts {
+    uint32_t left, right;  // of a merged token; a byte is its own parts
+  };
   struct Slot {
     uint32_t left, right;
     Pair value;
   };
+  size_t pair_slot(uint64_t key) const { return key * merges_factor >> merges_shift_; }
   void add_tokens(VocabularySource& source);
   void make_special(uint32_t id, std::string name);
   void add_specials(const VocabularySource& source);
   void add_merges(const VocabularySource& source);
   void add_merges_from_ranks(const VocabularySource& source);
+  bool add_orderly_merges(const std::vector<uint32_t>& ids);
+  void add_all_pairs(const std::vector<uint32_t>& ids);
+  void reserve_merges(size_t count);
+  void add_merge(uint32_t left, uint32_t right, uint32_t token);
   void reserve_pairs(size_t count);
   bool add_pair(uint32_t left, uint32_t right, Pair value);
 
   std::string arena_;
-  std::vector<uint32_t> starts_, sizes_;
+  std::vector<Span> tokens_;     // by id
   std::vector<uint32_t> index_;  // open addressing: id + 1; 0 free; no_token erased
   uint32_t longest_ = 0;
   bool whole_pieces_ = true;
+  bool orderly_ = false;
   std::vector<std::pair<std::string, uint32_t>> specials_;
   uint32_t byte_tokens_[256];
-  std::vector<Pair> byte_pairs_;  // [256 * 256]
-  std::vector<Slot> pairs_;       // open addressing; left is no_token where free
-  size_t pair_count_ = 0;
+  uint64_t inside_[1024] = {};  // bit left * 256 + right: some token holds the two bytes side by side
+
+  std::vector<uint64_t> merges_;  // orderly
+  int merges_shift_ = 63;
+  std::vector<uint32_t> merged_bytes_;  // orderly: [256 * 256]
+  std::vector<Parts> parts_;            // orderly: by id
+
+  std::vector<Slot> pairs_;  // not orderly: open addressing; left is no_token where free
 };
 
 }  // namespace nextword

@@ -13,9 +13,6 @@ namespace {
 // Work below this many multiply-adds is done before a second thread has woken up (about 2 us).
 constexpr int64_t worth_a_thread = 1 << 16;
 
-// A block of one panel this deep (96 KiB) stays in the second-level cache while all rows pass by it. Deeper blocks mean
-// fewer passes over the output, which cost more than the panel's way from the second to the first level.
-constexpr int64_t block_depth = 768;
 // Rows taken through all weights at once: enough products for each weight that is read from memory.
 constexpr int64_t block_rows = 512;
 
@@ -65,23 +62,18 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
     parallel_ranges(panels_of(weight.cols), grain, [&](int64_t begin, int64_t end) {
       const int64_t c0 = begin * panel_cols, c1 = std::min(end * panel_cols, weight.cols);
       MatmulBlock b{};
+      b.x = from.data;
       b.x_stride = from.stride;
-      b.panel_stride = weight.panel_stride();
+      b.panels = weight.data.get() + begin * weight.panel_stride();
       b.bias = bias ? bias + c0 : nullptr;
       b.residual = residual ? residual + r0 * out_stride + c0 : nullptr;
       b.activation = activation;
       b.rows = n;
+      b.depth = depth;
       b.cols = c1 - c0;
-      b.total = depth;
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
-      const int64_t step = n < many_rows ? depth : block_depth;
-      for (; b.done < depth; b.done += b.depth) {
-        b.depth = std::min(step, depth - b.done);
-        b.x = from.data + b.done;
-        b.panels = weight.data.get() + begin * weight.panel_stride() + b.done * panel_cols;
-        k.matmul(b);
-      }
+      k.matmul(b);
     });
   }
 }

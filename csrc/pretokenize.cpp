@@ -1,30 +1,12 @@
 // The scanners of pretokenize.h, one character at a time.
 #include "pretokenize.h"
 
-#include "unicode_tables.h"
+#include "unicode_chars.h"
 
 namespace nextword {
 namespace {
 
 using Byte = uint8_t;
-
-// One character of valid UTF-8: its class and its length in bytes.
-struct Char {
-  CharClass kind;
-  unsigned size;
-};
-
-inline CharClass class_of(uint32_t code) {
-  return static_cast<CharClass>(unicode_classes[unicode_blocks[code >> 7] * 128u + (code & 127)]);
-}
-
-inline Char char_at(const Byte* p) {
-  const uint32_t first = *p;
-  if (first < 0x80) return {static_cast<CharClass>(unicode_classes[first]), 1};  // block 0 holds ASCII
-  if (first < 0xE0) return {class_of((first & 31) << 6 | (p[1] & 63)), 2};
-  if (first < 0xF0) return {class_of((first & 15) << 12 | (p[1] & 63u) << 6 | (p[2] & 63)), 3};
-  return {class_of((first & 7) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63)), 4};
-}
 
 constexpr unsigned bit(CharClass kind) { return 1u << kind; }
 constexpr unsigned letters = bit(lower) | bit(upper) | bit(uncased);
@@ -160,12 +142,14 @@ const Byte* o200k_end(const Byte* p, const Byte* end) {
 }
 
 template <const Byte* (*next)(const Byte*, const Byte*)>
-size_t split_with(const Byte* begin, const Byte* end, uint32_t* ends, size_t capacity) {
+size_t scan(const Byte* begin, const Byte*& at, const Byte* end, uint32_t* ends, size_t capacity) {
   size_t count = 0;
-  for (const Byte* p = begin; p < end && count < capacity; ++count) {
+  const Byte* p = at;
+  for (; p < end && count < capacity; ++count) {
     p = next(p, end);
     ends[count] = static_cast<uint32_t>(p - begin);
   }
+  at = p;
   return count;
 }
 
@@ -179,11 +163,11 @@ const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* e
   }
 }
 
-size_t split(Pattern pattern, const uint8_t* begin, const uint8_t* end, uint32_t* ends, size_t capacity) {
-  switch (pattern) {
-    case Pattern::cl100k: return split_with<cl100k_end>(begin, end, ends, capacity);
-    case Pattern::o200k: return split_with<o200k_end>(begin, end, ends, capacity);
-    default: return split_with<gpt2_end>(begin, end, ends, capacity);
+size_t Splitter::next(uint32_t* ends, size_t capacity) {
+  switch (pattern_) {
+    case Pattern::cl100k: return scan<cl100k_end>(begin_, at_, end_, ends, capacity);
+    case Pattern::o200k: return scan<o200k_end>(begin_, at_, end_, ends, capacity);
+    default: return blocks_.next(ends, capacity);
   }
 }
 

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "char_masks.h"
+
 namespace nextword {
 
 // The splitting patterns of tiktoken's encodings, matched as tiktoken matches them.
@@ -19,8 +21,47 @@ enum class Pattern { gpt2, cl100k, o200k };
 // Over a whole text the work is linear in its bytes.
 const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* end);
 
-// The ends of the next pieces of [begin, end) as distances from begin, until `capacity` of them are written or the text
-// is used up. Returns how many. Requires end - begin < 2^32 and begin < end.
-size_t split(Pattern pattern, const uint8_t* begin, const uint8_t* end, uint32_t* ends, size_t capacity);
+// The gpt2 pattern over blocks of 64 bytes: the classes of their characters as bitmaps, and piece borders by bit algebra.
+class Gpt2Blocks {
+ public:
+  Gpt2Blocks(const uint8_t* begin, const uint8_t* end);
+  size_t next(uint32_t* ends, size_t capacity);  // capacity >= 65; as Splitter::next
+
+ private:
+  static constexpr size_t batch = 16;  // blocks whose masks are made in one call
+  struct Block {
+    uint64_t letter, number, white, narrow_white, wide_white;  // narrow: ASCII; wide: first bytes of the others
+    uint64_t blank, quote;
+  };
+  void load(Block& block);
+
+  const uint8_t* begin_;
+  const uint8_t* end_;
+  size_t loaded_ = 0, done_ = 0;  // bytes before the next block to load; before the next block to split
+  size_t masks_at_ = batch, masks_count_ = batch;
+  unsigned spill_ = 0;            // bytes of the next block that belong to the last character of the one before
+  unsigned spill_class_ = 0;
+  Block ahead_;                   // the block after the one that next() works on
+  uint64_t letter_before_ = 0, number_before_ = 0, other_before_ = 0, white_before_ = 0, blank_before_ = 0;  // bit 0
+  uint64_t set_ = 0, clear_ = 0;  // borders that a contraction of the block before makes and removes
+  CharMasksFunction char_masks_;
+  CharMasks masks_[batch];
+};
+
+// Goes over a text once. The text is valid UTF-8, below 4 GiB, and outlives the splitter.
+class Splitter {
+ public:
+  Splitter(Pattern pattern, const uint8_t* begin, const uint8_t* end)
+      : pattern_(pattern), begin_(begin), at_(begin), end_(end), blocks_(begin, pattern == Pattern::gpt2 ? end : begin) {}
+
+  // The ends of the next pieces as distances from the text's begin. Writes at most `capacity` (at least 65) and returns
+  // how many; 0 at the end of the text.
+  size_t next(uint32_t* ends, size_t capacity);
+
+ private:
+  Pattern pattern_;
+  const uint8_t *begin_, *at_, *end_;
+  Gpt2Blocks blocks_;
+};
 
 }  // namespace nextword

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nextword import cpu, ops, reference
 
 seeds = st.integers(0, 2**32 - 1)
-# Around the panel (32), the tile (12) and the blocks (16 and 512 rows, 768 deep), and in between; 512 columns are spread.
+# Around the panel (32), the tile (12) and the blocks (16 and 512 rows), and in between; 512 columns are spread.
 rows_ = st.one_of(st.integers(1, 40), st.sampled_from([511, 512, 513]))
 cols_ = st.one_of(st.integers(1, 70), st.sampled_from([96, 200, 512]))
 depths_ = st.one_of(st.integers(1, 70), st.sampled_from([255, 512, 767, 768, 769]))

@@ -77,41 +77,28 @@ inline void finish(const float* sums, int64_t sums_stride, const float* bias, co
 // its use (`lines` = 2: one row of it per k). One that several tiles share is fetched while the panel before it is used.
 template <class V>
 inline void matmul_panel(const MatmulBlock& b, int64_t c) {
-  const bool completes = b.done + b.depth == b.total;
-  const bool finishes = completes && (b.bias || b.residual || b.activation != Activation::none);
-  const float* panel = b.panels + c / panel_cols * b.panel_stride;
+  const float* const panel = b.panels + c * b.depth;
+  const float* const next_panel = panel + panel_cols * b.depth;
   const int64_t cols = b.cols - c < panel_cols ? b.cols - c : panel_cols;
-  const bool once = b.rows <= V::tile_rows;
+  const bool whole = cols == panel_cols;
+  const bool finishes = b.bias || b.residual || b.activation != Activation::none;
   for (int64_t r = 0; r < b.rows; r += V::tile_rows) {
     const int64_t rows = b.rows - r < V::tile_rows ? b.rows - r : V::tile_rows;
-    const float* x = b.x + r * b.x_stride;
-    float* out = b.out + r * b.out_stride + c;
-    const float* bias = b.bias ? b.bias + c : nullptr;
-    const float* residual = b.residual ? b.residual + r * b.out_stride + c : nullptr;
-    // The last panel goes through a copy: whole panels of sums, then only the columns that exist.
-    float copy[max_tile_rows * panel_cols];
-    const bool whole = cols == panel_cols;
+    const float* const x = b.x + r * b.x_stride;
+    float* const out = b.out + r * b.out_stride + c;
+    float copy[max_tile_rows * panel_cols];  // the last panel's sums, of which only some columns exist
     float* const sums = whole ? out : copy;
     const int64_t stride = whole ? b.out_stride : panel_cols;
-    if (!whole && b.done)
-      for (int64_t i = 0; i < rows; ++i)
-        for (int64_t j = 0; j < panel_cols; ++j) copy[i * panel_cols + j] = j < cols ? out[i * b.out_stride + j] : 0.0f;
-    const float* const start = b.done ? sums : nullptr;
-    if (once) {
-      panel_tile<V, 2>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, start, sums, stride);
+    if (b.rows <= V::tile_rows) {
+      panel_tile<V, 2>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, nullptr, sums, stride);
     } else {
-      const int64_t next = b.rows - r - rows < V::tile_rows ? b.rows - r - rows : V::tile_rows;
-      for (int64_t i = 0; i < next; ++i) {
-        V::prefetch(out + (rows + i) * b.out_stride);
-        V::prefetch(out + (rows + i) * b.out_stride + line_floats);
-      }
       const int64_t t = r / V::tile_rows;  // the first two tiles fetch half of the next panel each
-      const float* const ahead = t < 2 ? panel + b.panel_stride + t * b.depth * line_floats : x + rows * b.x_stride;
-      panel_tile<V, 1>(x, b.x_stride, panel, b.depth, rows, ahead, start, sums, stride);
+      const float* const ahead = t < 2 ? next_panel + t * b.depth * line_floats : x + rows * b.x_stride;
+      panel_tile<V, 1>(x, b.x_stride, panel, b.depth, rows, ahead, nullptr, sums, stride);
     }
     if (finishes || !whole)
-      finish<V>(sums, stride, completes ? bias : nullptr, completes ? residual : nullptr,
-                completes ? b.activation : Activation::none, rows, cols, out, b.out_stride);
+      finish<V>(sums, stride, b.bias ? b.bias + c : nullptr, b.residual ? b.residual + r * b.out_stride + c : nullptr,
+                b.activation, rows, cols, out, b.out_stride);
   }
 }
 

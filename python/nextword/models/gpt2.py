@@ -51,7 +51,7 @@ class GPT2Config:
                 raise ValueError(f"config: {name} must be a positive integer, got {value!r}")
         if self.n_embd % self.n_head:
             raise ValueError(f"config: n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
-        if self.activation_function not in GELU:
+        if not isinstance(self.activation_function, str) or self.activation_function not in GELU:
             raise ValueError(f"config: activation_function must be one of {', '.join(GELU)}, got {self.activation_function!r}")
         eps = self.layer_norm_epsilon
         if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
@@ -107,20 +107,23 @@ class Reader:
         describe = getattr(self.weights, "describe", None)
         return str(describe(name)) if describe else f"tensor {name!r}"
 
+    def _stored(self, name: str, shape: tuple[int, ...], store: Any) -> Any:
+        x = self._array(name, *shape)
+        try:
+            return store(np.ascontiguousarray(x))
+        except ValueError as error:
+            raise ValueError(f"load: {self._called(name)}: {error}") from None
+
     def vector(self, name: str, *shape: int) -> Floats:
         """A small array as float32 of its own."""
-        x: Floats = self.ops.to_float32(np.ascontiguousarray(self._array(name, *shape)))
+        x: Floats = self._stored(name, shape, self.ops.to_float32)
         if not np.isfinite(x).all():
             raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
         return x
 
     def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
         """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]."""
-        x = self._array(name, rows, cols)
-        try:
-            return pack(x)
-        except ValueError as error:
-            raise ValueError(f"load: {self._called(name)}: {error}") from None
+        return self._stored(name, (rows, cols), pack)
 
     def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
         """Weight and bias of a linear layer, stored as [in, out]."""
@@ -166,12 +169,15 @@ class GPT2:
 
         batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ... if None).
         rows: which of the tokens, counted through the batch, give logits (None: all). Returns float32 [rows, vocabulary].
-        Raises IndexError if an id is not in the vocabulary or a sequence outgrows the context window or the cache.
+        Raises IndexError if an id is not in the vocabulary or a sequence outgrows the context window or the cache,
+        ValueError if ids are no integers or two sequences share a slot.
         """
         tap = self.tap
         where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
+        if len(where) != len(batch) or len(set(where.tolist())) < len(where):
+            raise ValueError(f"model: slots must be one for each of the {len(batch)} sequences, none twice, got {where.tolist()}")
         fresh = np.array([len(ids) for ids in batch], np.int64)
-        ids = np.concatenate([np.asarray(ids, np.int64) for ids in batch]) if batch else np.empty(0, np.int64)
+        ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
         places = np.concatenate([np.arange(p, p + n) for p, n in zip(cache.lengths[where], fresh, strict=True)] or [ids])
 
         x = self.embed(ids, places, tap)                                                # [tokens, embd]
@@ -187,3 +193,10 @@ class GPT2:
         if rows is not None:
             x = x[np.asarray(rows, np.int64)]                                           # [rows, embd]
         return tap("logits", self.head(tap("ln_f", self.ln_f(x))))                      # [rows, vocabulary]
+
+
+def _row_of_ids(ids: Any) -> Ints:
+    row = np.asarray(ids)
+    if row.ndim != 1 or (row.size and not np.issubdtype(row.dtype, np.integer)):
+        raise ValueError(f"model: ids must be integers [tokens], got {row.dtype} {list(row.shape)}")
+    return row.astype(np.int64)
