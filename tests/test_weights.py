@@ -170,6 +170,32 @@ def test_reading_all_holds_one_tensor_at_a_time(tmp_path):
     assert count * size - 8 < grown < (count + 1) * size + 8
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
+def test_loading_a_model_holds_its_weights_once(tmp_path):
+    """Peak memory at load stays below 1.15 times the weights' size, though all of them are read and packed."""
+    width, layers, vocabulary = 512, 6, 8192
+    shapes = {"ln_1.weight": [width], "ln_1.bias": [width], "ln_2.weight": [width], "ln_2.bias": [width]}
+    for name, shape in {"attn.c_attn": [1, 3], "attn.c_proj": [1, 1], "mlp.c_fc": [1, 4], "mlp.c_proj": [4, 1]}.items():
+        shapes |= {f"{name}.weight": [width * n for n in shape], f"{name}.bias": [width * shape[1]]}
+    tensors = {f"h.{i}.{name}": np.ones(shape, np.float32) for i in range(layers) for name, shape in shapes.items()}
+    tensors |= {"ln_f.weight": np.ones(width, np.float32), "ln_f.bias": np.ones(width, np.float32)}
+    tensors |= {"wte.weight": np.ones((vocabulary, width), "f"), "wpe.weight": np.ones((64, width), "f")}
+    config = {"n_layer": layers, "n_head": 8, "n_embd": width, "n_positions": 64, "vocab_size": vocabulary}
+    write_model(tmp_path, config, tensors)
+    code = (
+        "import sys, nextword\n"
+        "nextword.load()\n"
+        "def peak(): return next(int(r.split()[1]) for r in open('/proc/self/status') if r.startswith('VmHWM'))\n"
+        "before = peak()\n"
+        "model = nextword.load(sys.argv[1])\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    size = sum(x.nbytes for x in tensors.values())
+    assert size > 80e6
+    assert size * 0.5 < int(done.stdout) * 1024 < size * 1.15 + 10e6
+
+
 # What is refused, and with which words
 
 

@@ -43,13 +43,18 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32
         cpu.set_threads(threads)
     weights = open_model(DEMO if path_or_id is None else path_or_id)
     kind = weights.config.get("model_type", "gpt2")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"load: model_type in {weights.folder / 'config.json'} must be one of {', '.join(ARCHITECTURES)}, got {kind!r}")
     try:
         tokenizer = Tokenizer.load(weights.folder)
     except FileNotFoundError:
         tokenizer = None
-    model = ARCHITECTURES[kind](weights)
+    architecture = ARCHITECTURES[kind]
+    try:
+        config = architecture.Config.from_dict(weights.config)
+    except ValueError as error:
+        raise ValueError(f"load: {weights.folder / 'config.json'}: {error}") from None
+    model = architecture(weights, config)
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
                          f"{model.config.vocab_size}; they do not belong together")

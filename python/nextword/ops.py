@@ -75,8 +75,8 @@ def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> F
 
     The rows of the result lie apart where that lets the next matmul read them faster.
 
-    >>> matmul_gelu_tanh(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4).tolist()
-    [[0.8412, -0.1588]]
+    >>> matmul_gelu_tanh(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4)
+    array([[ 0.8412, -0.1588]], dtype=float32)
     """
     return _core.matmul_gelu_tanh(x, weight, bias)
 
@@ -86,8 +86,8 @@ def matmul_gelu_erf(x: Floats, weight: Packed, bias: Floats | None = None) -> Fl
 
     The rows of the result lie apart where that lets the next matmul read them faster.
 
-    >>> matmul_gelu_erf(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4).tolist()
-    [[0.8413, -0.1587]]
+    >>> matmul_gelu_erf(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4)
+    array([[ 0.8413, -0.1587]], dtype=float32)
     """
     return _core.matmul_gelu_erf(x, weight, bias)
 
@@ -104,8 +104,8 @@ def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Fl
 def gelu_tanh(x: Floats) -> Floats:
     """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), GPT-2's form (Hendrycks & Gimpel 2016). x: [rows, cols].
 
-    >>> gelu_tanh(np.float32([[-1, 0, 1]])).round(4).tolist()
-    [[-0.1588, 0.0, 0.8412]]
+    >>> gelu_tanh(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.1588,  0.    ,  0.8412]], dtype=float32)
     """
     return _core.gelu_tanh(x)
 
@@ -113,8 +113,8 @@ def gelu_tanh(x: Floats) -> Floats:
 def gelu_erf(x: Floats) -> Floats:
     """x P(X <= x) for a standard normal X (Hendrycks & Gimpel 2016). x: [rows, cols].
 
-    >>> gelu_erf(np.float32([[-1, 0, 1]])).round(4).tolist()
-    [[-0.1587, 0.0, 0.8413]]
+    >>> gelu_erf(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.1587,  0.    ,  0.8413]], dtype=float32)
     """
     return _core.gelu_erf(x)
 
@@ -133,8 +133,9 @@ def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Fl
 def softmax(x: Floats) -> Floats:
     """exp(x) / sum(exp(x)) along each row, from the row's maximum so that nothing overflows. x: [rows, cols].
 
-    >>> softmax(np.float32([[0, 0], [1, 2]])).round(3).tolist()
-    [[0.5, 0.5], [0.269, 0.731]]
+    >>> softmax(np.float32([[0, 0], [1, 2]])).round(3)
+    array([[0.5  , 0.5  ],
+           [0.269, 0.731]], dtype=float32)
     """
     return _core.softmax(x)
 

@@ -82,8 +82,8 @@ def probabilities(logits: Floats, settings: Sampling) -> tuple[NDArray[np.intp],
     ids: NDArray[np.intp] = np.arange(logits.size)
     if 0 < settings.top_k < logits.size:
         ids = _most_probable(logits, settings.top_k)
-    scaled = (logits[ids].astype(np.float64) - float(top)) / settings.temperature
-    p = np.exp(scaled)
+    with np.errstate(over="ignore"):  # a difference over a tiny temperature is -inf, its probability 0
+        p = np.exp((logits[ids].astype(np.float64) - float(top)) / settings.temperature)
     p /= p.sum()
     if settings.top_p < 1:
         keep = _nucleus(p, settings.top_p)

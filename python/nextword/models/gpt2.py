@@ -142,6 +142,8 @@ class GPT2:
     Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite.
     """
 
+    Config = GPT2Config
+
     def __init__(self, weights: Mapping[str, NDArray[Any]], config: GPT2Config | Mapping[str, Any] | None = None, *,
                  ops: ModuleType = fast_ops) -> None:
         given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
