@@ -163,7 +163,7 @@ class GPT2:
     def cache(self, slots: int = 1, capacity: int | None = None) -> KVCache:
         """An empty cache for `slots` sequences of at most `capacity` tokens (the context window if None)."""
         c = self.config
-        return KVCache(c.n_layer, slots, c.n_head, c.n_embd // c.n_head, c.n_positions if capacity is None else capacity)
+        return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, c.n_positions if capacity is None else capacity)
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
                  rows: Sequence[int] | Ints | None = None) -> Floats:
