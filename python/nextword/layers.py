@@ -77,7 +77,8 @@ class KVCache:
     """Keys and values of the tokens that a model has seen, for `slots` sequences of at most `capacity` tokens each.
 
     lengths: int64 [slots], tokens held; lowering an entry forgets the last tokens of its sequence.
-    keys[layer]: float32 [slots, heads, capacity / 32, width, 32], values[layer]: [slots, heads, ceil(width / 32), capacity, 32].
+    keys[layer]: float32 [slots, heads, capacity / 32, width, 32].
+    values[layer]: float32 [slots, heads, ceil(width / 32), capacity, 32].
     """
 
     def __init__(self, layers: int, slots: int, heads: int, width: int, capacity: int) -> None:
@@ -85,7 +86,8 @@ class KVCache:
         self.capacity = panels * PANEL
         self.lengths = np.zeros(slots, np.int64)
         self.keys = [np.zeros((slots, heads, panels, width, PANEL), np.float32) for _ in range(layers)]
-        self.values = [np.zeros((slots, heads, -(-width // PANEL), self.capacity, PANEL), np.float32) for _ in range(layers)]
+        self.values = [np.zeros((slots, heads, -(-width // PANEL), self.capacity, PANEL), np.float32)
+                       for _ in range(layers)]
 
 
 class Attention:
