@@ -13,6 +13,10 @@ namespace {
 // Work below this many multiply-adds is done before a second thread has woken up (about 2 us).
 constexpr int64_t worth_a_thread = 1 << 16;
 
+// What a value costs, in multiply-adds, that comes from memory for one use (a cached key), or goes to a line of its own
+// there (a key of one token).
+constexpr int64_t read_once = 4, written_apart = 256;
+
 // Rows taken through all weights at once: enough products for each weight that is read from memory.
 constexpr int64_t block_rows = 512;
 
@@ -120,7 +124,8 @@ void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, 
   const int64_t value_head = panels_of(width) * cache.capacity * panel_cols;
   int64_t tokens = 0;
   for (int64_t i = 0; i < s.count; ++i) tokens += s.fresh[i];
-  parallel_ranges(cache.heads, worth_a_thread / std::max<int64_t>(1, tokens * width) + 1, [&](int64_t begin, int64_t end) {
+  const int64_t grain = worth_a_thread / std::max<int64_t>(1, written_apart * tokens * width) + 1;
+  parallel_ranges(cache.heads, grain, [&](int64_t begin, int64_t end) {
     for (int64_t head = begin; head < end; ++head) {
       int64_t row = 0;
       for (int64_t i = 0; i < s.count; ++i) {
@@ -154,7 +159,7 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
     row += s.fresh[i];
   }
   const int64_t items = static_cast<int64_t>(tiles.size()) * heads;
-  const int workers = threads_for(std::min(items, work / worth_a_thread), 1);
+  const int workers = threads_for(std::min(items, read_once * work / worth_a_thread), 1);
   const int64_t room = attention_scratch(longest);
   float* const memory = scratch(workers * room);
 

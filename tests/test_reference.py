@@ -1,4 +1,4 @@
-"""reference.py: the definition itself, against hand-made numbers and its own refusals. test_ops.py holds ops against it."""
+"""reference.py: the definition against its formulas, and its refusals. test_ops.py holds ops against it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from nextword import ops, reference
 @pytest.mark.parametrize(
     ("weight", "words"),
     [(np.zeros((0, 3), "f"), "empty"), (np.zeros((3, 0), "f"), "empty"), (np.float32([[1, np.nan]]), "finite"),
-     (np.float32([[np.inf]]), "finite"), (np.zeros(3, "f"), "array|matrix"), (np.zeros((1, 2, 3), "f"), "array|matrix")],
+     (np.float32([[np.inf]]), "finite"),
+     (np.zeros(3, "f"), "array|matrix"), (np.zeros((1, 2, 3), "f"), "array|matrix")],
 )  # fmt: skip
 def test_both_refuse_weights_that_are_no_finite_matrix(arithmetic, pack, weight, words):
     with pytest.raises(ValueError, match=words):

@@ -85,9 +85,9 @@ class KVCache:
         panels = max(1, -(-capacity // PANEL))
         self.capacity = panels * PANEL
         self.lengths = np.zeros(slots, np.int64)
-        self.keys = [np.zeros((slots, heads, panels, width, PANEL), np.float32) for _ in range(layers)]
-        self.values = [np.zeros((slots, heads, -(-width // PANEL), self.capacity, PANEL), np.float32)
-                       for _ in range(layers)]
+        # One array for all layers, large enough for huge pages.
+        self.keys = list(np.zeros((layers, slots, heads, panels, width, PANEL), np.float32))
+        self.values = list(np.zeros((layers, slots, heads, -(-width // PANEL), self.capacity, PANEL), np.float32))
 
 
 class Attention:
