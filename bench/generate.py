@@ -14,11 +14,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from peers import limits, machine
 
 import nextword
 from nextword import cpu
 from nextword.models.gpt2 import GPT2
+from peers import limits, machine
 
 
 def weight_bytes(model: GPT2) -> int:

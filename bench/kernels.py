@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from peers import limits, machine, shape
 
 from nextword import cpu, ops, reference
+from peers import limits, machine, shape
 
 Array = NDArray[np.float32]
 WIDTH, HIDDEN = shape.WIDTH, shape.HIDDEN

@@ -1,4 +1,4 @@
-"""A byte-level vocabulary without merges: token i is byte i, so that every character beyond ASCII spans several tokens."""
+"""A byte-level vocabulary without merges: token i is byte i, so that every character beyond ASCII is several tokens."""
 
 from __future__ import annotations
 

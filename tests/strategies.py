@@ -1,4 +1,4 @@
-"""Models that hypothesis makes: configurations of odd shapes, weights, token ids and cuts; and tokens that are bytes."""
+"""Models that hypothesis makes: configurations of odd shapes, weights, token ids, cuts; and a model that recites."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nextword.models.gpt2 import GPT2, GPT2Config
 
 
 def configs() -> st.SearchStrategy[dict[str, Any]]:
-    """Configurations as in a config.json: head widths around the sizes of a register and of a panel, any inner width."""
+    """Configurations as in a config.json: head widths around the sizes of registers and panels, any inner width."""
     widths = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 24, 31, 32, 33, 48])
 
     def whole(heads: int, width: int, rest: dict[str, Any]) -> dict[str, Any]:
@@ -37,12 +37,22 @@ def configs() -> st.SearchStrategy[dict[str, Any]]:
 
 def tiny_config(**changes: Any) -> dict[str, Any]:
     """One fixed configuration of odd sizes, with changes."""
-    fixed = {"model_type": "gpt2", "n_layer": 2, "n_head": 3, "n_embd": 15, "n_inner": 23, "n_positions": 24, "vocab_size": 37}
+    fixed = {
+        "model_type": "gpt2",
+        "n_layer": 2,
+        "n_head": 3,
+        "n_embd": 15,
+        "n_inner": 23,
+        "n_positions": 24,
+        "vocab_size": 37,
+    }
     return {**fixed, "eos_token_id": None, **changes}
 
 
-def random_tensors(config: dict[str, Any], seed: int = 0, head_bias: bool = False, scale: float = 1.0) -> dict[str, np.ndarray]:
-    """Weights for a configuration, in Hugging Face's names; matrices keep the size of what they multiply, times scale."""
+def random_tensors(
+    config: dict[str, Any], seed: int = 0, head_bias: bool = False
+) -> dict[str, np.ndarray]:
+    """Weights for a configuration, in Hugging Face's names; matrices keep the size of what they multiply."""
     c, rng = GPT2Config.from_dict(config), np.random.default_rng(seed)
 
     def normal(*shape: int, size: float = 1.0) -> np.ndarray:
@@ -54,10 +64,14 @@ def random_tensors(config: dict[str, Any], seed: int = 0, head_bias: bool = Fals
         tensors[f"{name}.weight"] = 1 + normal(c.n_embd, size=0.1)
         tensors[f"{name}.bias"] = normal(c.n_embd, size=0.1)
     for layer in range(c.n_layer):
-        linears = [("attn.c_attn", c.n_embd, 3 * c.n_embd), ("attn.c_proj", c.n_embd, c.n_embd),
-                   ("mlp.c_fc", c.n_embd, c.inner), ("mlp.c_proj", c.inner, c.n_embd)]
+        linears = [
+            ("attn.c_attn", c.n_embd, 3 * c.n_embd),
+            ("attn.c_proj", c.n_embd, c.n_embd),
+            ("mlp.c_fc", c.n_embd, c.inner),
+            ("mlp.c_proj", c.inner, c.n_embd),
+        ]
         for name, depth, cols in linears:
-            tensors[f"h.{layer}.{name}.weight"] = normal(depth, cols, size=scale * depth**-0.5)
+            tensors[f"h.{layer}.{name}.weight"] = normal(depth, cols, size=depth**-0.5)
             tensors[f"h.{layer}.{name}.bias"] = normal(cols, size=0.1)
     if not c.tie_word_embeddings:
         tensors["lm_head.weight"] = normal(c.vocab_size, c.n_embd, size=c.n_embd**-0.5)

@@ -1,4 +1,4 @@
-"""The shape of the code, as assertions: who may import whom, twins, exported symbols, sizes, compiler flags, docstrings."""
+"""The shape of the code, as assertions: who imports whom, twins, exported symbols, sizes, flags, docstrings."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ MAY_INCLUDE = {
 
 
 def module_of(path):
-    """"generate" for generate.py, "models" for all of models/, "" for the package itself."""
+    """ "generate" for generate.py, "models" for all of models/, "" for the package itself."""
     name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     return "" if name == "__init__" else name
 
@@ -135,7 +135,9 @@ def test_cpp_includes_follow_the_arrows(path):
         assert target.exists(), f"{path.name} includes {name}, which is not in csrc"
         inside = target.relative_to(CSRC)
         own = target.stem == path.stem and inside.parent == path.relative_to(CSRC).parent
-        assert own or {str(inside), inside.parts[0], owner(target)} & MAY_INCLUDE[me], f"{path.name} must not include {name}"
+        assert own or {str(inside), inside.parts[0], owner(target)} & MAY_INCLUDE[me], (
+            f"{path.name} must not include {name}"
+        )
 
 
 @pytest.mark.parametrize("path", CPP_FILES, ids=lambda p: str(p.relative_to(CSRC)))
@@ -183,10 +185,14 @@ def test_every_operation_has_a_twin_of_the_same_signature():
 def isa_table():
     """{variant: its flags} for this processor, from the table in CMakeLists.txt."""
     text = CMAKE.read_text()
-    flags = {name: value.strip('"').split() for name, value in re.findall(r"set\(isa_(\w+) ([^)]*)\)", text) if name != "files"}
+    flags = {
+        name: value.strip('"').split()
+        for name, value in re.findall(r"set\(isa_(\w+) ([^)]*)\)", text)
+        if name != "files"
+    }
     families = {"x86_64": ["avx2", "avx512"], "aarch64": ["neon"]}
     lines = [line.split() for line in re.findall(r"set\(variants ([^)]*)\)", text)]
-    assert {"baseline", *sum(lines, [])} == set(flags)
+    assert {"baseline", *(name for line in lines for name in line)} == set(flags)
     rows = next((line for line in lines if set(families.get(platform.machine(), [])) <= set(line)), [])
     return {name: flags[name] for name in [*rows, "baseline"]}
 
@@ -204,8 +210,9 @@ def test_an_isa_object_exports_its_table_and_nothing_else(tmp_path, variant, lev
     if not compiler or not shutil.which("nm"):
         pytest.skip("needs a C++ compiler and nm")
     out = tmp_path / "object.o"
-    command = [compiler, "-std=c++17", level, "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden",
-               *isa_table()[variant], f"-I{CSRC}", "-c", str(CSRC / "isa" / f"{variant}.cpp"), "-o", str(out)]  # fmt: skip
+    flags = ["-std=c++17", level, "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden"]
+    source = CSRC / "isa" / f"{variant}.cpp"
+    command = [compiler, *flags, *isa_table()[variant], f"-I{CSRC}", "-c", str(source), "-o", str(out)]
     subprocess.run(command, check=True, capture_output=True)
     table = subprocess.run(["nm", "-C", "--defined-only", str(out)], check=True, capture_output=True, text=True).stdout
     symbols = [line.split(maxsplit=2)[1:] for line in table.splitlines()]
@@ -215,7 +222,16 @@ def test_an_isa_object_exports_its_table_and_nothing_else(tmp_path, variant, lev
 
 def test_no_flag_reaches_the_whole_build_that_changes_what_numbers_are():
     code = "\n".join(line.split("#")[0] for line in CMAKE.read_text().splitlines())
-    for flag in ("-ffast-math", "-Ofast", "-funsafe", "-flto", "INTERPROCEDURAL", "-march", "-mtune", "-ffp-contract=fast"):
+    for flag in (
+        "-ffast-math",
+        "-Ofast",
+        "-funsafe",
+        "-flto",
+        "INTERPROCEDURAL",
+        "-march",
+        "-mtune",
+        "-ffp-contract=fast",
+    ):
         assert flag not in code
     assert "-ffp-contract=off" in code
     outside = "\n".join(line for line in code.splitlines() if not line.strip().startswith("set(isa_"))
@@ -227,7 +243,11 @@ def test_no_flag_reaches_the_whole_build_that_changes_what_numbers_are():
 
 @pytest.mark.parametrize(
     ("path", "ceiling"),
-    [*((path, 400) for path in PYTHON_FILES), *((path, 500) for path in CPP_FILES if path.name != "unicode_tables.h"), (CMAKE, 90)],
+    [
+        *((path, 400) for path in PYTHON_FILES),
+        *((path, 500) for path in CPP_FILES if path.name != "unicode_tables.h"),
+        (CMAKE, 90),
+    ],
     ids=lambda x: str(x.relative_to(ROOT)) if isinstance(x, Path) else str(x),
 )
 def test_a_file_stays_below_its_ceiling(path, ceiling):
@@ -241,12 +261,16 @@ def test_everything_public_has_a_docstring():
     for path in PYTHON_FILES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         nodes = [] if module_of(path) in ("cli", "doctor", "terminal") else list(public(tree))
-        bare += [f"{path.name}: {getattr(node, 'name', 'the module')}" for node in [tree, *nodes] if not ast.get_docstring(node)]
+        bare += [
+            f"{path.name}: {getattr(node, 'name', 'the module')}"
+            for node in [tree, *nodes]
+            if not ast.get_docstring(node)
+        ]
     assert bare == []
 
 
 def public(tree):
-    """Public functions and classes of a module, and their public methods; bodies of @overload have no text of their own."""
+    """Public functions and classes of a module, and their public methods; the bodies of @overload have no text."""
     lists = [ast.literal_eval(node.value) for node in tree.body
              if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"]  # fmt: skip
     for node in tree.body:
@@ -268,14 +292,20 @@ def test_the_names_that_users_rely_on_are_there():
 
 
 def test_every_cpp_file_says_first_what_it_holds():
-    silent = [str(p.relative_to(CSRC)) for p in CPP_FILES if p.suffix == ".h" and not p.read_text(encoding="utf-8").startswith(("//", "/*"))]
+    silent = [
+        str(p.relative_to(CSRC))
+        for p in CPP_FILES
+        if p.suffix == ".h" and not p.read_text(encoding="utf-8").startswith(("//", "/*"))
+    ]
     assert silent == []
 
 
 def test_tracked_files_name_no_place_of_one_machine():
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("not a git checkout")
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
     home = re.compile(rb"(?<![\w.~$}/])/(?:home|root|work|Users|mnt)/[\w.-]+")
     found = []
     for name in filter(None, names):

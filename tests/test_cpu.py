@@ -28,7 +28,9 @@ def test_the_variants_are_among_the_compiled_and_end_with_the_baseline():
 
 
 def test_the_best_variant_is_the_default():
-    assert python("from nextword import cpu; print(cpu.isa(), '-', cpu.why_isa())").stdout.split()[0] == cpu.variants()[0]
+    assert (
+        python("from nextword import cpu; print(cpu.isa(), '-', cpu.why_isa())").stdout.split()[0] == cpu.variants()[0]
+    )
 
 
 def test_each_variant_can_be_chosen(isa):
@@ -67,7 +69,9 @@ def test_a_wrong_variant_in_the_environment_is_an_error_that_names_both():
 
 
 def test_the_environment_sets_the_thread_count():
-    out = python("from nextword import cpu; print(cpu.threads(), cpu.why_threads(), cpu.openmp())", NEXTWORD_THREADS="3")
+    out = python(
+        "from nextword import cpu; print(cpu.threads(), cpu.why_threads(), cpu.openmp())", NEXTWORD_THREADS="3"
+    )
     expected = ["3", "NEXTWORD_THREADS", "True"] if cpu.openmp() else ["1", "built", "without", "OpenMP", "False"]
     assert out.stdout.split() == expected
 
@@ -84,13 +88,29 @@ def test_an_empty_environment_variable_is_as_good_as_none(name):
     assert python("import nextword", **{name: ""}).returncode == 0
 
 
+def test_the_environment_is_read_as_the_module_loads(monkeypatch, threads, isa):
+    """What the tests above see from outside, in this process."""
+    monkeypatch.setenv("NEXTWORD_ISA", "baseline")
+    monkeypatch.setenv("NEXTWORD_THREADS", "2")
+    cpu._from_environment()
+    assert cpu.isa() == "baseline"
+    assert cpu.threads() == (2 if cpu.openmp() else 1)
+    monkeypatch.setenv("NEXTWORD_THREADS", "0")
+    with pytest.raises(ValueError, match="NEXTWORD_THREADS: expected a number"):
+        cpu._from_environment()
+    monkeypatch.setenv("NEXTWORD_ISA", "avx3")
+    with pytest.raises(ValueError, match="NEXTWORD_ISA: set_isa: name must be one of"):
+        cpu._from_environment()
+
+
 def test_the_default_thread_count_is_the_processors_of_this_process():
     if not cpu.openmp():
         pytest.skip("built without OpenMP")
     out = python("from nextword import cpu; print(cpu.threads(), cpu.processors())").stdout.split()
     assert out[0] == out[1]
     if hasattr(os, "sched_getaffinity"):
-        one = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from nextword import cpu; print(cpu.threads())"
+        one = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        one += "from nextword import cpu; print(cpu.threads())"
         assert int(out[0]) == len(os.sched_getaffinity(0))
         assert python(one).stdout.split() == ["1"]
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,7 +132,9 @@ def test_logits_of_an_unknown_id_are_an_index_error(tiny, ids):
 # Streaming
 
 
-@pytest.mark.parametrize("settings", [{}, {"temperature": 0.9, "seed": 3}, {"temperature": 1.5, "top_k": 50, "top_p": 0.9, "seed": 1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"temperature": 0.9, "seed": 3}, {"temperature": 1.5, "top_k": 50, "top_p": 0.9, "seed": 1}]
+)
 def test_a_stream_is_the_generation_piece_by_piece(demo, settings):
     whole = demo.generate("Once upon a time", max_new_tokens=25, **settings)
     stream = demo.stream("Once upon a time", max_new_tokens=25, **settings)
@@ -269,7 +275,7 @@ def test_a_stop_string_without_a_vocabulary_is_an_error(tiny):
 def test_what_does_not_fit_is_an_error_at_once(tiny):
     assert len(tiny.generate([1] * 20, max_new_tokens=5).tokens) == 5  # the last token is never encoded
     for count in (6, 40):
-        with pytest.raises(ValueError, match="prompt of 20 tokens.*context window of 24"):
+        with pytest.raises(ValueError, match=r"prompt of 20 tokens.*context window of 24"):
             tiny.generate([1] * 20, max_new_tokens=count)
         with pytest.raises(ValueError, match="stream: prompt of 20"):
             tiny.stream([1] * 20, max_new_tokens=count)
@@ -285,7 +291,7 @@ def test_stop_ends_when_the_window_is_full(tiny, length, count):
 
 
 def test_stop_still_refuses_a_prompt_that_does_not_fit(tiny):
-    with pytest.raises(ValueError, match='must fit into the context window of 24 tokens, got 25.*on_overflow="slide"'):
+    with pytest.raises(ValueError, match=r'must fit into the context window of 24 tokens, got 25.*on_overflow="slide"'):
         tiny.generate([1] * 25, on_overflow="stop")
 
 
@@ -331,7 +337,12 @@ def test_a_window_of_one_token_slides():
 )
 def test_a_row_of_a_batch_is_its_prompt_alone(tiny, prompts, seeds, temperature, overflow):
     seeds = seeds[: len(prompts)]
-    settings = {"temperature": temperature, "max_new_tokens": 12 if overflow == "error" else 30, "on_overflow": overflow, "stop": [3, 4]}
+    settings = {
+        "temperature": temperature,
+        "max_new_tokens": 12 if overflow == "error" else 30,
+        "on_overflow": overflow,
+        "stop": [3, 4],
+    }
     together = tiny.generate(prompts, seed=seeds, **settings)
     for prompt, seed, row in zip(prompts, seeds, together, strict=True):
         alone = tiny.generate(prompt, seed=seed, **settings)
@@ -377,7 +388,9 @@ def test_a_batch_larger_than_a_chunk_gives_the_same_rows(tiny):
 # Wrong arguments
 
 
-@pytest.mark.parametrize("prompt", [[1.5], [True], ["a", 3.0], 3, None, b"abc", {"a": 1}, np.zeros(3), np.zeros((1, 2), int), [None]])
+@pytest.mark.parametrize(
+    "prompt", [[1.5], [True], ["a", 3.0], 3, None, b"abc", {"a": 1}, np.zeros(3), np.zeros((1, 2), int), [None]]
+)
 def test_a_prompt_that_is_neither_text_nor_ids_is_a_type_error(demo, prompt):
     with pytest.raises(TypeError, match="generate: prompt must be a text or a list of integer token ids"):
         demo.generate(prompt)
@@ -407,8 +420,9 @@ def test_an_unknown_id_in_a_prompt_is_an_index_error(tiny, ids):
     ("argument", "value", "error"),
     [("max_new_tokens", -1, ValueError), ("max_new_tokens", 1.0, ValueError), ("max_new_tokens", True, ValueError),
      ("max_new_tokens", None, ValueError), ("on_overflow", "wrap", ValueError), ("on_overflow", None, ValueError),
-     ("seed", [1, 2], ValueError), ("seed", "x", TypeError), ("seed", 1.5, TypeError), ("seed", True, TypeError), ("seed", -1, ValueError),
-     ("seed", [1.5], TypeError), ("temperature", -1, ValueError), ("temperature", "hot", TypeError), ("top_k", -1, ValueError),
+     ("seed", [1, 2], ValueError), ("seed", "x", TypeError), ("seed", 1.5, TypeError), ("seed", True, TypeError),
+     ("seed", -1, ValueError), ("seed", [1.5], TypeError), ("temperature", -1, ValueError),
+     ("temperature", "hot", TypeError), ("top_k", -1, ValueError),
      ("top_p", 0, ValueError)],
 )  # fmt: skip
 def test_a_wrong_argument_is_an_error_that_names_it(tiny, argument, value, error):
@@ -438,6 +452,44 @@ def test_a_model_is_usable_after_an_interruption(tiny):
     with pytest.raises(KeyboardInterrupt), nextword.trace(tiny, names=[], replace={"h.1.mlp.act": interrupt}):
         tiny.generate([1, 2, 3], max_new_tokens=10)
     assert tiny.generate([1, 2, 3], max_new_tokens=10).tokens == expected
+
+
+INTERRUPTED = """
+import os, signal, threading, time, nextword
+from strategies import random_model, tiny_config
+
+big = dict(n_layer=6, n_head=8, n_embd=512, n_inner=2048, n_positions=1024, vocab_size=5000)
+lm = nextword.LanguageModel(random_model(tiny_config(**big)))
+ids = list(range(900))
+start = time.perf_counter()
+expected = lm.logits(ids, last_only=True).tobytes()
+whole = time.perf_counter() - start
+sent = 0.0
+
+def interrupt():
+    global sent
+    time.sleep(whole / 4)
+    sent = time.process_time()
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+try:
+    for _ in range(50):
+        lm.generate(ids, max_new_tokens=100)
+except KeyboardInterrupt:
+    compute = time.process_time() - sent
+assert lm.logits(ids, last_only=True).tobytes() == expected
+print(compute, whole)
+"""
+
+
+def test_an_interrupt_stops_within_50_ms_of_compute():
+    """A pass is made of short operations, and Python sees the signal between them."""
+    out = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120,
+                         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "NEXTWORD_THREADS": "1"})  # fmt: skip
+    assert out.returncode == 0, out.stderr
+    compute, _ = map(float, out.stdout.split())
+    assert compute < 0.05
 
 
 def test_a_stream_that_is_left_early_costs_nothing_more(tiny):

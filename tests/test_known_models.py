@@ -33,7 +33,8 @@ def sorter(shared):
     return GPT2(tensors, config)
 
 
-PARTIALS = {"tok_emb": "wte", "pos_emb": "wpe", "ln1": "ln_1", "q": "attn.q", "k": "attn.k", "v": "attn.v", "att": "attn.scores",
+PARTIALS = {"tok_emb": "wte", "pos_emb": "wpe", "ln1": "ln_1", "q": "attn.q", "k": "attn.k", "v": "attn.v",
+            "att": "attn.scores",
             "attSm": "attn.weights", "yProj": "attn.out", "attnResid": "resid_mid", "ln2": "ln_2", "fc": "mlp.fc",
             "gelu": "mlp.act", "mlp": "mlp.out", "mlpResid": "resid_post"}  # fmt: skip
 
@@ -92,7 +93,9 @@ def pieces(text, vocabulary):
     """Longest match first."""
     ids = []
     while text:
-        at, piece = max(((i, p) for i, p in enumerate(vocabulary) if p and text.startswith(p)), key=lambda found: len(found[1]))
+        at, piece = max(
+            ((i, p) for i, p in enumerate(vocabulary) if p and text.startswith(p)), key=lambda found: len(found[1])
+        )
         ids.append(at)
         text = text[len(piece) :]
     return ids
@@ -116,7 +119,7 @@ def test_the_small_text_model_computes_as_numpy_does_and_needs_its_erf_and_its_b
     ("prompt", "continuation"),
     [("Why is the", " generated text not a script? A scripted text table would not prove anything about the runtime"),
      ("The prompt", ", runs attention and feed-forward layers, and chooses the next token from model logits."),
-     ("What is a neural network?", " Emulator timing is useful for iteration, but physical hardware timing is the stronger")],
+     ("What is a neural network?", " Emulator timing is useful for iteration, but physical hardware timing is")],
 )  # fmt: skip
 def test_the_small_text_model_continues_in_whole_sentences_of_its_trade(isa, basic, prompt, continuation):
     """A graph that were wrong anywhere would not know its training text by heart."""

@@ -1,4 +1,4 @@
-"""layers.py: a layer computes the same bits in one pass as step by step; the cache keeps keys and values where it says."""
+"""layers.py: the same bits in one pass as step by step; the cache keeps keys and values where it says."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """The C++ operations against exact arithmetic and against themselves, on every instruction set of this machine."""
 
-import bounds
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bounds
 from nextword import cpu, ops, reference
 
 seeds = st.integers(0, 2**32 - 1)

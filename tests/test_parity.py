@@ -10,15 +10,19 @@ import nextword
 torch = pytest.importorskip("torch", reason='needs torch: pip install "nextword[parity]"')
 transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "nextword[parity]"')
 
+# Two OpenMP runtimes, torch's and ours, would wait for each other's threads on a small machine.
+torch.set_num_threads(1)
+
+SMALL = {"n_head": 2, "n_embd": 48, "vocab_size": 77}
 SHAPES = {
-    "width 20, inner 100, vocabulary 50257": {"n_layer": 2, "n_head": 3, "n_embd": 60, "n_inner": 100, "vocab_size": 50257},
+    "width 20, vocabulary 50257": {"n_layer": 2, "n_head": 3, "n_embd": 60, "n_inner": 100, "vocab_size": 50257},
     "width 7, vocabulary 7": {"n_layer": 3, "n_head": 5, "n_embd": 35, "n_inner": 33, "vocab_size": 7},
     "width 64 as published": {"n_layer": 2, "n_head": 4, "n_embd": 256, "vocab_size": 1000, "n_positions": 300},
     "width 1": {"n_layer": 2, "n_head": 4, "n_embd": 4, "n_inner": 1, "vocab_size": 9},
     "width 33, erf": {"n_layer": 2, "n_head": 2, "n_embd": 66, "vocab_size": 77, "activation_function": "gelu"},
     "untied": {"n_layer": 2, "n_head": 2, "n_embd": 48, "vocab_size": 77, "tie_word_embeddings": False},
-    "scaled by the layer": {"n_layer": 4, "n_head": 2, "n_embd": 48, "vocab_size": 77, "scale_attn_by_inverse_layer_idx": True},
-    "not scaled, large epsilon": {"n_layer": 2, "n_head": 2, "n_embd": 48, "vocab_size": 77, "scale_attn_weights": False, "layer_norm_epsilon": 1e-3},
+    "scaled by the layer": {"n_layer": 4, **SMALL, "scale_attn_by_inverse_layer_idx": True},
+    "not scaled, large epsilon": {"n_layer": 2, **SMALL, "scale_attn_weights": False, "layer_norm_epsilon": 1e-3},
 }  # fmt: skip
 
 
@@ -83,7 +87,9 @@ def test_half_precision_folders_are_theirs_in_float32(tmp_path, dtype):
 
 def test_sharded_folders_are_theirs(tmp_path):
     torch.manual_seed(0)
-    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(n_layer=3, n_head=3, n_embd=60, vocab_size=999)).eval()
+    theirs = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(n_layer=3, n_head=3, n_embd=60, vocab_size=999)
+    ).eval()
     theirs.save_pretrained(tmp_path, max_shard_size="200KB")
     assert (tmp_path / "model.safetensors.index.json").exists()
     ids = np.arange(20)

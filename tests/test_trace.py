@@ -249,7 +249,11 @@ def test_replacing_an_activation_reaches_the_logits(model, name):
 
 def downstream(model, t, layer):
     """attn.out from the recorded weights and values, in float64."""
-    mixed = (t[f"h.{layer}.attn.weights"].astype(np.float64) @ t[f"h.{layer}.attn.v"]).swapaxes(0, 1).reshape(len(IDS), EMBD)
+    mixed = (
+        (t[f"h.{layer}.attn.weights"].astype(np.float64) @ t[f"h.{layer}.attn.v"])
+        .swapaxes(0, 1)
+        .reshape(len(IDS), EMBD)
+    )
     linear = model.blocks[layer].attn_out
     return mixed @ nextword.ops.unpack(linear.weight).astype(np.float64) + linear.bias
 
@@ -314,7 +318,7 @@ def test_a_function_gets_a_copy_of_its_own(model):
         x[:] = 7
         return same
 
-    with nextword.trace(model, names=[], replace={name: spoil for name in ("h.0.ln_1", "logits", "h.1.attn.q")}):
+    with nextword.trace(model, names=[], replace=dict.fromkeys(("h.0.ln_1", "logits", "h.1.attn.q"), spoil)):
         np.testing.assert_array_equal(run(model, [IDS]), plain)
 
 
@@ -328,8 +332,10 @@ def test_a_replacement_of_another_dtype_or_layout_is_converted(model):
 
 def test_a_replacement_of_another_shape_is_an_error_that_names_it(model):
     rule = {"h.1.mlp.act": np.zeros((1, INNER))}
-    with pytest.raises(ValueError, match=r"replacement of h\.1\.mlp\.act must have shape \[4, 23\], got \[1, 23\]"), \
-            nextword.trace(model, replace=rule):
+    with (
+        pytest.raises(ValueError, match=r"replacement of h\.1\.mlp\.act must have shape \[4, 23\], got \[1, 23\]"),
+        nextword.trace(model, replace=rule),
+    ):
         run(model, [IDS])
     assert type(model.tap) is Tap
 

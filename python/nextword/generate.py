@@ -210,7 +210,7 @@ class Run:
 
 
 def keep_on_slide(window: int, remaining: int) -> int:
-    """Tokens kept when the window is full: as many as leave room for the remaining ones, at least half of the window."""
+    """Tokens kept when the window is full: as many as leave room for the remaining ones, at least half of it."""
     return window - min(remaining, window // 2)
 
 
@@ -242,7 +242,8 @@ class LanguageModel:
         """
         prompt = self._ids(ids, "logits")
         if not 1 <= len(prompt) <= self.config.n_positions:
-            raise ValueError(f"logits: expected 1 .. {self.config.n_positions} tokens (the context window), got {len(prompt)}")
+            raise ValueError(f"logits: expected 1 .. {self.config.n_positions} tokens (the context window), "
+                             f"got {len(prompt)}")
         cache = self.model.cache(1, len(prompt))
         parts = []
         for start in range(0, len(prompt), CHUNK):
@@ -263,16 +264,17 @@ class LanguageModel:
     @overload
     def generate(self, prompt: Sequence[int], **settings: Any) -> Generation: ...
 
-    def generate(self, prompt: Any, *, max_new_tokens: int = 40, temperature: float = 0.0, top_k: int = 0,
-                 top_p: float = 1.0, seed: int | Sequence[int] | None = None, stop: Stop = (),
-                 on_overflow: Overflow = "error", eos: Eos = "config") -> Generation | list[Generation]:
+    def generate(  # type: ignore[misc]  # the overloads leave the settings to this signature
+        self, prompt: Any, *, max_new_tokens: int = 40, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
+        seed: int | Sequence[int] | None = None, stop: Stop = (), on_overflow: Overflow = "error", eos: Eos = "config",
+    ) -> Generation | list[Generation]:
         """Continue a prompt, or each of a list of prompts in one batch.
 
         prompt: a text or token ids (at least one); a list of those gives a list of results. A row of a batch has the
             same bits as that prompt alone.
         max_new_tokens: when to end at the latest. temperature, top_k, top_p: see `Sampling`; temperature 0 is greedy.
-        seed: for sampling; None takes a new one, told in the result. In a batch, row r draws from (seed, r); a list gives
-            each row a seed of its own, and row r then draws what its prompt alone would draw with that seed.
+        seed: for sampling; None takes a new one, told in the result. In a batch, row r draws from (seed, r); a list
+            gives each row a seed of its own, and row r then draws what its prompt alone would draw with that seed.
         stop: strings (also across token borders) or token ids that end the text. The text ends before it.
         on_overflow: what to do when prompt and new tokens exceed the context window. "error" raises ValueError at once,
             "stop" ends with finish_reason "context", "slide" goes on from the last tokens, encoded again.
@@ -284,8 +286,8 @@ class LanguageModel:
         [574, 12, 278]
         """
         many = _is_batch(prompt)
-        run = self._run(list(prompt) if many else [prompt], "generate", max_new_tokens, temperature, top_k, top_p, seed, stop,
-                        on_overflow, eos)
+        run = self._run(list(prompt) if many else [prompt], "generate", max_new_tokens, temperature, top_k, top_p, seed,
+                        stop, on_overflow, eos)
         for _ in run.steps():
             pass
         results = run.results()
@@ -313,12 +315,14 @@ class LanguageModel:
             raise ValueError(f'{op}: on_overflow must be "error", "stop" or "slide", got {on_overflow!r}')
         end = self.config.eos_token_id if isinstance(eos, str) and eos == "config" else eos
         if end is not None and (not _is_integer(end) or end < 0 or (eos != "config" and end >= self.config.vocab_size)):
-            raise ValueError(f'{op}: eos must be a token id 0 .. {self.config.vocab_size - 1}, None or "config", got {eos!r}')
+            raise ValueError(f"{op}: eos must be a token id 0 .. {self.config.vocab_size - 1}, "
+                             f'None or "config", got {eos!r}')
         texts, ids = self._stops(op, stop)
         shared = not isinstance(seed, list | tuple | range | np.ndarray)
         seeds: Any = [new_seed() if seed is None else seed] * len(prompts) if shared else list(seed)  # type: ignore[arg-type]
         if len(seeds) != len(prompts):
-            raise ValueError(f"{op}: seed must be one integer or one for each of the {len(prompts)} prompts, got {len(seeds)}")
+            raise ValueError(f"{op}: seed must be one integer or one for each of the {len(prompts)} prompts, "
+                             f"got {len(seeds)}")
         rows = []
         for number, (prompt, row_seed) in enumerate(zip(prompts, seeds, strict=True)):
             sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=row_seed)
@@ -336,8 +340,8 @@ class LanguageModel:
             if not 0 <= token < size:
                 raise IndexError(f"{op}: prompt must hold token ids 0 .. {size - 1}, got {token}")
         if on_overflow == "error" and len(tokens) + max(0, fresh - 1) > window:
-            raise ValueError(f"{op}: prompt of {len(tokens)} tokens and max_new_tokens={fresh} must fit into the context window "
-                             f'of {window}; shorten one, or pass on_overflow="stop" or "slide"')
+            raise ValueError(f"{op}: prompt of {len(tokens)} tokens and max_new_tokens={fresh} must fit into the "
+                             f'context window of {window}; shorten one, or pass on_overflow="stop" or "slide"')
         if on_overflow == "stop" and len(tokens) > window:
             raise ValueError(f"{op}: prompt must fit into the context window of {window} tokens, got {len(tokens)}; "
                              'shorten it, or pass on_overflow="slide"')
@@ -349,13 +353,15 @@ class LanguageModel:
         if len(texts) + len(ids) != len(every) or "" in texts:
             raise ValueError(f"{op}: stop must hold non-empty strings or token ids, got {stop!r}")
         if texts and self.tokenizer is None:
-            raise ValueError(f"{op}: stop strings need a vocabulary, which this model's folder does not have; pass token ids")
+            raise ValueError(f"{op}: stop strings need a vocabulary, which this model's folder does not have; "
+                             "pass token ids")
         return texts, frozenset(int(i) for i in ids)
 
     def _ids(self, prompt: Any, op: str) -> list[int]:
         if isinstance(prompt, str):
             if self.tokenizer is None:
-                raise ValueError(f"{op}: a text needs a vocabulary, which this model's folder does not have; pass token ids")
+                raise ValueError(f"{op}: a text needs a vocabulary, which this model's folder does not have; "
+                                 "pass token ids")
             return self.tokenizer.encode(prompt)
         if isinstance(prompt, np.ndarray) and prompt.ndim == 1 and np.issubdtype(prompt.dtype, np.integer):
             return [int(i) for i in prompt]

@@ -77,7 +77,8 @@ class KVCache:
     """Keys and values of the tokens that a model has seen, for `slots` sequences of at most `capacity` tokens each.
 
     lengths: int64 [slots], tokens held; lowering an entry forgets the last tokens of its sequence.
-    keys[layer]: float32 [slots, heads, capacity / 32, width, 32], values[layer]: [slots, heads, ceil(width / 32), capacity, 32].
+    keys[layer]: float32 [slots, heads, capacity / 32, width, 32].
+    values[layer]: float32 [slots, heads, ceil(width / 32), capacity, 32].
     """
 
     def __init__(self, ops: ModuleType, layers: int, slots: int, heads: int, width: int, capacity: int) -> None:

@@ -1,7 +1,8 @@
 """The operations, computed in C++. `nextword.reference` has the same names and signatures in NumPy.
 
-Arrays are float32 and C-contiguous unless a docstring says otherwise; nothing is converted silently. Each result is new.
-An output element is always summed in the same order, so that a row's bits depend neither on the other rows nor on threads.
+Arrays are float32 and C-contiguous unless a docstring says otherwise; nothing is converted silently. Each result is
+new. An output element is always summed in the same order, so that a row's bits depend neither on the other rows nor on
+threads.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from nextword import _core
 from nextword._core import Packed
 
 __all__ = ["Packed", "append", "attention", "attention_weights", "embedding", "empty", "gelu_erf", "gelu_tanh",
-           "layer_norm", "matmul", "matmul_gelu_erf", "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "softmax", "to_float32", "unpack"]
+           "layer_norm", "matmul", "matmul_gelu_erf", "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed",
+           "softmax", "to_float32", "unpack"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -155,7 +157,8 @@ def softmax(x: Floats) -> Floats:
 def embedding(ids: Ints, places: Ints, tokens: Packed, positions: Floats) -> Floats:
     """The sum of each token's embedding and its position's.
 
-    ids, places: int64 [tokens]; tokens: packed [width, vocabulary]; positions: [context, width]. Returns [tokens, width].
+    ids, places: int64 [tokens]; tokens: packed [width, vocabulary]; positions: [context, width].
+    Returns [tokens, width].
     Raises IndexError if an id or a place is out of range.
 
     >>> wte, wpe = pack_transposed(np.float32([[1, 2], [3, 4]])), np.float32([[10, 20]])

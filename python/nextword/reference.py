@@ -84,12 +84,12 @@ def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Fl
 
 def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):  # x / 2 (1 + tanh u) = x / (1 + e^-2u), which does not cancel where x < 0
-        return x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return np.asarray(x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
 def _gelu_erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
     tail = np.vectorize(math.erfc, otypes=[np.float64])(-x / math.sqrt(2))
-    return 0.5 * x * tail
+    return np.asarray(0.5 * x * tail)
 
 
 def gelu_tanh(x: Floats) -> Floats:

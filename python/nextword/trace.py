@@ -58,7 +58,8 @@ class Trace(Tap):
         self._model.tap = self._outer
         unused = self._replace.keys() - self.seconds.keys()
         if unused and self.seconds and kind is None:
-            raise KeyError(f"trace: replace names {', '.join(map(repr, sorted(unused)))}, which the model does not have")
+            missing = ", ".join(map(repr, sorted(unused)))
+            raise KeyError(f"trace: replace names {missing}, which the model does not have")
 
     def _records(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._patterns)
@@ -109,9 +110,10 @@ def trace(target: Any, names: str | Sequence[str] = "*", *, replace: Mapping[str
     """Record activations of a language model while a `with` block lasts, and replace them on request.
 
     names: one or more patterns (`fnmatch`: `*`, `?`, `[...]`) of names such as wte, wpe, h.0.ln_1, h.0.attn.q, .k, .v,
-    .scores, .weights, .out, h.0.resid_mid, h.0.ln_2, h.0.mlp.fc, .act, .out, h.0.resid_post, ln_f, logits; [] records none.
-    replace: name -> array of the same shape, or a function from the activation to its replacement. A name that the model
-        does not have raises KeyError at the end of the block.
+        .scores, .weights, .out, h.0.resid_mid, h.0.ln_2, h.0.mlp.fc, .act, .out, h.0.resid_post, ln_f, logits.
+        [] records none.
+    replace: name -> array of the same shape, or a function from the activation to its replacement. A name that the
+        model does not have raises KeyError at the end of the block.
     Shapes: q, k, v [heads, tokens, width]; scores and weights [heads, queries, keys]; all others [tokens, features].
     In a batch of several sequences scores and weights are recorded once for each sequence. A trace inside another takes
     over until its block ends.
