@@ -15,6 +15,7 @@ unicode_version: str
 def unicode_classes() -> bytes: ...
 
 class VocabularySource:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # made by the readers alone: raises TypeError
     specials: list[tuple[str, int]]
     whole_pieces: bool
     @property
@@ -57,6 +58,7 @@ def set_threads(count: int) -> None: ...
 # ---- operations (csrc/bindings/ops.cpp)
 
 class Packed:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # made by pack alone: raises TypeError
     @property
     def shape(self) -> tuple[int, int]: ...
     @property
