@@ -20,6 +20,8 @@ constexpr int64_t read_once = 4, written_apart = 256;
 // Rows taken through all weights at once: enough products for each weight that is read from memory.
 constexpr int64_t block_rows = 512;
 
+constexpr int64_t ranges_per_thread = 12;
+
 // Rows that start a multiple of this apart share a few cache sets; from so many rows on that costs more than a copy.
 constexpr int64_t clash = 512, many_rows = 16, pad = 16;
 
@@ -65,8 +67,8 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
     const int64_t n = std::min(block_rows, rows - r0);
     const Rows from = spread(x + r0 * x_stride, x_stride, n, depth);
-    const int64_t grain = worth_a_thread / std::max<int64_t>(1, n * depth * panel_cols) + 1;
-    parallel_ranges(panels_of(weight.cols), grain, [&](int64_t begin, int64_t end) {
+    const int64_t panels = panels_of(weight.cols), grain = worth_a_thread / (n * depth * panel_cols) + 1;
+    const auto columns = [&](int64_t begin, int64_t end) {
       const int64_t c0 = begin * panel_cols, c1 = std::min(end * panel_cols, weight.cols);
       MatmulBlock b{};
       b.x = from.data;
@@ -82,7 +84,17 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
       k.matmul(b);
-    });
+    };
+    // Bound by memory, a thread reads one long range. Bound by arithmetic, short ranges go to whichever thread is free:
+    // cores differ in speed, and others use them too.
+    if (n < many_rows) {
+      parallel_ranges(panels, grain, columns);
+    } else {
+      const int workers = threads_for(panels, grain);
+      const int64_t step = std::max<int64_t>(1, panels / (ranges_per_thread * workers));
+      parallel_items((panels + step - 1) / step, workers,
+                     [&](int64_t i, int) { columns(i * step, std::min(panels, (i + 1) * step)); });
+    }
   }
 }
 
