@@ -34,33 +34,6 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
-void check_utf8(const std::string& text, const std::string& file) {
-  const auto* p = reinterpret_cast<const uint8_t*>(text.data());
-  const uint8_t* end = p + text.size();
-  const uint8_t* start = p;
-  while (p < end) {
-    uint64_t word;
-    if (end - p >= 8 && (std::memcpy(&word, p, 8), (word & 0x8080808080808080ull) == 0)) {
-      p += 8;
-      continue;
-    }
-    const uint8_t b = *p;
-    const int more = b < 0x80 ? 0 : b >= 0xC2 && b < 0xE0 ? 1 : b >= 0xE0 && b < 0xF0 ? 2 : b >= 0xF0 && b < 0xF5 ? 3 : -1;
-    bool good = more >= 0 && end - p > more;
-    for (int i = 1; good && i <= more; ++i) good = (p[i] & 0xC0) == 0x80;
-    if (good && more >= 2) {
-      good = !(b == 0xE0 && p[1] < 0xA0) && !(b == 0xED && p[1] >= 0xA0) && !(b == 0xF0 && p[1] < 0x90) &&
-             !(b == 0xF4 && p[1] >= 0x90);
-    }
-    if (!good) {
-      uint32_t line = 1;
-      for (const uint8_t* q = start; q < p; ++q) line += *q == '\n';
-      fail(file, line, "the text is not UTF-8");
-    }
-    p += more + 1;
-  }
-}
-
 uint32_t place(const VocabularySource& source) { return static_cast<uint32_t>(source.bytes.size()); }
 
 void add_spelled(VocabularySource& source, std::string_view spelling, uint32_t id, uint32_t line) {
@@ -135,6 +108,33 @@ bool base64(std::string_view text, std::string& out) {
 }
 
 }  // namespace
+
+void check_utf8(std::string_view text, const std::string& file) {
+  const auto* p = reinterpret_cast<const uint8_t*>(text.data());
+  const uint8_t* end = p + text.size();
+  const uint8_t* start = p;
+  while (p < end) {
+    uint64_t word;
+    if (end - p >= 8 && (std::memcpy(&word, p, 8), (word & 0x8080808080808080ull) == 0)) {
+      p += 8;
+      continue;
+    }
+    const uint8_t b = *p;
+    const int more = b < 0x80 ? 0 : b >= 0xC2 && b < 0xE0 ? 1 : b >= 0xE0 && b < 0xF0 ? 2 : b >= 0xF0 && b < 0xF5 ? 3 : -1;
+    bool good = more >= 0 && end - p > more;
+    for (int i = 1; good && i <= more; ++i) good = (p[i] & 0xC0) == 0x80;
+    if (good && more >= 2) {
+      good = !(b == 0xE0 && p[1] < 0xA0) && !(b == 0xED && p[1] >= 0xA0) && !(b == 0xF0 && p[1] < 0x90) &&
+             !(b == 0xF4 && p[1] >= 0x90);
+    }
+    if (!good) {
+      uint32_t line = 1;
+      for (const uint8_t* q = start; q < p; ++q) line += *q == '\n';
+      fail(file, line, "the text is not UTF-8");
+    }
+    p += more + 1;
+  }
+}
 
 VocabularySource read_vocab_and_merges(const std::string& vocab_path, const std::string& merges_path) {
   VocabularySource source;
