@@ -20,6 +20,13 @@ std::string last_part(const std::string& path) { return path.substr(path.find_la
   throw std::invalid_argument("Tokenizer: " + file + " line " + std::to_string(line) + ": " + what);
 }
 
+// At most 80 bytes of UTF-8 for a message, no character cut.
+std::string start_of(std::string_view text) {
+  size_t size = std::min<size_t>(text.size(), 80);
+  while (size < text.size() && (static_cast<uint8_t>(text[size]) & 0xC0) == 0x80) --size;
+  return std::string(text.substr(0, size));
+}
+
 std::string read_file(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   std::string text;
@@ -45,9 +52,9 @@ void add_spelled(VocabularySource& source, std::string_view spelling, uint32_t i
 
 void add_merge(VocabularySource& source, std::string_view left, std::string_view right, uint32_t line) {
   const uint32_t start = place(source);
-  if (!unspell(left, source.bytes)) fail(source.merges_file, line, "'" + std::string(left) + "' spells no bytes");
+  if (!unspell(left, source.bytes)) fail(source.merges_file, line, "'" + start_of(left) + "' spells no bytes");
   const uint32_t middle = place(source);
-  if (!unspell(right, source.bytes)) fail(source.merges_file, line, "'" + std::string(right) + "' spells no bytes");
+  if (!unspell(right, source.bytes)) fail(source.merges_file, line, "'" + start_of(right) + "' spells no bytes");
   source.merges.push_back({start, middle - start, place(source) - middle, line});
 }
 
@@ -55,7 +62,7 @@ void add_merge(VocabularySource& source, std::string_view left, std::string_view
 void add_merge(VocabularySource& source, std::string_view both, uint32_t line) {
   const size_t space = both.find(' ');
   if (space == std::string_view::npos || space == 0 || space + 1 == both.size() || both.find(' ', space + 1) != std::string_view::npos) {
-    fail(source.merges_file, line, "expected two parts with one space between, found '" + std::string(both.substr(0, 80)) + "'");
+    fail(source.merges_file, line, "expected two parts with one space between, found '" + start_of(both) + "'");
   }
   add_merge(source, both.substr(0, space), both.substr(space + 1), line);
 }

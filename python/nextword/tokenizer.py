@@ -184,10 +184,13 @@ class Tokenizer(_core.Bpe):
         if len(files) == 2:
             return cls(_core.read_vocab_and_merges(os.fspath(files[0]), os.fspath(files[1])), "gpt2")
         source = _core.read_tokenizer_json(os.fspath(files[0]))
-        settings = json.loads(source.settings)
+        try:
+            settings = json.loads(source.settings)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"Tokenizer.load: {files[0].name}: not JSON: {error}") from None
         pattern = _check_settings(files[0].name, settings)
         source.whole_pieces = bool(settings.get("model.ignore_merges"))
-        source.specials = [(token["content"], token["id"]) for token in settings.get("added_tokens") or []]
+        source.specials = _added_tokens(files[0].name, settings.get("added_tokens") or [])
         return cls(source, pattern)
 
     def pieces(self, text: str) -> list[bytes]:
@@ -258,6 +261,17 @@ class Decoder:
         return rest
 
 
+def _added_tokens(file: str, added: Any) -> list[tuple[str, int]]:
+    """Name and id of each added token of tokenizer.json. Raises ValueError where they are not given so."""
+    try:
+        pairs = [(token["content"], token["id"]) for token in added]
+    except (TypeError, KeyError):
+        pairs = [("", "")]
+    if not all(isinstance(name, str) and isinstance(id, int) and 0 <= id < 1 << 32 for name, id in pairs):
+        raise ValueError(f"Tokenizer.load: {file}: added_tokens must be a list of objects with content and id")
+    return pairs
+
+
 def _check_settings(file: str, settings: dict[str, Any]) -> str:
     """The splitting pattern that tokenizer.json asks for. Raises ValueError for what this library does not do."""
 
@@ -271,14 +285,22 @@ def _check_settings(file: str, settings: dict[str, Any]) -> str:
             raise fail(key, "empty", settings[key])
     if settings.get("normalizer") is not None:
         raise fail("normalizer", "null", settings["normalizer"])
-    top = settings.get("pre_tokenizer") or {}
-    steps = top.get("pretokenizers", []) if top.get("type") == "Sequence" else [top]
-    if not steps or steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space", True):
+    top = settings.get("pre_tokenizer")
+    steps = top.get("pretokenizers") if isinstance(top, dict) and top.get("type") == "Sequence" else [top]
+    if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
+        raise fail("pre_tokenizer", "ByteLevel with add_prefix_space false", top)
+    if steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space", True):
         raise fail("pre_tokenizer", "ByteLevel with add_prefix_space false", top)
     if len(steps) == 1 and steps[0].get("use_regex", True):
         return "gpt2"
     if len(steps) == 2 and steps[0].get("type") == "Split" and not steps[1].get("use_regex", True):
-        regex = steps[0].get("pattern", {}).get("Regex")
-        if regex in _PATTERNS and steps[0].get("behavior") == "Isolated" and not steps[0].get("invert"):
+        pattern = steps[0].get("pattern")
+        regex = pattern.get("Regex") if isinstance(pattern, dict) else None
+        if (
+            isinstance(regex, str)
+            and regex in _PATTERNS
+            and steps[0].get("behavior") == "Isolated"
+            and not steps[0].get("invert")
+        ):
             return _PATTERNS[regex]
     raise fail("pre_tokenizer", "ByteLevel, alone or after a Split by one of tiktoken's patterns", top)

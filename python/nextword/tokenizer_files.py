@@ -112,7 +112,12 @@ def save(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
     if tokenizer.pattern == "gpt2":
         _write(place / "vocab.json", json.dumps(vocab, ensure_ascii=False))
         _write(place / "merges.txt", "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges))
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    byte_level: dict[str, Any] = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
     pre_tokenizer: dict[str, Any] = byte_level
     if tokenizer.pattern != "gpt2":
         split = {
@@ -122,8 +127,14 @@ def save(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
             "invert": False,
         }
         pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, byte_level | {"use_regex": False}]}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
+    flags: dict[str, Any] = {
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
+    model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
     model |= {"ignore_merges": tokenizer.whole_pieces, "vocab": vocab, "merges": merges}
     whole = {
