@@ -1,6 +1,8 @@
 #include "cpu.h"
 
+#include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <stdexcept>
 
 extern const Kernels kernels_baseline;
@@ -89,6 +91,20 @@ std::vector<std::pair<std::string, bool>> features() {
 #else
   return {};
 #endif
+}
+
+int64_t last_level_cache() {
+  static const int64_t found = [] {
+    int64_t largest = 0;
+    for (int level = 0; level < 8; ++level) {
+      std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
+      int64_t size = 0;
+      char unit = 0;
+      if (file >> size >> unit) largest = std::max(largest, size * (unit == 'M' ? int64_t{1} << 20 : int64_t{1} << 10));
+    }
+    return largest ? largest : int64_t{16} << 20;
+  }();
+  return found;
 }
 
 }  // namespace nextword

@@ -10,21 +10,19 @@ constexpr int64_t max_tile_rows = 12;
 
 enum class Activation { none, gelu_tanh, gelu_erf };
 
-// One call computes all rows of some columns for depths `done` .. `done + depth - 1` of `total`:
-//   out[r, c] = (done == 0 ? 0 : out[r, c]) + sum_k x[r, k] * w[k, c]
-// with one chain of multiply-adds over ascending k for each element, whatever the rows, the columns and the cut of the
-// depth. The call that completes the sum also applies
-//   out[r, c] = activation(out[r, c] + bias[c]) + residual[r, c]
+// One call computes all rows of some columns:
+//   out[r, c] = activation(sum_k x[r, k] * w[k, c] + bias[c]) + residual[r, c]
+// with one chain of multiply-adds over ascending k for each element, whatever the rows and columns of the call.
 // out may not alias x or residual. bias (at the first column) and residual may be null.
 struct MatmulBlock {
-  const float* x;         // at depth `done` of row 0
+  const float* x;         // [rows, depth]
   int64_t x_stride;       // floats from row to row
-  const float* panels;    // the first panel, at depth `done`
-  int64_t panel_stride;   // floats from panel to panel
+  const float* panels;    // from the first column's panel on, each [depth, 32]
   const float* bias;
   const float* residual;  // same stride as out
   Activation activation;
-  int64_t rows, depth, cols, done, total;
+  int64_t rows, depth, cols;
+  bool streams;           // whether more is read than the caches hold before these panels are read again
   float* out;
   int64_t out_stride;
 };
@@ -47,7 +45,7 @@ struct AttentionTile {
   float* out;             // [rows, width]
   int64_t out_stride;
 };
-constexpr int64_t attention_scratch(int64_t keys) {
+static inline constexpr int64_t attention_scratch(int64_t keys) {
   return max_tile_rows * (panels_of(keys) + 1) * panel_cols;
 }
 

@@ -13,9 +13,10 @@ namespace {
 // Work below this many multiply-adds is done before a second thread has woken up (about 2 us).
 constexpr int64_t worth_a_thread = 1 << 16;
 
-// A block of one panel this deep (96 KiB) stays in the second-level cache while all rows pass by it. Deeper blocks mean
-// fewer passes over the output, which cost more than the panel's way from the second to the first level.
-constexpr int64_t block_depth = 768;
+// What a value costs, in multiply-adds, that comes from memory for one use (a cached key), or goes to a line of its own
+// there (a key of one token).
+constexpr int64_t read_once = 4, written_apart = 256;
+
 // Rows taken through all weights at once: enough products for each weight that is read from memory.
 constexpr int64_t block_rows = 512;
 
@@ -58,6 +59,9 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
             Activation activation, int64_t rows, float* out, int64_t out_stride) {
   const auto& k = kernels();
   const int64_t depth = weight.depth;
+  // Weights beyond the cache are read from memory every time; kept out of it, they leave it to the activations, the
+  // key-value cache and the program around.
+  const bool streams = packed_bytes() > last_level_cache();
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
     const int64_t n = std::min(block_rows, rows - r0);
     const Rows from = spread(x + r0 * x_stride, x_stride, n, depth);
@@ -65,23 +69,19 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
     parallel_ranges(panels_of(weight.cols), grain, [&](int64_t begin, int64_t end) {
       const int64_t c0 = begin * panel_cols, c1 = std::min(end * panel_cols, weight.cols);
       MatmulBlock b{};
+      b.x = from.data;
       b.x_stride = from.stride;
-      b.panel_stride = weight.panel_stride();
+      b.panels = weight.data.get() + begin * weight.panel_stride();
       b.bias = bias ? bias + c0 : nullptr;
       b.residual = residual ? residual + r0 * out_stride + c0 : nullptr;
       b.activation = activation;
       b.rows = n;
+      b.depth = depth;
       b.cols = c1 - c0;
-      b.total = depth;
+      b.streams = streams;
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
-      const int64_t step = n < many_rows ? depth : block_depth;
-      for (; b.done < depth; b.done += b.depth) {
-        b.depth = std::min(step, depth - b.done);
-        b.x = from.data + b.done;
-        b.panels = weight.data.get() + begin * weight.panel_stride() + b.done * panel_cols;
-        k.matmul(b);
-      }
+      k.matmul(b);
     });
   }
 }
@@ -124,7 +124,8 @@ void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, 
   const int64_t value_head = panels_of(width) * cache.capacity * panel_cols;
   int64_t tokens = 0;
   for (int64_t i = 0; i < s.count; ++i) tokens += s.fresh[i];
-  parallel_ranges(cache.heads, worth_a_thread / std::max<int64_t>(1, tokens * width) + 1, [&](int64_t begin, int64_t end) {
+  const int64_t grain = worth_a_thread / std::max<int64_t>(1, written_apart * tokens * width) + 1;
+  parallel_ranges(cache.heads, grain, [&](int64_t begin, int64_t end) {
     for (int64_t head = begin; head < end; ++head) {
       int64_t row = 0;
       for (int64_t i = 0; i < s.count; ++i) {
@@ -158,7 +159,7 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
     row += s.fresh[i];
   }
   const int64_t items = static_cast<int64_t>(tiles.size()) * heads;
-  const int workers = threads_for(std::min(items, work / worth_a_thread), 1);
+  const int workers = threads_for(std::min(items, read_once * work / worth_a_thread), 1);
   const int64_t room = attention_scratch(longest);
   float* const memory = scratch(workers * room);
 

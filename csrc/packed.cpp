@@ -18,6 +18,8 @@ namespace {
 
 constexpr int64_t line_floats = 16;
 
+std::atomic<int64_t> alive{0};  // bytes of packed matrices
+
 float from_bits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
@@ -56,7 +58,10 @@ Packed pack_as(const T* source, int64_t depth, int64_t cols) {
   out.depth = depth;
   out.cols = cols;
   const int64_t panels = panels_of(cols);
-  out.data = aligned_floats(panels * out.panel_stride());
+  const int64_t bytes = out.bytes();
+  const auto memory = aligned_floats(panels * out.panel_stride());
+  alive += bytes;
+  out.data = {memory.get(), [memory, bytes](float*) { alive -= bytes; }};
   std::atomic<bool> finite{true};
 
   parallel_ranges(panels, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, out.panel_stride())),
@@ -102,6 +107,8 @@ Packed pack_from(const void* source, Source type, int64_t depth, int64_t cols) {
 }
 
 }  // namespace
+
+int64_t packed_bytes() { return alive; }
 
 int64_t Packed::panel_stride() const { return depth * panel_cols; }
 int64_t Packed::bytes() const { return panels_of(cols) * panel_stride() * static_cast<int64_t>(sizeof(float)); }

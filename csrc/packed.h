@@ -22,6 +22,9 @@ struct Packed {
 Packed pack(const void* source, Source type, int64_t depth, int64_t cols);
 Packed pack_transposed(const void* source, Source type, int64_t depth, int64_t cols);
 
+// Bytes of all packed matrices alive in this process.
+int64_t packed_bytes();
+
 // The matrix [depth, cols], row-major.
 void unpack(const Packed& matrix, float* out);
 

@@ -42,7 +42,7 @@ void attention(const AttentionTile& t) {
     panel_tile<V>(scores, stride, panel, shared, t.rows, nullptr, nullptr, sums, panel_cols);
     for (int64_t r = 0; r < t.rows; ++r) {
       float* const sum = sums + r * panel_cols;
-      if (r) panel_tile<V, 0, 1>(scores + r * stride + shared, stride, panel + shared * panel_cols, r, 1, nullptr, sum, sum,
+      if (r) panel_tile<V, Fetch::none, 1>(scores + r * stride + shared, stride, panel + shared * panel_cols, r, 1, nullptr, sum, sum,
                                 panel_cols);
       multiply<V>(sum, inverse[r], cols, t.out + r * t.out_stride + c);
     }

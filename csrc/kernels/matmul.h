@@ -8,11 +8,15 @@ namespace {
 constexpr int64_t line_floats = 16;      // a cache line
 constexpr int64_t fetch_floats = 2048;  // how far ahead of its use a panel is fetched: 8 KiB
 
+// What a tile fetches with each k, besides what it reads: nothing, a line of other data, or a row of the panel itself,
+// which stays in the caches or, where it is read once and then not for long, passes them by.
+enum class Fetch { none, other, panel, panel_once };
+
 // sums[r, c] = (start ? start[r, c] : 0) + sum_k x[r, k] * panel[k, c]   for `vectors` registers of columns.
 //   x [rows, depth] with stride, panel [depth, 32] at its first column, start and sums with stride (may be the same)
 // One chain of multiply-adds over ascending k for each element: the bits do not depend on rows or vectors.
-// Meanwhile `lines` cache lines from `ahead` on are fetched with each k: what the caller will need next.
-template <class V, int rows, int vectors, int lines>
+// Meanwhile `fetch` brings what is needed next, from `ahead` on.
+template <class V, int rows, int vectors, Fetch fetch>
 inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, const float* ahead,
                  const float* start, float* sums, int64_t stride) {
   typename V::F acc[rows][vectors];
@@ -22,8 +26,10 @@ inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t d
     for (int v = 0; v < vectors; ++v) acc[r][v] = start ? V::load(start + r * stride + v * V::lanes) : V::set(0.0f);
 
   for (int64_t k = 0; k < depth; ++k, panel += panel_cols) {
-#pragma GCC unroll 4
-    for (int i = 0; i < lines; ++i) V::prefetch(ahead + (k * lines + i) * line_floats);
+    if constexpr (fetch == Fetch::other) V::prefetch(ahead + k * line_floats);
+    if constexpr (fetch == Fetch::panel) V::prefetch(ahead + k * panel_cols), V::prefetch(ahead + k * panel_cols + line_floats);
+    if constexpr (fetch == Fetch::panel_once)
+      V::prefetch_once(ahead + k * panel_cols), V::prefetch_once(ahead + k * panel_cols + line_floats);
     typename V::F w[vectors];
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; ++v) w[v] = V::load(panel + v * V::lanes);
@@ -42,17 +48,17 @@ inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t d
 
 // All 32 columns of a panel for 1 .. V::tile_rows rows. A single row takes the whole panel at once: it is bound by the
 // reading of the panel, and more chains hide the latency of the multiply-add.
-template <class V, int lines = 0, int rows = V::tile_rows>
+template <class V, Fetch fetch = Fetch::none, int rows = V::tile_rows>
 inline void panel_tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, int64_t count,
                        const float* ahead, const float* start, float* sums, int64_t stride) {
   if constexpr (rows > 1) {
     if (count < rows)
-      return panel_tile<V, lines, rows - 1>(x, x_stride, panel, depth, count, ahead, start, sums, stride);
+      return panel_tile<V, fetch, rows - 1>(x, x_stride, panel, depth, count, ahead, start, sums, stride);
   }
   constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
-  tile<V, rows, vectors, lines>(x, x_stride, panel, depth, ahead, start, sums, stride);
+  tile<V, rows, vectors, fetch>(x, x_stride, panel, depth, ahead, start, sums, stride);
   for (int64_t c = vectors * V::lanes; c < panel_cols; c += vectors * V::lanes)
-    tile<V, rows, vectors, 0>(x, x_stride, panel + c, depth, nullptr, start ? start + c : nullptr, sums + c, stride);
+    tile<V, rows, vectors, Fetch::none>(x, x_stride, panel + c, depth, nullptr, start ? start + c : nullptr, sums + c, stride);
 }
 
 // out[r, c] = activation(sums[r, c] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.
@@ -74,44 +80,33 @@ inline void finish(const float* sums, int64_t sums_stride, const float* bias, co
 }
 
 // One panel of up to 32 columns for all rows of a block. A panel that a single tile reads is fetched shortly ahead of
-// its use (`lines` = 2: one row of it per k). One that several tiles share is fetched while the panel before it is used.
+// its use. One that several tiles share is fetched while the panel before it is used.
 template <class V>
 inline void matmul_panel(const MatmulBlock& b, int64_t c) {
-  const bool completes = b.done + b.depth == b.total;
-  const bool finishes = completes && (b.bias || b.residual || b.activation != Activation::none);
-  const float* panel = b.panels + c / panel_cols * b.panel_stride;
+  const float* const panel = b.panels + c * b.depth;
+  const float* const next_panel = panel + panel_cols * b.depth;
   const int64_t cols = b.cols - c < panel_cols ? b.cols - c : panel_cols;
-  const bool once = b.rows <= V::tile_rows;
+  const bool whole = cols == panel_cols;
+  const bool finishes = b.bias || b.residual || b.activation != Activation::none;
   for (int64_t r = 0; r < b.rows; r += V::tile_rows) {
     const int64_t rows = b.rows - r < V::tile_rows ? b.rows - r : V::tile_rows;
-    const float* x = b.x + r * b.x_stride;
-    float* out = b.out + r * b.out_stride + c;
-    const float* bias = b.bias ? b.bias + c : nullptr;
-    const float* residual = b.residual ? b.residual + r * b.out_stride + c : nullptr;
-    // The last panel goes through a copy: whole panels of sums, then only the columns that exist.
-    float copy[max_tile_rows * panel_cols];
-    const bool whole = cols == panel_cols;
+    const float* const x = b.x + r * b.x_stride;
+    float* const out = b.out + r * b.out_stride + c;
+    float copy[max_tile_rows * panel_cols];  // the last panel's sums, of which only some columns exist
     float* const sums = whole ? out : copy;
     const int64_t stride = whole ? b.out_stride : panel_cols;
-    if (!whole && b.done)
-      for (int64_t i = 0; i < rows; ++i)
-        for (int64_t j = 0; j < panel_cols; ++j) copy[i * panel_cols + j] = j < cols ? out[i * b.out_stride + j] : 0.0f;
-    const float* const start = b.done ? sums : nullptr;
-    if (once) {
-      panel_tile<V, 2>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, start, sums, stride);
+    if (b.rows <= V::tile_rows && b.streams) {
+      panel_tile<V, Fetch::panel_once>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, nullptr, sums, stride);
+    } else if (b.rows <= V::tile_rows) {
+      panel_tile<V, Fetch::panel>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, nullptr, sums, stride);
     } else {
-      const int64_t next = b.rows - r - rows < V::tile_rows ? b.rows - r - rows : V::tile_rows;
-      for (int64_t i = 0; i < next; ++i) {
-        V::prefetch(out + (rows + i) * b.out_stride);
-        V::prefetch(out + (rows + i) * b.out_stride + line_floats);
-      }
       const int64_t t = r / V::tile_rows;  // the first two tiles fetch half of the next panel each
-      const float* const ahead = t < 2 ? panel + b.panel_stride + t * b.depth * line_floats : x + rows * b.x_stride;
-      panel_tile<V, 1>(x, b.x_stride, panel, b.depth, rows, ahead, start, sums, stride);
+      const float* const ahead = t < 2 ? next_panel + t * b.depth * line_floats : x + rows * b.x_stride;
+      panel_tile<V, Fetch::other>(x, b.x_stride, panel, b.depth, rows, ahead, nullptr, sums, stride);
     }
     if (finishes || !whole)
-      finish<V>(sums, stride, completes ? bias : nullptr, completes ? residual : nullptr,
-                completes ? b.activation : Activation::none, rows, cols, out, b.out_stride);
+      finish<V>(sums, stride, b.bias ? b.bias + c : nullptr, b.residual ? b.residual + r * b.out_stride + c : nullptr,
+                b.activation, rows, cols, out, b.out_stride);
   }
 }
 

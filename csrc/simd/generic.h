@@ -41,6 +41,7 @@ struct Generic {
   static float sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
   static float max(F a) { float x = a[0] > a[2] ? a[0] : a[2], y = a[1] > a[3] ? a[1] : a[3]; return x > y ? x : y; }
   static void prefetch(const float* p) { __builtin_prefetch(p); }
+  static void prefetch_once(const float* p) { __builtin_prefetch(p, 0, 0); }
 };
 
 }  // namespace

@@ -54,6 +54,7 @@ struct Neon {
     return p > q ? p : q;
   }
   static void prefetch(const float* p) { __builtin_prefetch(p); }
+  static void prefetch_once(const float* p) { __builtin_prefetch(p, 0, 0); }
 };
 
 }  // namespace

@@ -20,16 +20,18 @@ from nextword.tokenizer import Tokenizer
 from nextword.trace import trace
 from nextword.weights import open_model
 
-__all__ = ["Generation", "LanguageModel", "Sampling", "Tokenizer", "__version__", "cpu", "load", "ops", "reference", "trace"]
+__all__ = ["Generation", "LanguageModel", "Sampling", "Tokenizer", "__version__", "cpu", "load", "ops", "reference",
+           "trace"]
 
 DEMO = Path(__file__).parent / "demo"
 
 
-def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32", threads: int | None = None) -> LanguageModel:
+def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32",
+         threads: int | None = None) -> LanguageModel:
     """Load a GPT-2 model from a Hugging Face folder or the hub.
 
     path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
-        hub id such as "gpt2" (needs `pip install "nextword[hub]"`); None loads the small model that comes with the package.
+        hub id such as "gpt2" (needs `pip install "nextword[hub]"`); None loads the small model of the package.
     dtype: how weights are held; "float32". threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
     Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
     wrong. A folder without a vocabulary gives a model that works with token ids.
@@ -43,13 +45,19 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32
         cpu.set_threads(threads)
     weights = open_model(DEMO if path_or_id is None else path_or_id)
     kind = weights.config.get("model_type", "gpt2")
-    if kind not in ARCHITECTURES:
-        raise ValueError(f"load: model_type in {weights.folder / 'config.json'} must be one of {', '.join(ARCHITECTURES)}, got {kind!r}")
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise ValueError(f"load: model_type in {weights.folder / 'config.json'} must be one of "
+                         f"{', '.join(ARCHITECTURES)}, got {kind!r}")
     try:
         tokenizer = Tokenizer.load(weights.folder)
     except FileNotFoundError:
         tokenizer = None
-    model = ARCHITECTURES[kind](weights)
+    architecture = ARCHITECTURES[kind]
+    try:
+        config = architecture.Config.from_dict(weights.config)
+    except ValueError as error:
+        raise ValueError(f"load: {weights.folder / 'config.json'}: {error}") from None
+    model = architecture(weights, config)
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
                          f"{model.config.vocab_size}; they do not belong together")

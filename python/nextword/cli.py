@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nextword.terminal import can_print, coloured, columns, print_json, printable, progress, style
 
 if TYPE_CHECKING:
-    import nextword
+    from nextword.generate import Generation, LanguageModel
 
 WELCOME = """\
 nextword runs GPT-2-style language models on the CPU and lets you look inside.
@@ -199,13 +199,11 @@ def run_generate(args: argparse.Namespace) -> int:
         "max_new_tokens": args.max_new_tokens, "temperature": args.temperature, "top_k": args.top_k,
         "top_p": args.top_p, "seed": args.seed, "stop": tuple(args.stop), "on_overflow": "stop",
     }  # fmt: skip
-    if args.json or lm.tokenizer is None:
+    if args.json:
         with progress("generating"):
             out = lm.generate(prompt, **settings)
-        if not args.json:
-            print(*out.tokens)
     else:
-        out = stream_text(lm, str(prompt), settings)
+        out = stream_text(lm, prompt, settings)
     if args.json:
         timings = {
             "load_seconds": loaded,
@@ -223,21 +221,23 @@ def run_generate(args: argparse.Namespace) -> int:
         note = f"{len(out.tokens)} tokens, {speed}" + (f", --seed {out.seed}" if args.temperature > 0 else "")
         print(style(f"[{note}]", "2", sys.stderr), file=sys.stderr)
     if out.finish_reason == "context":
-        print(f"nextword: the model's context of {context(lm)} tokens is full: the text ends here", file=sys.stderr)
+        print(f"nextword: the context of {lm.config.n_positions} tokens is full, the text ends", file=sys.stderr)
     return 0
 
 
-def stream_text(lm: nextword.LanguageModel, prompt: str, settings: dict[str, Any]) -> nextword.Generation:
+def stream_text(lm: LanguageModel, prompt: str | list[int], settings: dict[str, Any]) -> Generation:
     """Print the prompt and what follows it, piece by piece; after Ctrl-C the line is ended and the text kept."""
     stream = lm.stream(prompt, **settings)
+    pieces = iter(stream)
     with progress("reading the prompt"):
-        first = next(stream, "")
-    text = prompt
-    print(style(prompt, "1", sys.stdout), end="")
+        first = next(pieces, "")
+    text = prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
+    print(style(text, "1", sys.stdout), end="")
     try:
-        for piece in itertools.chain([first], stream):
-            print(piece, end="", flush=True)
-            text = piece or text
+        for piece in itertools.chain([first], pieces):
+            shown = piece if isinstance(piece, str) else f" {piece}"  # ids where the model has no vocabulary
+            print(shown, end="", flush=True)
+            text = shown or text
     finally:
         print(end="" if text.endswith("\n") else "\n", flush=True)
     return stream.result
@@ -312,7 +312,7 @@ def run_doctor(args: argparse.Namespace) -> int:
 # Model and prompt
 
 
-def load(args: argparse.Namespace) -> nextword.LanguageModel:
+def load(args: argparse.Namespace) -> LanguageModel:
     import nextword
 
     with progress(f"loading {args.model or 'the demo model'}"):
@@ -336,7 +336,7 @@ def given_text(words: list[str]) -> str | None:
     return text
 
 
-def given_prompt(words: list[str], lm: nextword.LanguageModel, seed: int | None) -> str | list[int]:
+def given_prompt(words: list[str], lm: LanguageModel, seed: int | None) -> str | list[int]:
     """The prompt, or an opening that suits the model; token ids where the model has no vocabulary."""
     text = given_text(words)
     if lm.tokenizer is not None:
@@ -345,12 +345,13 @@ def given_prompt(words: list[str], lm: nextword.LanguageModel, seed: int | None)
         ids = [int(word) for word in (text or "").replace(",", " ").split()]
     except ValueError:
         ids = []
-    if not ids:
-        raise ValueError("the model has no vocabulary: give the prompt as token ids, such as 5 0 2")
+    size = lm.config.vocab_size
+    if not ids or not 0 <= min(ids) <= max(ids) < size:
+        raise ValueError(f"the model has no vocabulary: give the prompt as token ids 0 .. {size - 1}, such as 0 1 2")
     return ids
 
 
-def pick_opening(lm: nextword.LanguageModel, seed: int | None) -> str:
+def pick_opening(lm: LanguageModel, seed: int | None) -> str:
     """A random opening, of those that the vocabulary cuts into few tokens: a sign that it knows the language."""
     import random
 
@@ -361,13 +362,9 @@ def pick_opening(lm: nextword.LanguageModel, seed: int | None) -> str:
     return random.Random(seed).choice([text for text in OPENINGS if characters_per_token(text) > 0.6 * best])
 
 
-def context(lm: nextword.LanguageModel) -> int:
-    return int(getattr(lm.config, "n_positions", 0) or lm.config["n_positions"])
-
-
-def token_text(lm: nextword.LanguageModel, token: int) -> str:
+def token_text(lm: LanguageModel, token: int) -> str:
     return str(token) if lm.tokenizer is None else printable(lm.tokenizer.decode_bytes([token]))
 
 
-def decoded(lm: nextword.LanguageModel, token: int) -> str | None:
+def decoded(lm: LanguageModel, token: int) -> str | None:
     return None if lm.tokenizer is None else lm.tokenizer.decode_bytes([token]).decode("utf-8", "replace")

@@ -4,8 +4,8 @@ import os
 
 from nextword import _core
 
-__all__ = ["compiled", "features", "isa", "openmp", "processors", "set_isa", "set_threads", "threads", "variants", "why_isa",
-           "why_threads"]
+__all__ = ["compiled", "features", "isa", "openmp", "processors", "set_isa", "set_threads", "threads", "variants",
+           "why_isa", "why_threads"]
 
 _threads_from = "all processors that this process may run on"
 _isa_from = "the best that this CPU and operating system run"

@@ -17,14 +17,14 @@ def report() -> dict[str, Any]:
 
     from nextword import cpu
 
-    forced = os.environ.get("NEXTWORD_ISA")
     return {
         "nextword": version("nextword"),
         "cpu": cpu_name(),
         "features": {name: bool(has) for name, has in cpu.features().items()},
         "variants": list(cpu.variants()),
+        "compiled": list(cpu.compiled()),
         "variant": cpu.isa(),
-        "why_variant": f"NEXTWORD_ISA={forced} asks for it" if forced else "the best that CPU and system can run",
+        "why_variant": cpu.why_isa(),
         "threads": cpu.threads(),
         "why_threads": cpu.why_threads(),
         "openmp": cpu.openmp(),
@@ -41,25 +41,25 @@ def as_text(found: dict[str, Any]) -> str:
     features = [name for name, has in found["features"].items() if has]
     missing = [name for name, has in found["features"].items() if not has]
     others = [name for name in found["variants"] if name != found["variant"]]
-    hub = found["huggingface_hub"] or 'not installed; models by hub id need pip install "nextword[hub]"'
-    single = "single-threaded: built without OpenMP"
+    hub = found["huggingface_hub"] or 'not installed; hub ids need pip install "nextword[hub]"'
     rows = [
         ("nextword", found["nextword"]),
         ("CPU", found["cpu"]),
         ("features", (", ".join(features) or "none") + (f" (absent: {', '.join(missing)})" if missing else "")),
         ("variant", f"{found['variant']}: {found['why_variant']}"),
         ("others", (", ".join(others) or "none") + "; NEXTWORD_ISA=name forces one"),
-        ("threads", f"{found['threads']}: {found['why_threads']}" if found["openmp"] else f"1: {single}"),
-        ("OpenMP", "yes" if found["openmp"] else f"no ({single})"),
+        ("not run here", ", ".join(name for name in found["compiled"] if name not in found["variants"]) or "none"),
+        ("threads", f"{found['threads']}: {found['why_threads']}; NEXTWORD_THREADS=n sets another number"),
+        ("OpenMP", "yes" if found["openmp"] else "no, single-threaded: built without OpenMP"),
         ("huge pages", found["huge_pages"]),
         ("memory", f"{found['memory_gigabytes']:.1f} GB" if found["memory_gigabytes"] else "unknown"),
         ("system", found["system"]),
         ("Python", found["python"]),
         ("numpy", found["numpy"]),
         ("safetensors", found["safetensors"]),
-        ("hub", hub),
+        ("hub library", hub),
     ]
-    return "\n".join(f"{name:<12}{value}" for name, value in rows)
+    return "\n".join(f"{name:<14}{value}" for name, value in rows)
 
 
 def installed(name: str) -> str | None:

@@ -45,8 +45,8 @@ class Timings:
 class Generation:
     """What became of one prompt.
 
-    text: the new text, up to the stop string (None for a model without a vocabulary).
-    tokens: the new token ids, those of a stop string included, the end token not.
+    text: the new text, up to the stop string or stop id (None for a model without a vocabulary).
+    tokens: the new token ids, a stop id and those of a stop string included, the end token not.
     finish_reason: "stop" (end token, stop string or stop id), "length" (max_new_tokens), "context" (window full).
     """
 
@@ -83,7 +83,11 @@ class Row:
             self.end("stop")
             return
         if self.decoder is not None:
-            self._add(self.decoder.push(token))
+            try:
+                piece = self.decoder.push(token)
+            except IndexError:  # models pad their vocabulary: an id without a text
+                piece = self.decoder.flush() + "\ufffd"
+            self._add(piece)
         if self.finish is None and len(self.tokens) == self.limit:
             self.end("length")
 
@@ -206,7 +210,7 @@ class Run:
 
 
 def keep_on_slide(window: int, remaining: int) -> int:
-    """Tokens kept when the window is full: as many as leave room for the remaining ones, at least half of the window."""
+    """Tokens kept when the window is full: as many as leave room for the remaining ones, at least half of it."""
     return window - min(remaining, window // 2)
 
 
@@ -238,7 +242,8 @@ class LanguageModel:
         """
         prompt = self._ids(ids, "logits")
         if not 1 <= len(prompt) <= self.config.n_positions:
-            raise ValueError(f"logits: expected 1 .. {self.config.n_positions} tokens (the context window), got {len(prompt)}")
+            raise ValueError(f"logits: expected 1 .. {self.config.n_positions} tokens (the context window), "
+                             f"got {len(prompt)}")
         cache = self.model.cache(1, len(prompt))
         parts = []
         for start in range(0, len(prompt), CHUNK):
@@ -259,17 +264,18 @@ class LanguageModel:
     @overload
     def generate(self, prompt: Sequence[int], **settings: Any) -> Generation: ...
 
-    def generate(self, prompt: Any, *, max_new_tokens: int = 40, temperature: float = 0.0, top_k: int = 0,
-                 top_p: float = 1.0, seed: int | Sequence[int] | None = None, stop: Stop = (),
-                 on_overflow: Overflow = "error", eos: Eos = "config") -> Generation | list[Generation]:
+    def generate(  # type: ignore[misc]  # the overloads leave the settings to this signature
+        self, prompt: Any, *, max_new_tokens: int = 40, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
+        seed: int | Sequence[int] | None = None, stop: Stop = (), on_overflow: Overflow = "error", eos: Eos = "config",
+    ) -> Generation | list[Generation]:
         """Continue a prompt, or each of a list of prompts in one batch.
 
         prompt: a text or token ids (at least one); a list of those gives a list of results. A row of a batch has the
             same bits as that prompt alone.
         max_new_tokens: when to end at the latest. temperature, top_k, top_p: see `Sampling`; temperature 0 is greedy.
-        seed: for sampling; None takes a new one, told in the result. In a batch, row r draws from (seed, r); a list gives
-            each row a seed of its own, and row r then draws what its prompt alone would draw with that seed.
-        stop: strings (also across token borders) or token ids that end the text. The text ends before a stop string.
+        seed: for sampling; None takes a new one, told in the result. In a batch, row r draws from (seed, r); a list
+            gives each row a seed of its own, and row r then draws what its prompt alone would draw with that seed.
+        stop: strings (also across token borders) or token ids that end the text. The text ends before it.
         on_overflow: what to do when prompt and new tokens exceed the context window. "error" raises ValueError at once,
             "stop" ends with finish_reason "context", "slide" goes on from the last tokens, encoded again.
         eos: the end token; "config" takes the configuration's `eos_token_id`, None never ends by one.
@@ -280,8 +286,8 @@ class LanguageModel:
         [574, 12, 278]
         """
         many = _is_batch(prompt)
-        run = self._run(list(prompt) if many else [prompt], "generate", max_new_tokens, temperature, top_k, top_p, seed, stop,
-                        on_overflow, eos)
+        run = self._run(list(prompt) if many else [prompt], "generate", max_new_tokens, temperature, top_k, top_p, seed,
+                        stop, on_overflow, eos)
         for _ in run.steps():
             pass
         results = run.results()
@@ -303,23 +309,27 @@ class LanguageModel:
 
     def _run(self, prompts: list[Any], op: str, max_new_tokens: int, temperature: float, top_k: int, top_p: float,
              seed: int | Sequence[int] | None, stop: Stop, on_overflow: Overflow, eos: Eos) -> Run:
-        if type(max_new_tokens) is not int or max_new_tokens < 0:
+        if not _is_integer(max_new_tokens) or max_new_tokens < 0:
             raise ValueError(f"{op}: max_new_tokens must be an integer >= 0, got {max_new_tokens!r}")
         if on_overflow not in ("error", "stop", "slide"):
             raise ValueError(f'{op}: on_overflow must be "error", "stop" or "slide", got {on_overflow!r}')
-        end = self.config.eos_token_id if eos == "config" else eos
+        end = self.config.eos_token_id if isinstance(eos, str) and eos == "config" else eos
+        if end is not None and (not _is_integer(end) or end < 0 or (eos != "config" and end >= self.config.vocab_size)):
+            raise ValueError(f"{op}: eos must be a token id 0 .. {self.config.vocab_size - 1}, "
+                             f'None or "config", got {eos!r}')
         texts, ids = self._stops(op, stop)
-        shared = seed is None or isinstance(seed, int | np.integer)
+        shared = not isinstance(seed, list | tuple | range | np.ndarray)
         seeds: Any = [new_seed() if seed is None else seed] * len(prompts) if shared else list(seed)  # type: ignore[arg-type]
         if len(seeds) != len(prompts):
-            raise ValueError(f"{op}: seed must be one integer or one for each of the {len(prompts)} prompts, got {len(seeds)}")
+            raise ValueError(f"{op}: seed must be one integer or one for each of the {len(prompts)} prompts, "
+                             f"got {len(seeds)}")
         rows = []
         for number, (prompt, row_seed) in enumerate(zip(prompts, seeds, strict=True)):
+            sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=row_seed)
             tokens = self._ids(prompt, op)
             self._check_prompt(op, tokens, max_new_tokens, on_overflow)
-            sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=row_seed)
             decoder = self.tokenizer.decoder() if self.tokenizer else None
-            rows.append(Row(tokens, sampling, number if shared else 0, max_new_tokens, end, texts, ids, decoder))
+            rows.append(Row(tokens, sampling, number if shared else 0, int(max_new_tokens), end, texts, ids, decoder))
         return Run(self.model, rows, on_overflow)
 
     def _check_prompt(self, op: str, tokens: list[int], fresh: int, on_overflow: Overflow) -> None:
@@ -330,33 +340,38 @@ class LanguageModel:
             if not 0 <= token < size:
                 raise IndexError(f"{op}: prompt must hold token ids 0 .. {size - 1}, got {token}")
         if on_overflow == "error" and len(tokens) + max(0, fresh - 1) > window:
-            raise ValueError(f"{op}: prompt of {len(tokens)} tokens and max_new_tokens={fresh} must fit into the context window "
-                             f'of {window}; shorten one, or pass on_overflow="stop" or "slide"')
+            raise ValueError(f"{op}: prompt of {len(tokens)} tokens and max_new_tokens={fresh} must fit into the "
+                             f'context window of {window}; shorten one, or pass on_overflow="stop" or "slide"')
         if on_overflow == "stop" and len(tokens) > window:
             raise ValueError(f"{op}: prompt must fit into the context window of {window} tokens, got {len(tokens)}; "
                              'shorten it, or pass on_overflow="slide"')
 
     def _stops(self, op: str, stop: Stop) -> tuple[list[str], frozenset[int]]:
-        every = [stop] if isinstance(stop, str | int) else list(stop)
+        every: list[Any] = list(stop) if isinstance(stop, list | tuple | set | frozenset | np.ndarray) else [stop]
         texts = [s for s in every if isinstance(s, str)]
-        ids = [s for s in every if isinstance(s, int | np.integer) and not isinstance(s, bool)]
+        ids = [s for s in every if _is_integer(s)]
         if len(texts) + len(ids) != len(every) or "" in texts:
             raise ValueError(f"{op}: stop must hold non-empty strings or token ids, got {stop!r}")
         if texts and self.tokenizer is None:
-            raise ValueError(f"{op}: stop strings need a vocabulary, which this model's folder does not have; pass token ids")
+            raise ValueError(f"{op}: stop strings need a vocabulary, which this model's folder does not have; "
+                             "pass token ids")
         return texts, frozenset(int(i) for i in ids)
 
     def _ids(self, prompt: Any, op: str) -> list[int]:
         if isinstance(prompt, str):
             if self.tokenizer is None:
-                raise ValueError(f"{op}: a text needs a vocabulary, which this model's folder does not have; pass token ids")
+                raise ValueError(f"{op}: a text needs a vocabulary, which this model's folder does not have; "
+                                 "pass token ids")
             return self.tokenizer.encode(prompt)
         if isinstance(prompt, np.ndarray) and prompt.ndim == 1 and np.issubdtype(prompt.dtype, np.integer):
             return [int(i) for i in prompt]
-        if isinstance(prompt, list | tuple | range) and all(isinstance(i, int | np.integer) and not isinstance(i, bool)
-                                                            for i in prompt):
+        if isinstance(prompt, list | tuple | range) and all(map(_is_integer, prompt)):
             return [int(i) for i in prompt]
         raise TypeError(f"{op}: prompt must be a text or a list of integer token ids, got {type(prompt).__name__}")
+
+
+def _is_integer(x: Any) -> bool:
+    return isinstance(x, int | np.integer) and not isinstance(x, bool)
 
 
 def _is_batch(prompt: Any) -> bool:

@@ -77,15 +77,17 @@ class KVCache:
     """Keys and values of the tokens that a model has seen, for `slots` sequences of at most `capacity` tokens each.
 
     lengths: int64 [slots], tokens held; lowering an entry forgets the last tokens of its sequence.
-    keys[layer]: float32 [slots, heads, capacity / 32, width, 32], values[layer]: [slots, heads, ceil(width / 32), capacity, 32].
+    keys[layer]: float32 [slots, heads, capacity / 32, width, 32].
+    values[layer]: float32 [slots, heads, ceil(width / 32), capacity, 32].
     """
 
-    def __init__(self, layers: int, slots: int, heads: int, width: int, capacity: int) -> None:
+    def __init__(self, ops: ModuleType, layers: int, slots: int, heads: int, width: int, capacity: int) -> None:
         panels = max(1, -(-capacity // PANEL))
         self.capacity = panels * PANEL
         self.lengths = np.zeros(slots, np.int64)
-        self.keys = [np.zeros((slots, heads, panels, width, PANEL), np.float32) for _ in range(layers)]
-        self.values = [np.zeros((slots, heads, -(-width // PANEL), self.capacity, PANEL), np.float32) for _ in range(layers)]
+        # One array for all layers, large enough for huge pages. What append has not written is never read.
+        self.keys = list(ops.empty((layers, slots, heads, panels, width, PANEL)))
+        self.values = list(ops.empty((layers, slots, heads, -(-width // PANEL), self.capacity, PANEL)))
 
 
 class Attention:

@@ -1,9 +1,11 @@
 """The operations, computed in C++. `nextword.reference` has the same names and signatures in NumPy.
 
-Arrays are float32 and C-contiguous unless a docstring says otherwise; nothing is converted silently. Each result is new.
-An output element is always summed in the same order, so that a row's bits depend neither on the other rows nor on threads.
+Arrays are float32 and C-contiguous unless a docstring says otherwise; nothing is converted silently. Each result is
+new. An output element is always summed in the same order, so that a row's bits depend neither on the other rows nor on
+threads.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,23 @@ from numpy.typing import NDArray
 from nextword import _core
 from nextword._core import Packed
 
-__all__ = ["Packed", "append", "attention", "attention_weights", "embedding", "gelu_erf", "gelu_tanh", "layer_norm", "matmul",
-           "matmul_gelu_erf", "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "softmax", "to_float32", "unpack"]
+__all__ = ["Packed", "append", "attention", "attention_weights", "embedding", "empty", "gelu_erf", "gelu_tanh",
+           "layer_norm", "matmul", "matmul_gelu_erf", "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed",
+           "softmax", "to_float32", "unpack"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+
+def empty(shape: Sequence[int]) -> Floats:
+    """A float32 array with undefined contents. Large ones take memory that earlier arrays have given back.
+
+    Raises ValueError if a size is negative, MemoryError if there is not enough.
+
+    >>> empty((2, 3)).shape
+    (2, 3)
+    """
+    return _core.empty(list(shape))
 
 
 def pack(weight: NDArray[Any]) -> Packed:
@@ -75,8 +89,8 @@ def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> F
 
     The rows of the result lie apart where that lets the next matmul read them faster.
 
-    >>> matmul_gelu_tanh(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4).tolist()
-    [[0.8412, -0.1588]]
+    >>> matmul_gelu_tanh(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4)
+    array([[ 0.8412, -0.1588]], dtype=float32)
     """
     return _core.matmul_gelu_tanh(x, weight, bias)
 
@@ -86,8 +100,8 @@ def matmul_gelu_erf(x: Floats, weight: Packed, bias: Floats | None = None) -> Fl
 
     The rows of the result lie apart where that lets the next matmul read them faster.
 
-    >>> matmul_gelu_erf(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4).tolist()
-    [[0.8413, -0.1587]]
+    >>> matmul_gelu_erf(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4)
+    array([[ 0.8413, -0.1587]], dtype=float32)
     """
     return _core.matmul_gelu_erf(x, weight, bias)
 
@@ -104,8 +118,8 @@ def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Fl
 def gelu_tanh(x: Floats) -> Floats:
     """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), GPT-2's form (Hendrycks & Gimpel 2016). x: [rows, cols].
 
-    >>> gelu_tanh(np.float32([[-1, 0, 1]])).round(4).tolist()
-    [[-0.1588, 0.0, 0.8412]]
+    >>> gelu_tanh(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.1588,  0.    ,  0.8412]], dtype=float32)
     """
     return _core.gelu_tanh(x)
 
@@ -113,8 +127,8 @@ def gelu_tanh(x: Floats) -> Floats:
 def gelu_erf(x: Floats) -> Floats:
     """x P(X <= x) for a standard normal X (Hendrycks & Gimpel 2016). x: [rows, cols].
 
-    >>> gelu_erf(np.float32([[-1, 0, 1]])).round(4).tolist()
-    [[-0.1587, 0.0, 0.8413]]
+    >>> gelu_erf(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.1587,  0.    ,  0.8413]], dtype=float32)
     """
     return _core.gelu_erf(x)
 
@@ -133,8 +147,9 @@ def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Fl
 def softmax(x: Floats) -> Floats:
     """exp(x) / sum(exp(x)) along each row, from the row's maximum so that nothing overflows. x: [rows, cols].
 
-    >>> softmax(np.float32([[0, 0], [1, 2]])).round(3).tolist()
-    [[0.5, 0.5], [0.269, 0.731]]
+    >>> softmax(np.float32([[0, 0], [1, 2]])).round(3)
+    array([[0.5  , 0.5  ],
+           [0.269, 0.731]], dtype=float32)
     """
     return _core.softmax(x)
 
@@ -142,7 +157,8 @@ def softmax(x: Floats) -> Floats:
 def embedding(ids: Ints, places: Ints, tokens: Packed, positions: Floats) -> Floats:
     """The sum of each token's embedding and its position's.
 
-    ids, places: int64 [tokens]; tokens: packed [width, vocabulary]; positions: [context, width]. Returns [tokens, width].
+    ids, places: int64 [tokens]; tokens: packed [width, vocabulary]; positions: [context, width].
+    Returns [tokens, width].
     Raises IndexError if an id or a place is out of range.
 
     >>> wte, wpe = pack_transposed(np.float32([[1, 2], [3, 4]])), np.float32([[10, 20]])

@@ -4,6 +4,7 @@ Everything is computed in float64 and rounded to float32 once, at the end. A pac
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ def _double(x: NDArray[Any]) -> NDArray[np.float64]:
 
 def _single(x: NDArray[np.float64]) -> Floats:
     return x.astype(np.float32)
+
+
+def empty(shape: Sequence[int]) -> Floats:
+    """A float32 array; NaN everywhere, so that a result that takes in what nobody wrote is found out."""
+    return np.full(tuple(shape), np.nan, np.float32)
 
 
 def pack(weight: NDArray[Any]) -> Packed:
@@ -78,12 +84,12 @@ def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Fl
 
 def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):  # x / 2 (1 + tanh u) = x / (1 + e^-2u), which does not cancel where x < 0
-        return x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return np.asarray(x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
 def _gelu_erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
     tail = np.vectorize(math.erfc, otypes=[np.float64])(-x / math.sqrt(2))
-    return 0.5 * x * tail
+    return np.asarray(0.5 * x * tail)
 
 
 def gelu_tanh(x: Floats) -> Floats:

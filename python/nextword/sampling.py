@@ -15,7 +15,8 @@ class Sampling:
     """How the next token is chosen. Filters apply in the order temperature, top_k, top_p.
 
     temperature: logits are divided by it; 0 takes the most probable token (greedy). Finite, >= 0.
-    top_k: only the k most probable tokens stay; 0 keeps all (Fan et al. 2018). Of equally probable ones the lower id stays.
+    top_k: only the k most probable tokens stay; 0 keeps all (Fan et al. 2018). Of equally probable ones the lower id
+        stays.
     top_p: only the smallest set of most probable tokens stays whose probabilities reach top_p (nucleus, Holtzman et al.
         2020); 1 keeps all. 0 < top_p <= 1.
     seed: an integer >= 0; a number drawn depends on seed, row and step alone.
@@ -82,8 +83,8 @@ def probabilities(logits: Floats, settings: Sampling) -> tuple[NDArray[np.intp],
     ids: NDArray[np.intp] = np.arange(logits.size)
     if 0 < settings.top_k < logits.size:
         ids = _most_probable(logits, settings.top_k)
-    scaled = (logits[ids].astype(np.float64) - float(top)) / settings.temperature
-    p = np.exp(scaled)
+    with np.errstate(over="ignore"):  # a difference over a tiny temperature is -inf, its probability 0
+        p = np.exp((logits[ids].astype(np.float64) - float(top)) / settings.temperature)
     p /= p.sum()
     if settings.top_p < 1:
         keep = _nucleus(p, settings.top_p)

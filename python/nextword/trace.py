@@ -5,7 +5,7 @@ A model calls `x = tap("h.3.attn.out", x)` at every step of its graph. `Tap` ret
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any
@@ -40,7 +40,9 @@ class Trace(Tap):
         self._model = getattr(target, "model", target)
         if not isinstance(getattr(self._model, "tap", None), Tap):
             raise TypeError(f"trace: expected a language model or a model with a tap, got {type(target).__name__}")
-        self._patterns = [names] if isinstance(names, str) else list(names)
+        self._patterns = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
+        if not all(isinstance(pattern, str) for pattern in self._patterns):
+            raise TypeError(f"trace: names must be a pattern or a list of patterns, got {names!r}")
         self._replace = dict(replace)
         self._recorded: dict[str, list[Array]] = {}
         self.seconds: dict[str, float] = {}
@@ -54,6 +56,10 @@ class Trace(Tap):
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self._model.tap = self._outer
+        unused = self._replace.keys() - self.seconds.keys()
+        if unused and self.seconds and kind is None:
+            missing = ", ".join(map(repr, sorted(unused)))
+            raise KeyError(f"trace: replace names {missing}, which the model does not have")
 
     def _records(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._patterns)
@@ -104,10 +110,13 @@ def trace(target: Any, names: str | Sequence[str] = "*", *, replace: Mapping[str
     """Record activations of a language model while a `with` block lasts, and replace them on request.
 
     names: one or more patterns (`fnmatch`: `*`, `?`, `[...]`) of names such as wte, wpe, h.0.ln_1, h.0.attn.q, .k, .v,
-    .scores, .weights, .out, h.0.resid_mid, h.0.ln_2, h.0.mlp.fc, .act, .out, h.0.resid_post, ln_f, logits; [] records none.
-    replace: name -> array of the same shape, or a function from the activation to its replacement.
+        .scores, .weights, .out, h.0.resid_mid, h.0.ln_2, h.0.mlp.fc, .act, .out, h.0.resid_post, ln_f, logits.
+        [] records none.
+    replace: name -> array of the same shape, or a function from the activation to its replacement. A name that the
+        model does not have raises KeyError at the end of the block.
     Shapes: q, k, v [heads, tokens, width]; scores and weights [heads, queries, keys]; all others [tokens, features].
-    In a batch of several sequences scores and weights are recorded once for each sequence.
+    In a batch of several sequences scores and weights are recorded once for each sequence. A trace inside another takes
+    over until its block ends.
 
     >>> import nextword
     >>> lm = nextword.load()

@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files are in weights."""
+"""GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files in weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -51,8 +51,9 @@ class GPT2Config:
                 raise ValueError(f"config: {name} must be a positive integer, got {value!r}")
         if self.n_embd % self.n_head:
             raise ValueError(f"config: n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
-        if self.activation_function not in GELU:
-            raise ValueError(f"config: activation_function must be one of {', '.join(GELU)}, got {self.activation_function!r}")
+        if not isinstance(self.activation_function, str) or self.activation_function not in GELU:
+            raise ValueError(f"config: activation_function must be one of {', '.join(GELU)}, "
+                             f"got {self.activation_function!r}")
         eps = self.layer_norm_epsilon
         if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
             raise ValueError(f"config: layer_norm_epsilon must be a number between 0 and 1, got {eps!r}")
@@ -97,30 +98,35 @@ class Reader:
 
     def _array(self, name: str, *shape: int) -> NDArray[Any]:
         if name not in self.weights:
-            raise ValueError(f"load: {self._called(name)} is missing; the configuration asks for it with shape {list(shape)}")
+            raise ValueError(f"load: {self._called(name)} is missing; "
+                             f"the configuration asks for it with shape {list(shape)}")
         x = self.weights[name]
         if x.shape != shape:
-            raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, got {list(x.shape)}")
+            raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, "
+                             f"got {list(x.shape)}")
         return x
 
     def _called(self, name: str) -> str:
         describe = getattr(self.weights, "describe", None)
         return str(describe(name)) if describe else f"tensor {name!r}"
 
+    def _stored(self, name: str, shape: tuple[int, ...], store: Any) -> Any:
+        x = self._array(name, *shape)
+        try:
+            return store(np.ascontiguousarray(x))
+        except ValueError as error:
+            raise ValueError(f"load: {self._called(name)}: {error}") from None
+
     def vector(self, name: str, *shape: int) -> Floats:
         """A small array as float32 of its own."""
-        x: Floats = self.ops.to_float32(np.ascontiguousarray(self._array(name, *shape)))
+        x: Floats = self._stored(name, shape, self.ops.to_float32)
         if not np.isfinite(x).all():
             raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
         return x
 
     def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
         """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]."""
-        x = self._array(name, rows, cols)
-        try:
-            return pack(x)
-        except ValueError as error:
-            raise ValueError(f"load: {self._called(name)}: {error}") from None
+        return self._stored(name, (rows, cols), pack)
 
     def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
         """Weight and bias of a linear layer, stored as [in, out]."""
@@ -138,6 +144,8 @@ class GPT2:
     config: a GPT2Config or the content of a config.json, `weights.config` if None.
     Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite.
     """
+
+    Config = GPT2Config
 
     def __init__(self, weights: Mapping[str, NDArray[Any]], config: GPT2Config | Mapping[str, Any] | None = None, *,
                  ops: ModuleType = fast_ops) -> None:
@@ -158,21 +166,28 @@ class GPT2:
     def cache(self, slots: int = 1, capacity: int | None = None) -> KVCache:
         """An empty cache for `slots` sequences of at most `capacity` tokens (the context window if None)."""
         c = self.config
-        return KVCache(c.n_layer, slots, c.n_head, c.n_embd // c.n_head, c.n_positions if capacity is None else capacity)
+        tokens = c.n_positions if capacity is None else capacity
+        return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens)
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
                  rows: Sequence[int] | Ints | None = None) -> Floats:
         """Run new tokens of one or more sequences and remember them in the cache.
 
-        batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ... if None).
-        rows: which of the tokens, counted through the batch, give logits (None: all). Returns float32 [rows, vocabulary].
-        Raises IndexError if an id is not in the vocabulary or a sequence outgrows the context window or the cache.
+        batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ...).
+        rows: which of the tokens, counted through the batch, give logits (None: all).
+        Returns float32 [rows, vocabulary].
+        Raises IndexError if an id is not in the vocabulary or a sequence outgrows the context window or the cache,
+        ValueError if ids are no integers or two sequences share a slot.
         """
         tap = self.tap
         where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
+        if len(where) != len(batch) or len(set(where.tolist())) < len(where):
+            raise ValueError(f"model: slots must be one for each of the {len(batch)} sequences, none twice, "
+                             f"got {where.tolist()}")
         fresh = np.array([len(ids) for ids in batch], np.int64)
-        ids = np.concatenate([np.asarray(ids, np.int64) for ids in batch]) if batch else np.empty(0, np.int64)
-        places = np.concatenate([np.arange(p, p + n) for p, n in zip(cache.lengths[where], fresh, strict=True)] or [ids])
+        ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
+        starts = cache.lengths[where]
+        places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
 
         x = self.embed(ids, places, tap)                                                # [tokens, embd]
         for layer, b in enumerate(self.blocks):
@@ -187,3 +202,10 @@ class GPT2:
         if rows is not None:
             x = x[np.asarray(rows, np.int64)]                                           # [rows, embd]
         return tap("logits", self.head(tap("ln_f", self.ln_f(x))))                      # [rows, vocabulary]
+
+
+def _row_of_ids(ids: Any) -> Ints:
+    row = np.asarray(ids)
+    if row.ndim != 1 or (row.size and not np.issubdtype(row.dtype, np.integer)):
+        raise ValueError(f"model: ids must be integers [tokens], got {row.dtype} {list(row.shape)}")
+    return row.astype(np.int64)

@@ -1,0 +1,81 @@
+"""Prefill and decode of a model on each instruction set and thread count: checked, then timed.
+
+python bench/generate.py [--model FOLDER] [--prompt 64] [--new 64] [--rounds 5] [--threads 1,2] [--isa avx512,avx2]
+
+The ceiling of decoding is the weights read a second: bytes of all packed weights times tokens a second, beside the read
+bandwidth of a buffer of that size. Settings take turns within a round; figures are medians.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import nextword
+from nextword import cpu
+from nextword.models.gpt2 import GPT2
+from peers import limits, machine
+
+
+def weight_bytes(model: GPT2) -> int:
+    linears = [layer for b in model.blocks for layer in (b.qkv, b.attn_out, b.fc, b.mlp_out)] + [model.head]
+    return sum(layer.weight.nbytes for layer in linears)
+
+
+def bandwidth(build: Path, size: int, threads: int) -> float:
+    command = [str(limits.build(build)), str(max(1, size // 10**6)), *map(str, machine.cpus(threads))]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(found["read_gb_per_s"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model")
+    parser.add_argument("--prompt", type=int, default=64, help="tokens in the prompt")
+    parser.add_argument("--new", type=int, default=64, help="tokens to generate, at least 2")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", default=f"1,{cpu.threads()}" if cpu.threads() > 1 else "1")
+    parser.add_argument("--isa", default=",".join(cpu.variants()))
+    parser.add_argument("--build", type=Path, default=Path(tempfile.gettempdir()) / "nextword-bench")
+    options = parser.parse_args()
+    lm = nextword.load(options.model)
+    prompt = np.random.default_rng(1).integers(0, lm.config.vocab_size, options.prompt)
+    settings = [(isa, int(threads)) for threads in options.threads.split(",") for isa in options.isa.split(",")]
+
+    def run(isa: str, threads: int) -> nextword.Generation:
+        cpu.set_isa(isa)
+        cpu.set_threads(threads)
+        return lm.generate(prompt, max_new_tokens=options.new, eos=None)
+
+    first: dict[str, list[int]] = {}
+    for isa, threads in settings:  # the promise: on one instruction set, the same tokens for any thread count
+        tokens = run(isa, threads).tokens
+        if first.setdefault(isa, tokens) != tokens:
+            raise SystemExit(f"{isa}: {threads} threads gave other tokens than before; not timed")
+
+    rounds: dict[tuple[str, int], list[nextword.Generation]] = {s: [] for s in settings}
+    for _ in range(options.rounds):
+        for s in settings:
+            rounds[s].append(run(*s))
+    size = weight_bytes(lm.model)
+    print(f"{lm!r}, {size / 1e6:.0f} MB of weights read a token, prompt {options.prompt}, new {options.new}")
+    print(
+        f"{'variant':10} {'threads':>7} {'prefill tok/s':>14} {'decode tok/s':>13}"
+        f" {'GB/s':>7} {'read limit':>11} {'share':>6}"
+    )
+    for threads in dict.fromkeys(t for _, t in settings):
+        limit = bandwidth(options.build, size, threads)
+        for isa in options.isa.split(","):
+            done = [g.timings for g in rounds[isa, threads]]
+            prefill = statistics.median(t.prefill_tokens_per_second for t in done)
+            decode = statistics.median(t.decode_tokens_per_second for t in done)
+            rate = decode * size / 1e9
+            print(f"{isa:10} {threads:7} {prefill:14.0f} {decode:13.1f} {rate:7.1f} {limit:11.1f} {rate / limit:6.0%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,315 @@
+"""The shape of the code, as assertions: who imports whom, twins, exported symbols, sizes, flags, docstrings."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nextword
+from nextword import ops, reference
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE, CSRC, CMAKE = ROOT / "python" / "nextword", ROOT / "csrc", ROOT / "CMakeLists.txt"
+PYTHON_FILES = sorted(PACKAGE.rglob("*.py"))
+CPP_FILES = sorted(path for kind in ("*.h", "*.cpp") for path in CSRC.rglob(kind))
+
+# Python: module -> modules of the package that it may import. A new module needs a row.
+MAY_IMPORT = {
+    "reference": set(),
+    "trace": set(),
+    "sampling": set(),
+    "terminal": set(),
+    "_core": set(),
+    "cpu": {"_core"},
+    "ops": {"_core"},
+    "tokenizer": {"_core"},
+    "weights": {"ops"},
+    "layers": {"ops", "trace"},
+    "models": {"layers", "ops", "trace", "models"},
+    "generate": {"models", "layers", "tokenizer", "sampling"},
+    "doctor": {"cpu"},
+    "cli": {"", "generate", "tokenizer", "sampling", "cpu", "doctor", "terminal"},
+    "__main__": {"cli"},
+    "": {"cpu", "ops", "reference", "generate", "models", "sampling", "tokenizer", "trace", "weights", "_core"},
+}
+# What may be imported from outside of the standard library; extras only inside of functions.
+LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}}
+
+# Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.
+GROUPS = {"pretokenize": ("pretokenize", "unicode_", "char_masks"), "bpe": ("bpe", "byte_alphabet", "json")}
+
+# C++: file, group, or folder with all of its files -> files, groups and folders that it may include.
+MAY_INCLUDE = {
+    "formats.h": set(),
+    "kernels.h": {"formats.h"},
+    "simd": set(),
+    "kernels": {"kernels.h", "formats.h", "kernels"},
+    "isa": {"simd", "kernels/all.h"},
+    "parallel": set(),
+    "cpu": {"kernels.h"},
+    "packed": {"formats.h", "parallel.h"},
+    "pool": {"packed.h"},
+    "ops": {"kernels.h", "formats.h", "packed.h", "cpu.h", "parallel.h"},
+    "pretokenize": {"pretokenize", "parallel.h"},
+    "bpe": {"bpe", "pretokenize.h", "parallel.h"},
+    "bindings": {"ops.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h", "bindings"},
+}
+
+
+def module_of(path):
+    """ "generate" for generate.py, "models" for all of models/, "" for the package itself."""
+    name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "" if name == "__init__" else name
+
+
+def imports(path):
+    """(dotted name, whether inside of a function) of each import."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    late = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in late) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", id(node) in late
+
+
+def inner_name(dotted):
+    """The module of the package that an import names; "" if it is a name of nextword/__init__.py."""
+    parts = dotted.split(".")[1:]
+    return parts[0] if parts and parts[0] in MAY_IMPORT else ""
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_python_imports_follow_the_arrows(path):
+    me = module_of(path)
+    assert me in MAY_IMPORT, f"{path.name} needs a row in MAY_IMPORT"
+    for dotted, _ in imports(path):
+        if dotted.split(".")[0] == "nextword":
+            assert inner_name(dotted) in MAY_IMPORT[me], f"{path.name} must not import {dotted}"
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_numpy_and_safetensors_are_needed_at_import(path):
+    for dotted, late in imports(path):
+        top = dotted.split(".")[0]
+        if top == "nextword" or top in sys.stdlib_module_names:
+            continue
+        assert top in LIBRARIES.get(module_of(path), {"numpy"}), f"{path.name} must not import {dotted}"
+        assert top in ("numpy", "safetensors") or late, f"{path.name}: {dotted} is an extra; import it where it is used"
+
+
+@pytest.mark.parametrize("name", ["models", "layers", "sampling", "trace", "reference"])
+def test_models_and_what_they_stand_on_read_no_files(name):
+    files = [path for path in PYTHON_FILES if module_of(path) == name]
+    assert files
+    for path in files:
+        tops = {dotted.split(".")[0] for dotted, _ in imports(path)}
+        assert not tops & {"os", "io", "pathlib", "mmap", "json", "safetensors"}, path.name
+        assert not re.search(r"\bopen\(", path.read_text(encoding="utf-8")), path.name
+
+
+def owner(path):
+    """The row of MAY_INCLUDE that a C++ file belongs to."""
+    parts = path.relative_to(CSRC).parts
+    group = next((group for group, starts in GROUPS.items() if parts[0].startswith(starts)), path.stem)
+    return parts[0] if len(parts) > 1 or parts[0] in MAY_INCLUDE else group
+
+
+@pytest.mark.parametrize("path", CPP_FILES, ids=lambda p: str(p.relative_to(CSRC)))
+def test_cpp_includes_follow_the_arrows(path):
+    me = owner(path)
+    assert me in MAY_INCLUDE, f"{path.name} needs a row in MAY_INCLUDE"
+    for name in re.findall(r'#\s*include\s+"([^"]+)"', path.read_text(encoding="utf-8")):
+        near, far = (path.parent / name).resolve(), (CSRC / name).resolve()
+        target = near if near.exists() else far
+        assert target.exists(), f"{path.name} includes {name}, which is not in csrc"
+        inside = target.relative_to(CSRC)
+        own = target.stem == path.stem and inside.parent == path.relative_to(CSRC).parent
+        assert own or {str(inside), inside.parts[0], owner(target)} & MAY_INCLUDE[me], (
+            f"{path.name} must not include {name}"
+        )
+
+
+@pytest.mark.parametrize("path", CPP_FILES, ids=lambda p: str(p.relative_to(CSRC)))
+def test_system_headers_stay_where_they_belong(path):
+    system, me = set(re.findall(r"#\s*include\s+<([^>]+)>", path.read_text(encoding="utf-8"))), owner(path)
+    if me in ("simd", "kernels", "isa", "kernels.h", "formats.h"):
+        # C++ headers bring inline functions, which the linker may take from the wrong instruction set.
+        assert system <= {"stdint.h", "stddef.h", "math.h", "string.h", "float.h", "immintrin.h", "arm_neon.h"}
+    if me != "parallel":
+        assert "omp.h" not in system
+        assert "#pragma omp" not in path.read_text(encoding="utf-8")
+    if me != "bindings":
+        assert not any(name.startswith(("pybind11", "Python.h", "numpy")) for name in system)
+
+
+def test_an_isa_file_includes_its_own_registers_and_all_kernels():
+    for path in (CSRC / "isa").glob("*.cpp"):
+        own = "generic" if path.stem == "baseline" else path.stem
+        assert re.findall(r'#include "([^"]+)"', path.read_text()) == [f"../simd/{own}.h", "../kernels/all.h"]
+
+
+# Twins
+
+
+def functions(module):
+    return {
+        name: inspect.signature(f)
+        for name, f in inspect.getmembers(module, inspect.isfunction)
+        if f.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+def test_every_operation_has_a_twin_of_the_same_signature():
+    mine, twin = functions(ops), functions(reference)
+    assert mine.keys() == twin.keys()
+    assert set(ops.__all__) == {*mine, "Packed"}
+    for name in mine:
+        a, b = ([(p.name, p.kind, p.default) for p in s.parameters.values()] for s in (mine[name], twin[name]))
+        assert a == b, name
+
+
+# Symbols and flags
+
+
+def isa_table():
+    """{variant: its flags} for this processor, from the table in CMakeLists.txt."""
+    text = CMAKE.read_text()
+    flags = {
+        name: value.strip('"').split()
+        for name, value in re.findall(r"set\(isa_(\w+) ([^)]*)\)", text)
+        if name != "files"
+    }
+    families = {"x86_64": ["avx2", "avx512"], "aarch64": ["neon"]}
+    lines = [line.split() for line in re.findall(r"set\(variants ([^)]*)\)", text)]
+    assert {"baseline", *(name for line in lines for name in line)} == set(flags)
+    rows = next((line for line in lines if set(families.get(platform.machine(), [])) <= set(line)), [])
+    return {name: flags[name] for name in [*rows, "baseline"]}
+
+
+def test_every_isa_file_is_in_the_table():
+    listed = set(re.findall(r"set\(isa_(\w+) ", CMAKE.read_text())) - {"files"}
+    assert {path.stem for path in (CSRC / "isa").glob("*.cpp")} == listed
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+@pytest.mark.parametrize("variant", isa_table())
+def test_an_isa_object_exports_its_table_and_nothing_else(tmp_path, variant, level):
+    """An inline function that it exported could replace the baseline's copy at link time. -O0 inlines nothing."""
+    compiler = shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
+    if not compiler or not shutil.which("nm"):
+        pytest.skip("needs a C++ compiler and nm")
+    out = tmp_path / "object.o"
+    flags = ["-std=c++17", level, "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden"]
+    source = CSRC / "isa" / f"{variant}.cpp"
+    command = [compiler, *flags, *isa_table()[variant], f"-I{CSRC}", "-c", str(source), "-o", str(out)]
+    subprocess.run(command, check=True, capture_output=True)
+    table = subprocess.run(["nm", "-C", "--defined-only", str(out)], check=True, capture_output=True, text=True).stdout
+    symbols = [line.split(maxsplit=2)[1:] for line in table.splitlines()]
+    exported = [name for kind, name in symbols if kind.isupper() or kind in "uvw"]
+    assert exported == [f"kernels_{variant}"]
+
+
+def test_no_flag_reaches_the_whole_build_that_changes_what_numbers_are():
+    code = "\n".join(line.split("#")[0] for line in CMAKE.read_text().splitlines())
+    for flag in (
+        "-ffast-math",
+        "-Ofast",
+        "-funsafe",
+        "-flto",
+        "INTERPROCEDURAL",
+        "-march",
+        "-mtune",
+        "-ffp-contract=fast",
+    ):
+        assert flag not in code
+    assert "-ffp-contract=off" in code
+    outside = "\n".join(line for line in code.splitlines() if not line.strip().startswith("set(isa_"))
+    assert not re.search(r"\s-m\w", outside)
+
+
+# Sizes and texts
+
+
+@pytest.mark.parametrize(
+    ("path", "ceiling"),
+    [
+        *((path, 400) for path in PYTHON_FILES),
+        *((path, 500) for path in CPP_FILES if path.name != "unicode_tables.h"),
+        (CMAKE, 90),
+    ],
+    ids=lambda x: str(x.relative_to(ROOT)) if isinstance(x, Path) else str(x),
+)
+def test_a_file_stays_below_its_ceiling(path, ceiling):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= ceiling, f"{path.name} has {lines} lines; move a second concept out"
+
+
+def test_everything_public_has_a_docstring():
+    """Of modules with an __all__, what it lists; of the command line's modules, what each of them holds."""
+    bare = []
+    for path in PYTHON_FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        nodes = [] if module_of(path) in ("cli", "doctor", "terminal") else list(public(tree))
+        bare += [
+            f"{path.name}: {getattr(node, 'name', 'the module')}"
+            for node in [tree, *nodes]
+            if not ast.get_docstring(node)
+        ]
+    assert bare == []
+
+
+def public(tree):
+    """Public functions and classes of a module, and their public methods; the bodies of @overload have no text."""
+    lists = [ast.literal_eval(node.value) for node in tree.body
+             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"]  # fmt: skip
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            overload = any(isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list)
+            if not overload and (not lists or node.name in lists[0]):
+                yield node
+                if isinstance(node, ast.ClassDef):
+                    yield from public(node)
+
+
+def test_the_names_that_users_rely_on_are_there():
+    assert {"load", "trace", "ops", "reference", "cpu", "Tokenizer"} <= set(nextword.__all__)
+    assert all(hasattr(nextword, name) for name in nextword.__all__)
+    for name in ("variants", "set_isa", "threads", "set_threads", "isa"):
+        assert callable(getattr(nextword.cpu, name))
+    for name in ("config", "tokenizer", "model", "logits", "generate", "stream"):
+        assert hasattr(nextword.load(), name)
+
+
+def test_every_cpp_file_says_first_what_it_holds():
+    silent = [
+        str(p.relative_to(CSRC))
+        for p in CPP_FILES
+        if p.suffix == ".h" and not p.read_text(encoding="utf-8").startswith(("//", "/*"))
+    ]
+    assert silent == []
+
+
+def test_tracked_files_name_no_place_of_one_machine():
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a git checkout")
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    home = re.compile(rb"(?<![\w.~$}/])/(?:home|root|work|Users|mnt)/[\w.-]+")
+    found = []
+    for name in filter(None, names):
+        path = ROOT / name
+        if path.is_file() and b"\0" not in (raw := path.read_bytes()):
+            found += [f"{name}: {m.decode()}" for m in home.findall(raw)]
+    assert found == []

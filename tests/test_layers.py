@@ -1,0 +1,125 @@
+"""layers.py: the same bits in one pass as step by step; the cache keeps keys and values where it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nextword import ops, reference
+from nextword.layers import PANEL, Attention, Embedding, GeluLinear, KVCache, LayerNorm, Linear
+from nextword.trace import Tap
+
+
+class Asked(Tap):
+    """A tap that asks for everything and changes nothing."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def __call__(self, name, x):
+        self.seen[name] = x
+        return x
+
+    def wants(self, name):
+        return True
+
+
+def normal(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+sizes = st.integers(1, 70)
+seeds = st.integers(0, 2**16)
+
+
+@given(seeds, st.integers(0, 20), sizes, sizes)
+def test_a_linear_layer_adds_to_a_residual_with_the_bits_of_two_steps(isa, seed, rows, depth, cols):
+    rng = np.random.default_rng(seed)
+    linear = Linear(ops, ops.pack(normal(rng, depth, cols)), normal(rng, cols))
+    x, residual, asked = normal(rng, rows, depth), normal(rng, rows, cols), Asked()
+    fused = linear.add_to(residual, x, Tap(), "y")
+    np.testing.assert_array_equal(fused, linear.add_to(residual, x, asked, "y"))
+    np.testing.assert_array_equal(asked.seen["y"], linear(x))
+    np.testing.assert_array_equal(fused, residual + linear(x))
+
+
+@pytest.mark.parametrize("form", ["gelu_tanh", "gelu_erf"])
+@given(seeds, st.integers(0, 20), sizes, sizes)
+def test_a_gelu_layer_has_the_same_bits_seen_and_unseen(isa, form, seed, rows, depth, cols):
+    rng = np.random.default_rng(seed)
+    layer = GeluLinear(ops, ops.pack(normal(rng, depth, cols)), normal(rng, cols), form)
+    x, asked = normal(rng, rows, depth), Asked()
+    fused = layer.activated(x, Tap(), "y")
+    np.testing.assert_array_equal(fused, layer.activated(x, asked, "y"))
+    np.testing.assert_array_equal(fused, getattr(ops, form)(asked.seen["y"]))
+
+
+@given(seeds, st.integers(1, 20), sizes, st.integers(1, 50))
+def test_an_embedding_has_the_same_bits_seen_and_unseen(isa, seed, tokens, width, vocabulary):
+    rng = np.random.default_rng(seed)
+    wte, wpe = normal(rng, vocabulary, width), normal(rng, 30, width)
+    layer = Embedding(ops, ops.pack_transposed(wte), wpe)
+    ids, places, asked = rng.integers(0, vocabulary, tokens), rng.integers(0, 30, tokens), Asked()
+    found = layer(ids, places, Tap())
+    np.testing.assert_array_equal(found, layer(ids, places, asked))
+    np.testing.assert_array_equal(found, wte[ids] + wpe[places])
+    np.testing.assert_array_equal(asked.seen["wte"], wte[ids])
+    np.testing.assert_array_equal(asked.seen["wpe"], wpe[places])
+
+
+def test_layer_norm_passes_its_epsilon_on():
+    x, one, zero = np.float32([[1, 3]]), np.ones(2, np.float32), np.zeros(2, np.float32)
+    found = LayerNorm(ops, one, zero, 3.0)(x)  # variance 1, so the deviation is sqrt(1 + 3)
+    np.testing.assert_array_equal(found, [[-0.5, 0.5]])
+
+
+@given(seeds, st.integers(1, 3), sizes, st.lists(st.integers(0, 40), min_size=1, max_size=4))
+def test_attention_has_the_same_bits_seen_and_unseen(isa, seed, heads, width, fresh):
+    rng = np.random.default_rng(seed)
+    count = len(fresh)
+    plain, traced = (KVCache(ops, 1, count, heads, width, 80) for _ in range(2))
+    layer = Attention(ops, heads, 0.3, "a")
+    slots, new = rng.permutation(count), np.array(fresh)
+    if not new.sum():
+        new[0] = 1
+    asked = Asked()
+    for _ in range(2):  # the second time over a past
+        qkv = normal(rng, int(new.sum()), 3 * heads * width)
+        found = layer(qkv, plain, 0, slots, new, Tap())
+        np.testing.assert_array_equal(found, layer(qkv, traced, 0, slots, new, asked))
+        for cache in (plain, traced):
+            cache.lengths[slots] += new
+    np.testing.assert_array_equal(asked.seen["a.q"], by_head(qkv[:, : heads * width], heads))
+
+
+def by_head(x, heads):
+    return x.reshape(len(x), heads, -1).swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("arithmetic", [ops, reference], ids=["ops", "reference"])
+@given(seeds, st.integers(1, 3), sizes, st.integers(1, 70))
+def test_the_cache_holds_keys_and_values_in_panels_of_32_tokens(arithmetic, seed, heads, width, tokens):
+    rng = np.random.default_rng(seed)
+    cache = KVCache(ops, 2, 3, heads, width, tokens)
+    for held in (*cache.keys, *cache.values):
+        held[:] = 0
+    k, v = normal(rng, tokens, heads * width), normal(rng, tokens, heads * width)
+    one, none = np.array([1]), np.array([0])
+    arithmetic.append(k, v, cache.keys[1], cache.values[1], one, none, np.array([tokens]))
+    keys = cache.keys[1][1].transpose(0, 1, 3, 2).reshape(heads, cache.capacity, width)
+    values = cache.values[1][1].transpose(0, 2, 1, 3).reshape(heads, cache.capacity, -1)[:, :, :width]
+    np.testing.assert_array_equal(keys[:, :tokens], by_head(k, heads))
+    np.testing.assert_array_equal(values[:, :tokens], by_head(v, heads))
+    untouched = [*cache.keys[1][[0, 2]], *cache.values[1][[0, 2]], cache.keys[0], cache.values[0]]
+    assert not any(x.any() for x in untouched)
+
+
+@pytest.mark.parametrize(("asked", "held"), [(0, 32), (1, 32), (32, 32), (33, 64), (1024, 1024)])
+def test_the_capacity_of_a_cache_is_whole_panels(asked, held):
+    cache = KVCache(ops, 2, 3, 4, 33, asked)
+    assert cache.capacity == held
+    assert cache.keys[0].shape == (3, 4, held // PANEL, 33, PANEL)
+    assert cache.values[1].shape == (3, 4, 2, held, PANEL)
+    assert cache.lengths.tolist() == [0, 0, 0]

@@ -1,0 +1,211 @@
+"""nextword.load: folders of every kind give the same model, wrong ones one clear error; memory stays low."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import nextword
+from byte_vocabulary import write_byte_vocabulary
+from model_files import from_bfloat16, to_bfloat16, write_model
+from nextword.models.gpt2 import GPT2
+from strategies import random_tensors, run, tiny_config
+
+IDS = [1, 2, 3, 36]
+
+
+def rounded(tensors, dtype):
+    if dtype == "bfloat16":
+        return {name: from_bfloat16(to_bfloat16(x)) for name, x in tensors.items()}
+    return {name: x.astype(dtype).astype(np.float32) for name, x in tensors.items()}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_every_way_to_store_a_model_gives_its_logits(tmp_path, prefix, shards, dtype, tied):
+    config = tiny_config(tie_word_embeddings=tied)
+    tensors = random_tensors(config, head_bias=not tied)
+    lm = nextword.load(write_model(tmp_path / "m", config, tensors, dtype, shards, prefix))
+    expected = run(GPT2(rounded(tensors, dtype), config), [IDS])
+    np.testing.assert_array_equal(lm.logits(IDS), expected)
+    assert lm.config.tie_word_embeddings is tied
+
+
+def test_stored_masks_are_passed_over(tmp_path):
+    config, tensors = tiny_config(), random_tensors(tiny_config())
+    masks = {f"h.{i}.attn.bias": np.ones((1, 1, 24, 24), np.float32) for i in range(2)}
+    masks |= {f"h.{i}.attn.masked_bias": np.float32(-1e4) for i in range(2)}
+    lm = nextword.load(write_model(tmp_path / "m", config, {**tensors, **masks}))
+    np.testing.assert_array_equal(lm.logits(IDS), run(GPT2(tensors, config), [IDS]))
+
+
+def test_a_path_may_be_text_or_a_path(tmp_path):
+    folder = write_model(tmp_path / "m", tiny_config(), random_tensors(tiny_config()))
+    np.testing.assert_array_equal(nextword.load(str(folder)).logits(IDS), nextword.load(folder).logits(IDS))
+
+
+def test_a_folder_without_a_vocabulary_works_with_ids(tmp_path):
+    lm = nextword.load(write_model(tmp_path / "m", tiny_config(), random_tensors(tiny_config())))
+    assert lm.tokenizer is None
+    assert lm.generate(IDS, max_new_tokens=2).text is None
+
+
+def test_a_folder_with_a_vocabulary_works_with_text(tmp_path):
+    config = tiny_config(vocab_size=257)
+    folder = write_model(tmp_path / "m", config, random_tensors(config))
+    write_byte_vocabulary(folder)
+    out = nextword.load(folder).generate("ab", max_new_tokens=2)
+    assert out.prompt_tokens == [97, 98]
+    assert isinstance(out.text, str)
+
+
+def test_a_vocabulary_may_be_smaller_than_the_model_but_not_larger(tmp_path):
+    """Models pad their vocabulary; the spare ids decode to nothing known."""
+    for size, fits in [(257, True), (300, True), (256, False)]:
+        config = tiny_config(vocab_size=size)
+        folder = write_model(tmp_path / str(size), config, random_tensors(config))
+        write_byte_vocabulary(folder)
+        if fits:
+            assert len(nextword.load(folder).tokenizer) == 257
+        else:
+            with pytest.raises(ValueError, match=f"vocabulary in .*{size}.* has 257 tokens, but the model only 256"):
+                nextword.load(folder)
+
+
+def test_generation_of_an_id_beyond_the_vocabulary_gives_replacement_characters(tmp_path):
+    config = tiny_config(vocab_size=300)
+    bias = np.zeros(300, np.float32)
+    bias[299] = 1e6
+    folder = write_model(tmp_path / "m", config, {**random_tensors(config), "lm_head.bias": bias})
+    write_byte_vocabulary(folder)
+    lm = nextword.load(folder)
+    out = lm.generate("a", max_new_tokens=2)
+    assert out.tokens == [299, 299]
+    assert out.text == "\ufffd\ufffd"
+    assert "".join(lm.stream("a", max_new_tokens=2)) == out.text
+
+
+@pytest.mark.parametrize("kind", ["llama", "", None, 3, ["gpt2"]])
+def test_an_unknown_model_type_is_an_error_that_lists_the_known(tmp_path, kind):
+    folder = write_model(tmp_path / "m", tiny_config(model_type=kind), random_tensors(tiny_config()))
+    with pytest.raises(ValueError, match=r"model_type in .*config\.json must be one of gpt2, got "):
+        nextword.load(folder)
+
+
+def test_a_config_without_a_model_type_is_taken_for_gpt2(tmp_path):
+    config = tiny_config()
+    del config["model_type"]
+    assert nextword.load(write_model(tmp_path / "m", config, random_tensors(tiny_config()))).config.n_layer == 2
+
+
+@pytest.mark.parametrize("change", [{"n_layer": 3}, {"n_embd": 18}, {"n_positions": 25}, {"vocab_size": 38},
+                                    {"n_inner": 24},
+                                    {"n_inner": None}, {"tie_word_embeddings": False}])  # fmt: skip
+def test_a_config_that_disagrees_with_the_tensors_is_an_error_that_names_a_tensor_and_the_file(tmp_path, change):
+    folder = write_model(tmp_path / "m", tiny_config(**change), random_tensors(tiny_config()))
+    with pytest.raises(ValueError, match=r"load: tensor '.*model\.safetensors"):
+        nextword.load(folder)
+
+
+def test_a_wrong_config_is_an_error_that_names_the_field_and_the_file(tmp_path):
+    folder = write_model(tmp_path / "m", tiny_config(n_head=0), random_tensors(tiny_config()))
+    with pytest.raises(ValueError, match=r"config\.json.*n_head must be"):
+        nextword.load(folder)
+
+
+def test_a_damaged_vocabulary_is_an_error_that_names_its_file(tmp_path):
+    folder = write_model(tmp_path / "m", tiny_config(), random_tensors(tiny_config()))
+    (folder / "vocab.json").write_text("{")
+    (folder / "merges.txt").write_text("")
+    with pytest.raises(ValueError, match=r"vocab\.json"):
+        nextword.load(folder)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", np.float32, None])
+def test_another_dtype_is_an_error(dtype):
+    with pytest.raises(ValueError, match='load: dtype must be "float32"'):
+        nextword.load(dtype=dtype)
+
+
+def test_the_thread_count_may_be_given(threads):
+    nextword.load(threads=1)
+    assert nextword.cpu.threads() == 1
+    with pytest.raises(ValueError, match=r"1 \.\. 1024"):
+        nextword.load(threads=0)
+
+
+def test_a_folder_that_is_not_there_is_a_file_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        nextword.load(tmp_path / "absent")
+
+
+# Memory
+
+MEASURE = """
+import sys, nextword
+
+def status(field):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+before = status("VmRSS")
+lm = nextword.load(sys.argv[1])
+print(before, status("VmHWM"), float(lm.logits([1]).sum()))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc/self/status")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_loading_peaks_below_1_15_times_the_weights_and_100_megabytes(tmp_path, dtype):
+    """About 200 MB of float32, half of it in the embedding, the largest single tensor that GPT-2 has."""
+    embd = 640
+    config = tiny_config(n_layer=5, n_head=10, n_embd=embd, n_inner=4 * embd, n_positions=512, vocab_size=40000)
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for name, x in zero_tensors(config).items():
+        tensors[name] = rng.integers(-1000, 1000, x.shape, np.int16).astype(dtype) / x.dtype.type(1 << 15)
+    size = sum(x.size for x in tensors.values()) * 4
+    assert 150e6 < size < 250e6
+    folder = write_model(tmp_path / "m", config, tensors, dtype)
+    del tensors
+    out = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(folder)], capture_output=True, text=True, check=True
+    ).stdout
+    before, peak, _ = map(float, out.split())
+    assert peak < 1.15 * size + 100e6, (
+        f"{peak / 1e6:.0f} MB at peak, {before / 1e6:.0f} before, weights {size / 1e6:.0f}"
+    )
+    assert peak > size  # the measurement sees the weights
+
+
+def zero_tensors(config):
+    """The names and shapes of `random_tensors`, without the numbers."""
+    embd, inner = config["n_embd"], config["n_inner"]
+    shapes = {
+        "wte.weight": (config["vocab_size"], embd),
+        "wpe.weight": (config["n_positions"], embd),
+        "ln_f.weight": (embd,),
+        "ln_f.bias": (embd,),
+    }
+    for layer in range(config["n_layer"]):
+        for norm in ("ln_1", "ln_2"):
+            shapes |= {f"h.{layer}.{norm}.weight": (embd,), f"h.{layer}.{norm}.bias": (embd,)}
+        for name, depth, cols in (
+            ("attn.c_attn", embd, 3 * embd),
+            ("attn.c_proj", embd, embd),
+            ("mlp.c_fc", embd, inner),
+            ("mlp.c_proj", inner, embd),
+        ):
+            shapes |= {f"h.{layer}.{name}.weight": (depth, cols), f"h.{layer}.{name}.bias": (cols,)}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+def test_the_config_of_the_demo_is_what_its_file_says(demo):
+    stored = json.loads((nextword.DEMO / "config.json").read_text())
+    assert (demo.config.n_layer, demo.config.n_embd) == (stored["n_layer"], stored["n_embd"])
