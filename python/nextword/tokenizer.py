@@ -214,10 +214,14 @@ class Tokenizer(_core.Bpe):
         """
         if not isinstance(token, str | bytes):
             raise TypeError(f"id_of: token must be str or bytes, got {type(token).__name__}")
-        found = self._find(token.encode() if isinstance(token, str) else token)
+        found = self.find(token)
         if found is None:
             raise KeyError(f"id_of: {token!r} is no token of this vocabulary")
         return found
+
+    def find(self, token: str | bytes) -> int | None:
+        """The id of one token as id_of gives it, or None if there is no such token."""
+        return self._find(token.encode() if isinstance(token, str) else token)
 
     def encode_with_offsets(
         self, text: str, *, allowed_special: str | Iterable[str] = ()

@@ -6,12 +6,9 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nextword import _core
-
-if TYPE_CHECKING:
-    from nextword.tokenizer import Tokenizer
 
 Progress = Callable[[str, int, int], None]
 
@@ -95,7 +92,7 @@ def _texts(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
             yield data
 
 
-def save(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
+def save(tokenizer: _core.Bpe, folder: str | os.PathLike[str]) -> None:
     """Write the files that Tokenizer.save promises."""
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
