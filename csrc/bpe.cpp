@@ -206,16 +206,17 @@ uint32_t* Encoder::encode_remembered(std::string_view part, uint32_t* out) {
 
 // A long part window by window. What a window's bytes become is right up to some token before its end; from there the
 // next window starts, and Vocabulary::cut tells whether the two fit together. Where they do not, the border was no true
-// one: tokens are taken back and the window grows, at last to all that is left. Linear but for such text.
+// one: tokens are taken back, and the window grows, at last to all that is left, until it is past the place that failed.
 uint32_t* Encoder::encode_windows(std::string_view part, uint32_t* out) {
   constexpr size_t window = merge_few_limit, margin = 16;  // few tokens are longer than the margin
   uint32_t* const begin = out;
-  size_t at = 0, size = window, back = 1;
+  size_t at = 0, size = window, back = 1, failed = 0;
   for (;;) {
     const bool last = part.size() - at <= size;
     const std::string_view piece = part.substr(at, last ? part.size() - at : size);
     uint32_t* end = piece.size() <= window ? encode_remembered(piece, out) : merge(piece, out);
     if (out > begin && !vocabulary_.cut(out[-1], out[0])) {
+      failed = std::max(failed, at);
       for (size_t i = 0; i < back && out > begin; ++i) at -= vocabulary_.token_size(*--out);
       back *= 2;
       size *= 2;
@@ -227,8 +228,10 @@ uint32_t* Encoder::encode_windows(std::string_view part, uint32_t* out) {
       taken += vocabulary_.token_size(*out++);
     } while (out < end && taken + vocabulary_.token_size(*out) + margin <= piece.size());
     at += taken;
-    size = window;
-    back = 1;
+    if (at > failed) {
+      size = window;
+      back = 1;
+    }
   }
 }
 

@@ -20,6 +20,13 @@ std::string last_part(const std::string& path) { return path.substr(path.find_la
   throw std::invalid_argument("Tokenizer: " + file + " line " + std::to_string(line) + ": " + what);
 }
 
+// At most 80 bytes of UTF-8 for a message, no character cut.
+std::string start_of(std::string_view text) {
+  size_t size = std::min<size_t>(text.size(), 80);
+  while (size < text.size() && (static_cast<uint8_t>(text[size]) & 0xC0) == 0x80) --size;
+  return std::string(text.substr(0, size));
+}
+
 std::string read_file(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   std::string text;
@@ -34,33 +41,6 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
-void check_utf8(const std::string& text, const std::string& file) {
-  const auto* p = reinterpret_cast<const uint8_t*>(text.data());
-  const uint8_t* end = p + text.size();
-  const uint8_t* start = p;
-  while (p < end) {
-    uint64_t word;
-    if (end - p >= 8 && (std::memcpy(&word, p, 8), (word & 0x8080808080808080ull) == 0)) {
-      p += 8;
-      continue;
-    }
-    const uint8_t b = *p;
-    const int more = b < 0x80 ? 0 : b >= 0xC2 && b < 0xE0 ? 1 : b >= 0xE0 && b < 0xF0 ? 2 : b >= 0xF0 && b < 0xF5 ? 3 : -1;
-    bool good = more >= 0 && end - p > more;
-    for (int i = 1; good && i <= more; ++i) good = (p[i] & 0xC0) == 0x80;
-    if (good && more >= 2) {
-      good = !(b == 0xE0 && p[1] < 0xA0) && !(b == 0xED && p[1] >= 0xA0) && !(b == 0xF0 && p[1] < 0x90) &&
-             !(b == 0xF4 && p[1] >= 0x90);
-    }
-    if (!good) {
-      uint32_t line = 1;
-      for (const uint8_t* q = start; q < p; ++q) line += *q == '\n';
-      fail(file, line, "the text is not UTF-8");
-    }
-    p += more + 1;
-  }
-}
-
 uint32_t place(const VocabularySource& source) { return static_cast<uint32_t>(source.bytes.size()); }
 
 void add_spelled(VocabularySource& source, std::string_view spelling, uint32_t id, uint32_t line) {
@@ -72,9 +52,9 @@ void add_spelled(VocabularySource& source, std::string_view spelling, uint32_t i
 
 void add_merge(VocabularySource& source, std::string_view left, std::string_view right, uint32_t line) {
   const uint32_t start = place(source);
-  if (!unspell(left, source.bytes)) fail(source.merges_file, line, "'" + std::string(left) + "' spells no bytes");
+  if (!unspell(left, source.bytes)) fail(source.merges_file, line, "'" + start_of(left) + "' spells no bytes");
   const uint32_t middle = place(source);
-  if (!unspell(right, source.bytes)) fail(source.merges_file, line, "'" + std::string(right) + "' spells no bytes");
+  if (!unspell(right, source.bytes)) fail(source.merges_file, line, "'" + start_of(right) + "' spells no bytes");
   source.merges.push_back({start, middle - start, place(source) - middle, line});
 }
 
@@ -82,7 +62,7 @@ void add_merge(VocabularySource& source, std::string_view left, std::string_view
 void add_merge(VocabularySource& source, std::string_view both, uint32_t line) {
   const size_t space = both.find(' ');
   if (space == std::string_view::npos || space == 0 || space + 1 == both.size() || both.find(' ', space + 1) != std::string_view::npos) {
-    fail(source.merges_file, line, "expected two parts with one space between, found '" + std::string(both.substr(0, 80)) + "'");
+    fail(source.merges_file, line, "expected two parts with one space between, found '" + start_of(both) + "'");
   }
   add_merge(source, both.substr(0, space), both.substr(space + 1), line);
 }
@@ -135,6 +115,33 @@ bool base64(std::string_view text, std::string& out) {
 }
 
 }  // namespace
+
+void check_utf8(std::string_view text, const std::string& file) {
+  const auto* p = reinterpret_cast<const uint8_t*>(text.data());
+  const uint8_t* end = p + text.size();
+  const uint8_t* start = p;
+  while (p < end) {
+    uint64_t word;
+    if (end - p >= 8 && (std::memcpy(&word, p, 8), (word & 0x8080808080808080ull) == 0)) {
+      p += 8;
+      continue;
+    }
+    const uint8_t b = *p;
+    const int more = b < 0x80 ? 0 : b >= 0xC2 && b < 0xE0 ? 1 : b >= 0xE0 && b < 0xF0 ? 2 : b >= 0xF0 && b < 0xF5 ? 3 : -1;
+    bool good = more >= 0 && end - p > more;
+    for (int i = 1; good && i <= more; ++i) good = (p[i] & 0xC0) == 0x80;
+    if (good && more >= 2) {
+      good = !(b == 0xE0 && p[1] < 0xA0) && !(b == 0xED && p[1] >= 0xA0) && !(b == 0xF0 && p[1] < 0x90) &&
+             !(b == 0xF4 && p[1] >= 0x90);
+    }
+    if (!good) {
+      uint32_t line = 1;
+      for (const uint8_t* q = start; q < p; ++q) line += *q == '\n';
+      fail(file, line, "the text is not UTF-8");
+    }
+    p += more + 1;
+  }
+}
 
 VocabularySource read_vocab_and_merges(const std::string& vocab_path, const std::string& merges_path) {
   VocabularySource source;

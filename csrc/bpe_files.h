@@ -1,6 +1,7 @@
 // Reads vocabulary files into a VocabularySource. What the files say is checked by Vocabulary; here only their form is.
 #pragma once
 #include <string>
+#include <string_view>
 
 #include "bpe_vocabulary.h"
 
@@ -18,5 +19,8 @@ VocabularySource read_ranks(const std::string& path);
 // Hugging Face's tokenizer.json with a BPE model; `settings` gets what else matters in the
 // file, as one JSON object: added_tokens, normalizer, pre_tokenizer, and model.<key> for keys of the model.
 VocabularySource read_tokenizer_json(const std::string& path);
+
+// Throws std::invalid_argument with `file` and the line where the text is not UTF-8.
+void check_utf8(std::string_view text, const std::string& file);
 
 }  // namespace nextword

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
+#include <tuple>
 
 #include "bpe_merge.h"
 #include "byte_alphabet.h"
@@ -76,21 +78,25 @@ Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pie
 
 void Vocabulary::add_tokens(VocabularySource& source) {
   if (source.tokens.empty()) fail(source.tokens_file, 1, "no tokens; is this the right file?");
-  uint32_t highest = 0;
+  uint32_t highest = 0, highest_plain = 0;  // plain: not special, whose ids may stand apart
+  std::vector<uint32_t> special_ids;
+  for (const auto& special : source.specials) special_ids.push_back(special.second);
+  std::sort(special_ids.begin(), special_ids.end());
   for (const auto& token : source.tokens) {
     if (token.id >= max_tokens) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is not below 2^24");
     if (token.size == 0) fail(source.tokens_file, token.line, "the token of id " + std::to_string(token.id) + " is empty");
     highest = std::max(highest, token.id);
+    if (!std::binary_search(special_ids.begin(), special_ids.end(), token.id)) highest_plain = std::max(highest_plain, token.id);
   }
-  if (highest >= source.tokens.size() + source.specials.size()) {
+  if (highest_plain >= source.tokens.size()) {
     std::vector<bool> seen(highest + 1);
     for (const auto& token : source.tokens) seen[token.id] = true;
     for (const auto& special : source.specials) {
       if (special.second <= highest) seen[special.second] = true;
     }
-    const size_t hole = std::find(seen.begin(), seen.end(), false) - seen.begin();
-    fail(source.tokens_file, source.tokens.back().line,
-         "the ids have a hole: no token has id " + std::to_string(hole) + " but one has id " + std::to_string(highest));
+    const auto hole = static_cast<size_t>(std::find(seen.begin(), seen.end(), false) - seen.begin());
+    if (hole < highest_plain) fail(source.tokens_file, source.tokens.back().line,
+         "the ids have a hole: no token has id " + std::to_string(hole) + " but one has id " + std::to_string(highest_plain));
   }
   arena_ = std::move(source.bytes);
   arena_.append(padding, '\0');
@@ -338,6 +344,27 @@ Vocabulary::Pair Vocabulary::pair(uint32_t left, uint32_t right) const {
     if (pairs_[at].left == left && pairs_[at].right == right) return pairs_[at].value;
   }
   return {no_token, no_token};
+}
+
+std::vector<std::array<uint32_t, 3>> Vocabulary::merges() const {
+  std::vector<std::array<uint32_t, 3>> out;
+  if (orderly_) {
+    for (const uint64_t slot : merges_) {
+      if (slot != free_slot) {
+        const auto part = [&](int shift) { return static_cast<uint32_t>(slot >> shift & (max_orderly - 1)); };
+        out.push_back({part(42), part(21), part(0)});
+      }
+    }
+    std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a[2] < b[2]; });
+    return out;
+  }
+  std::vector<Slot> slots;
+  std::copy_if(pairs_.begin(), pairs_.end(), std::back_inserter(slots), [](const Slot& slot) { return slot.left != no_token; });
+  std::sort(slots.begin(), slots.end(), [](const Slot& a, const Slot& b) {
+    return std::tie(a.value.rank, a.left, a.right) < std::tie(b.value.rank, b.left, b.right);
+  });
+  for (const Slot& slot : slots) out.push_back({slot.left, slot.right, slot.value.token});
+  return out;
 }
 
 }  // namespace nextword

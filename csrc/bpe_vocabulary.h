@@ -1,5 +1,6 @@
 // What a byte-level BPE tokenizer knows: tokens, merges, special tokens. Built once, checked, then only read.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -88,6 +89,9 @@ class Vocabulary {
   bool cut(uint32_t left, uint32_t right) const;
 
   Pair pair(uint32_t left, uint32_t right) const;
+
+  // All merges, lowest rank first: left part, right part, what they make.
+  std::vector<std::array<uint32_t, 3>> merges() const;
 
  private:
   static constexpr uint64_t free_slot = ~uint64_t{0};

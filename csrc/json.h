@@ -128,7 +128,9 @@ class JsonReader {
  private:
   std::string found() {
     const char c = peek();
-    return c ? std::string(", found '") + c + "'" : std::string(", found the end of the file");
+    if (p_ == end_) return ", found the end of the file";
+    if (c >= 0x20 && c < 0x7F) return std::string(", found '") + c + "'";
+    return ", found the byte " + std::to_string(static_cast<uint8_t>(c));
   }
 
   uint32_t hex4() {

@@ -1,6 +1,10 @@
 // The scanners of pretokenize.h, one character at a time.
 #include "pretokenize.h"
 
+#include <stdexcept>
+#include <string>
+#include <utility>
+
 #include "unicode_chars.h"
 
 namespace nextword {
@@ -84,6 +88,7 @@ const Byte* gpt2_end(const Byte* p, const Byte* end) {
   return skip(q, end, set & letters ? letters : set & numbers ? numbers : signs);
 }
 
+template <bool whole_tail>  // whether white space at the end of the text is one piece, newlines in it or not
 const Byte* cl100k_end(const Byte* p, const Byte* end) {
   if (const Byte* q = contraction_any_case(p, end); q != p) return q;
   const Char first = char_at(p);
@@ -97,7 +102,7 @@ const Byte* cl100k_end(const Byte* p, const Byte* end) {
     return q;
   }
   const Byte* run = skip(q, end, spaces);
-  if (run == end) return run;
+  if (whole_tail && run == end) return run;
   if (const Byte* line = after_last_newline(p, run); line != p) return line;
   return without_last(p, run, end);
 }
@@ -155,9 +160,33 @@ size_t scan(const Byte* begin, const Byte*& at, const Byte* end, uint32_t* ends,
 
 }  // namespace
 
+namespace {
+
+constexpr std::pair<const char*, Pattern> pattern_names[] = {
+    {"gpt2", Pattern::gpt2}, {"cl100k", Pattern::cl100k}, {"llama3", Pattern::llama3}, {"o200k", Pattern::o200k}};
+
+}  // namespace
+
+Pattern pattern_named(std::string_view name) {
+  std::string names;
+  for (const auto& [known, pattern] : pattern_names) {
+    if (name == known) return pattern;
+    names += (names.empty() ? "" : ", ") + std::string(known);
+  }
+  throw std::invalid_argument("Tokenizer: pattern must be one of " + names + ", got '" + std::string(name) + "'");
+}
+
+const char* pattern_name(Pattern pattern) {
+  for (const auto& [name, known] : pattern_names) {
+    if (known == pattern) return name;
+  }
+  return "";
+}
+
 const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* end) {
   switch (pattern) {
-    case Pattern::cl100k: return cl100k_end(begin, end);
+    case Pattern::cl100k: return cl100k_end<true>(begin, end);
+    case Pattern::llama3: return cl100k_end<false>(begin, end);
     case Pattern::o200k: return o200k_end(begin, end);
     default: return gpt2_end(begin, end);
   }
@@ -165,7 +194,8 @@ const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* e
 
 size_t Splitter::next(uint32_t* ends, size_t capacity) {
   switch (pattern_) {
-    case Pattern::cl100k: return scan<cl100k_end>(begin_, at_, end_, ends, capacity);
+    case Pattern::cl100k: return scan<cl100k_end<true>>(begin_, at_, end_, ends, capacity);
+    case Pattern::llama3: return scan<cl100k_end<false>>(begin_, at_, end_, ends, capacity);
     case Pattern::o200k: return scan<o200k_end>(begin_, at_, end_, ends, capacity);
     default: return blocks_.next(ends, capacity);
   }

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "char_masks.h"
 
@@ -13,9 +14,13 @@ namespace nextword {
 //           '(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s
 //   cl100k  '(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]
 //           |\s+(?!\S)|\s
+//   llama3  cl100k as it was before: without \s++$, so that a newline ends a piece at the end of the text too
 //   o200k   word without or with capitals, each with an optional character before and a contraction after,
 //           |\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
-enum class Pattern { gpt2, cl100k, o200k };
+enum class Pattern { gpt2, cl100k, llama3, o200k };
+
+Pattern pattern_named(std::string_view name);  // throws std::invalid_argument and lists the names
+const char* pattern_name(Pattern pattern);
 
 // The end of the piece that starts at `begin`. begin < end; [begin, end) is valid UTF-8 and ends where the text ends.
 // Over a whole text the work is linear in its bytes.

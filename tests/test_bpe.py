@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokenizer_helpers as helpers
+from nextword import _core
 from nextword.tokenizer import Tokenizer
 
 
@@ -87,5 +88,111 @@ def test_few_letters_give_the_same_ids_as_tiktoken(text):
 def test_pieces_of_the_demo_vocabulary_merge_as_the_definition_says(text):
     tokenizer = helpers.demo()
     rank_of = {tokenizer.token_bytes(i): i for i in range(1, len(tokenizer))}
-    expected = [part for piece in tokenizer._pieces(text) for part in helpers.plain_bpe(piece, rank_of)]
+    expected = [part for piece in tokenizer.pieces(text) for part in helpers.plain_bpe(piece, rank_of)]
     assert [tokenizer.token_bytes(i) for i in tokenizer.encode(text)] == expected
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+@given(text=st.text(st.sampled_from("aàeinrst  '1"), max_size=600))
+def test_words_that_were_never_seen_merge_as_in_tiktoken(lanes, text):
+    _core.use_merge_lanes(lanes)
+    try:
+        assert fresh().encode(text) == helpers.judge("r50k_base").encode_ordinary(text)
+    finally:
+        _core.use_merge_lanes(True)
+
+
+def fresh(cache=[]):  # noqa: B006 the same until its caches have seen 100 texts
+    if len(cache) % 100 == 0:
+        cache.clear()
+        cache.append(Tokenizer.load(helpers.data("gpt2_tokenizer")))
+    cache.append(cache[0])
+    return cache[0]
+
+
+@pytest.mark.parametrize("letter", ["a", " ", "^", "\n", "中", "=", "é", "ab", "-="])
+def test_a_long_run_encodes_as_in_tiktoken(letter):
+    for length in (63, 64, 65, 127, 1000, 4099):
+        for name in ("r50k_base", "cl100k_base", "o200k_base"):
+            text = letter * length
+            assert helpers.ours(name).encode(text) == helpers.judge(name).encode_ordinary(text)
+
+
+@pytest.mark.parametrize("alphabet", ["ab", "etaoin", "0", "中文字漢", "ァアィイ", "\u0301a"])
+def test_long_pieces_of_random_letters_encode_as_in_tiktoken(alphabet):
+    rng = random.Random(alphabet)
+    for length in (100, 1000, 5000):
+        text = "".join(rng.choice(alphabet) for _ in range(length))
+        for name in ("r50k_base", "o200k_base"):
+            assert helpers.ours(name).encode(text) == helpers.judge(name).encode_ordinary(text)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_windows_over_a_long_piece_meet_where_the_definition_says(tmp_path, seed):
+    """Few letters and long tokens: the borders between windows are wrong as often as they can be."""
+    rng = random.Random(seed)
+    text = "".join(rng.choice("ab") for _ in range(3000))
+    tokenizer = Tokenizer.train([text * 2, text[1:]], 256 + 60 + 20 * seed, special_tokens=[], min_frequency=0)
+    rank_of = {tokenizer.token_bytes(id): id for id in range(len(tokenizer))}
+    for piece in ("".join(rng.choice("ab") for _ in range(700)), "ab" * 300, "a" * 500 + "b" * 500):
+        expected = helpers.plain_bpe(piece.encode(), rank_of)
+        assert [tokenizer.token_bytes(i) for i in tokenizer.encode(piece)] == expected
+
+
+def test_more_pieces_than_the_caches_hold_encode_as_without_caches():
+    words = [f" {i:x}q{i * 7919 % 1000003}" for i in range(400_000)]
+    tokenizer = helpers.demo()
+    for begin in range(0, len(words), 100_000):
+        tokenizer.count("".join(words[begin : begin + 100_000]))
+    sample = "".join(words[::997])
+    assert tokenizer.encode(sample) == Tokenizer.load(helpers.demo_folder()).encode(sample)
+
+
+def test_threads_and_batches_give_the_same_ids():
+    texts = [helpers.MIXED[i : i + 200] for i in range(0, len(helpers.MIXED), 50)] * 20
+    tokenizer = helpers.demo()
+    one_by_one = [tokenizer.encode(text) for text in texts]
+    for threads in (1, 2, 5, None):
+        assert tokenizer.encode_batch(texts, threads=threads) == one_by_one
+    assert tokenizer.encode_batch([]) == []
+    assert tokenizer.encode_batch(["", "a", ""]) == [[], tokenizer.encode("a"), []]
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        tokenizer.encode_batch(["a"], threads=0)
+    with pytest.raises(TypeError, match="encode_batch: text must be str, got int"):
+        tokenizer.encode_batch(["a", 5])
+
+
+def test_one_tokenizer_serves_several_threads_at_once():
+    import concurrent.futures
+
+    text = helpers.MIXED * 40
+    expected = Tokenizer.load(helpers.demo_folder()).encode(text)
+    tokenizer = Tokenizer.load(helpers.demo_folder())
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for ids in pool.map(tokenizer.encode, [text] * 12):
+            assert ids == expected
+
+
+def test_an_array_holds_the_same_ids_as_the_list():
+    array = helpers.demo().encode_array(helpers.MIXED)
+    assert array.dtype == "uint32"
+    assert array.tolist() == helpers.demo().encode(helpers.MIXED)
+    assert helpers.demo().encode_array("").shape == (0,)
+
+
+def test_the_time_for_worst_cases_grows_with_the_text_and_not_with_its_square():
+    """Eight times the text takes less than 24 times the time; a square would take 64 times."""
+    import time
+
+    for letter in ("a", " ", "^", "中", "ab", "aB1 "):
+        times = []
+        for size in (50_000, 400_000):
+            text = letter * (size // len(letter))
+            tokenizer = Tokenizer.load(helpers.demo_folder())
+            best = 1.0
+            for _ in range(3):
+                start = time.perf_counter()
+                tokenizer.count(text)
+                best = min(best, time.perf_counter() - start)
+            times.append(best)
+        assert times[1] < 24 * times[0] + 0.01, (letter, times)

@@ -22,7 +22,7 @@ def name(request):
 
 def test_pieces_put_together_are_the_text(name):
     for text in ("", "a  b", "x" * 500, " \n \t ", "don't  SHOUT\r\n\r\n  12345 ½½½½ 中文、テスト!!!\n"):
-        assert b"".join(helpers.ours(name)._pieces(text)) == text.encode()
+        assert b"".join(helpers.ours(name).pieces(text)) == text.encode()
 
 
 @pytest.mark.parametrize("first", WORDS)
@@ -36,6 +36,53 @@ def test_three_neighbours_of_every_kind_split_as_in_tiktoken(name, first):
 @given(helpers.texts())
 def test_any_text_splits_as_in_tiktoken(name, text):
     assert helpers.ours(name).encode(text) == helpers.judge(name).encode_ordinary(text)
+
+
+@pytest.mark.parametrize("variant", _core.char_masks_variants())
+@given(text=helpers.texts())
+def test_blocks_of_64_bytes_split_as_one_character_at_a_time(variant, text):
+    _core.set_char_masks(variant)
+    try:
+        for text in (text, "x" * 61 + text, text * 3):  # noqa: B020
+            assert _core.pieces("gpt2", text) == _core.pieces_scanned("gpt2", text)
+    finally:
+        _core.set_char_masks(_core.char_masks_variants()[-1])
+
+
+def test_borders_of_blocks_do_not_matter():
+    """Everything that looks ahead or behind, at every place of a block."""
+    for middle in (
+        "'s",
+        "'ll x",
+        " '",
+        "é",
+        "中 ",
+        "\u3000",
+        " \u3000a",
+        "\u00a0\u00a0x",
+        "  \n",
+        "😀",
+        " 'veé",
+        "1'2",
+        "\n'd ",
+    ):
+        for before in range(58, 68):
+            for after in ("", "a", " a", "  ", "\n\n", "7", "'s", "\u2003"):
+                for filler in "a .1":
+                    text = filler * before + middle + after
+                    assert _core.pieces("gpt2", text) == _core.pieces_scanned("gpt2", text), repr(text)
+
+
+def test_llama3_ends_a_piece_at_a_newline_at_the_end_of_the_text():
+    assert _core.pieces("llama3", "a\n  ") == [b"a", b"\n", b"  "]
+    assert _core.pieces("cl100k", "a\n  ") == [b"a", b"\n  "]
+
+
+def test_an_unknown_pattern_or_variant_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"gpt2, cl100k, llama3, o200k, got 'gpt9'"):
+        _core.pieces("gpt9", "")
+    with pytest.raises(ValueError, match="must be one of portable"):
+        _core.set_char_masks("gpu")
 
 
 def classes_by_tiktoken(pattern):

@@ -248,11 +248,11 @@ def test_encodings_are_found_by_path_or_environment(tmp_path, monkeypatch):
 
 
 def test_the_examples_in_the_documentation_run():
-    globs = {"demo": helpers.demo}
+    globs = {"demo": helpers.demo, "Tokenizer": Tokenizer}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     finder = doctest.DocTestFinder()
     tests = finder.find(module, globs=globs)
-    for name in ("encode", "count", "decode", "decode_bytes"):
+    for name in ("encode", "encode_array", "encode_batch", "count", "decode", "decode_bytes"):
         tests += finder.find(getattr(_core.Bpe, name), name, module=False, globs=globs)
     for test in tests:
         runner.run(test)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
+from nextword import tokenizer as module
 from nextword.tokenizer import ENCODINGS, Tokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -59,12 +60,29 @@ def ours(name):
     return Tokenizer.from_encoding(name, path=data("tiktoken_ranks"))
 
 
+def demo_folder():
+    """The model that ships with the package."""
+    return Path(module.__file__).parent / "demo"
+
+
 @functools.cache
 def demo():
-    """The vocabulary of the model that ships with the package."""
-    import nextword
+    return Tokenizer.load(demo_folder())
 
-    return Tokenizer.load(Path(nextword.__file__).parent / "demo")
+
+# Words, code, German, Japanese, white space, numbers, contractions: some of everything.
+MIXED = (
+    'Once upon a time there was a naïve fox; it didn\'t know WHY 1,000,000 people said "hello".\n\n'
+    "    def f(x): return x**2  # Straßenbahnhaltestelle\n\t変数と可変性、関数。   \r\n"
+    " 12345 ½ Ⅷ '\u017f \u3000 😀👩\u200d👩\u200d👧 END"
+)
+
+
+def spelled(token):
+    """GPT-2's printable alphabet, from its definition: printable bytes as they are, the others from U+0100 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return "".join(chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in token)
 
 
 def plain_bpe(piece, rank_of):

@@ -11,9 +11,8 @@
 #include <stdexcept>
 
 #include "bpe.h"
-#include "bpe_files.h"
 #include "parallel.h"
-#include "unicode_tables.h"
+#include "text.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -82,24 +81,6 @@ PyObject* guarded(Body body) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
   return nullptr;
-}
-
-// The UTF-8 of a str, valid as long as the str is.
-std::string_view utf8(const char* operation, PyObject* text) {
-  if (!PyUnicode_Check(text)) {
-    throw py::type_error(std::string(operation) + ": text must be str, got " + Py_TYPE(text)->tp_name);
-  }
-  Py_ssize_t size = 0;
-  const char* data = PyUnicode_AsUTF8AndSize(text, &size);
-  if (data) return {data, static_cast<size_t>(size)};
-  if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) throw py::error_already_set();
-  py::error_already_set error;
-  const auto at = error.value().attr("start").cast<Py_ssize_t>();
-  char code[8];
-  std::snprintf(code, sizeof code, "U+%04X", static_cast<unsigned>(PyUnicode_READ_CHAR(text, at)));
-  throw std::invalid_argument(std::string(operation) + ": text holds the lone surrogate " + code + " at index " +
-                              std::to_string(at) + ", which is no character and has no UTF-8; replace it, for example by " +
-                              "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')");
 }
 
 void encode_plain(const Bpe& core, std::string_view text, IdBuffer& ids) {
@@ -348,6 +329,13 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& texts, const std::optional
     py::gil_scoped_release unlocked;  // below this line only views are used; `held` keeps their texts
     bpe.core.encode_batch(views, threads.value_or(thread_count()), buffers, places);
   }
+  // Lists of ints make no cycles, but the collector would walk all of them again and again while they are made.
+  struct CollectorPause {
+    const int enabled = PyGC_Disable();
+    ~CollectorPause() {
+      if (enabled) PyGC_Enable();
+    }
+  } pause;
   py::list out(places.size());
   for (size_t i = 0; i < places.size(); ++i) {
     PyObject* list = bpe.list(buffers[places[i].worker].data() + places[i].begin, places[i].count);
@@ -406,74 +394,13 @@ The bytes of `ids`, exactly: what decode would read as UTF-8. Raises as decode d
 b'On')"},
     {nullptr, nullptr, 0, nullptr}};
 
-Pattern pattern_named(const std::string& name) {
-  if (name == "gpt2") return Pattern::gpt2;
-  if (name == "cl100k") return Pattern::cl100k;
-  if (name == "o200k") return Pattern::o200k;
-  throw std::invalid_argument("Tokenizer: pattern must be 'gpt2', 'cl100k' or 'o200k', got '" + name + "'");
-}
-
-// The pieces of a text by the splitter that encoding uses.
-py::list pieces(Pattern pattern, PyObject* text) {
-  const std::string_view view = utf8("pieces", text);
-  const auto* begin = reinterpret_cast<const uint8_t*>(view.data());
-  Splitter splitter(pattern, begin, begin + view.size());
-  uint32_t ends[100], at = 0;
-  py::list out;
-  while (const size_t count = splitter.next(ends, 100)) {
-    for (size_t i = 0; i < count; at = ends[i++]) out.append(py::bytes(view.data() + at, ends[i] - at));
-  }
-  return out;
-}
-
-// The same one character at a time: the definition that the splitter is tested against.
-py::list pieces_scanned(const std::string& pattern, PyObject* text) {
-  const std::string_view view = utf8("pieces", text);
-  const auto* p = reinterpret_cast<const uint8_t*>(view.data());
-  const auto* end = p + view.size();
-  py::list out;
-  while (p < end) {
-    const auto* q = piece_end(pattern_named(pattern), p, end);
-    out.append(py::bytes(reinterpret_cast<const char*>(p), static_cast<size_t>(q - p)));
-    p = q;
-  }
-  return out;
-}
-
 }  // namespace
 
-void bind_bpe(py::module_& m) {
-  m.attr("unicode_version") = unicode_version;
-  m.def(
-      "unicode_classes",
-      [] {
-        std::string out;
-        for (uint32_t code = 0; code < 0x110000; ++code) {
-          out += static_cast<char>(unicode_classes[unicode_blocks[code / 128] * 128u + code % 128]);
-        }
-        return py::bytes(out);
-      },
-      "The class of every code point, as csrc/unicode_tables.h numbers them.");
-  m.def(
-      "pieces", [](const std::string& pattern, const py::object& text) { return pieces(pattern_named(pattern), text.ptr()); },
-      py::arg("pattern"), py::arg("text"), "The pieces that a splitting pattern ('gpt2', 'cl100k', 'o200k') cuts text into.");
-  m.def(
-      "pieces_scanned", [](const std::string& pattern, const py::object& text) { return pieces_scanned(pattern, text.ptr()); },
-      py::arg("pattern"), py::arg("text"));
-  m.def("char_masks_variants", [] {
-    std::vector<std::string> names;
-    for (const auto& variant : char_masks_variants()) names.push_back(variant.first);
-    return names;
-  });
-  m.def("set_char_masks", &set_char_masks, py::arg("variant"));
-  py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
-      .def_readonly("settings", &VocabularySource::settings)
-      .def_readwrite("specials", &VocabularySource::specials)
-      .def_readwrite("whole_pieces", &VocabularySource::whole_pieces);
-  m.def("read_vocab_and_merges", &read_vocab_and_merges, py::arg("vocab_path"), py::arg("merges_path"));
-  m.def("read_ranks", &read_ranks, py::arg("path"));
-  m.def("read_tokenizer_json", &read_tokenizer_json, py::arg("path"));
+void bind_bpe_tools(py::module_& m);
+void bind_bpe_train(py::module_& m);
 
+void bind_bpe(py::module_& m) {
+  bind_bpe_tools(m);  // VocabularySource, which Bpe is made of
   py::class_<PyBpe> bpe(m, "Bpe", "Byte-level byte-pair encoding; nextword.Tokenizer adds the files.");
   bpe.def(py::init([](VocabularySource& source, const std::string& pattern) {
             return std::make_unique<PyBpe>(std::move(source), pattern_named(pattern));  // source is used up
@@ -482,8 +409,7 @@ void bind_bpe(py::module_& m) {
       .def("__len__", [](const PyBpe& self) { return self.core.vocabulary().size(); })
       .def_property_readonly("pattern",
                              [](const PyBpe& self) {
-                               const Pattern p = self.core.pattern();
-                               return p == Pattern::gpt2 ? "gpt2" : p == Pattern::cl100k ? "cl100k" : "o200k";
+                               return pattern_name(self.core.pattern());
                              })
       .def_property_readonly("special_tokens",
                              [](const PyBpe& self) {
@@ -493,6 +419,10 @@ void bind_bpe(py::module_& m) {
                                }
                                return out;
                              })
+      .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
+      .def(
+          "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))
+      .def("_merges", [](const PyBpe& self) { return self.core.vocabulary().merges(); })
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(), py::arg("threads") = py::none(),
            R"(The ids of each of `texts`, as a list of lists. The same as encode one by one, divided over threads.
 
@@ -524,13 +454,11 @@ threads: at most so many; by default as many as the library uses. Special tokens
             if (id == no_token) id = vocabulary.find(token);
             return id == no_token ? py::object(py::none()) : py::int_(id);
           },
-          py::arg("token"))
-      .def(
-          "_pieces", [](const PyBpe& self, const py::object& text) { return pieces(self.core.pattern(), text.ptr()); },
-          py::arg("text"));
+          py::arg("token"));
   for (PyMethodDef* method = fast_methods; method->ml_name; ++method) {
     const auto descriptor = py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(bpe.ptr()), method));
     if (!descriptor) throw py::error_already_set();
     bpe.attr(method->ml_name) = descriptor;
   }
+  bind_bpe_train(m);
 }

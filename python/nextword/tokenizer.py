@@ -9,11 +9,12 @@ import codecs
 import itertools
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nextword import _core
+from nextword.tokenizer_files import REGEX, learn, save
 
 ENDOFTEXT = "<|endoftext|>"
 _FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
@@ -55,9 +56,7 @@ _PATTERNS = {
     r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s": "gpt2",
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]"
     r"|\s+(?!\S)|\s": "cl100k",
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+": "o200k",
+    **{regex: pattern for pattern, regex in REGEX.items()},
 }
 
 
@@ -143,15 +142,64 @@ class Tokenizer(_core.Bpe):
         return cls(source, encoding.pattern)
 
     @classmethod
+    def train(
+        cls,
+        source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        vocab_size: int,
+        *,
+        special_tokens: Sequence[str] = (ENDOFTEXT,),
+        min_frequency: int = 2,
+        pattern: str = "gpt2",
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Tokenizer:
+        """Learn a vocabulary from text: byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2's was.
+
+        source: a path (pathlib.Path, of a file in UTF-8 or a folder of *.txt files), or any number of texts and paths.
+        vocab_size: how many tokens at most: special_tokens first, then the 256 bytes, then the merges.
+        min_frequency: pairs that occur less often are not merged.
+        pattern: how text is split first: "gpt2", "cl100k" or "o200k".
+        progress: called with ("read", bytes so far, 0), then ("merge", merges so far, merges wanted).
+
+        Each merge is of the pair that occurs most often by then; of equally frequent ones, of that with the smaller
+        left id, then the smaller right id. Nothing else matters, such as threads or the order of texts. The result is
+        that of Hugging Face's BpeTrainer with ByteLevel splitting.
+
+        Raises ValueError for a vocab_size below 256 and the special tokens, or text that is not UTF-8.
+
+        >>> tokenizer = Tokenizer.train(["low lower lowest", "slow"], 259, special_tokens=[])
+        >>> [tokenizer.token_bytes(id) for id in range(256, 259)]
+        [b'lo', b'low', b' low']
+        """
+        return cls(learn(source, vocab_size, special_tokens, min_frequency, pattern, progress), pattern)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write tokenizer.json to a folder, made if need be, and with the gpt2 pattern vocab.json and merges.txt.
+
+        Tokenizer.load and Hugging Face's tokenizers read them back.
+        """
+        save(self, folder)
+
+    @classmethod
     def _from_files(cls, files: list[Path]) -> Tokenizer:
         if len(files) == 2:
             return cls(_core.read_vocab_and_merges(os.fspath(files[0]), os.fspath(files[1])), "gpt2")
         source = _core.read_tokenizer_json(os.fspath(files[0]))
-        settings = json.loads(source.settings)
+        try:
+            settings = json.loads(source.settings)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"Tokenizer.load: {files[0].name}: not JSON: {error}") from None
         pattern = _check_settings(files[0].name, settings)
         source.whole_pieces = bool(settings.get("model.ignore_merges"))
-        source.specials = [(token["content"], token["id"]) for token in settings.get("added_tokens") or []]
+        source.specials = _added_tokens(files[0].name, settings.get("added_tokens") or [])
         return cls(source, pattern)
+
+    def pieces(self, text: str) -> list[bytes]:
+        """The pieces that the splitting pattern cuts `text` into; each is encoded on its own.
+
+        >>> demo().pieces("Don't stop")
+        [b'Don', b"'t", b' stop']
+        """
+        return _core.pieces(self.pattern, text)
 
     @property
     def eos_id(self) -> int | None:
@@ -166,10 +214,14 @@ class Tokenizer(_core.Bpe):
         """
         if not isinstance(token, str | bytes):
             raise TypeError(f"id_of: token must be str or bytes, got {type(token).__name__}")
-        found = self._find(token.encode() if isinstance(token, str) else token)
+        found = self.find(token)
         if found is None:
             raise KeyError(f"id_of: {token!r} is no token of this vocabulary")
         return found
+
+    def find(self, token: str | bytes) -> int | None:
+        """The id of one token as id_of gives it, or None if there is no such token."""
+        return self._find(token.encode() if isinstance(token, str) else token)
 
     def encode_with_offsets(
         self, text: str, *, allowed_special: str | Iterable[str] = ()
@@ -213,6 +265,17 @@ class Decoder:
         return rest
 
 
+def _added_tokens(file: str, added: Any) -> list[tuple[str, int]]:
+    """Name and id of each added token of tokenizer.json. Raises ValueError where they are not given so."""
+    try:
+        pairs = [(token["content"], token["id"]) for token in added]
+    except (TypeError, KeyError):
+        pairs = [("", "")]
+    if not all(isinstance(name, str) and isinstance(id, int) and 0 <= id < 1 << 32 for name, id in pairs):
+        raise ValueError(f"Tokenizer.load: {file}: added_tokens must be a list of objects with content and id")
+    return pairs
+
+
 def _check_settings(file: str, settings: dict[str, Any]) -> str:
     """The splitting pattern that tokenizer.json asks for. Raises ValueError for what this library does not do."""
 
@@ -226,14 +289,22 @@ def _check_settings(file: str, settings: dict[str, Any]) -> str:
             raise fail(key, "empty", settings[key])
     if settings.get("normalizer") is not None:
         raise fail("normalizer", "null", settings["normalizer"])
-    top = settings.get("pre_tokenizer") or {}
-    steps = top.get("pretokenizers", []) if top.get("type") == "Sequence" else [top]
-    if not steps or steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space", True):
+    top = settings.get("pre_tokenizer")
+    steps = top.get("pretokenizers") if isinstance(top, dict) and top.get("type") == "Sequence" else [top]
+    if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
+        raise fail("pre_tokenizer", "ByteLevel with add_prefix_space false", top)
+    if steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space", True):
         raise fail("pre_tokenizer", "ByteLevel with add_prefix_space false", top)
     if len(steps) == 1 and steps[0].get("use_regex", True):
         return "gpt2"
     if len(steps) == 2 and steps[0].get("type") == "Split" and not steps[1].get("use_regex", True):
-        regex = steps[0].get("pattern", {}).get("Regex")
-        if regex in _PATTERNS and steps[0].get("behavior") == "Isolated" and not steps[0].get("invert"):
+        pattern = steps[0].get("pattern")
+        regex = pattern.get("Regex") if isinstance(pattern, dict) else None
+        if (
+            isinstance(regex, str)
+            and regex in _PATTERNS
+            and steps[0].get("behavior") == "Isolated"
+            and not steps[0].get("invert")
+        ):
             return _PATTERNS[regex]
     raise fail("pre_tokenizer", "ByteLevel, alone or after a Split by one of tiktoken's patterns", top)

@@ -1,0 +1,80 @@
+// _core's functions around Bpe: reading vocabulary files, and splitting alone, for tests and for nextword tokenize.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bpe_files.h"
+#include "bpe_lanes.h"
+#include "pretokenize.h"
+#include "text.h"
+#include "unicode_tables.h"
+
+namespace py = pybind11;
+using namespace nextword;
+
+namespace {
+
+// The pieces of a text by the splitter that encoding uses.
+py::list pieces(Pattern pattern, PyObject* text) {
+  const std::string_view view = utf8("pieces", text);
+  const auto* begin = reinterpret_cast<const uint8_t*>(view.data());
+  Splitter splitter(pattern, begin, begin + view.size());
+  uint32_t ends[100], at = 0;
+  py::list out;
+  while (const size_t count = splitter.next(ends, 100)) {
+    for (size_t i = 0; i < count; at = ends[i++]) out.append(py::bytes(view.data() + at, ends[i] - at));
+  }
+  return out;
+}
+
+// The same one character at a time: the definition that the splitter is tested against.
+py::list pieces_scanned(const std::string& pattern, PyObject* text) {
+  const std::string_view view = utf8("pieces", text);
+  const auto* p = reinterpret_cast<const uint8_t*>(view.data());
+  const auto* end = p + view.size();
+  py::list out;
+  while (p < end) {
+    const auto* q = piece_end(pattern_named(pattern), p, end);
+    out.append(py::bytes(reinterpret_cast<const char*>(p), static_cast<size_t>(q - p)));
+    p = q;
+  }
+  return out;
+}
+
+}  // namespace
+
+void bind_bpe_tools(py::module_& m) {
+  m.attr("unicode_version") = unicode_version;
+  m.def(
+      "unicode_classes",
+      [] {
+        std::string out;
+        for (uint32_t code = 0; code < 0x110000; ++code) {
+          out += static_cast<char>(unicode_classes[unicode_blocks[code / 128] * 128u + code % 128]);
+        }
+        return py::bytes(out);
+      },
+      "The class of every code point, as csrc/unicode_tables.h numbers them.");
+  m.def(
+      "pieces", [](const std::string& pattern, const py::object& text) { return pieces(pattern_named(pattern), text.ptr()); },
+      py::arg("pattern"), py::arg("text"), "The pieces that a splitting pattern ('gpt2', 'cl100k', 'o200k') cuts text into.");
+  m.def(
+      "pieces_scanned", [](const std::string& pattern, const py::object& text) { return pieces_scanned(pattern, text.ptr()); },
+      py::arg("pattern"), py::arg("text"));
+  m.def("char_masks_variants", [] {
+    std::vector<std::string> names;
+    for (const auto& variant : char_masks_variants()) names.push_back(variant.first);
+    return names;
+  });
+  m.def("set_char_masks", &set_char_masks, py::arg("variant"), "For tests: how bytes are classified.");
+  m.def("use_merge_lanes", &use_merge_lanes, py::arg("allowed"), "For tests: whether unknown words are merged in lanes.");
+  m.def(
+      "check_utf8", [](const py::bytes& text, const std::string& file) { check_utf8(std::string_view(text), file); },
+      py::arg("text"), py::arg("file"));
+  py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
+      .def_readonly("settings", &VocabularySource::settings)
+      .def_readwrite("specials", &VocabularySource::specials)
+      .def_readwrite("whole_pieces", &VocabularySource::whole_pieces);
+  m.def("read_vocab_and_merges", &read_vocab_and_merges, py::arg("vocab_path"), py::arg("merges_path"));
+  m.def("read_ranks", &read_ranks, py::arg("path"));
+  m.def("read_tokenizer_json", &read_tokenizer_json, py::arg("path"));
+}

@@ -1,0 +1,99 @@
+// _core.PieceCounts: learning a vocabulary. nextword.Tokenizer.train reads the texts.
+#include <pybind11/functional.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+
+#include "bpe_files.h"
+#include "bpe_train.h"
+#include "parallel.h"
+
+namespace py = pybind11;
+using namespace nextword;
+
+namespace {
+
+// Each text is a str, or bytes that hold UTF-8.
+void add(PieceCounts& counts, const py::list& texts) {
+  std::vector<std::string_view> views;
+  for (const py::handle text : texts) {
+    Py_ssize_t size = 0;
+    const char* data = nullptr;
+    if (PyUnicode_Check(text.ptr())) {
+      data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+      if (!data) {
+        PyErr_Clear();
+        throw std::invalid_argument("train: a text holds a lone surrogate, which has no UTF-8; replace it");
+      }
+    } else if (PyBytes_Check(text.ptr())) {
+      data = PyBytes_AS_STRING(text.ptr());
+      size = PyBytes_GET_SIZE(text.ptr());
+      check_utf8({data, static_cast<size_t>(size)}, "train: a file");
+    } else {
+      throw py::type_error(std::string("train: texts must be str, got ") + Py_TYPE(text.ptr())->tp_name);
+    }
+    if (static_cast<size_t>(size) > 0xFFFFFFFFu) throw std::invalid_argument("train: a text has 4 GiB or more; give it in parts");
+    views.emplace_back(data, static_cast<size_t>(size));
+  }
+  py::gil_scoped_release unlocked;  // below this line only views are used; the caller holds the texts
+  counts.add(views, thread_count());
+}
+
+// Special tokens get the first ids, then the 256 bytes, then the merges.
+VocabularySource learn(const PieceCounts& counts, size_t vocab_size, const std::vector<std::string>& specials,
+                       uint64_t min_frequency, const std::function<void(size_t)>& progress) {
+  if (vocab_size < specials.size() + 256) {
+    throw std::invalid_argument("train: vocab_size must be at least " + std::to_string(specials.size() + 256) + " (256 bytes and " +
+                                std::to_string(specials.size()) + " special tokens), got " + std::to_string(vocab_size));
+  }
+  if (vocab_size > max_tokens) {
+    throw std::invalid_argument("train: vocab_size must be at most " + std::to_string(max_tokens) + ", got " + std::to_string(vocab_size));
+  }
+  std::exception_ptr error;
+  std::vector<LearnedMerge> merges;
+  {
+    py::gil_scoped_release unlocked;
+    merges = learn_merges(counts, vocab_size - specials.size() - 256, min_frequency, [&](size_t made) {
+      const py::gil_scoped_acquire locked;
+      try {
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (progress) progress(made);
+        return true;
+      } catch (...) {
+        error = std::current_exception();
+        return false;
+      }
+    });
+  }
+  if (error) std::rethrow_exception(error);
+  VocabularySource source;
+  source.tokens_file = source.merges_file = "trained vocabulary";
+  source.has_merges = true;
+  source.whole_pieces = false;
+  for (const std::string& special : specials) source.specials.emplace_back(special, static_cast<uint32_t>(source.specials.size()));
+  const auto add_token = [&](const std::string& bytes) {
+    const auto start = static_cast<uint32_t>(source.bytes.size());
+    source.bytes += bytes;
+    source.tokens.push_back({static_cast<uint32_t>(specials.size() + source.tokens.size()), start, static_cast<uint32_t>(bytes.size()),
+                             static_cast<uint32_t>(source.tokens.size() + 1), true});
+  };
+  for (uint32_t symbol = 0; symbol < 256; ++symbol) add_token(std::string(1, static_cast<char>(byte_of_symbol(symbol))));
+  for (const auto& [left, right] : merges) {
+    const auto& l = source.tokens[left];
+    const auto& r = source.tokens[right];
+    source.merges.push_back({static_cast<uint32_t>(source.bytes.size()), l.size, r.size, static_cast<uint32_t>(source.merges.size() + 1)});
+    add_token(source.bytes.substr(l.start, l.size) + source.bytes.substr(r.start, r.size));
+  }
+  return source;
+}
+
+}  // namespace
+
+void bind_bpe_train(py::module_& m) {
+  py::class_<PieceCounts>(m, "PieceCounts", "How often each piece of text occurs, to learn a vocabulary from.")
+      .def(py::init([](const std::string& pattern) { return PieceCounts(pattern_named(pattern)); }), py::arg("pattern"))
+      .def("__len__", &PieceCounts::size)
+      .def("add", &add, py::arg("texts"))
+      .def("learn", &learn, py::arg("vocab_size"), py::arg("specials"), py::arg("min_frequency"), py::arg("progress"));
+}

@@ -1,0 +1,174 @@
+"""`nextword tokenize`: a text as coloured tokens, the merges that make a word, encodings side by side.
+
+The command line calls add_arguments and run; the tokenizer of a model is handed in by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from nextword.terminal import can_print, coloured, columns, print_json, style
+from nextword.tokenizer import ENCODINGS, Tokenizer
+
+Step = tuple[list[bytes], tuple[bytes, bytes] | None, int | None]
+
+_COLOURS = ("30;42", "30;43", "30;44", "30;45", "30;46")
+_DEMO = Path(__file__).parent / "demo"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `nextword tokenize` takes."""
+    parser.add_argument("text", nargs="*", help="the text; - reads it from stdin")
+    parser.add_argument("--vocab", metavar="PATH", help="a folder or file with a vocabulary (the demo's)")
+    parser.add_argument(
+        "--encoding",
+        metavar="NAMES",
+        help=f"compare published encodings, separated by commas, or all: {', '.join(ENCODINGS)}",
+    )
+    parser.add_argument("--encodings-folder", metavar="PATH", help="where their rank files are ($NEXTWORD_ENCODINGS)")
+    parser.add_argument("--steps", action="store_true", help="show merge by merge how each word comes together")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace, tokenizer: Tokenizer | None = None) -> int:
+    """Print what the arguments ask for. tokenizer: of a model that was loaded already; --vocab and --encoding go first.
+
+    Raises ValueError and FileNotFoundError with a message for the user. Returns the exit code.
+    """
+    text = _text(args.text)
+    if args.encoding and args.vocab:
+        raise ValueError("tokenize: give --vocab or --encoding, not both")
+    if args.encoding:
+        names = list(ENCODINGS)[1:] if args.encoding == "all" else args.encoding.split(",")
+        tokenizers = {name: Tokenizer.from_encoding(name, path=args.encodings_folder) for name in names}
+    else:
+        name = Path(args.vocab).name if args.vocab else "model" if tokenizer else "demo"
+        tokenizers = {name: Tokenizer.load(args.vocab or _DEMO) if args.vocab or not tokenizer else tokenizer}
+    if args.json:
+        found = {name: _as_json(one, text, args.steps) for name, one in tokenizers.items()}
+        print_json(text=text, **({"encodings": found} if args.encoding else next(iter(found.values()))))
+        return 0
+    for name, one in tokenizers.items():
+        ids = one.encode(text)
+        if len(tokenizers) > 1:
+            print(style(f"{name}: {_counted(text, ids)}", "1", sys.stdout))
+        print(_pieces(one, ids))
+        print(" ".join(map(str, ids)))
+        if len(tokenizers) == 1:
+            print(style(_counted(text, ids), "2", sys.stdout))
+        if args.steps:
+            print(*_steps_lines(one, text), sep="\n")
+        if len(tokenizers) > 1:
+            print()
+    return 0
+
+
+def _text(words: list[str]) -> str:
+    if words == ["-"] or (not words and not sys.stdin.isatty()):
+        return sys.stdin.buffer.read().decode("utf-8", "replace")
+    if not words:
+        raise ValueError('tokenize: no text; write nextword tokenize "some text", or - to read it from stdin')
+    return " ".join(words).encode("utf-8", "replace").decode()
+
+
+def _counted(text: str, ids: list[int]) -> str:
+    size = len(text.encode())
+    each = f", {size / len(ids):.2f} bytes a token" if ids else ""
+    return f"{len(ids):,} tokens for {len(text):,} characters, {size:,} bytes{each}"
+
+
+def _shown(token: bytes) -> str:
+    """A token as one can see it: white space as signs, bytes that are no character in hexadecimal."""
+    signs = (
+        {" ": "·", "\n": "⏎", "\t": "→", "\r": "␍"} if can_print("·⏎→␍") else {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    )
+
+    def shown(c: str) -> str:
+        if 0xDC80 <= ord(c) <= 0xDCFF:  # how Python decodes a byte that is part of no character
+            return f"<{ord(c) - 0xDC00:02X}>"
+        return signs.get(c, c if c.isprintable() and can_print(c) else f"<U+{ord(c):04X}>")
+
+    return "".join(map(shown, token.decode("utf-8", "surrogateescape")))
+
+
+def _pieces(tokenizer: Tokenizer, ids: list[int]) -> str:
+    colour = coloured(sys.stdout)
+    parts = []
+    for i, id in enumerate(ids):
+        shown = _shown(tokenizer.token_bytes(id))
+        newline = "\n" if tokenizer.token_bytes(id).endswith(b"\n") and i + 1 < len(ids) else ""
+        parts.append(style(shown, _COLOURS[i % len(_COLOURS)], sys.stdout) + (newline if colour else ""))
+    return ("" if colour else "|").join(parts)
+
+
+def merge_order(tokenizer: Tokenizer) -> dict[tuple[int, int], tuple[int, int]]:
+    """Rank and product of each pair of ids that may merge."""
+    return {(left, right): (rank, made) for rank, (left, right, made) in enumerate(tokenizer._merges())}
+
+
+def merge_steps(tokenizer: Tokenizer, piece: bytes, order: dict[tuple[int, int], tuple[int, int]]) -> Iterator[Step]:
+    """How the bytes of one piece come together: its parts, the pair of them that merges next, and the id it makes.
+
+    order: what merge_order gives. The last step has no pair. The lowest rank merges first, then the leftmost.
+    """
+    if tokenizer.whole_pieces and (whole := tokenizer.find(piece)) is not None:
+        yield [piece], None, whole
+        return
+    ids = [tokenizer.id_of(piece[i : i + 1]) for i in range(len(piece))]
+    while True:
+        parts = [tokenizer.token_bytes(id) for id in ids]
+        pairs = [(order[pair][0], i) for i, pair in enumerate(itertools.pairwise(ids)) if pair in order]
+        if not pairs:
+            yield parts, None, None
+            return
+        at = min(pairs)[1]
+        made = order[ids[at], ids[at + 1]][1]
+        yield parts, (parts[at], parts[at + 1]), made
+        ids[at : at + 2] = [made]
+
+
+def _steps_lines(tokenizer: Tokenizer, text: str) -> Iterator[str]:
+    seen: set[bytes] = set()
+    order = merge_order(tokenizer)
+    for piece in tokenizer.pieces(text):
+        if piece in seen or len(piece) < 2:
+            continue
+        seen.add(piece)
+        if len(piece) > 64:
+            yield f"\n{_shown(piece[:40])}...: {len(piece)} bytes, too long to show step by step"
+            continue
+        steps = list(merge_steps(tokenizer, piece, order))
+        wide = max(columns(" ".join(map(_shown, parts))) for parts, _, _ in steps)
+        yield ""
+        for parts, pair, made in steps:
+            line = " ".join(map(_shown, parts))
+            if pair is None:
+                yield f"  {style(line, '1', sys.stdout)}"
+            else:
+                arrow = f"{_shown(pair[0])} + {_shown(pair[1])} = {_shown(pair[0] + pair[1])} ({made})"
+                yield f"  {line}{' ' * (wide - columns(line))}   {style(arrow, '2', sys.stdout)}"
+
+
+def _as_json(tokenizer: Tokenizer, text: str, steps: bool) -> dict[str, object]:
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    found: dict[str, object] = {
+        "tokens": ids,
+        "pieces": [tokenizer.decode([id]) for id in ids],
+        "bytes": [tokenizer.token_bytes(id).hex() for id in ids],
+        "offsets": offsets,
+        "count": len(ids),
+    }
+    if steps:
+        order = merge_order(tokenizer)
+        found["steps"] = [
+            [
+                [part.decode("utf-8", "backslashreplace") for part in parts]
+                for parts, _, _ in merge_steps(tokenizer, piece, order)
+            ]
+            for piece in tokenizer.pieces(text)
+        ]
+    return found

@@ -1,0 +1,171 @@
+"""Training a vocabulary and writing one to files. Reading is in tokenizer.py, the learning in csrc/bpe_train.cpp."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nextword import _core
+
+Progress = Callable[[str, int, int], None]
+
+_BATCH = 1 << 24  # bytes of text that are counted in one call
+
+# The pattern of each kind, as tokenizer.json spells it for Hugging Face's regular expressions.
+REGEX = {
+    "cl100k": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+\z"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "llama3": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "o200k": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+}
+
+
+def learn(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    vocab_size: int,
+    special_tokens: Sequence[str],
+    min_frequency: int,
+    pattern: str,
+    progress: Progress | None,
+) -> _core.VocabularySource:
+    """What Tokenizer.train makes a tokenizer of."""
+    for name, value, least in (("vocab_size", vocab_size, 256), ("min_frequency", min_frequency, 0)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"train: {name} must be an int of at least {least}, got {value!r}")
+    if isinstance(special_tokens, str) or len(set(special_tokens)) != len(special_tokens) or "" in special_tokens:
+        raise ValueError(f"train: special_tokens must be distinct names that are not empty, got {special_tokens!r}")
+    counts = _core.PieceCounts(pattern)
+    batch: list[str | bytes] = []
+    size = done = 0
+    for text in _texts(source):
+        batch.append(text)
+        size += len(text)
+        if size >= _BATCH:
+            counts.add(batch)
+            done, size, batch = done + size, 0, []
+            if progress:
+                progress("read", done, 0)
+    counts.add(batch)
+    if progress:
+        progress("read", done + size, 0)
+    wanted = vocab_size - 256 - len(special_tokens)
+    report = None if progress is None else lambda made: progress("merge", made, wanted)
+    learned = counts.learn(vocab_size, list(special_tokens), min_frequency, report)
+    if progress:
+        progress("merge", wanted, wanted)
+    return learned
+
+
+def _texts(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Iterator[str | bytes]:
+    """Texts as they are; a path as the bytes of its file, or of the *.txt files of its folder."""
+    if isinstance(source, str):
+        raise TypeError(
+            "train: source must be a path or several texts, got one str; write [text], or Path(name) for a file"
+        )
+    if isinstance(source, bytes):
+        raise TypeError("train: source must be a path or several texts, got bytes")
+    for item in [source] if isinstance(source, os.PathLike) else source:
+        if isinstance(item, str):
+            yield item
+            continue
+        if not isinstance(item, os.PathLike):
+            raise TypeError(f"train: texts must be str, got {type(item).__name__}; a file is given as a pathlib.Path")
+        path = Path(item)
+        if not path.exists():
+            raise FileNotFoundError(f"train: {path} does not exist; expected a text file or a folder of *.txt files")
+        files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
+        if not files:
+            raise FileNotFoundError(f"train: no *.txt file in the folder {path}")
+        for file in files:
+            data = file.read_bytes()
+            try:
+                _core.check_utf8(data, file.name)
+            except ValueError as error:
+                raise ValueError(f"train: {error}; expected UTF-8") from None
+            yield data
+
+
+def save(tokenizer: _core.Bpe, folder: str | os.PathLike[str]) -> None:
+    """Write the files that Tokenizer.save promises."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    specials = tokenizer.special_tokens
+    names = {id: name for name, id in specials.items()}
+    ids = [id for id in range(len(tokenizer)) if tokenizer.has(id)]
+    spelled = {id: names[id] if id in names else spell(tokenizer.token_bytes(id)) for id in ids}
+    vocab = {spelled[id]: id for id in ids}
+    if len(vocab) != len(ids):
+        raise ValueError(
+            "save: a special token is spelled like another token, so that the files could not tell them apart"
+        )
+    merges = [f"{spelled[left]} {spelled[right]}" for left, right, _ in tokenizer._merges()]
+    if tokenizer.pattern == "gpt2":
+        _write(place / "vocab.json", json.dumps(vocab, ensure_ascii=False))
+        _write(place / "merges.txt", "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges))
+    byte_level: dict[str, Any] = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
+    pre_tokenizer: dict[str, Any] = byte_level
+    if tokenizer.pattern != "gpt2":
+        split = {
+            "type": "Split",
+            "pattern": {"Regex": REGEX[tokenizer.pattern]},
+            "behavior": "Isolated",
+            "invert": False,
+        }
+        pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, byte_level | {"use_regex": False}]}
+    flags: dict[str, Any] = {
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
+    model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
+    model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
+    model |= {"ignore_merges": tokenizer.whole_pieces, "vocab": vocab, "merges": merges}
+    whole = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": id, "content": name} | flags for name, id in sorted(specials.items(), key=lambda s: s[1])
+        ],
+        "normalizer": None,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": model,
+    }
+    _write(place / "tokenizer.json", json.dumps(whole, ensure_ascii=False))
+
+
+def spell(token: bytes) -> str:
+    """The bytes in GPT-2's printable alphabet (csrc/byte_alphabet.h)."""
+    return "".join(_ALPHABET[byte] for byte in token)
+
+
+def _alphabet() -> list[str]:
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+_ALPHABET = _alphabet()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the whole file or leave what was there."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_bytes(text.encode())
+    draft.replace(path)

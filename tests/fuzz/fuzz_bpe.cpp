@@ -1,0 +1,243 @@
+// Fuzzing the tokenizer's C++: vocabulary files of any content, and encoding of any text. Sanitizers find what is wrong
+// with memory; the checks here find wrong results. Build and run: tests/fuzz/run.sh [seconds] [seed]
+//
+// The first byte of an input says what the rest is. With clang's -fsanitize=fuzzer define NEXTWORD_LIBFUZZER; otherwise
+// main() makes inputs itself, by chance and by changing good ones.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+#include <string>
+
+#include "bpe.h"
+#include "bpe_files.h"
+#include "bpe_train.h"
+#include "byte_alphabet.h"
+
+using namespace nextword;
+
+namespace {
+
+[[noreturn]] void wrong(const char* what) {
+  std::fprintf(stderr, "fuzz_bpe: %s\n", what);
+  std::abort();
+}
+
+const std::string& folder() {
+  static const std::string path = [] {
+    char name[] = "/tmp/nextword-fuzz-XXXXXX";
+    if (!mkdtemp(name)) wrong("no temporary folder");
+    return std::string(name);
+  }();
+  return path;
+}
+
+std::string write(const char* name, const std::string& content) {
+  const std::string path = folder() + "/" + name;
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (!file || std::fwrite(content.data(), 1, content.size(), file) != content.size()) wrong("cannot write");
+  std::fclose(file);
+  return path;
+}
+
+// A vocabulary of some merges over few letters, learned once.
+VocabularySource learned() {
+  static const std::vector<LearnedMerge> merges = [] {
+    PieceCounts counts(Pattern::gpt2);
+    std::string text;
+    std::mt19937 random(1);
+    for (int i = 0; i < 20000; ++i) text += "aaabbcde  \n'st\xC3\xA9"[random() % 14];
+    for (size_t i = 0; i < text.size(); ++i) {
+      if (static_cast<uint8_t>(text[i]) >= 0x80) text[i] = 'e';
+    }
+    counts.add({text}, 1);
+    return learn_merges(counts, 300, 0, [](size_t) { return true; });
+  }();
+  VocabularySource source;
+  source.has_merges = true;
+  source.whole_pieces = false;
+  const auto add = [&](const std::string& token) {
+    source.tokens.push_back({static_cast<uint32_t>(source.tokens.size()), static_cast<uint32_t>(source.bytes.size()),
+                             static_cast<uint32_t>(token.size()), 1, true});
+    source.bytes += token;
+  };
+  for (uint32_t symbol = 0; symbol < 256; ++symbol) add(std::string(1, static_cast<char>(byte_of_symbol(symbol))));
+  for (const auto& [left, right] : merges) {
+    const auto l = source.tokens[left], r = source.tokens[right];
+    source.merges.push_back({static_cast<uint32_t>(source.bytes.size()), l.size, r.size, 1});
+    add(source.bytes.substr(l.start, l.size) + source.bytes.substr(r.start, r.size));
+  }
+  return source;
+}
+
+std::string decoded(const Vocabulary& vocabulary, const IdBuffer& ids) {
+  std::string out;
+  for (size_t i = 0; i < ids.size(); ++i) out += vocabulary.bytes(ids.data()[i]);
+  return out;
+}
+
+void check_text(const Bpe& bpe, std::string_view text) {
+  IdBuffer ids;
+  bpe.encode(text, ids);
+  if (decoded(bpe.vocabulary(), ids) != text) wrong("the tokens are not the text");
+  if (bpe.count(text) != ids.size()) wrong("count differs from encode");
+  use_merge_lanes(false);
+  Encoder fresh(bpe.vocabulary(), bpe.pattern());
+  IdBuffer again;
+  fresh.encode(text, again);
+  use_merge_lanes(true);
+  if (again.size() != ids.size() || (ids.size() && std::memcmp(ids.data(), again.data(), 4 * ids.size()) != 0)) {
+    wrong("ids depend on the cache or the lanes");
+  }
+  const auto* begin = reinterpret_cast<const uint8_t*>(text.data());
+  Splitter splitter(bpe.pattern(), begin, begin + text.size());
+  const uint8_t* p = begin;
+  uint32_t ends[70];
+  while (const size_t count = splitter.next(ends, 70)) {
+    for (size_t i = 0; i < count; ++i) {
+      p = piece_end(bpe.pattern(), p, begin + text.size());
+      if (begin + ends[i] != p) wrong("blocks and scanner split differently");
+    }
+  }
+  if (p != begin + text.size()) wrong("the pieces are not the text");
+}
+
+// Valid UTF-8 from any bytes: code points that favour ASCII.
+std::string text_from(const uint8_t* data, size_t size) {
+  std::string out;
+  for (size_t i = 0; i < size; ++i) {
+    uint32_t code = data[i];
+    if (code >= 0xC0 && i + 2 < size) {
+      code = (code & 31) << 16 | static_cast<uint32_t>(data[i + 1] << 8) | data[i + 2];
+      i += 2;
+    }
+    if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) code = 0x3000;
+    if (code < 0x80) {
+      out += static_cast<char>(code);
+    } else if (code < 0x800) {
+      out += {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
+    } else if (code < 0x10000) {
+      out += {static_cast<char>(0xE0 | code >> 12), static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
+    } else {
+      out += {static_cast<char>(0xF0 | code >> 18), static_cast<char>(0x80 | (code >> 12 & 63)),
+              static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const std::string rest(reinterpret_cast<const char*>(data) + 1, size - 1);
+  const unsigned kind = data[0] % 8;
+  static const Bpe* const bpes[] = {new Bpe(learned(), Pattern::gpt2), new Bpe(learned(), Pattern::cl100k),
+                                    new Bpe(learned(), Pattern::llama3), new Bpe(learned(), Pattern::o200k)};
+  if (kind < 4) {
+    check_text(*bpes[kind], text_from(data + 1, size - 1));
+    return 0;
+  }
+  try {
+    VocabularySource source;
+    const size_t cut = rest.find('\0');
+    if (kind == 4) {
+      source = read_ranks(write("r50k_base.tiktoken", rest));
+    } else if (kind == 5) {
+      source = read_tokenizer_json(write("tokenizer.json", rest));
+    } else {
+      source = read_vocab_and_merges(write("vocab.json", rest.substr(0, cut)), write("merges.txt", cut == std::string::npos ? "" : rest.substr(cut + 1)));
+    }
+    const Bpe bpe(std::move(source), Pattern::gpt2);
+    check_text(bpe, "the cat's  sat 123 abcabcabc aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+  } catch (const std::invalid_argument&) {
+  }
+  return 0;
+}
+
+#ifndef NEXTWORD_LIBFUZZER
+namespace {
+
+std::string good_input(unsigned kind) {
+  const VocabularySource source = learned();
+  const auto token = [&](size_t id) { return source.bytes.substr(source.tokens[id].start, source.tokens[id].size); };
+  std::string vocab = "{", merges, ranks;
+  for (size_t id = 0; id < 280; ++id) {
+    std::string escaped;
+    for (const char c : spell(token(id))) escaped += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+    vocab += (id ? ",\"" : "\"") + escaped + "\":" + std::to_string(id);
+    if (id >= 256) {
+      const auto& m = source.merges[id - 256];
+      merges += spell(source.bytes.substr(m.left_start, m.left_size)) + " " + spell(source.bytes.substr(m.left_start + m.left_size, m.right_size)) + "\n";
+    }
+    const std::string bytes = token(id);
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < bytes.size(); i += 3) {
+      uint32_t bits = 0;
+      for (size_t j = 0; j < 3; ++j) bits = bits << 8 | (i + j < bytes.size() ? static_cast<uint8_t>(bytes[i + j]) : 0u);
+      for (size_t j = 0; j < 4; ++j) ranks += i + j > bytes.size() ? '=' : digits[bits >> (18 - 6 * j) & 63];
+    }
+    ranks += " " + std::to_string(id) + "\n";
+  }
+  vocab += "}";
+  if (kind == 4) return ranks;
+  if (kind != 5) return vocab + '\0' + merges;
+  std::string list;
+  for (size_t at = 0; at < merges.size();) {
+    const size_t end = merges.find('\n', at);
+    std::string escaped;
+    for (const char c : merges.substr(at, end - at)) escaped += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+    list += (list.empty() ? "\"" : ",\"") + escaped + "\"";
+    at = end + 1;
+  }
+  return "{\"added_tokens\":[],\"model\":{\"type\":\"BPE\",\"vocab\":" + vocab + ",\"merges\":[" + list + "]}}";
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const double seconds = count > 1 ? std::atof(arguments[1]) : 10;
+  std::mt19937 random(count > 2 ? static_cast<unsigned>(std::atoi(arguments[2])) : 1);
+  const auto start = std::chrono::steady_clock::now();
+  const auto spent = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  for (unsigned kind = 4; kind < 7; ++kind) {  // the inputs to be changed are good ones
+    const std::string input = good_input(kind);
+    if (kind == 4) Bpe(read_ranks(write("r50k_base.tiktoken", input)), Pattern::gpt2);
+    if (kind == 5) Bpe(read_tokenizer_json(write("tokenizer.json", input)), Pattern::gpt2);
+  }
+  static const char frequent[] = "aaabbcde  \n'st\t1!\xC5\x01\x7F\xE0\x30\x00";
+  size_t runs = 0;
+  for (; spent() < seconds; ++runs) {
+    const unsigned kind = random() % 8;
+    std::string input(1, static_cast<char>(kind));
+    if (kind < 4) {
+      for (size_t size = random() % (random() % 8 ? 300 : 20000); size > 0; --size) {
+        input += random() % 8 ? frequent[random() % (sizeof frequent - 1)] : static_cast<char>(random());
+        if (random() % 64 == 0) input.append(random() % 200, input.back());
+      }
+    } else {
+      input += good_input(kind);
+      for (unsigned changes = random() % 4; changes > 0; --changes) {
+        const size_t at = 1 + random() % (input.size() - 1);
+        if (random() % 3 == 0) {
+          input.erase(at, random() % 8);
+        } else if (random() % 2) {
+          input.insert(at, input.substr(random() % input.size(), random() % 30));
+        } else {
+          input[at] = static_cast<char>(random());
+        }
+        if (input.size() < 2) break;
+      }
+    }
+    LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
+  }
+  for (const char* name : {"r50k_base.tiktoken", "tokenizer.json", "vocab.json", "merges.txt"}) std::remove((folder() + "/" + name).c_str());
+  rmdir(folder().c_str());
+  std::printf("fuzz_bpe: %zu inputs in %.0f s\n", runs, spent());
+  return 0;
+}
+#endif
