@@ -102,6 +102,11 @@ def test_draws_differ_between_seeds_rows_and_steps():
     assert uniform(1, 2, 3) != uniform(2, 1, 3) != uniform(3, 2, 1)
 
 
+@pytest.mark.parametrize("seed", [0, 2**53, 2**63 - 1, 2**63, 2**64 - 2])
+def test_neighbouring_seeds_of_any_size_draw_differently(seed):
+    assert uniform(seed, 0, 0) != uniform(seed + 1, 0, 0)
+
+
 def chi_square(counts, expected):
     return float(((counts - expected) ** 2 / expected).sum())
 
