@@ -63,7 +63,10 @@ def main() -> None:
             rounds[s].append(run(*s))
     size = weight_bytes(lm.model)
     print(f"{lm!r}, {size / 1e6:.0f} MB of weights read a token, prompt {options.prompt}, new {options.new}")
-    print(f"{'variant':10} {'threads':>7} {'prefill tok/s':>14} {'decode tok/s':>13} {'GB/s':>7} {'read limit':>11} {'share':>6}")
+    print(
+        f"{'variant':10} {'threads':>7} {'prefill tok/s':>14} {'decode tok/s':>13}"
+        f" {'GB/s':>7} {'read limit':>11} {'share':>6}"
+    )
     for threads in dict.fromkeys(t for _, t in settings):
         limit = bandwidth(options.build, size, threads)
         for isa in options.isa.split(","):

@@ -42,8 +42,13 @@ def matmul(rng: np.random.Generator, rows: int, depth: int, cols: int) -> Case:
     packed = ops.pack(weight)
     few = rows <= 16
     amount = 4.0 * depth * cols if few else 2.0 * rows * depth * cols
-    return Case(f"matmul {rows}x{depth}x{cols}", lambda: ops.matmul(x, packed),
-                lambda: reference.matmul(x, weight), amount, "GB/s" if few else "GFLOP/s")
+    return Case(
+        f"matmul {rows}x{depth}x{cols}",
+        lambda: ops.matmul(x, packed),
+        lambda: reference.matmul(x, weight),
+        amount,
+        "GB/s" if few else "GFLOP/s",
+    )
 
 
 def attention(rng: np.random.Generator, past: int, fresh: int) -> Case:
@@ -60,15 +65,25 @@ def attention(rng: np.random.Generator, past: int, fresh: int) -> Case:
     seen = past * fresh + fresh * (fresh + 1) / 2
     few = fresh == 1
     amount = 8.0 * total * WIDTH if few else 4.0 * seen * WIDTH
-    return Case(f"attention {fresh} after {past}", lambda: ops.attention(*arguments),
-                lambda: reference.attention(*arguments), amount, "GB/s" if few else "GFLOP/s")
+    return Case(
+        f"attention {fresh} after {past}",
+        lambda: ops.attention(*arguments),
+        lambda: reference.attention(*arguments),
+        amount,
+        "GB/s" if few else "GFLOP/s",
+    )
 
 
 def rowwise(rng: np.random.Generator, name: str, rows: int, cols: int) -> Case:
     x = rng.standard_normal((rows, cols), dtype=np.float32)
     more = (np.ones(cols, np.float32), np.zeros(cols, np.float32)) if name == "layer_norm" else ()
-    return Case(f"{name} {rows}x{cols}", lambda: getattr(ops, name)(x, *more),
-                lambda: getattr(reference, name)(x, *more), 8.0 * rows * cols, "GB/s")
+    return Case(
+        f"{name} {rows}x{cols}",
+        lambda: getattr(ops, name)(x, *more),
+        lambda: getattr(reference, name)(x, *more),
+        8.0 * rows * cols,
+        "GB/s",
+    )
 
 
 def cases() -> list[Case]:
@@ -139,7 +154,10 @@ def main() -> None:
             for isa in variants:
                 spent = statistics.median(rounds[isa])
                 rate = case.amount / spent / 1e9
-                print(f"{case.name:28} {isa:10} {spent * 1e3:9.3f} {rate:9.1f} {case.unit:8} {rate / limit[case.unit]:8.0%}")
+                print(
+                    f"{case.name:28} {isa:10} {spent * 1e3:9.3f} {rate:9.1f} {case.unit:8}"
+                    f" {rate / limit[case.unit]:8.0%}"
+                )
 
 
 if __name__ == "__main__":

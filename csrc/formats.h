@@ -7,7 +7,7 @@
 // last are 0. 32 = two AVX-512 or four AVX2 registers, two cache lines: wide enough that a row of weights is a whole
 // number of lines, narrow enough that a tile of several rows keeps its accumulators in registers.
 constexpr int64_t panel_cols = 32;
-constexpr int64_t panels_of(int64_t cols) { return (cols + panel_cols - 1) / panel_cols; }
+static inline constexpr int64_t panels_of(int64_t cols) { return (cols + panel_cols - 1) / panel_cols; }
 
 // Keys are packed as the matrix [width, tokens] (a panel is 32 tokens), values as [tokens, width]: both products of
 // attention are then the same tile as a linear layer's.

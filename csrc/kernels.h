@@ -45,7 +45,7 @@ struct AttentionTile {
   float* out;             // [rows, width]
   int64_t out_stride;
 };
-constexpr int64_t attention_scratch(int64_t keys) {
+static inline constexpr int64_t attention_scratch(int64_t keys) {
   return max_tile_rows * (panels_of(keys) + 1) * panel_cols;
 }
 

@@ -31,7 +31,7 @@ def matmul(x: Array, weight: Array, bias: Array | None = None, residual: Array |
 
 
 def softmax(x: Array, argument_error: Array | float = 0.0) -> Array:
-    """exp of a difference (one rounding, times its size), a sum of n terms and two roundings for 1 / sum and the product."""
+    """exp of a difference (one rounding, times its size), a sum of n terms, 1 / sum and the product."""
     d = x - x.max(-1, keepdims=True)
     e = np.exp(d)
     total = e.sum(-1, keepdims=True)
@@ -62,7 +62,10 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
 
 
 def gelu_tanh(x: Array, x_error: Array | float = 0.0) -> Array:
-    """x / (1 + exp(a)) with a = -2 sqrt(2 / pi) (x + 0.044715 x^3) after five roundings; |derivative| <= 1.13. 0 beyond |x| = 16, where exp has ended."""
+    """x / (1 + exp(a)) with a = -2 sqrt(2 / pi) (x + 0.044715 x^3) after five roundings; |derivative| <= 1.13.
+
+    0 beyond |x| = 16, where exp has ended.
+    """
     a = -2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
     e = np.exp(np.clip(a, -700, 700))
     share = e / (1 + e)  # how much of a relative error of exp reaches the quotient
@@ -77,7 +80,13 @@ def gelu_erf(x: Array, x_error: Array | float = 0.0) -> Array:
     square = x * x / 2
     relative = np.exp(np.minimum(square * 3 * U, 1)) - 1 + EXP + (0.7 + 4.4 * 14 + 6) * U
     tail = np.abs(x) * np.exp(-np.minimum(square, 700)) / 2
-    return 1.13 * x_error + tail * relative * 1.01 + 2 * U * np.abs(x) * (x > 0) + np.minimum(np.abs(x), 16) * FLUSHED * 2 + 4 * TINY
+    return (
+        1.13 * x_error
+        + tail * relative * 1.01
+        + 2 * U * np.abs(x) * (x > 0)
+        + np.minimum(np.abs(x), 16) * FLUSHED * 2
+        + 4 * TINY
+    )
 
 
 def attention(q: Array, k: Array, v: Array, scale: float, hidden: NDArray[np.bool_]) -> Array:
@@ -105,5 +114,7 @@ def check(got: NDArray[np.float32], exact: Array, bound: Array, what: str) -> No
     error = np.abs(got.astype(np.float64) - exact)
     excess = error - bound
     at = np.unravel_index(np.argmax(excess), excess.shape) if excess.size else None
-    assert at is None or not excess[at] > 0, f"{what}: {got[at]} instead of {exact[at]}, error {error[at]:.3g} > {bound[at]:.3g}"
+    assert at is None or not excess[at] > 0, (
+        f"{what}: {got[at]} instead of {exact[at]}, error {error[at]:.3g} > {bound[at]:.3g}"
+    )
     assert np.isfinite(error).all(), f"{what}: not finite"

@@ -126,7 +126,7 @@ class Script:
 
     def cache(self, slots: int = 1, capacity: int | None = None) -> Any:
         """A cache that counts."""
-        return nextword.layers.KVCache(0, slots, 1, 1, capacity or self.config.n_positions)
+        return nextword.layers.KVCache(nextword.ops, 0, slots, 1, 1, capacity or self.config.n_positions)
 
     def __call__(self, batch: Any, cache: Any, slots: Any = None, rows: Any = None) -> np.ndarray:
         """Logits that are 1 for the next byte of the script."""

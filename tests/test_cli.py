@@ -1,4 +1,4 @@
-"""cli.py and doctor.py: what each command prints, where, and with which exit code."""
+"""cli.py: what each command prints, where, and with which exit code."""
 
 from __future__ import annotations
 
@@ -11,64 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from nextword import cli, doctor, terminal
+from nextword import cli
+from stand_in import Bytes, StandIn, Terminal
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-
-
-class Bytes:
-    """A vocabulary of the 256 bytes."""
-
-    def encode(self, text):
-        return list(text.encode())
-
-    def decode_bytes(self, ids):
-        return bytes(ids)
-
-
-class StandIn:
-    """A model with the interface that the commands call; it tells the alphabet."""
-
-    def __init__(self, tokenizer=None, text="abc", reason="length", error=None):
-        self.tokenizer, self.text, self.reason, self.error = tokenizer, text, reason, error
-        self.config = SimpleNamespace(n_positions=64, vocab_size=256)
-        self.settings = None
-
-    def logits(self, ids, last_only):
-        assert last_only
-        return np.arange(256, dtype=np.float32) / 8
-
-    def generate(self, prompt, **settings):
-        self.settings = settings
-        if self.error:
-            raise self.error
-        timings = SimpleNamespace(
-            prefill_seconds=0.1, decode_seconds=0.2, prefill_tokens_per_second=10.0, decode_tokens_per_second=20.0
-        )
-        return SimpleNamespace(
-            text=self.text if self.tokenizer else None, tokens=[*self.text.encode()], prompt_tokens=len(prompt),
-            finish_reason=self.reason, seed=settings["seed"] or 5, timings=timings,
-        )  # fmt: skip
-
-    def stream(self, prompt, **settings):
-        return StandInStream(self, prompt, settings)
-
-
-class StandInStream:
-    def __init__(self, lm, prompt, settings):
-        self.pieces = list(lm.text) if lm.tokenizer else [*lm.text.encode()]
-        self.error, lm.error = lm.error, None
-        self.result = lm.generate(prompt, **settings)
-
-    def __iter__(self):
-        yield from self.pieces
-        if self.error:
-            raise self.error
 
 
 @pytest.fixture
@@ -81,13 +31,6 @@ def stand_in(monkeypatch):
         return lm
 
     return use
-
-
-class Terminal(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self):
-        return True
 
 
 def type_in(monkeypatch, data):
@@ -411,102 +354,6 @@ def test_the_demo_model_answers_every_command(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 6
     assert cli.main(["tokenize", "--json", "Once upon a time"]) == 0
     assert json.loads(capsys.readouterr().out)["tokens"]
-
-
-# Terminal
-
-
-def test_progress_is_silent_below_a_second(capsys):
-    with terminal.progress("work"):
-        pass
-    assert capsys.readouterr().err == ""
-
-
-def test_progress_is_one_line_in_a_file(capsys):
-    with terminal.progress("work"):
-        time.sleep(1.1)
-    assert capsys.readouterr().err == "nextword: work ...\n"
-
-
-def test_progress_counts_and_cleans_up_on_a_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", err := Terminal())
-    with terminal.progress("work"):
-        time.sleep(1.5)
-    assert "\rwork ... 1 s" in err.getvalue()
-    assert err.getvalue().endswith("\r\x1b[K")
-
-
-def test_printable_escapes_what_a_terminal_would_act_on():
-    assert terminal.printable("a\n\x1b[1mé".encode()) == r"a\n\x1b[1mé"
-    assert terminal.printable("é".encode()[:1]) == r"\xc3"
-
-
-def test_json_is_plain_ascii_where_the_output_is_no_utf8(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", out := io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    terminal.print_json(text="é", ids=np.array([1]))
-    out.flush()
-    assert json.loads(out.buffer.getvalue()) == {"text": "é", "ids": [1]}
-
-
-def test_can_print_knows_the_encoding(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    assert not terminal.can_print("█")
-    assert terminal.can_print("#")
-
-
-# doctor
-
-FOUND = {
-    "nextword": "1", "cpu": "C", "features": {"avx2": True, "avx512": False}, "variants": ["avx2", "baseline"],
-    "compiled": ["avx512", "avx2", "baseline"], "variant": "avx2", "why_variant": "w", "threads": 2,
-    "why_threads": "two cores", "openmp": True, "huge_pages": "always", "memory_gigabytes": 8.0, "system": "S",
-    "python": "P", "numpy": "2", "safetensors": "0", "huggingface_hub": None,
-}  # fmt: skip
-
-
-def test_doctor_words_each_finding():
-    text = doctor.as_text(FOUND)
-    assert "features      avx2 (absent: avx512)" in text
-    assert "others        baseline; NEXTWORD_ISA=name forces one" in text
-    assert "threads       2: two cores; " in text
-    assert "not run here  avx512" in text
-    assert 'pip install "nextword[hub]"' in text
-    assert "8.0 GB" in text
-    single = doctor.as_text({**FOUND, "openmp": False, "memory_gigabytes": None, "features": {}, "variants": ["avx2"]})
-    assert "single-threaded: built without OpenMP" in single
-    assert "memory        unknown" in single
-    assert "features      none" in single
-    assert "others        none" in single
-
-
-def test_doctor_reports_this_machine(capsys):
-    pytest.importorskip("nextword._core", reason="the compiled core is not built")
-    assert cli.main(["doctor", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert set(found) == set(FOUND)
-    assert found["variant"] in found["variants"]
-    assert found["numpy"] == np.__version__
-    assert cli.main(["doctor"]) == 0
-    assert found["cpu"] in capsys.readouterr().out
-
-
-def test_doctor_reads_what_the_system_says(monkeypatch):
-    files = {
-        "/proc/cpuinfo": "model name\t: Fast CPU\n",
-        "/proc/meminfo": "MemTotal:  1000000 kB\n",
-        "/sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
-    }
-    monkeypatch.setattr(doctor, "read", lambda path: files.get(path, ""))
-    assert doctor.cpu_name().startswith("Fast CPU, ")
-    assert doctor.huge_pages() == "madvise: weights ask for them"
-    assert doctor.memory_gigabytes() == 1.024
-    files.clear()
-    assert doctor.memory_gigabytes() is None
-    assert doctor.huge_pages() == "unknown to this system"
-    assert "usable" in doctor.cpu_name()
-    monkeypatch.undo()
-    assert doctor.read("/no/such/file") == ""
-    assert doctor.installed("no-such-package-anywhere") is None
 
 
 # As a process

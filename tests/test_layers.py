@@ -79,7 +79,7 @@ def test_layer_norm_passes_its_epsilon_on():
 def test_attention_has_the_same_bits_seen_and_unseen(isa, seed, heads, width, fresh):
     rng = np.random.default_rng(seed)
     count = len(fresh)
-    plain, traced = (KVCache(1, count, heads, width, 80) for _ in range(2))
+    plain, traced = (KVCache(ops, 1, count, heads, width, 80) for _ in range(2))
     layer = Attention(ops, heads, 0.3, "a")
     slots, new = rng.permutation(count), np.array(fresh)
     if not new.sum():
@@ -102,7 +102,9 @@ def by_head(x, heads):
 @given(seeds, st.integers(1, 3), sizes, st.integers(1, 70))
 def test_the_cache_holds_keys_and_values_in_panels_of_32_tokens(arithmetic, seed, heads, width, tokens):
     rng = np.random.default_rng(seed)
-    cache = KVCache(2, 3, heads, width, tokens)
+    cache = KVCache(ops, 2, 3, heads, width, tokens)
+    for held in (*cache.keys, *cache.values):
+        held[:] = 0
     k, v = normal(rng, tokens, heads * width), normal(rng, tokens, heads * width)
     one, none = np.array([1]), np.array([0])
     arithmetic.append(k, v, cache.keys[1], cache.values[1], one, none, np.array([tokens]))
@@ -116,7 +118,7 @@ def test_the_cache_holds_keys_and_values_in_panels_of_32_tokens(arithmetic, seed
 
 @pytest.mark.parametrize(("asked", "held"), [(0, 32), (1, 32), (32, 32), (33, 64), (1024, 1024)])
 def test_the_capacity_of_a_cache_is_whole_panels(asked, held):
-    cache = KVCache(2, 3, 4, 33, asked)
+    cache = KVCache(ops, 2, 3, 4, 33, asked)
     assert cache.capacity == held
     assert cache.keys[0].shape == (3, 4, held // PANEL, 33, PANEL)
     assert cache.values[1].shape == (3, 4, 2, held, PANEL)

@@ -45,7 +45,12 @@ def test_matmul_is_within_its_bound(isa, seed, rows, depth, cols):
 @given(seeds, rows_, depths_, cols_)
 def test_fused_epilogues_have_the_bits_of_separate_steps(isa, seed, rows, depth, cols):
     rng = np.random.default_rng(seed)
-    x, w, b, r = numbers(rng, rows, depth), ops.pack(numbers(rng, depth, cols)), numbers(rng, cols), numbers(rng, rows, cols)
+    x, w, b, r = (
+        numbers(rng, rows, depth),
+        ops.pack(numbers(rng, depth, cols)),
+        numbers(rng, cols),
+        numbers(rng, rows, cols),
+    )
     y = ops.matmul(x, w, b)
     assert same_bits(ops.matmul_gelu_tanh(x, w, b), ops.gelu_tanh(y))
     assert same_bits(ops.matmul_gelu_erf(x, w, b), ops.gelu_erf(y))
@@ -55,7 +60,12 @@ def test_fused_epilogues_have_the_bits_of_separate_steps(isa, seed, rows, depth,
 @given(seeds, rows_, depths_, cols_, st.integers(1, 5))
 def test_a_row_of_matmul_depends_on_that_row_alone(isa, threads, seed, rows, depth, cols, count):
     rng = np.random.default_rng(seed)
-    x, w, b, r = numbers(rng, rows, depth), ops.pack(numbers(rng, depth, cols)), numbers(rng, cols), numbers(rng, rows, cols)
+    x, w, b, r = (
+        numbers(rng, rows, depth),
+        ops.pack(numbers(rng, depth, cols)),
+        numbers(rng, cols),
+        numbers(rng, rows, cols),
+    )
     cpu.set_threads(2)
     whole = ops.matmul_residual(x, w, b, r)
     cpu.set_threads(count)
@@ -78,7 +88,12 @@ def test_layer_norm_is_within_its_bound_and_row_by_row(isa, seed, rows, cols):
     assert same_bits(ops.layer_norm(x[at : at + 1], w, b, eps), got[at : at + 1])
 
 
-@given(seeds, st.integers(1, 20), st.one_of(st.integers(1, 70), st.sampled_from([1000, 4099])), st.sampled_from([0.1, 3, 100]))
+@given(
+    seeds,
+    st.integers(1, 20),
+    st.one_of(st.integers(1, 70), st.sampled_from([1000, 4099])),
+    st.sampled_from([0.1, 3, 100]),
+)
 def test_softmax_is_within_its_bound_and_row_by_row(isa, seed, rows, cols, size):
     rng = np.random.default_rng(seed)
     x = (rng.standard_normal((rows, cols)) * size).astype(np.float32)
@@ -163,8 +178,14 @@ class Sequences:
 
     def fill(self, append):
         zero = np.zeros_like(self.past)
-        append(*(np.concatenate([a[:p] for a, p in zip(x, self.past, strict=True)]) for x in (self.k, self.v)),
-               self.keys, self.values, self.slots, zero, self.past)
+        append(
+            *(np.concatenate([a[:p] for a, p in zip(x, self.past, strict=True)]) for x in (self.k, self.v)),
+            self.keys,
+            self.values,
+            self.slots,
+            zero,
+            self.past,
+        )
         append(self.rows(self.k), self.rows(self.v), self.keys, self.values, self.slots, self.past, self.fresh)
         return self
 
@@ -225,13 +246,20 @@ def test_attention_weights_have_the_bits_of_attention_and_rows_that_sum_to_one(i
     assert not weights[:, hidden].any()
     flat = scores.reshape(-1, lengths[0])
     assert np.isfinite(scores[:, ~hidden]).all()
-    bounds.check(weights.reshape(flat.shape), reference._softmax(exact(flat)), bounds.softmax(np.where(np.isinf(flat), -1e4, exact(flat))), "weights")
+    bounds.check(
+        weights.reshape(flat.shape),
+        reference._softmax(exact(flat)),
+        bounds.softmax(np.where(np.isinf(flat), -1e4, exact(flat))),
+        "weights",
+    )
 
 
 @given(batches())
 def test_append_writes_the_layout_of_the_reference(batch):
     seed, heads, width, lengths, past = batch
-    fast, plain = (Sequences(np.random.default_rng(seed), heads, width, lengths, past).fill(m.append) for m in (ops, reference))
+    fast, plain = (
+        Sequences(np.random.default_rng(seed), heads, width, lengths, past).fill(m.append) for m in (ops, reference)
+    )
     assert np.array_equal(fast.keys, plain.keys, equal_nan=True)
     assert np.array_equal(fast.values, plain.values, equal_nan=True)
 
@@ -264,7 +292,10 @@ ONE, ZERO = np.array([1]), np.array([0])
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ops.matmul(X.astype(np.float64), W), r"matmul: x must be float32 \[rows, 3\], got float64 \[2, 3\]; pass np.asc"),
+        (
+            lambda: ops.matmul(X.astype(np.float64), W),
+            r"matmul: x must be float32 \[rows, 3\], got float64 \[2, 3\]; pass np.asc",
+        ),
         (lambda: ops.matmul(X[:, :2], W), r"matmul: x must be float32 \[rows, 3\], got float32 \[2, 2\]"),
         (lambda: ops.matmul(X[:, ::-1], W), "matmul: x must be"),
         (lambda: ops.matmul([[1.0]], W), "got list"),
@@ -282,7 +313,10 @@ ONE, ZERO = np.array([1]), np.array([0])
         (lambda: ops.gelu_tanh(B), r"x must be float32 \[rows, cols\]"),
         (lambda: ops.append(X, X, KEYS[..., :31], VALUES, ZERO, ZERO, ONE), "keys must be float32"),
         (lambda: ops.append(X, X, KEYS, VALUES[:1], ZERO, ZERO, ONE), "values must be float32"),
-        (lambda: ops.append(X, X, KEYS, VALUES, ZERO.astype(np.int32), ZERO, ONE), r"slots must be int64 \[sequences\], got int32"),
+        (
+            lambda: ops.append(X, X, KEYS, VALUES, ZERO.astype(np.int32), ZERO, ONE),
+            r"slots must be int64 \[sequences\], got int32",
+        ),
         (lambda: ops.append(X, X, KEYS, VALUES, ZERO, ZERO, ONE), r"k must be float32 \[1, 3\]"),
         (lambda: ops.attention_weights(X[:, ::-1], KEYS, VALUES, 0, 0, 1.0), "q must be float32"),
     ],
@@ -299,7 +333,10 @@ def test_a_wrong_array_is_one_clear_error(call, message):
         (lambda: ops.embedding(np.array([-1]), ZERO, W, np.ones((1, 3), "f")), r"ids must be 0 \.\. 3, got -1"),
         (lambda: ops.embedding(ZERO, ONE, W, np.ones((1, 3), "f")), r"places must be 0 \.\. 0, got 1"),
         (lambda: ops.append(X, X, KEYS, VALUES, np.array([2]), ZERO, np.array([2])), r"slot must be 0 \.\. 1, got 2"),
-        (lambda: ops.append(X, X, KEYS, VALUES, ZERO, np.array([31]), np.array([2])), r"past \+ fresh must be 0 \.\. 32"),
+        (
+            lambda: ops.append(X, X, KEYS, VALUES, ZERO, np.array([31]), np.array([2])),
+            r"past \+ fresh must be 0 \.\. 32",
+        ),
         (lambda: ops.append(X, X, KEYS, VALUES, ZERO, np.array([-1]), np.array([2])), r"past \+ fresh must be"),
         (lambda: ops.append(X, X, KEYS, VALUES, ZERO, np.array([2**62]), np.array([2**62])), r"past \+ fresh must be"),
     ],
@@ -312,7 +349,7 @@ def test_an_index_out_of_range_is_an_index_error(call, message):
 def test_a_read_only_cache_is_refused_and_left_alone():
     keys = KEYS.copy()
     keys.flags.writeable = False
-    with pytest.raises(ValueError, match="keys must be .* not read-only"):
+    with pytest.raises(ValueError, match=r"keys must be .* not read-only"):
         ops.append(X, X, keys, VALUES.copy(), ZERO, ZERO, np.array([2]))
     assert not keys.any()
 

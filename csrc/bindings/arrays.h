@@ -5,8 +5,12 @@
 #include <pybind11/pybind11.h>
 
 #include <initializer_list>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
+
+#include "pool.h"
 
 namespace nextword::bindings {
 namespace py = pybind11;
@@ -93,6 +97,17 @@ py::array rows(const char* op, const char* name, const py::handle& object, Dims 
 }
 inline int64_t row_stride(const py::array& a) {
   return a.shape(0) <= 1 || !a.size() ? a.shape(1) : a.strides(0) / static_cast<py::ssize_t>(a.itemsize());
+}
+
+// A new float32 array, contents undefined; large ones on memory that is used again.
+inline py::array_t<float> empty(const std::vector<py::ssize_t>& shape) {
+  int64_t count = 1;
+  for (const auto n : shape) count *= n;
+  if (count < pooled_from) return py::array_t<float>(shape);
+  auto owner = std::make_unique<std::shared_ptr<float>>(pooled_floats(count));
+  const float* const data = owner->get();
+  const py::capsule base(owner.release(), [](void* p) { delete static_cast<std::shared_ptr<float>*>(p); });
+  return py::array_t<float>(shape, data, base);
 }
 
 template <class T> const T* data(const py::array& a) { return static_cast<const T*>(a.data()); }

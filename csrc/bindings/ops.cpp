@@ -3,6 +3,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <string>
 
@@ -13,10 +14,6 @@ using namespace nextword;
 using namespace nextword::bindings;
 
 namespace {
-
-py::array_t<float> empty(std::initializer_list<int64_t> shape) {
-  return py::array_t<float>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
-}
 
 // A checkpoint's array: float32, float16, or bfloat16 as its uint16 bits. C-contiguous; any alignment.
 Source source_type(const char* op, const char* name, const py::array& a) {
@@ -149,11 +146,20 @@ void bind_ops(py::module_& m) {
   });
   m.def("to_float32", [](const py::object& x) {
     const auto a = contiguous("to_float32", "x", x, 0);
-    py::array_t<float> out(std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()));
+    auto out = empty(std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()));
     to_float32(a.data(), source_type("to_float32", "x", a), a.size(), out.mutable_data());
     return out;
   });
 
+  m.def("empty", [](const std::vector<py::ssize_t>& shape) {
+    int64_t count = 1;
+    for (const auto n : shape) {
+      if (n < 0 || (n && count > (int64_t{1} << 60) / n))
+        throw std::invalid_argument("empty: shape must hold sizes >= 0 whose product is below 2^60");
+      count *= n;
+    }
+    return empty(shape);
+  });
   m.def("matmul", [](const py::object& x, const Packed& w, const py::object& bias) {
     return matmul_array("matmul", x, w, bias, py::none(), Activation::none);
   });

@@ -81,13 +81,13 @@ class KVCache:
     values[layer]: float32 [slots, heads, ceil(width / 32), capacity, 32].
     """
 
-    def __init__(self, layers: int, slots: int, heads: int, width: int, capacity: int) -> None:
+    def __init__(self, ops: ModuleType, layers: int, slots: int, heads: int, width: int, capacity: int) -> None:
         panels = max(1, -(-capacity // PANEL))
         self.capacity = panels * PANEL
         self.lengths = np.zeros(slots, np.int64)
-        # One array for all layers, large enough for huge pages.
-        self.keys = list(np.zeros((layers, slots, heads, panels, width, PANEL), np.float32))
-        self.values = list(np.zeros((layers, slots, heads, -(-width // PANEL), self.capacity, PANEL), np.float32))
+        # One array for all layers, large enough for huge pages. What append has not written is never read.
+        self.keys = list(ops.empty((layers, slots, heads, panels, width, PANEL)))
+        self.values = list(ops.empty((layers, slots, heads, -(-width // PANEL), self.capacity, PANEL)))
 
 
 class Attention:

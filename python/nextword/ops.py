@@ -5,6 +5,7 @@ new. An output element is always summed in the same order, so that a row's bits 
 threads.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,23 @@ from numpy.typing import NDArray
 from nextword import _core
 from nextword._core import Packed
 
-__all__ = ["Packed", "append", "attention", "attention_weights", "embedding", "gelu_erf", "gelu_tanh", "layer_norm",
-           "matmul", "matmul_gelu_erf", "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "softmax",
-           "to_float32", "unpack"]
+__all__ = ["Packed", "append", "attention", "attention_weights", "embedding", "empty", "gelu_erf", "gelu_tanh",
+           "layer_norm", "matmul", "matmul_gelu_erf", "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed",
+           "softmax", "to_float32", "unpack"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+
+def empty(shape: Sequence[int]) -> Floats:
+    """A float32 array with undefined contents. Large ones take memory that earlier arrays have given back.
+
+    Raises ValueError if a size is negative, MemoryError if there is not enough.
+
+    >>> empty((2, 3)).shape
+    (2, 3)
+    """
+    return _core.empty(list(shape))
 
 
 def pack(weight: NDArray[Any]) -> Packed:

@@ -4,6 +4,7 @@ Everything is computed in float64 and rounded to float32 once, at the end. A pac
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ def _double(x: NDArray[Any]) -> NDArray[np.float64]:
 
 def _single(x: NDArray[np.float64]) -> Floats:
     return x.astype(np.float32)
+
+
+def empty(shape: Sequence[int]) -> Floats:
+    """A float32 array; NaN everywhere, so that a result that takes in what nobody wrote is found out."""
+    return np.full(tuple(shape), np.nan, np.float32)
 
 
 def pack(weight: NDArray[Any]) -> Packed:

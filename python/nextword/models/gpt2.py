@@ -167,7 +167,7 @@ class GPT2:
         """An empty cache for `slots` sequences of at most `capacity` tokens (the context window if None)."""
         c = self.config
         tokens = c.n_positions if capacity is None else capacity
-        return KVCache(c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens)
+        return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens)
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
                  rows: Sequence[int] | Ints | None = None) -> Floats:

@@ -1,0 +1,62 @@
+#include "pool.h"
+
+#include <algorithm>
+#include <mutex>
+#include <vector>
+
+#include "packed.h"
+
+namespace nextword {
+namespace {
+
+constexpr int64_t kept_unused = 32'000'000;  // floats
+
+struct Block {
+  std::shared_ptr<float> memory;
+  int64_t size;
+};
+
+struct Pool {
+  std::mutex mutex;
+  std::vector<Block> unused;  // the longest unused first
+  int64_t total = 0;          // floats in `unused`
+
+  void put(Block block) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    total += block.size;
+    unused.push_back(std::move(block));
+    while (total > kept_unused) {
+      total -= unused.front().size;
+      unused.erase(unused.begin());
+    }
+  }
+
+  // The smallest block that is large enough and not twice as large; empty if there is none.
+  Block take(int64_t count) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    auto best = unused.end();
+    for (auto it = unused.begin(); it != unused.end(); ++it)
+      if (it->size >= count && it->size < 2 * count && (best == unused.end() || it->size <= best->size)) best = it;
+    if (best == unused.end()) return {};
+    Block found = std::move(*best);
+    unused.erase(best);
+    total -= found.size;
+    return found;
+  }
+};
+
+Pool& pool() {
+  static auto* const only = new Pool;  // never destroyed: arrays may outlive every static object
+  return *only;
+}
+
+}  // namespace
+
+std::shared_ptr<float> pooled_floats(int64_t count) {
+  Block block = pool().take(count);
+  if (!block.memory) block = {aligned_floats(count), count};
+  float* const data = block.memory.get();
+  return {data, [block](float*) { pool().put(block); }};
+}
+
+}  // namespace nextword

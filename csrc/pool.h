@@ -1,0 +1,16 @@
+// Memory for results, used again by the next one: fresh pages cost the operating system's zeroing and, at 4 KiB each, a
+// fault for every page; a prefill of GPT-2 124M would spend a fifth of its time there.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+namespace nextword {
+
+// Results below this size come from the ordinary allocator, which reuses such blocks itself.
+constexpr int64_t pooled_from = int64_t{1} << 16;  // floats: 256 KiB
+
+// At least `count` floats, contents undefined; back in the pool when the last copy of the pointer goes. The pool keeps at
+// most 128 MB unused. Any thread. Throws std::bad_alloc.
+std::shared_ptr<float> pooled_floats(int64_t count);
+
+}  // namespace nextword

@@ -1,0 +1,62 @@
+"""doctor.py: what it finds and how it words it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from nextword import cli, doctor
+
+FOUND = {
+    "nextword": "1", "cpu": "C", "features": {"avx2": True, "avx512": False}, "variants": ["avx2", "baseline"],
+    "compiled": ["avx512", "avx2", "baseline"], "variant": "avx2", "why_variant": "w", "threads": 2,
+    "why_threads": "two cores", "openmp": True, "huge_pages": "always", "memory_gigabytes": 8.0, "system": "S",
+    "python": "P", "numpy": "2", "safetensors": "0", "huggingface_hub": None,
+}  # fmt: skip
+
+
+def test_doctor_words_each_finding():
+    text = doctor.as_text(FOUND)
+    assert "features      avx2 (absent: avx512)" in text
+    assert "others        baseline; NEXTWORD_ISA=name forces one" in text
+    assert "threads       2: two cores; " in text
+    assert "not run here  avx512" in text
+    assert 'pip install "nextword[hub]"' in text
+    assert "8.0 GB" in text
+    single = doctor.as_text({**FOUND, "openmp": False, "memory_gigabytes": None, "features": {}, "variants": ["avx2"]})
+    assert "single-threaded: built without OpenMP" in single
+    assert "memory        unknown" in single
+    assert "features      none" in single
+    assert "others        none" in single
+
+
+def test_doctor_reports_this_machine(capsys):
+    pytest.importorskip("nextword._core", reason="the compiled core is not built")
+    assert cli.main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == set(FOUND)
+    assert found["variant"] in found["variants"]
+    assert found["numpy"] == np.__version__
+    assert cli.main(["doctor"]) == 0
+    assert found["cpu"] in capsys.readouterr().out
+
+
+def test_doctor_reads_what_the_system_says(monkeypatch):
+    files = {
+        "/proc/cpuinfo": "model name\t: Fast CPU\n",
+        "/proc/meminfo": "MemTotal:  1000000 kB\n",
+        "/sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
+    }
+    monkeypatch.setattr(doctor, "read", lambda path: files.get(path, ""))
+    assert doctor.cpu_name().startswith("Fast CPU, ")
+    assert doctor.huge_pages() == "madvise: weights ask for them"
+    assert doctor.memory_gigabytes() == 1.024
+    files.clear()
+    assert doctor.memory_gigabytes() is None
+    assert doctor.huge_pages() == "unknown to this system"
+    assert "usable" in doctor.cpu_name()
+    monkeypatch.undo()
+    assert doctor.read("/no/such/file") == ""
+    assert doctor.installed("no-such-package-anywhere") is None

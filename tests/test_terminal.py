@@ -1,0 +1,51 @@
+"""terminal.py: progress, escapes, JSON and what an output can show."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+
+import numpy as np
+
+from nextword import terminal
+from stand_in import Terminal
+
+
+def test_progress_is_silent_below_a_second(capsys):
+    with terminal.progress("work"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_is_one_line_in_a_file(capsys):
+    with terminal.progress("work"):
+        time.sleep(1.1)
+    assert capsys.readouterr().err == "nextword: work ...\n"
+
+
+def test_progress_counts_and_cleans_up_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", err := Terminal())
+    with terminal.progress("work"):
+        time.sleep(1.5)
+    assert "\rwork ... 1 s" in err.getvalue()
+    assert err.getvalue().endswith("\r\x1b[K")
+
+
+def test_printable_escapes_what_a_terminal_would_act_on():
+    assert terminal.printable("a\n\x1b[1mé".encode()) == r"a\n\x1b[1mé"
+    assert terminal.printable("é".encode()[:1]) == r"\xc3"
+
+
+def test_json_is_plain_ascii_where_the_output_is_no_utf8(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", out := io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    terminal.print_json(text="é", ids=np.array([1]))
+    out.flush()
+    assert json.loads(out.buffer.getvalue()) == {"text": "é", "ids": [1]}
+
+
+def test_can_print_knows_the_encoding(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert not terminal.can_print("█")
+    assert terminal.can_print("#")
