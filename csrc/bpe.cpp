@@ -8,12 +8,17 @@
 #include "bpe_merge.h"
 #include "parallel.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace nextword {
 namespace {
 
 constexpr size_t chunk_pieces = 512;  // probes under way at once; the keys of a chunk stay in the first-level cache
 constexpr size_t batch_grain = 16384;  // bytes that are worth a thread's turn
 constexpr unsigned few_lanes = 4;            // so many words are merged as fast one by one
+constexpr size_t large_text = size_t{1} << 20;
 constexpr size_t slack = 4;           // ids may be written up to here beyond the last
 
 inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
@@ -22,6 +27,26 @@ inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
 }
 
 }  // namespace
+
+void prefer_huge_pages(void* memory, size_t size) {
+#if defined(__linux__)
+  constexpr uintptr_t huge_page = uintptr_t{2} << 20;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + huge_page - 1) & ~(huge_page - 1);
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + size) & ~(huge_page - 1);
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  (void)memory, (void)size;
+#endif
+}
+
+void IdBuffer::grow(size_t need) {
+  const size_t capacity = need + capacity_ / 2;
+  void* data = std::realloc(data_, capacity * sizeof(uint32_t));
+  if (!data) throw std::bad_alloc();
+  prefer_huge_pages(data, capacity * sizeof(uint32_t));
+  data_ = static_cast<uint32_t*>(data);
+  capacity_ = capacity;
+}
 
 // Unknown words are left out at first and merged many at a time, some chunks later; then settled() is called.
 template <class Settled>
@@ -45,7 +70,7 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
       ids.resize(ids.size() + static_cast<size_t>(end - out));
       begin = ends[count - 1];
     }
-    if (count > 0 && unknown_.size() < 4 * lanes && chunks % 16 != 0) continue;
+    if (count > 0 && unknown_.size() < 8 * lanes && chunks % 16 != 0) continue;
     if (!unknown_.empty()) merge_unknown(ids, first);
     settled();
     first = ids.size();
@@ -54,6 +79,7 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
 }
 
 void Encoder::encode(std::string_view text, IdBuffer& ids) {
+  if (text.size() >= large_text) ids.reserve(text.size() / 2);  // few texts need more; what is not written costs nothing
   encode_chunks(text, ids, [] {});
 }
 
@@ -143,33 +169,37 @@ void Encoder::remember_short(ShortKey key, const uint32_t* ids, uint32_t count) 
 }
 
 // Finds or merges the words that were left out, all lanes at a time, and moves the ids from `first` on apart to let
-// theirs in.
+// theirs in. Words of one size go together: a round of lanes takes as long as its longest word.
 void Encoder::merge_unknown(IdBuffer& buffer, size_t first) {
-  const MergeLanes merge = merge_lanes();
   unknown_ids_.resize(unknown_.size());
-  uint32_t waiting[lanes];  // indices of words to be merged together
-  unsigned some = 0;
-  for (size_t i = 0; i < unknown_.size() || some > 0; ++i) {
-    if (i < unknown_.size()) {
-      uint32_t* const ids = unknown_ids_[i].ids;
-      unknown_[i].count = static_cast<uint32_t>(known_short(unknown_[i].key, ids) - ids);
-      if (unknown_[i].count == 0) waiting[some++] = static_cast<uint32_t>(i);
-      if (some < lanes) continue;
-    }
+  size_t of_size[ShortKey::max_size + 2] = {};  // then: where the words of each size go
+  for (size_t i = 0; i < unknown_.size(); ++i) {
+    uint32_t* const ids = unknown_ids_[i].ids;
+    unknown_[i].count = static_cast<uint32_t>(known_short(unknown_[i].key, ids) - ids);
+    if (unknown_[i].count == 0) ++of_size[unknown_[i].piece.size() + 1];
+  }
+  for (size_t size = 1; size < ShortKey::max_size + 2; ++size) of_size[size] += of_size[size - 1];
+  waiting_.resize(of_size[ShortKey::max_size + 1]);
+  for (size_t i = 0; i < unknown_.size(); ++i) {
+    if (unknown_[i].count == 0) waiting_[of_size[unknown_[i].piece.size()]++] = static_cast<uint32_t>(i);
+  }
+  const MergeLanes merge = merge_lanes();
+  for (size_t begin = 0; begin < waiting_.size(); begin += lanes) {
     std::string_view pieces[lanes];
     uint32_t ids[lanes][lanes], counts[lanes];
-    for (unsigned j = 0; j < some; ++j) pieces[j] = unknown_[waiting[j]].piece;
+    const auto some = static_cast<unsigned>(std::min<size_t>(lanes, waiting_.size() - begin));
+    for (unsigned j = 0; j < some; ++j) pieces[j] = unknown_[waiting_[begin + j]].piece;
     if (merge && some > few_lanes) {
       merge(vocabulary_, pieces, some, ids, counts);
     } else {
       for (unsigned j = 0; j < some; ++j) counts[j] = static_cast<uint32_t>(merge_few(vocabulary_, pieces[j], ids[j]));
     }
     for (unsigned j = 0; j < some; ++j) {
-      unknown_[waiting[j]].count = counts[j];
-      std::memcpy(unknown_ids_[waiting[j]].ids, ids[j], sizeof ids[j]);
-      remember_short(unknown_[waiting[j]].key, ids[j], counts[j]);
+      const size_t i = waiting_[begin + j];
+      unknown_[i].count = counts[j];
+      std::memcpy(unknown_ids_[i].ids, ids[j], sizeof ids[j]);
+      remember_short(unknown_[i].key, ids[j], counts[j]);
     }
-    some = 0;
   }
   size_t more = 0;
   for (const Unknown& unknown : unknown_) more += unknown.count;
