@@ -20,6 +20,8 @@ constexpr int64_t read_once = 4, written_apart = 256;
 // Rows taken through all weights at once: enough products for each weight that is read from memory.
 constexpr int64_t block_rows = 512;
 
+constexpr int64_t ranges_per_thread = 12;
+
 // Rows that start a multiple of this apart share a few cache sets; from so many rows on that costs more than a copy.
 constexpr int64_t clash = 512, many_rows = 16, pad = 16;
 
@@ -65,8 +67,8 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
     const int64_t n = std::min(block_rows, rows - r0);
     const Rows from = spread(x + r0 * x_stride, x_stride, n, depth);
-    const int64_t grain = worth_a_thread / std::max<int64_t>(1, n * depth * panel_cols) + 1;
-    parallel_ranges(panels_of(weight.cols), grain, [&](int64_t begin, int64_t end) {
+    const int64_t panels = panels_of(weight.cols), grain = worth_a_thread / (n * depth * panel_cols) + 1;
+    const auto columns = [&](int64_t begin, int64_t end) {
       const int64_t c0 = begin * panel_cols, c1 = std::min(end * panel_cols, weight.cols);
       MatmulBlock b{};
       b.x = from.data;
@@ -82,7 +84,17 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
       k.matmul(b);
-    });
+    };
+    // Bound by memory, a thread reads one long range. Bound by arithmetic, short ranges go to whichever thread is free:
+    // cores differ in speed, and others use them too.
+    if (n < many_rows) {
+      parallel_ranges(panels, grain, columns);
+    } else {
+      const int workers = threads_for(panels, grain);
+      const int64_t step = std::max<int64_t>(1, panels / (ranges_per_thread * workers));
+      parallel_items((panels + step - 1) / step, workers,
+                     [&](int64_t i, int) { columns(i * step, std::min(panels, (i + 1) * step)); });
+    }
   }
 }
 
@@ -131,13 +143,20 @@ void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, 
       for (int64_t i = 0; i < s.count; ++i) {
         float* const keys = cache.keys + (s.slots[i] * cache.heads + head) * key_head;
         float* const values = cache.values + (s.slots[i] * cache.heads + head) * value_head;
-        for (int64_t at = s.past[i]; at < s.past[i] + s.fresh[i]; ++at, ++row) {
+        const int64_t end = s.past[i] + s.fresh[i];
+        for (int64_t at = s.past[i]; at < end;) {  // as many tokens at once as share a panel of keys
+          const int64_t n = std::min(end, (at / panel_cols + 1) * panel_cols) - at;
           const float* const from_k = k + row * k_stride + head * width;
-          const float* const from_v = v + row * v_stride + head * width;
           float* const to_k = keys + at / panel_cols * width * panel_cols + at % panel_cols;
-          for (int64_t d = 0; d < width; ++d) to_k[d * panel_cols] = from_k[d];
           for (int64_t d = 0; d < width; ++d)
-            values[(d / panel_cols * cache.capacity + at) * panel_cols + d % panel_cols] = from_v[d];
+            for (int64_t t = 0; t < n; ++t) to_k[d * panel_cols + t] = from_k[t * k_stride + d];
+          for (const int64_t stop = at + n; at < stop; ++at, ++row) {
+            const float* const from_v = v + row * v_stride + head * width;
+            for (int64_t d = 0; d < width; d += panel_cols) {
+              float* const to_v = values + (d / panel_cols * cache.capacity + at) * panel_cols;
+              for (int64_t c = 0; c < std::min(panel_cols, width - d); ++c) to_v[c] = from_v[d + c];
+            }
+          }
         }
       }
     }
@@ -164,9 +183,10 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
   float* const memory = scratch(workers * room);
 
   parallel_items(items, workers, [&](int64_t item, int worker) {
-    // The longest tiles first, so that the threads end together.
-    const Tile& tile = tiles[tiles.size() - 1 - static_cast<size_t>(item / heads)];
-    const int64_t head = item % heads, slot = s.slots[tile.sequence] * heads + head;
+    // Head by head, so that a head's keys and values stay in the cache; the longest tiles first.
+    const auto count = static_cast<int64_t>(tiles.size());
+    const Tile& tile = tiles[static_cast<size_t>(count - 1 - item % count)];
+    const int64_t head = item / count, slot = s.slots[tile.sequence] * heads + head;
     const int64_t keys_seen = s.past[tile.sequence] + s.fresh[tile.sequence];
     AttentionTile t{};
     t.q = q + tile.row * q_stride + head * width;

@@ -9,7 +9,8 @@
 namespace nextword {
 namespace {
 
-constexpr int64_t kept_unused = 32'000'000;  // floats
+constexpr int64_t kept_unused = 32'000'000;     // floats
+constexpr int64_t huge_page = int64_t{1} << 19;  // floats: 2 MiB
 
 struct Block {
   std::shared_ptr<float> memory;
@@ -31,12 +32,12 @@ struct Pool {
     }
   }
 
-  // The smallest block that is large enough and not twice as large; empty if there is none.
+  // The smallest block that is large enough and not much more than twice as large; empty if there is none.
   Block take(int64_t count) {
     const std::lock_guard<std::mutex> lock(mutex);
     auto best = unused.end();
     for (auto it = unused.begin(); it != unused.end(); ++it)
-      if (it->size >= count && it->size < 2 * count && (best == unused.end() || it->size <= best->size)) best = it;
+      if (it->size >= count && it->size <= 2 * count + huge_page && (best == unused.end() || it->size <= best->size)) best = it;
     if (best == unused.end()) return {};
     Block found = std::move(*best);
     unused.erase(best);
@@ -54,7 +55,11 @@ Pool& pool() {
 
 std::shared_ptr<float> pooled_floats(int64_t count) {
   Block block = pool().take(count);
-  if (!block.memory) block = {aligned_floats(count), count};
+  if (!block.memory) {
+    // From half a huge page on, whole ones.
+    const int64_t size = count < huge_page / 2 ? count : (count + huge_page - 1) / huge_page * huge_page;
+    block = {aligned_floats(size), size};
+  }
   float* const data = block.memory.get();
   return {data, [block](float*) { pool().put(block); }};
 }

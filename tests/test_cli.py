@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from nextword import cli
+from nextword.tokenizer import Tokenizer
 from stand_in import Bytes, StandIn, Terminal
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -317,17 +318,18 @@ def test_a_table_of_all_tokens_has_no_rest_and_aligns_wide_characters(monkeypatc
     assert rows[1].startswith("  'a'          2")
 
 
-def test_tokenize_shows_pieces_and_ids(capsys, stand_in, monkeypatch):
-    stand_in()
-    assert cli.main(["tokenize", "a", "\n"]) == 0
-    assert capsys.readouterr().out == "a| |\\n\n97 32 10\n"
-    assert cli.main(["tokenize", "--json", "é"]) == 0
-    assert json.loads(capsys.readouterr().out)["tokens"] == [0xC3, 0xA9]
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stdout", out := Terminal())
-    cli.main(["tokenize", "ab"])
-    assert out.getvalue() == "\x1b[30;42ma\x1b[0m\x1b[30;43mb\x1b[0m\n97 98\n"
+def test_tokenize_takes_the_vocabulary_of_a_model_a_file_or_the_demo(capsys):
+    demo = str(Path(cli.__file__).parent / "demo")
+    shown = []
+    for chosen in ([], ["--model", demo], ["--vocab", demo]):
+        assert cli.main(["tokenize", *chosen, "--json", "Es war einmal"]) == 0
+        shown.append(json.loads(capsys.readouterr().out)["tokens"])
+    assert shown == [Tokenizer.load(demo).encode("Es war einmal")] * 3
+
+
+def test_tokenize_takes_one_vocabulary_at_a_time(capsys):
+    assert cli.main(["tokenize", "--model", "m", "--vocab", "v", "x"]) == 1
+    assert "one of --model, --vocab and --encoding" in capsys.readouterr().err
 
 
 def test_tokenize_without_a_vocabulary_is_an_error(capsys, stand_in):

@@ -17,7 +17,7 @@ void attention(const AttentionTile& t) {
   float* const sums = scores + max_tile_rows * stride;
 
   for (int64_t k = 0; k < keys; k += panel_cols)
-    panel_tile<V>(t.q, t.q_stride, t.keys + k * t.width, t.width, t.rows, nullptr, nullptr, scores + k, stride);
+    panel_tile<V, Fetch::none>(t.q, t.q_stride, t.keys + k * t.width, t.width, t.rows, nullptr, scores + k, stride);
 
   float inverse[max_tile_rows];
   for (int64_t r = 0; r < t.rows; ++r) {
@@ -37,15 +37,9 @@ void attention(const AttentionTile& t) {
   for (int64_t c = 0; c < t.width; c += panel_cols) {
     const float* const panel = t.values + c / panel_cols * t.value_stride;
     const int64_t cols = t.width - c < panel_cols ? t.width - c : panel_cols;
-    // Keys that all queries of the tile see go through the tile; the few behind them row by row.
-    const int64_t shared = t.first + 1;
-    panel_tile<V>(scores, stride, panel, shared, t.rows, nullptr, nullptr, sums, panel_cols);
-    for (int64_t r = 0; r < t.rows; ++r) {
-      float* const sum = sums + r * panel_cols;
-      if (r) panel_tile<V, Fetch::none, 1>(scores + r * stride + shared, stride, panel + shared * panel_cols, r, 1, nullptr, sum, sum,
-                                panel_cols);
-      multiply<V>(sum, inverse[r], cols, t.out + r * t.out_stride + c);
-    }
+    panel_tile<V, Fetch::none, Reach::causal>(scores, stride, panel, t.first + 1, t.rows, nullptr, sums, panel_cols);
+    for (int64_t r = 0; r < t.rows; ++r)
+      multiply<V>(sums + r * panel_cols, inverse[r], cols, t.out + r * t.out_stride + c);
   }
 }
 

@@ -12,18 +12,21 @@ constexpr int64_t fetch_floats = 2048;  // how far ahead of its use a panel is f
 // which stays in the caches or, where it is read once and then not for long, passes them by.
 enum class Fetch { none, other, panel, panel_once };
 
-// sums[r, c] = (start ? start[r, c] : 0) + sum_k x[r, k] * panel[k, c]   for `vectors` registers of columns.
-//   x [rows, depth] with stride, panel [depth, 32] at its first column, start and sums with stride (may be the same)
+// How far each row of a tile goes: all rows through `depth`, or row r through depth + r, as a causal mask has it.
+enum class Reach { equal, causal };
+
+// sums[r, c] = sum_k x[r, k] * panel[k, c]   for `vectors` registers of columns.
+//   x [rows, ..] with stride, panel [.., 32] at its first column, sums with stride
 // One chain of multiply-adds over ascending k for each element: the bits do not depend on rows or vectors.
 // Meanwhile `fetch` brings what is needed next, from `ahead` on.
-template <class V, int rows, int vectors, Fetch fetch>
-inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, const float* ahead,
-                 const float* start, float* sums, int64_t stride) {
+template <class V, int rows, int vectors, Fetch fetch, Reach reach>
+inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, const float* ahead, float* sums,
+                 int64_t stride) {
   typename V::F acc[rows][vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 16
-    for (int v = 0; v < vectors; ++v) acc[r][v] = start ? V::load(start + r * stride + v * V::lanes) : V::set(0.0f);
+    for (int v = 0; v < vectors; ++v) acc[r][v] = V::set(0.0f);
 
   for (int64_t k = 0; k < depth; ++k, panel += panel_cols) {
     if constexpr (fetch == Fetch::other) V::prefetch(ahead + k * line_floats);
@@ -40,6 +43,18 @@ inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t d
       for (int v = 0; v < vectors; ++v) acc[r][v] = V::mul_add(a, w[v], acc[r][v]);
     }
   }
+  if constexpr (reach == Reach::causal) {
+#pragma GCC unroll 16
+    for (int k = 0; k < rows - 1; ++k) {
+#pragma GCC unroll 16
+      for (int r = k + 1; r < rows; ++r) {
+        const auto a = V::set(x[r * x_stride + depth + k]);
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; ++v)
+          acc[r][v] = V::mul_add(a, V::load(panel + k * panel_cols + v * V::lanes), acc[r][v]);
+      }
+    }
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 16
@@ -48,17 +63,17 @@ inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t d
 
 // All 32 columns of a panel for 1 .. V::tile_rows rows. A single row takes the whole panel at once: it is bound by the
 // reading of the panel, and more chains hide the latency of the multiply-add.
-template <class V, Fetch fetch = Fetch::none, int rows = V::tile_rows>
+template <class V, Fetch fetch, Reach reach = Reach::equal, int rows = V::tile_rows>
 inline void panel_tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, int64_t count,
-                       const float* ahead, const float* start, float* sums, int64_t stride) {
+                       const float* ahead, float* sums, int64_t stride) {
   if constexpr (rows > 1) {
     if (count < rows)
-      return panel_tile<V, fetch, rows - 1>(x, x_stride, panel, depth, count, ahead, start, sums, stride);
+      return panel_tile<V, fetch, reach, rows - 1>(x, x_stride, panel, depth, count, ahead, sums, stride);
   }
   constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
-  tile<V, rows, vectors, fetch>(x, x_stride, panel, depth, ahead, start, sums, stride);
+  tile<V, rows, vectors, fetch, reach>(x, x_stride, panel, depth, ahead, sums, stride);
   for (int64_t c = vectors * V::lanes; c < panel_cols; c += vectors * V::lanes)
-    tile<V, rows, vectors, Fetch::none>(x, x_stride, panel + c, depth, nullptr, start ? start + c : nullptr, sums + c, stride);
+    tile<V, rows, vectors, Fetch::none, reach>(x, x_stride, panel + c, depth, nullptr, sums + c, stride);
 }
 
 // out[r, c] = activation(sums[r, c] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.
@@ -96,13 +111,13 @@ inline void matmul_panel(const MatmulBlock& b, int64_t c) {
     float* const sums = whole ? out : copy;
     const int64_t stride = whole ? b.out_stride : panel_cols;
     if (b.rows <= V::tile_rows && b.streams) {
-      panel_tile<V, Fetch::panel_once>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, nullptr, sums, stride);
+      panel_tile<V, Fetch::panel_once>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, sums, stride);
     } else if (b.rows <= V::tile_rows) {
-      panel_tile<V, Fetch::panel>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, nullptr, sums, stride);
+      panel_tile<V, Fetch::panel>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, sums, stride);
     } else {
       const int64_t t = r / V::tile_rows;  // the first two tiles fetch half of the next panel each
       const float* const ahead = t < 2 ? next_panel + t * b.depth * line_floats : x + rows * b.x_stride;
-      panel_tile<V, Fetch::other>(x, b.x_stride, panel, b.depth, rows, ahead, nullptr, sums, stride);
+      panel_tile<V, Fetch::other>(x, b.x_stride, panel, b.depth, rows, ahead, sums, stride);
     }
     if (finishes || !whole)
       finish<V>(sums, stride, b.bias ? b.bias + c : nullptr, b.residual ? b.residual + r * b.out_stride + c : nullptr,

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nextword.terminal import can_print, coloured, columns, print_json, printable, progress, style
+from nextword import tokenize_cli
+from nextword.terminal import can_print, columns, print_json, printable, progress, style
 
 if TYPE_CHECKING:
     from nextword.generate import Generation, LanguageModel
@@ -123,10 +124,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print one JSON object")
     sub.set_defaults(run=run_next)
 
-    sub = command("tokenize", "show how a text is cut into tokens", 'example:\n  nextword tokenize "Once upon a time"')
+    sub = command(
+        "tokenize",
+        "show how a text is cut into tokens",
+        'examples:\n  nextword tokenize "Once upon a time"\n  nextword tokenize --steps together',
+    )
     add_model(sub, threads=False)
-    sub.add_argument("text", nargs="*", help="the text; - reads it from stdin")
-    sub.add_argument("--json", action="store_true", help="print one JSON object")
+    tokenize_cli.add_arguments(sub)
     sub.set_defaults(run=run_tokenize)
 
     sub = command("doctor", "say what the machine offers, what is used and why", "")
@@ -284,18 +288,14 @@ def table(rows: list[tuple[int, str, float]], vocabulary: int, rest: float) -> I
 
 
 def run_tokenize(args: argparse.Namespace) -> int:
-    lm = load(args)
-    if lm.tokenizer is None:
+    if args.model is None:
+        return tokenize_cli.run(args)
+    if args.vocab or args.encoding:
+        raise ValueError("tokenize: give one of --model, --vocab and --encoding")
+    tokenizer = load(args).tokenizer
+    if tokenizer is None:
         raise ValueError(f"tokenize: {args.model} holds no vocabulary (vocab.json and merges.txt, or tokenizer.json)")
-    text = given_text(args.text) or ""
-    ids = lm.tokenizer.encode(text)
-    if args.json:
-        print_json(text=text, tokens=ids, pieces=[decoded(lm, token) for token in ids])
-        return 0
-    pieces = [style(token_text(lm, token), f"30;4{2 + i % 5}", sys.stdout) for i, token in enumerate(ids)]
-    print(*pieces, sep="" if coloured(sys.stdout) else "|")
-    print(*ids)
-    return 0
+    return tokenize_cli.run(args, tokenizer)
 
 
 def run_doctor(args: argparse.Namespace) -> int:

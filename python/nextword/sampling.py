@@ -63,7 +63,8 @@ def uniform(seed: int, row: int, step: int) -> float:
     >>> uniform(7, 0, 3) == uniform(7, 0, 3)
     True
     """
-    return float(np.random.Generator(np.random.Philox(key=[seed, row], counter=[0, step, 0, 0])).random())
+    key, counter = np.array([seed, row], np.uint64), np.array([0, step, 0, 0], np.uint64)
+    return float(np.random.Generator(np.random.Philox(key=key, counter=counter)).random())
 
 
 def probabilities(logits: Floats, settings: Sampling) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -87,7 +88,7 @@ def probabilities(logits: Floats, settings: Sampling) -> tuple[NDArray[np.intp],
         p = np.exp((logits[ids].astype(np.float64) - float(top)) / settings.temperature)
     p /= p.sum()
     if settings.top_p < 1:
-        keep = _nucleus(p, settings.top_p)
+        keep = _nucleus(p, logits[ids], settings.top_p)
         ids, p = ids[keep], p[keep] / p[keep].sum()
     return ids, p
 
@@ -112,9 +113,10 @@ def _most_probable(logits: Floats, k: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([above, np.flatnonzero(logits == limit)[: k - len(above)]]))
 
 
-def _nucleus(p: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
+def _nucleus(p: NDArray[np.float64], logits: Floats, top_p: float) -> NDArray[np.intp]:
     # Tokens below this limit sum to less than 1 - top_p together: the nucleus is among the others.
     likely = np.flatnonzero(p >= (1 - top_p) / p.size)
-    order = likely[np.argsort(-p[likely], kind="stable")]
+    # Logits may differ where float64 gives them the same probability.
+    order = likely[np.argsort(-logits[likely], kind="stable")]
     count = int(np.searchsorted(np.cumsum(p[order]), top_p)) + 1
     return np.sort(order[:count])
