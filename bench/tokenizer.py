@@ -208,7 +208,9 @@ class Run:
             values = {}
             for name, train in self.trainers.items():
                 try:
-                    values[name] = statistics.median(seconds(lambda t=train: t(texts, vocabulary)) for _ in range(3))
+                    values[name] = statistics.median(
+                        seconds(lambda t=train, n=vocabulary: t(texts, n)) for _ in range(3)
+                    )
                 except ImportError as error:
                     print(f"left out: {name} ({error})", file=sys.stderr)
             self.report(f"train {vocabulary} tokens on {size:.0f} MB", values, "s", min)
