@@ -8,11 +8,17 @@
 #include "bpe_merge.h"
 #include "parallel.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace nextword {
 namespace {
 
 constexpr size_t chunk_pieces = 512;  // probes under way at once; the keys of a chunk stay in the first-level cache
 constexpr size_t batch_grain = 16384;  // bytes that are worth a thread's turn
+constexpr unsigned few_lanes = 4;            // so many words are merged as fast one by one
+constexpr size_t large_text = size_t{1} << 20;
 constexpr size_t slack = 4;           // ids may be written up to here beyond the last
 
 inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
@@ -22,8 +28,29 @@ inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
 
 }  // namespace
 
-template <class Room>
-void Encoder::encode_chunks(std::string_view text, const Room& room) {
+void prefer_huge_pages(void* memory, size_t size) {
+#if defined(__linux__)
+  constexpr uintptr_t huge_page = uintptr_t{2} << 20;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + huge_page - 1) & ~(huge_page - 1);
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + size) & ~(huge_page - 1);
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  (void)memory, (void)size;
+#endif
+}
+
+void IdBuffer::grow(size_t need) {
+  const size_t capacity = need + capacity_ / 2;
+  void* data = std::realloc(data_, capacity * sizeof(uint32_t));
+  if (!data) throw std::bad_alloc();
+  prefer_huge_pages(data, capacity * sizeof(uint32_t));
+  data_ = static_cast<uint32_t*>(data);
+  capacity_ = capacity;
+}
+
+// Unknown words are left out at first and merged many at a time, some chunks later; then settled() is called.
+template <class Settled>
+void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled& settled) {
   if (text.size() > 0xFFFFFFFFu) {
     throw std::invalid_argument("encode: text has " + std::to_string(text.size()) +
                                 " bytes, expected less than 4 GiB; encode it in parts");
@@ -31,78 +58,84 @@ void Encoder::encode_chunks(std::string_view text, const Room& room) {
   const auto* p = reinterpret_cast<const uint8_t*>(text.data());
   Splitter splitter(pattern_, p, p + text.size());
   uint32_t ends[chunk_pieces + 1];
-  size_t begin = 0;
-  while (const size_t count = splitter.next(ends, chunk_pieces + 1)) {
-    short_pieces_.grow_if_crowded();
-    uint32_t* out = room(ends[count - 1] - begin + slack);
-    room(out, encode_chunk(text, begin, ends, count, out));
-    begin = ends[count - 1];
+  size_t begin = 0, first = ids.size();
+  unknown_.clear();
+  unknown_bytes_ = 0;
+  for (unsigned chunks = 1;; ++chunks) {
+    const size_t count = splitter.next(ends, chunk_pieces + 1);
+    if (count > 0) {
+      short_pieces_.grow_if_crowded();
+      uint32_t* const out = ids.reserve(ends[count - 1] - begin + slack);
+      const uint32_t* const end = encode_chunk(text, begin, ends, count, out, ids.size() - first);
+      ids.resize(ids.size() + static_cast<size_t>(end - out));
+      begin = ends[count - 1];
+    }
+    if (count > 0 && unknown_.size() < 8 * lanes && chunks % 16 != 0) continue;
+    if (!unknown_.empty()) merge_unknown(ids, first);
+    settled();
+    first = ids.size();
+    if (count == 0) return;
   }
 }
 
 void Encoder::encode(std::string_view text, IdBuffer& ids) {
-  struct Room {
-    IdBuffer& ids;
-    uint32_t* operator()(size_t more) const { return ids.reserve(more); }
-    void operator()(const uint32_t* begin, const uint32_t* end) const { ids.resize(ids.size() + static_cast<size_t>(end - begin)); }
-  };
-  encode_chunks(text, Room{ids});
+  if (text.size() >= large_text) ids.reserve(text.size() / 2);  // few texts need more; what is not written costs nothing
+  encode_chunks(text, ids, [] {});
 }
 
 size_t Encoder::count(std::string_view text) {
-  struct Room {
-    IdBuffer& scratch;
-    size_t& total;
-    uint32_t* operator()(size_t more) const { return scratch.reserve(more); }
-    void operator()(const uint32_t* begin, const uint32_t* end) const { total += static_cast<size_t>(end - begin); }
-  };
   size_t total = 0;
-  IdBuffer scratch;
-  encode_chunks(text, Room{scratch, total});
+  IdBuffer ids;
+  encode_chunks(text, ids, [&] {
+    total += ids.size();
+    ids.clear();
+  });
   return total;
 }
 
-uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out) {
+// at: how many ids stand before `out` since the unknown words were last merged.
+uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out, size_t at) {
   struct Probe {
     ShortKey key;
     const ShortPieces::Slot* bucket;
   };
   Probe probes[chunk_pieces + 1];
-  size_t at = begin;
+  size_t from = begin;
   for (size_t i = 0; i < count; ++i) {
-    const char* p = text.data() + at;
-    const size_t size = ends[i] - at;
+    const char* p = text.data() + from;
+    const size_t size = ends[i] - from;
     Probe& probe = probes[i];
-    probe.key = size > ShortKey::max_size ? ShortKey::none() : at + 16 <= text.size() ? ShortKey::readable(p, size) : ShortKey::any(p, size);
+    probe.key = size > ShortKey::max_size ? ShortKey::none() : from + 16 <= text.size() ? ShortKey::readable(p, size) : ShortKey::any(p, size);
     probe.bucket = short_pieces_.bucket(short_pieces_.place(probe.key));
     __builtin_prefetch(probe.bucket);
-    at = ends[i];
+    from = ends[i];
   }
-  const MergeLanes lanes_of_this_cpu = vocabulary_.orderly() && !vocabulary_.whole_pieces() ? merge_lanes() : nullptr;
+  const bool later = vocabulary_.orderly() && !vocabulary_.whole_pieces();
   uint32_t* const first = out;
-  unknown_.clear();
   for (size_t i = 0; i < count; ++i) {
     const Probe& probe = probes[i];
     const bool second = probe.bucket[1].holds(probe.key);
+    const bool here = probe.bucket[0].holds(probe.key) | second;
     const ShortPieces::Slot* slot = probe.bucket + second;
     std::memcpy(out, slot->ids, sizeof slot->ids);
-    if (__builtin_expect((probe.bucket[0].holds(probe.key) | second) & (slot->count >= 0), 1)) {
+    if (__builtin_expect(here & (slot->count >= 0), 1)) {
       out += slot->count;
       continue;
     }
-    const size_t from = i ? ends[i - 1] : begin;
+    from = i ? ends[i - 1] : begin;
     const std::string_view piece = text.substr(from, ends[i] - from);
     if (piece.size() > ShortKey::max_size) {
       out = encode_long(piece, out);
-    } else if (uint32_t* end = known_short(probe.key, out); end != out) {
-      out = end;
-    } else if (lanes_of_this_cpu) {
-      unknown_.push_back({probe.key, piece, static_cast<size_t>(out - first)});
+    } else if (later && !here) {
+      __builtin_prefetch(short_pieces_.other_bucket(probe.bucket));
+      unknown_.push_back({probe.key, piece, at + static_cast<size_t>(out - first)});
+      unknown_bytes_ += piece.size();
     } else {
-      out = merge_short(probe.key, piece, out);
+      uint32_t* end = known_short(probe.key, out);
+      out = end != out ? end : merge_short(probe.key, piece, out);
     }
   }
-  return unknown_.empty() ? out : first + merge_unknown(lanes_of_this_cpu, first, static_cast<size_t>(out - first));
+  return out;
 }
 
 // The ids of a short piece that the cache has, or nothing.
@@ -135,25 +168,45 @@ void Encoder::remember_short(ShortKey key, const uint32_t* ids, uint32_t count) 
   }
 }
 
-// Merges the pieces of a chunk that were left out, all lanes at a time, and moves the ids apart to let theirs in.
-// ids: [count], with room for all. Returns how many there are then.
-size_t Encoder::merge_unknown(MergeLanes merge, uint32_t* ids, size_t count) {
+// Finds or merges the words that were left out, all lanes at a time, and moves the ids from `first` on apart to let
+// theirs in. Words of one size go together: a round of lanes takes as long as its longest word.
+void Encoder::merge_unknown(IdBuffer& buffer, size_t first) {
   unknown_ids_.resize(unknown_.size());
-  size_t total = count;
-  for (size_t i = 0; i < unknown_.size(); i += lanes) {
+  size_t of_size[ShortKey::max_size + 2] = {};  // then: where the words of each size go
+  for (size_t i = 0; i < unknown_.size(); ++i) {
+    uint32_t* const ids = unknown_ids_[i].ids;
+    unknown_[i].count = static_cast<uint32_t>(known_short(unknown_[i].key, ids) - ids);
+    if (unknown_[i].count == 0) ++of_size[unknown_[i].piece.size() + 1];
+  }
+  for (size_t size = 1; size < ShortKey::max_size + 2; ++size) of_size[size] += of_size[size - 1];
+  waiting_.resize(of_size[ShortKey::max_size + 1]);
+  for (size_t i = 0; i < unknown_.size(); ++i) {
+    if (unknown_[i].count == 0) waiting_[of_size[unknown_[i].piece.size()]++] = static_cast<uint32_t>(i);
+  }
+  const MergeLanes merge = merge_lanes();
+  for (size_t begin = 0; begin < waiting_.size(); begin += lanes) {
     std::string_view pieces[lanes];
-    uint32_t ids_of_lanes[lanes][lanes], counts[lanes];
-    const auto some = static_cast<unsigned>(std::min<size_t>(lanes, unknown_.size() - i));
-    for (unsigned j = 0; j < some; ++j) pieces[j] = unknown_[i + j].piece;
-    merge(vocabulary_, pieces, some, ids_of_lanes, counts);
+    uint32_t ids[lanes][lanes], counts[lanes];
+    const auto some = static_cast<unsigned>(std::min<size_t>(lanes, waiting_.size() - begin));
+    for (unsigned j = 0; j < some; ++j) pieces[j] = unknown_[waiting_[begin + j]].piece;
+    if (merge && some > few_lanes) {
+      merge(vocabulary_, pieces, some, ids, counts);
+    } else {
+      for (unsigned j = 0; j < some; ++j) counts[j] = static_cast<uint32_t>(merge_few(vocabulary_, pieces[j], ids[j]));
+    }
     for (unsigned j = 0; j < some; ++j) {
-      unknown_[i + j].count = counts[j];
-      total += counts[j];
-      std::memcpy(unknown_ids_[i + j].ids, ids_of_lanes[j], sizeof ids_of_lanes[j]);
-      remember_short(unknown_[i + j].key, ids_of_lanes[j], counts[j]);
+      const size_t i = waiting_[begin + j];
+      unknown_[i].count = counts[j];
+      std::memcpy(unknown_ids_[i].ids, ids[j], sizeof ids[j]);
+      remember_short(unknown_[i].key, ids[j], counts[j]);
     }
   }
-  size_t end = count, to = total;  // ids[end ...] stand at ids[to ...] already
+  size_t more = 0;
+  for (const Unknown& unknown : unknown_) more += unknown.count;
+  buffer.reserve(unknown_bytes_ + slack);
+  uint32_t* const ids = buffer.data() + first;
+  size_t end = buffer.size() - first, to = end + more;  // ids[end ...] stand at ids[to ...] already
+  buffer.resize(buffer.size() + more);
   for (size_t i = unknown_.size(); i-- > 0;) {
     const Unknown& unknown = unknown_[i];
     const size_t size = end - unknown.at;
@@ -162,7 +215,8 @@ size_t Encoder::merge_unknown(MergeLanes merge, uint32_t* ids, size_t count) {
     std::memcpy(ids + to, unknown_ids_[i].ids, unknown.count * sizeof *ids);
     end = unknown.at;
   }
-  return total;
+  unknown_.clear();
+  unknown_bytes_ = 0;
 }
 
 // Where whole pieces count before merges: the id of a piece that is a token.

@@ -17,6 +17,10 @@
 
 namespace nextword {
 
+// Asks the system to back memory with huge pages, where it does such a thing: new memory is then given out in some
+// large steps instead of thousands of small ones. Changes nothing but speed.
+void prefer_huge_pages(void* memory, size_t size);
+
 // Ids as they are written: a vector that leaves new memory as it is.
 class IdBuffer {
  public:
@@ -27,6 +31,7 @@ class IdBuffer {
   IdBuffer(const IdBuffer&) = delete;
 
   const uint32_t* data() const { return data_; }
+  uint32_t* data() { return data_; }
   size_t size() const { return size_; }
   void resize(size_t size) { size_ = size; }  // at most what reserve made room for
   void clear() { size_ = 0; }
@@ -40,13 +45,7 @@ class IdBuffer {
   }
 
  private:
-  void grow(size_t need) {
-    const size_t capacity = need + capacity_ / 2;
-    void* data = std::realloc(data_, capacity * sizeof(uint32_t));
-    if (!data) throw std::bad_alloc();
-    data_ = static_cast<uint32_t*>(data);
-    capacity_ = capacity;
-  }
+  void grow(size_t need);
   uint32_t* data_ = nullptr;
   size_t size_ = 0, capacity_ = 0;
 };
@@ -60,7 +59,7 @@ class Encoder {
   size_t count(std::string_view text);                // without keeping the ids
 
  private:
-  struct Unknown {  // a short piece that no cache knows; its ids belong before ids[at] of the chunk
+  struct Unknown {  // a short piece that no cache knows; its ids belong before ids[at]
     ShortKey key;
     std::string_view piece;
     size_t at;
@@ -69,13 +68,13 @@ class Encoder {
   struct LaneIds {
     uint32_t ids[lanes];
   };
-  template <class Room>
-  void encode_chunks(std::string_view text, const Room& room);
-  uint32_t* encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out);
+  template <class Settled>
+  void encode_chunks(std::string_view text, IdBuffer& ids, const Settled& settled);
+  uint32_t* encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out, size_t at);
   uint32_t* known_short(ShortKey key, uint32_t* out);
   uint32_t* merge_short(ShortKey key, std::string_view piece, uint32_t* out);
   void remember_short(ShortKey key, const uint32_t* ids, uint32_t count);
-  size_t merge_unknown(MergeLanes merge, uint32_t* ids, size_t count);
+  void merge_unknown(IdBuffer& buffer, size_t first);
   uint32_t* whole_piece(std::string_view piece, uint32_t* out) const;
   uint32_t* encode_long(std::string_view piece, uint32_t* out);
   uint32_t* encode_part(std::string_view part, uint32_t* out);
@@ -89,6 +88,8 @@ class Encoder {
   LongPieces long_pieces_;
   std::vector<Unknown> unknown_;
   std::vector<LaneIds> unknown_ids_;
+  std::vector<uint32_t> waiting_;  // indices of unknown_ to be merged
+  size_t unknown_bytes_ = 0;
 };
 
 // A vocabulary with a pattern, and encoders for the threads that use it. Every function may be called from several

@@ -95,6 +95,8 @@ class ShortPieces {
   }
   const Slot* bucket(size_t place) const { return slots_ + place; }  // two slots, where most pieces are
 
+  const Slot* other_bucket(const Slot* bucket) const { return slots_ + (static_cast<size_t>(bucket - slots_) ^ 2); }
+
   // The slot of a piece, wherever in its group it is, or nullptr. Moves it into its bucket.
   const Slot* find(ShortKey key);
   // A piece that find() does not know, or whose ids LongPieces has lost. Drives out the oldest of a full group.

@@ -19,33 +19,53 @@ std::atomic<bool> permitted{true};
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512cd,avx512vl")))
 
-// What eight pairs merge into, or no_token, in 64-bit lanes.
-TARGET inline __m512i merged8(const uint64_t* table, uint64_t mask, unsigned shift, __mmask8 wanted, __m512i left, __m512i right) {
-  const __m512i key = _mm512_or_si512(_mm512_slli_epi64(left, 21), right);
+// Eight pairs in 64-bit lanes on their way through the table.
+struct Search {
+  __m512i key, at, found;
+  __mmask8 wanted;
+};
+
+TARGET inline Search search(const Vocabulary& v, __mmask8 wanted, __m256i left, __m256i right) {
+  const __m512i key = _mm512_or_si512(_mm512_slli_epi64(_mm512_cvtepu32_epi64(left), 21), _mm512_cvtepu32_epi64(right));
   const __m512i factor = _mm512_set1_epi64(static_cast<long long>(Vocabulary::merges_factor));
-  const __m512i free = _mm512_set1_epi64(-1);
-  __m512i at = _mm512_srl_epi64(_mm512_mullo_epi64(key, factor), _mm_cvtsi32_si128(static_cast<int>(shift)));
-  __m512i out = free;
-  while (wanted) {
-    const __m512i slot = _mm512_mask_i64gather_epi64(free, wanted, at, table, 8);
-    const __mmask8 hit = _mm512_mask_cmpeq_epi64_mask(wanted, _mm512_srli_epi64(slot, 21), key);
-    const __mmask8 miss = _mm512_mask_cmpeq_epi64_mask(wanted, slot, free);
-    out = _mm512_mask_and_epi64(out, hit, slot, _mm512_set1_epi64(Vocabulary::max_orderly - 1));
-    wanted = static_cast<__mmask8>(wanted & ~(hit | miss));
-    at = _mm512_and_si512(_mm512_add_epi64(at, _mm512_set1_epi64(1)), _mm512_set1_epi64(static_cast<long long>(mask)));
-  }
-  return out;
+  const __m512i at = _mm512_srl_epi64(_mm512_mullo_epi64(key, factor), _mm_cvtsi32_si128(v.merges_shift()));
+  return {key, at, _mm512_set1_epi64(-1), wanted};
 }
 
-TARGET inline __m512i merged16(const Vocabulary& v, __mmask16 wanted, __m512i left, __m512i right) {
-  const uint64_t* table = v.merges_table();
-  const uint64_t mask = v.merges_size() - 1;
-  const auto shift = static_cast<unsigned>(v.merges_shift());
-  const __m512i low = merged8(table, mask, shift, static_cast<__mmask8>(wanted), _mm512_cvtepu32_epi64(_mm512_castsi512_si256(left)),
-                              _mm512_cvtepu32_epi64(_mm512_castsi512_si256(right)));
-  const __m512i high = merged8(table, mask, shift, static_cast<__mmask8>(wanted >> 8), _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(left, 1)),
-                               _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(right, 1)));
-  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(low)), _mm512_cvtepi64_epi32(high), 1);
+TARGET inline void probe(const uint64_t* table, __m512i mask, Search& s) {
+  const __m512i free = _mm512_set1_epi64(-1);
+  const __m512i slot = _mm512_mask_i64gather_epi64(free, s.wanted, s.at, table, 8);
+  const __mmask8 hit = _mm512_mask_cmpeq_epi64_mask(s.wanted, _mm512_srli_epi64(slot, 21), s.key);
+  const __mmask8 miss = _mm512_mask_cmpeq_epi64_mask(s.wanted, slot, free);
+  s.found = _mm512_mask_and_epi64(s.found, hit, slot, _mm512_set1_epi64(Vocabulary::max_orderly - 1));
+  s.wanted = static_cast<__mmask8>(s.wanted & ~(hit | miss));
+  s.at = _mm512_and_si512(_mm512_add_epi64(s.at, _mm512_set1_epi64(1)), mask);
+}
+
+TARGET inline __m256i low_half(__m512i v) { return _mm512_castsi512_si256(v); }
+TARGET inline __m256i high_half(__m512i v) { return _mm512_extracti64x4_epi64(v, 1); }
+TARGET inline __m512i joined(const Search& low, const Search& high) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(low.found)), _mm512_cvtepi64_epi32(high.found), 1);
+}
+
+// What each token merges into with the one after it and with the one before it, or no_token. All probes of a round are
+// under way at once.
+TARGET inline void merged_both_ways(const Vocabulary& v, __m512i token, __mmask16 has_after, __m512i after, __mmask16 has_before,
+                                    __m512i before, __m512i& with_after, __m512i& with_before) {
+  Search a = search(v, static_cast<__mmask8>(has_after), low_half(token), low_half(after));
+  Search b = search(v, static_cast<__mmask8>(has_after >> 8), high_half(token), high_half(after));
+  Search c = search(v, static_cast<__mmask8>(has_before), low_half(before), low_half(token));
+  Search d = search(v, static_cast<__mmask8>(has_before >> 8), high_half(before), high_half(token));
+  const uint64_t* const table = v.merges_table();
+  const __m512i mask = _mm512_set1_epi64(static_cast<long long>(v.merges_size() - 1));
+  while (a.wanted | b.wanted | c.wanted | d.wanted) {
+    probe(table, mask, a);
+    probe(table, mask, b);
+    probe(table, mask, c);
+    probe(table, mask, d);
+  }
+  with_after = joined(a, b);
+  with_before = joined(c, d);
 }
 
 TARGET inline __m512i highest_bit(__m512i bits) { return _mm512_sub_epi32(_mm512_set1_epi32(31), _mm512_lzcnt_epi32(bits)); }
@@ -96,8 +116,10 @@ TARGET void avx512(const Vocabulary& vocabulary, const std::string_view* pieces,
     const __m512i cell_after = _mm512_add_epi32(_mm512_slli_epi32(after, 4), lane);
     const __m512i next = _mm512_mask_i32gather_epi32(zero, has_after, cell_after, tokens, 4);
     const __m512i previous = _mm512_mask_i32gather_epi32(zero, has_before, cell_before, tokens, 4);
-    const __m512i with_next = key_of(merged16(vocabulary, has_after, token, next), at);
-    const __m512i with_previous = key_of(merged16(vocabulary, has_before, previous, token), before);
+    __m512i with_next, with_previous;
+    merged_both_ways(vocabulary, token, has_after, next, has_before, previous, with_next, with_previous);
+    with_next = key_of(with_next, at);
+    with_previous = key_of(with_previous, before);
     _mm512_mask_i32scatter_epi32(tokens, active, cell, token, 4);
     _mm512_mask_i32scatter_epi32(keys, active, cell_gone, none, 4);
     _mm512_mask_i32scatter_epi32(keys, active, cell, with_next, 4);

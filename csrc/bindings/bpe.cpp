@@ -38,13 +38,17 @@ struct PyBpe {
   PyObject* list(const uint32_t* ids, size_t count) {
     PyObject* out = PyList_New(static_cast<Py_ssize_t>(count));
     if (!out) return nullptr;
+    PyObject** items = PySequence_Fast_ITEMS(out);
+    if (count >= size_t{1} << 18) prefer_huge_pages(items, count * sizeof *items);
+    constexpr size_t ahead = 16;
     for (size_t i = 0; i < count; ++i) {
+      if (i + ahead < count) __builtin_prefetch(ints[ids[i + ahead]], 1);
       PyObject* id = number(ids[i]);
       if (!id) {
         Py_DECREF(out);
         return nullptr;
       }
-      PyList_SET_ITEM(out, static_cast<Py_ssize_t>(i), id);
+      items[i] = id;
     }
     return out;
   }
