@@ -2,7 +2,16 @@
 
 import os
 
-from nextword import _core
+# OpenMP reads the environment once, when the core is loaded. By default its threads spin for about a millisecond before
+# they sleep. Between two operations a step needs some ten microseconds of that; where other programs want the same
+# processors the rest costs them, and then us, whole time slices. Whoever sets either variable keeps the choice.
+_SPIN = None if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys() else "2000"
+if _SPIN:
+    os.environ["GOMP_SPINCOUNT"] = _SPIN
+from nextword import _core  # noqa: E402
+
+if _SPIN:
+    del os.environ["GOMP_SPINCOUNT"]
 
 __all__ = ["compiled", "features", "isa", "openmp", "processors", "set_isa", "set_threads", "threads", "variants",
            "why_isa", "why_threads"]
