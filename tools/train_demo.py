@@ -168,14 +168,16 @@ class Validation:
         return found
 
 
-def average_over_workers(parameters: list[nn.Parameter], workers: int) -> None:
+def average_over_workers(parameters: list[nn.Parameter], loss: torch.Tensor, workers: int) -> float:
+    """Gives all workers the mean of their gradients, and returns that of their losses."""
     if workers == 1:
-        return
-    flat = torch.cat([p.grad.flatten() for p in parameters])
+        return loss.item()
+    flat = torch.cat([loss.detach()[None], *(p.grad.flatten() for p in parameters)])
     dist.all_reduce(flat)
     flat /= workers
-    for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+    for p, part in zip(parameters, flat[1:].split([p.numel() for p in parameters]), strict=True):
         p.grad.copy_(part.view_as(p))
+    return flat[0].item()
 
 
 def replace_file(file: Path, write: Callable[[Path], object]) -> None:
@@ -247,13 +249,13 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         out = compiled(batch[:, :-1], None if noise is None else noise.to(device), round(256 * args.dropout))
         loss = CrossEntropy.apply(out.flatten(0, 1), model.wte.to(BF16), batch[:, 1:].flatten())
         loss.backward()
-        average_over_workers(parameters, args.workers)
+        loss_sum += average_over_workers(parameters, loss, args.workers)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = schedule(step)
             optimizer.step()
             optimizer.zero_grad()
-        loss_sum, loss_count, step = loss_sum + loss.item(), loss_count + 1, step + 1
+        loss_count, step = loss_count + 1, step + 1
         if rank == 0 and (step % args.measure_every == 0 or step == args.steps):
             bits = validation(model, device)
             figures = [f"{x:.4f}" for x in (loss_sum / loss_count, *bits)]
