@@ -36,9 +36,11 @@ MAY_IMPORT = {
     "weights": {"ops"},
     "layers": {"ops", "trace"},
     "models": {"layers", "ops", "trace", "models"},
-    "generate": {"models", "layers", "tokenizer", "sampling"},
+    "score": {"models", "layers", "tokenizer"},
+    "score_cli": {"generate", "score", "terminal"},
+    "generate": {"models", "layers", "tokenizer", "sampling", "score"},
     "doctor": {"cpu"},
-    "cli": {"", "generate", "tokenize_cli", "tokenizer", "sampling", "cpu", "doctor", "terminal"},
+    "cli": {"", "generate", "score_cli", "tokenize_cli", "tokenizer", "sampling", "cpu", "doctor", "terminal"},
     "__main__": {"cli"},
     "": {"cpu", "ops", "reference", "generate", "models", "sampling", "tokenizer", "trace", "weights", "_core"},
 }

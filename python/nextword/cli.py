@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nextword import tokenize_cli
-from nextword.terminal import can_print, columns, print_json, printable, progress, style
+from nextword import score_cli, tokenize_cli
+from nextword.terminal import bar, columns, print_json, printable, progress, style
 
 if TYPE_CHECKING:
     from nextword.generate import Generation, LanguageModel
@@ -123,6 +123,15 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--temperature", type=above_zero, default=1.0, metavar="T", help="divides the logits (1)")
     sub.add_argument("--json", action="store_true", help="print one JSON object")
     sub.set_defaults(run=run_next)
+
+    sub = command(
+        "score",
+        "say how well the model foresees a text: perplexity and bits per byte",
+        'examples:\n  nextword score story.txt\n  nextword score --tokens "The cat sat on the mat."',
+    )
+    add_model(sub)
+    score_cli.add_arguments(sub)
+    sub.set_defaults(run=lambda args: score_cli.run(args, load))
 
     sub = command(
         "tokenize",
@@ -277,12 +286,9 @@ def table(rows: list[tuple[int, str, float]], vocabulary: int, rest: float) -> I
 
     wide = max(columns(text) for _, text, _ in rows)
     room = max(8, min(40, shutil.get_terminal_size().columns - wide - 26))
-    blocks = " ▏▎▍▌▋▊▉█" if can_print("█▏") else " #"
     for token, text, share in rows:
-        filled, part = divmod(round(share / rows[0][2] * room * (len(blocks) - 1)), len(blocks) - 1)
-        bar = (blocks[-1] * filled + blocks[part]).rstrip()
         label = text + " " * (wide - columns(text))
-        yield f"  {label}  {token:>6}  {share:7.2%}  {style(bar, '36', sys.stdout)}".rstrip()
+        yield f"  {label}  {token:>6}  {share:7.2%}  {style(bar(share / rows[0][2], room), '36', sys.stdout)}".rstrip()
     if len(rows) < vocabulary:
         yield style(f"  the other {vocabulary - len(rows):,} tokens: {max(rest, 0):.2%}", "2", sys.stdout)
 

@@ -255,6 +255,15 @@ class LanguageModel:
             return np.asarray(parts[-1][0])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def score(self, text: Any, **settings: Any) -> Any:
+        """How well the model foresees a text, or each of a list: log-probabilities, perplexity, bits per byte.
+
+        Settings and result: see `nextword.score.score`.
+        """
+        from nextword.score import score
+
+        return score(self.model, self.tokenizer, text, **settings)
+
     @overload
     def generate(self, prompt: str, **settings: Any) -> Generation: ...
     @overload
