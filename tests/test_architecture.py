@@ -62,9 +62,12 @@ MAY_INCLUDE = {
     "packed": {"formats.h", "parallel.h"},
     "pool": {"packed.h"},
     "ops": {"kernels.h", "formats.h", "packed.h", "cpu.h", "parallel.h"},
+    "philox": set(),
+    "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h", "bindings"},
+    "bindings": {"ops.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h",
+                 "bindings"},
 }
 
 
