@@ -25,7 +25,11 @@ CPP_FILES = sorted(path for kind in ("*.h", "*.cpp") for path in CSRC.rglob(kind
 MAY_IMPORT = {
     "reference": set(),
     "trace": set(),
-    "sampling": set(),
+    "settings": set(),
+    "sampling": {"ops", "settings"},
+    "rules": {"settings"},
+    "explain": {"ops", "rules", "sampling", "settings"},
+    "results": {"explain"},
     "terminal": set(),
     "_core": set(),
     "cpu": {"_core"},
@@ -38,11 +42,17 @@ MAY_IMPORT = {
     "models": {"layers", "ops", "trace", "models"},
     "beam_tree": set(),
     "beams": {"models", "layers", "beam_tree"},
-    "generate": {"models", "layers", "tokenizer", "sampling"},
+    "run": {"models", "layers", "tokenizer", "ops", "settings", "rules", "sampling", "explain", "results", "grammar"},
+    "generate": {"models", "layers", "tokenizer", "settings", "rules", "sampling", "results", "run", "beams",
+                 "grammar"},
     "doctor": {"cpu"},
-    "cli": {"", "generate", "tokenize_cli", "tokenizer", "sampling", "cpu", "doctor", "terminal"},
+    "arguments": {"", "generate", "settings", "terminal"},
+    "generate_cli": {"arguments", "beam_tree", "generate", "explain", "results", "terminal"},
+    "next_cli": {"arguments", "generate", "sampling", "settings", "terminal"},
+    "cli": {"arguments", "generate_cli", "next_cli", "tokenize_cli", "doctor", "terminal"},
     "__main__": {"cli"},
-    "": {"cpu", "ops", "reference", "generate", "models", "sampling", "tokenizer", "trace", "weights", "_core"},
+    "": {"cpu", "ops", "reference", "generate", "models", "settings", "results", "tokenizer", "trace", "weights",
+         "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
 LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}}

@@ -9,6 +9,7 @@ first, then the lower id.
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -47,10 +48,11 @@ class Beam:
 
 @dataclass(frozen=True)
 class BeamResult:
-    """The best hypotheses, best first, and each step on the way."""
+    """The best hypotheses, best first, each step on the way, and the seconds until the first step's logits."""
 
     beams: list[Beam]
     tree: list[BeamStep]
+    prefill_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,8 +192,10 @@ class BeamSearch:
     def run(self) -> BeamResult:
         """Search to the end. Raises ValueError for NaN or if no token is left to choose."""
         if self.limit == 0:
-            return BeamResult([self._ended(Path([], [], 0.0, 0), self.limit_reason)], [])
+            return BeamResult([self._ended(Path([], [], 0.0, 0), self.limit_reason)], [], 0.0)
+        started = time.perf_counter()
         logits = self.slots.prefill()
+        prefill_seconds = time.perf_counter() - started
         for length in range(1, self.limit + 1):
             self._choose(_log_softmax(logits), length)
             paths = [path for group in self.groups if not group.done for path in group.live]
@@ -202,7 +206,7 @@ class BeamSearch:
         if not beams:
             raise ValueError(f"beam_search: no token may follow after {len(self.tree) - 1} new ones; "
                              "process must leave one above -inf")
-        return BeamResult(beams[: self.settings.num_return_sequences], self.tree)
+        return BeamResult(beams[: self.settings.num_return_sequences], self.tree, prefill_seconds)
 
     def _choose(self, logprobs: Floats, length: int) -> None:
         """Let each group choose its beams of this length, one after the other. logprobs: [beams, vocabulary]."""
