@@ -36,6 +36,8 @@ MAY_IMPORT = {
     "weights": {"ops"},
     "layers": {"ops", "trace"},
     "models": {"layers", "ops", "trace", "models"},
+    "beam_tree": set(),
+    "beams": {"models", "layers", "beam_tree"},
     "generate": {"models", "layers", "tokenizer", "sampling"},
     "doctor": {"cpu"},
     "cli": {"", "generate", "tokenize_cli", "tokenizer", "sampling", "cpu", "doctor", "terminal"},
