@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nextword import score_cli, tokenize_cli
+from nextword import choose_cli, score_cli, tokenize_cli
 from nextword.terminal import bar, columns, print_json, printable, progress, style
 
 if TYPE_CHECKING:
@@ -123,6 +123,15 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--temperature", type=above_zero, default=1.0, metavar="T", help="divides the logits (1)")
     sub.add_argument("--json", action="store_true", help="print one JSON object")
     sub.set_defaults(run=run_next)
+
+    sub = command(
+        "choose",
+        "say how probable each of several continuations is",
+        'example:\n  nextword choose "The doctor said that" " he" " she" " they"',
+    )
+    add_model(sub)
+    choose_cli.add_arguments(sub)
+    sub.set_defaults(run=lambda args: choose_cli.run(args, load))
 
     sub = command(
         "score",

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from nextword.layers import Floats
 from nextword.models.gpt2 import GPT2, GPT2Config
 from nextword.sampling import Sampling, choose, new_seed
 from nextword.tokenizer import Decoder, Tokenizer
+
+if TYPE_CHECKING:
+    from nextword.choose import Choice
 
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 Overflow = Literal["error", "stop", "slide"]
@@ -263,6 +266,12 @@ class LanguageModel:
         from nextword.score import score
 
         return score(self.model, self.tokenizer, text, **settings)
+
+    def choose(self, prompt: Prompt, choices: Sequence[Prompt]) -> "list[Choice]":
+        """The probability of each of several continuations of a prompt; see `nextword.choose.choose`."""
+        from nextword.choose import choose
+
+        return choose(self.model, self.tokenizer, prompt, choices)
 
     @overload
     def generate(self, prompt: str, **settings: Any) -> Generation: ...
