@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "weights": {"ops"},
     "layers": {"ops", "trace"},
     "models": {"layers", "ops", "trace", "models"},
+    "grammar": {"tokenizer"},
     "score": {"models", "layers", "tokenizer"},
     "choose": {"models", "score", "tokenizer"},
     "choose_cli": {"generate", "terminal"},
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     "": {"cpu", "ops", "reference", "generate", "models", "sampling", "tokenizer", "trace", "weights", "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
-LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}}
+LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": {"numpy", "llguidance"}}
 
 # Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.
 GROUPS = {"pretokenize": ("pretokenize", "unicode_", "char_masks"), "bpe": ("bpe", "byte_alphabet", "json")}
