@@ -44,18 +44,23 @@ MAY_IMPORT = {
     "beams": {"models", "layers", "beam_tree"},
     "run": {"models", "layers", "tokenizer", "ops", "settings", "rules", "sampling", "explain", "results", "grammar"},
     "generate": {"models", "layers", "tokenizer", "settings", "rules", "sampling", "results", "run", "beams",
-                 "grammar"},
+                 "grammar", "score", "choose"},
     "doctor": {"cpu"},
     "arguments": {"", "generate", "settings", "terminal"},
     "generate_cli": {"arguments", "beam_tree", "generate", "explain", "results", "terminal"},
     "next_cli": {"arguments", "generate", "sampling", "settings", "terminal"},
-    "cli": {"arguments", "generate_cli", "next_cli", "tokenize_cli", "doctor", "terminal"},
+    "cli": {"arguments", "choose_cli", "generate_cli", "next_cli", "score_cli", "tokenize_cli", "doctor", "terminal"},
+    "grammar": {"tokenizer"},
+    "score": {"models", "layers", "tokenizer"},
+    "choose": {"models", "score", "tokenizer"},
+    "choose_cli": {"generate", "terminal"},
+    "score_cli": {"generate", "score", "terminal"},
     "__main__": {"cli"},
     "": {"cpu", "ops", "reference", "generate", "models", "settings", "results", "tokenizer", "trace", "weights",
          "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
-LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}}
+LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": {"numpy", "llguidance"}}
 
 # Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.
 GROUPS = {"pretokenize": ("pretokenize", "unicode_", "char_masks"), "bpe": ("bpe", "byte_alphabet", "json")}

@@ -56,7 +56,7 @@ def test_version_is_the_package_version(capsys):
     assert capsys.readouterr().out == f"nextword {version('nextword')}\n"
 
 
-@pytest.mark.parametrize("command", ["generate", "next", "tokenize", "doctor"])
+@pytest.mark.parametrize("command", ["generate", "next", "choose", "score", "tokenize", "doctor"])
 def test_each_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit) as caught:
         cli.main([command, "--help"])

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from nextword import generate_cli, next_cli, tokenize_cli
+from nextword import choose_cli, generate_cli, next_cli, score_cli, tokenize_cli
 from nextword.arguments import add_model, load
 from nextword.terminal import print_json
 
@@ -85,6 +85,24 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("next", "show the most probable next tokens as a table", next_cli.EXAMPLES)
     next_cli.add_arguments(sub)
     sub.set_defaults(run=run_next)
+
+    sub = command(
+        "choose",
+        "say how probable each of several continuations is",
+        'example:\n  nextword choose "The doctor said that" " he" " she" " they"',
+    )
+    add_model(sub)
+    choose_cli.add_arguments(sub)
+    sub.set_defaults(run=lambda args: choose_cli.run(args, load))
+
+    sub = command(
+        "score",
+        "say how well the model foresees a text: perplexity and bits per byte",
+        'examples:\n  nextword score story.txt\n  nextword score --tokens "The cat sat on the mat."',
+    )
+    add_model(sub)
+    score_cli.add_arguments(sub)
+    sub.set_defaults(run=lambda args: score_cli.run(args, load))
 
     sub = command(
         "tokenize",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from nextword.run import CHUNK, Overflow, Row, Run, Stream, end_ids, token_logpr
 from nextword.sampling import new_seed
 from nextword.settings import Sampling, is_integer
 from nextword.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from nextword.choose import Choice
 
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 Eos = int | str | None
@@ -63,6 +66,21 @@ class LanguageModel:
         if last_only:
             return np.asarray(parts[-1][0])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def score(self, text: Any, **settings: Any) -> Any:
+        """How well the model foresees a text, or each of a list: log-probabilities, perplexity, bits per byte.
+
+        Settings and result: see `nextword.score.score`.
+        """
+        from nextword.score import score
+
+        return score(self.model, self.tokenizer, text, **settings)
+
+    def choose(self, prompt: Prompt, choices: Sequence[Prompt]) -> "list[Choice]":
+        """The probability of each of several continuations of a prompt; see `nextword.choose.choose`."""
+        from nextword.choose import choose
+
+        return choose(self.model, self.tokenizer, prompt, choices)
 
     @overload
     def generate(self, prompt: str, **settings: Any) -> Generation: ...
@@ -183,7 +201,7 @@ class LanguageModel:
             from nextword.grammar import Grammar
 
             grammar = Grammar(tokenizer, regex=settings.regex, json_schema=settings.json_schema, end=end,
-                              vocabulary=self.config.vocab_size)
+                              size=self.config.vocab_size)
         return Row(tokens, settings, rules, number, end, tokenizer.decoder(), grammar, top, self._token_text)
 
     def _rules(self, settings: Sampling, end: int | None) -> Rules:

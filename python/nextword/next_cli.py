@@ -19,7 +19,7 @@ from nextword.arguments import (
     shown_prompt,
     token_text,
 )
-from nextword.terminal import can_print, columns, print_json, progress, style
+from nextword.terminal import bar, columns, print_json, progress, style
 
 if TYPE_CHECKING:
     from nextword.generate import LanguageModel
@@ -95,13 +95,6 @@ def run(args: argparse.Namespace, lm: LanguageModel) -> int:
     return 0
 
 
-def bar(share: float, greatest: float, room: int) -> str:
-    """A bar of at most `room` columns, an eighth of a column fine where the terminal can show it."""
-    blocks = " ▏▎▍▌▋▊▉█" if can_print("█▏") else " #"
-    filled, part = divmod(round(share / greatest * room * (len(blocks) - 1)), len(blocks) - 1)
-    return (blocks[-1] * filled + blocks[part]).rstrip()
-
-
 def table(rows: Sequence[tuple[int, str, float]], kept: int, rest: float) -> Iterator[str]:
     """The rows as lines with bars; the longest bar takes what the terminal's width leaves. kept: how many tokens have
     a probability at all; rest: what the rows leave of it."""
@@ -109,7 +102,7 @@ def table(rows: Sequence[tuple[int, str, float]], kept: int, rest: float) -> Ite
     room = max(8, min(40, shutil.get_terminal_size().columns - wide - 26))
     for token, text, share in rows:
         label = text + " " * (wide - columns(text))
-        shown = style(bar(share, rows[0][2], room), "36", sys.stdout)
+        shown = style(bar(share / rows[0][2], room), "36", sys.stdout)
         yield f"  {label}  {token:>6}  {share:7.2%}  {shown}".rstrip()
     if len(rows) < kept:
         yield style(f"  the other {kept - len(rows):,} tokens: {max(rest, 0):.2%}", "2", sys.stdout)
@@ -124,7 +117,7 @@ def side_by_side(rows: Sequence[tuple[str, list[float]]], heads: Sequence[str]) 
     for text, shares in rows:
         cells = []
         for share in shares:
-            shown = bar(share, greatest, cell - 9)
+            shown = bar(share / greatest, cell - 9)
             number_ = f"{share:7.2%}" if share else f"{'-':>7}"
             cells.append(f"{number_}  {style(shown, '36', sys.stdout)}{' ' * (cell - 9 - columns(shown))}")
         yield ("  " + text + " " * (wide - columns(text)) + "  " + "  ".join(cells)).rstrip()
