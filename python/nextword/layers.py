@@ -89,6 +89,26 @@ class KVCache:
         self.keys = list(ops.empty((layers, slots, heads, panels, width, PANEL)))
         self.values = list(ops.empty((layers, slots, heads, -(-width // PANEL), self.capacity, PANEL)))
 
+    def copy(self, source: int, target: int, tokens: int, start: int = 0) -> None:
+        """Let slot `target` hold the first `tokens` tokens of slot `source`, bit by bit, and nothing after them.
+
+        start: so many tokens are in both slots already, and only what follows them is copied.
+        Raises IndexError if a slot is not there, ValueError unless 0 <= start <= tokens, the source holds `tokens`
+        tokens and the target `start`.
+        """
+        if not (0 <= source < len(self.lengths) and 0 <= target < len(self.lengths)):
+            raise IndexError(f"copy: slots must be 0 .. {len(self.lengths) - 1}, got {source} and {target}")
+        if not (0 <= start <= tokens <= self.lengths[source] and start <= self.lengths[target]):
+            raise ValueError(f"copy: expected 0 <= start <= tokens, at most {self.lengths[source]} tokens (held by the "
+                             f"source) and start at most {self.lengths[target]} (held by the target), "
+                             f"got tokens {tokens} and start {start}")
+        panels = slice(start // PANEL, -(-tokens // PANEL))  # whole ones: a token is a lane of each row of its panel
+        if source != target and start < tokens:
+            for keys, values in zip(self.keys, self.values, strict=True):
+                keys[target, :, panels] = keys[source, :, panels]
+                values[target, :, :, start:tokens] = values[source, :, :, start:tokens]
+        self.lengths[target] = tokens
+
 
 class Attention:
     """Causal attention of new tokens over the cache of one layer."""
