@@ -36,14 +36,17 @@ MAY_IMPORT = {
     "weights": {"ops"},
     "layers": {"ops", "trace"},
     "models": {"layers", "ops", "trace", "models"},
-    "generate": {"models", "layers", "tokenizer", "sampling"},
+    "prefix": {"models", "layers", "trace"},
+    "session_file": {"models", "layers"},
+    "session": {"generate", "layers", "prefix", "session_file"},
+    "generate": {"models", "layers", "tokenizer", "sampling", "session"},
     "doctor": {"cpu"},
     "cli": {"", "generate", "tokenize_cli", "tokenizer", "sampling", "cpu", "doctor", "terminal"},
     "__main__": {"cli"},
     "": {"cpu", "ops", "reference", "generate", "models", "sampling", "tokenizer", "trace", "weights", "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
-LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}}
+LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "session_file": {"numpy", "safetensors"}}
 
 # Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.
 GROUPS = {"pretokenize": ("pretokenize", "unicode_", "char_masks"), "bpe": ("bpe", "byte_alphabet", "json")}

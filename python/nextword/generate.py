@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from nextword.layers import Floats
 from nextword.models.gpt2 import GPT2, GPT2Config
 from nextword.sampling import Sampling, choose, new_seed
 from nextword.tokenizer import Decoder, Tokenizer
+
+if TYPE_CHECKING:
+    from nextword.session import Session
 
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 Overflow = Literal["error", "stop", "slide"]
@@ -306,6 +309,16 @@ class LanguageModel:
         """
         run = self._run([prompt], "stream", max_new_tokens, temperature, top_k, top_p, seed, stop, on_overflow, eos)
         return Stream(run, run.rows[0])
+
+    def session(self, prompt: Prompt = "", capacity: int | None = None, **more: Any) -> "Session":
+        """A text to continue, branch, take back and save, none of it encoded twice: see `nextword.session.Session`."""
+        from nextword.session import Session
+        return Session(self, prompt, capacity, **more)
+
+    def resume(self, path: Any, **more: Any) -> "Session":
+        """The session that `Session.save` wrote to a file."""
+        from nextword.session import Session
+        return Session.resume(self, path, **more)
 
     def _run(self, prompts: list[Any], op: str, max_new_tokens: int, temperature: float, top_k: int, top_p: float,
              seed: int | Sequence[int] | None, stop: Stop, on_overflow: Overflow, eos: Eos) -> Run:
