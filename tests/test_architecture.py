@@ -42,9 +42,13 @@ MAY_IMPORT = {
     "models": {"layers", "ops", "trace", "models"},
     "beam_tree": set(),
     "beams": {"models", "layers", "beam_tree"},
-    "run": {"models", "layers", "tokenizer", "ops", "settings", "rules", "sampling", "explain", "results", "grammar"},
+    "run": {"models", "layers", "tokenizer", "ops", "settings", "rules", "sampling", "explain", "results", "grammar",
+            "prefix"},
     "generate": {"models", "layers", "tokenizer", "settings", "rules", "sampling", "results", "run", "beams",
-                 "grammar", "score", "choose"},
+                 "grammar", "prefix", "score", "choose", "session"},
+    "prefix": {"models", "layers", "trace"},
+    "session_file": {"models", "layers"},
+    "session": {"generate", "layers", "prefix", "results", "run", "session_file"},
     "doctor": {"cpu"},
     "arguments": {"", "generate", "settings", "terminal"},
     "generate_cli": {"arguments", "beam_tree", "generate", "explain", "results", "terminal"},
@@ -60,7 +64,8 @@ MAY_IMPORT = {
          "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
-LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": {"numpy", "llguidance"}}
+LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": {"numpy", "llguidance"},
+             "session_file": {"numpy", "safetensors"}}
 
 # Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.
 GROUPS = {"pretokenize": ("pretokenize", "unicode_", "char_masks"), "bpe": ("bpe", "byte_alphabet", "json")}

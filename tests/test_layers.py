@@ -166,3 +166,25 @@ def test_a_copy_of_what_is_not_there_is_an_error(slots, tokens, start, error):
     with pytest.raises(error, match="copy: "):
         cache.copy(*slots, tokens, start)
     assert cache.lengths.tolist() == [30, 3]
+
+
+@given(st.data())
+def test_a_slot_copied_into_another_cache_goes_on_with_the_same_bits(isa, data):
+    model, ids = random_model(tiny_config(n_positions=100)), np.random.default_rng(0).integers(0, 37, 100)
+    held = data.draw(st.integers(1, 99), "held")
+    tokens = data.draw(st.integers(0, held), "tokens")
+    narrow, wide = model.cache(2, held), model.cache(3, data.draw(st.integers(tokens + 1, 100), "capacity"))
+    model([ids[:held]], narrow, [1])
+    narrow.copy(1, 1, tokens, into=wide)
+    assert (narrow.lengths.tolist(), wide.lengths.tolist()) == ([0, held], [0, tokens, 0])
+    found = model([ids[tokens : tokens + 1]], wide, [1])
+    np.testing.assert_array_equal(found[0], run(model, [ids[: tokens + 1]])[-1])
+
+
+def test_a_copy_into_a_cache_without_room_is_an_error():
+    big, small = KVCache(ops, 1, 1, 1, 4, 40), KVCache(ops, 1, 1, 1, 4, 32)
+    big.lengths[0] = 33
+    with pytest.raises(ValueError, match="at most 32 tokens"):
+        big.copy(0, 0, 33, into=small)
+    with pytest.raises(IndexError, match=r"slots must be 0 .. 0 and 0 .. 0, got 0 and 1"):
+        big.copy(0, 1, 3, into=small)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nextword.beams import beam_search
 from nextword.layers import Floats, Ints
 from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.prefix import PrefixCache
 from nextword.results import Generation, Timings, TokenLogprob
 from nextword.rules import Rules
 from nextword.run import CHUNK, Overflow, Row, Run, Stream, end_ids, token_logprob
@@ -19,6 +20,7 @@ from nextword.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from nextword.choose import Choice
+    from nextword.session import Session
 
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 Eos = int | str | None
@@ -93,7 +95,7 @@ class LanguageModel:
 
     def generate(
         self, prompt: Any, *, sampling: Sampling | Sequence[Sampling] | None = None, on_overflow: Overflow = "error",
-        eos: Eos = "config", explain: bool | int = False, **settings: Any,
+        eos: Eos = "config", explain: bool | int = False, prefix: PrefixCache | None = None, **settings: Any,
     ) -> Any:
         """Continue a prompt, or each of a list of prompts in one batch.
 
@@ -106,6 +108,8 @@ class LanguageModel:
             "stop" ends with finish_reason "context", "slide" goes on from the last tokens, encoded again.
         eos: the end token; "config" takes the configuration's `eos_token_id`, None never ends by one.
         explain: True tells for each step why its token was chosen (`Generation.steps`), with 20 candidates, or so many.
+        prefix: a store of prompts already encoded, `PrefixCache(lm.model)`, which is used and added to; the bits are the
+            same without it.
         With n > 1 the result of a prompt is a list of n generations, the most probable first if best_of or num_beams
         chose them. Raises ValueError, TypeError or IndexError that names the argument.
 
@@ -118,10 +122,10 @@ class LanguageModel:
         every, own = self._settings("generate", prompts, sampling, settings)
         if any(one.num_beams > 1 for one in every):
             results = [self._beams(p, one, on_overflow, eos) if one.num_beams > 1 else
-                       self._sampled([p], [one], [False], on_overflow, eos, explain)[0]
+                       self._sampled([p], [one], [False], on_overflow, eos, explain, prefix)[0]
                        for p, one in zip(prompts, every, strict=True)]
         else:
-            results = self._sampled(prompts, every, own, on_overflow, eos, explain)
+            results = self._sampled(prompts, every, own, on_overflow, eos, explain, prefix)
         return results if many else results[0]
 
     def stream(self, prompt: Prompt, *, sampling: Sampling | None = None, on_overflow: Overflow = "error",
@@ -141,6 +145,18 @@ class LanguageModel:
                              "use generate for more")
         rows = self._rows("stream", [prompt], every, own, on_overflow, eos, explain)
         return Stream(Run(self.model, rows, on_overflow), rows[0])
+
+    def session(self, prompt: Prompt = "", capacity: int | None = None, **more: Any) -> "Session":
+        """A text to continue, branch, take back and save, none of it encoded twice: see `nextword.session.Session`."""
+        from nextword.session import Session
+
+        return Session(self, prompt, capacity, **more)
+
+    def resume(self, path: Any, **more: Any) -> "Session":
+        """The session that `Session.save` wrote to a file."""
+        from nextword.session import Session
+
+        return Session.resume(self, path, **more)
 
     def _settings(self, op: str, prompts: list[Any], sampling: Any,
                   changes: dict[str, Any]) -> tuple[list[Sampling], list[bool]]:
@@ -164,9 +180,11 @@ class LanguageModel:
         return found, own
 
     def _sampled(self, prompts: list[Any], every: list[Sampling], own: list[bool], on_overflow: Overflow, eos: Eos,
-                 explain: bool | int) -> list[Any]:
+                 explain: bool | int, prefix: PrefixCache | None) -> list[Any]:
+        if prefix is not None and prefix.model is not self.model:
+            raise ValueError("generate: prefix must be a PrefixCache of this model; make it with PrefixCache(lm.model)")
         rows = self._rows("generate", prompts, every, own, on_overflow, eos, explain)
-        run = Run(self.model, rows, on_overflow)
+        run = Run(self.model, rows, on_overflow, prefix)
         for _ in run.steps():
             pass
         results = run.results()

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from nextword import ops
 from nextword.explain import Step
-from nextword.layers import Floats, Ints, KVCache
+from nextword.layers import Floats, Ints
 from nextword.models.gpt2 import GPT2
+from nextword.prefix import PrefixCache
 from nextword.results import Generation, Timings, TokenLogprob
 from nextword.rules import Edit, Rules
 from nextword.sampling import choose
@@ -187,16 +188,14 @@ class Stream:
 class Run:
     """Rows that share a cache, from their prompts to their ends. Row i lives in slot i.
 
-    cache: one that holds the beginnings of the rows already, which then have only the rest waiting; None for a new one.
+    prefix: where beginnings of prompts that were encoded before are looked up, and these are kept.
     """
 
-    def __init__(self, model: GPT2, rows: list[Row], on_overflow: Overflow, cache: KVCache | None = None) -> None:
-        self.model, self.rows, self.on_overflow = model, rows, on_overflow
+    def __init__(self, model: GPT2, rows: list[Row], on_overflow: Overflow, prefix: PrefixCache | None = None) -> None:
+        self.model, self.rows, self.on_overflow, self.prefix = model, rows, on_overflow, prefix
         self.window = model.config.n_positions
-        if cache is None:
-            longest = max((len(r.prompt) + r.remaining for r in rows), default=1)
-            cache = model.cache(len(rows), min(self.window, longest))
-        self.cache = cache
+        longest = max((len(r.prompt) + r.remaining for r in rows), default=1)
+        self.cache = model.cache(len(rows), min(self.window, longest))
         self.prefill_tokens = 0
         self.prefill_seconds = self.decode_seconds = 0.0
         self._donors = shared_beginnings([r.prompt if not r.finish and len(r.prompt) <= self.window else r.prompt[:0]
@@ -240,12 +239,17 @@ class Run:
             return 0
         logits = self.model(batch, self.cache, slots, [at for _, at in ready])
         for (slot, _), values in zip(ready, logits, strict=True):
+            if self.prefix is not None and not self.rows[slot].tokens and len(self.rows[slot].prompt) <= self.window:
+                self.prefix.remember(self.rows[slot].prompt.tolist(), self.cache, slot)
             self.rows[slot].take(values)
         return count
 
     def _begun(self, slot: int) -> bool:
         """Whether the row can go on: a beginning that it shares with an earlier row is there, and is copied."""
         donor, common = self._donors[slot]
+        row = self.rows[slot]
+        if self.prefix is not None and row.waiting is row.prompt and len(row.prompt) <= self.window:
+            row.waiting = row.prompt[self.prefix.fetch(row.prompt[:-1].tolist(), self.cache, slot) :]
         if not common or self.cache.lengths[slot]:
             return True
         if self.cache.lengths[donor] < common:
