@@ -17,6 +17,7 @@ constexpr float infinite = INFINITY;
 
 constexpr int64_t group = 32;  // values for each maximum: 1571 maxima of GPT-2's vocabulary, which fit the first cache
 constexpr int64_t few = 48;    // so many candidates are sorted rather than divided once more
+constexpr int64_t worth_copying = 1024;  // fewer keys are passed over faster
 constexpr int64_t block = 512, lanes = 8;  // of the cumulative sum that `draw` describes
 
 // Memory that a thread keeps from call to call.
@@ -77,11 +78,15 @@ struct Border {
 };
 
 // Halves [low, top] by turns between values, which suits a smooth density, and between bit patterns, of which there are
-// at most 2^32. weights: null for ones. Keys below `low` do not count; `guess` is the first limit tried.
+// at most 2^32; what lies between is copied together when it has become few. weights: null for ones. Keys below `low` do
+// not count; `guess` is the first limit tried.
 Border find_border(const float* keys, const float* weights, int64_t n, double target, float low, float top, float guess) {
   const auto& k = kernels();
+  auto& s = scratch();
   Border border{low, from_ordinal(ordinal(top) + 1), 0};
   int64_t below = n, above = 0;  // keys >= low, at most; keys >= high
+  double before = 0;             // the weight of keys above those copied together
+  int64_t before_count = 0;
   for (int turn = 0; below - above > few; ++turn) {
     const int64_t least = ordinal(border.low), most = ordinal(border.high);
     if (most - least <= 1) break;
@@ -90,7 +95,8 @@ Border find_border(const float* keys, const float* weights, int64_t n, double ta
     if (!(at > least && at < most)) at = least + (most - least) / 2;
     const float limit = from_ordinal(static_cast<int32_t>(at));
     int64_t count;
-    const double total = k.weight_from(keys, weights, limit, n, &count);
+    const double total = before + k.weight_from(keys, weights, limit, n, &count);
+    count += before_count;
     if (total >= target) {
       border.low = limit;
       below = count;
@@ -98,6 +104,21 @@ Border find_border(const float* keys, const float* weights, int64_t n, double ta
       border.high = limit;
       border.before = total;
       above = count;
+    }
+    if (n >= worth_copying && (below - above) * 4 <= n) {
+      int32_t* const at = room(s.at, n);
+      const int64_t left = k.positions(keys, border.low, border.high, n, at);
+      float* const narrow = room(s.narrow_keys, n);  // may be keys itself: positions ascend
+      for (int64_t i = 0; i < left; ++i) narrow[i] = keys[at[i]];
+      if (weights) {
+        float* const with = room(s.narrow_weights, n);
+        for (int64_t i = 0; i < left; ++i) with[i] = weights[at[i]];
+        weights = with;
+      }
+      keys = narrow;
+      n = left;
+      before = border.before;
+      before_count = above;
     }
   }
   return border;
@@ -128,7 +149,12 @@ float kth_of(const float* x, int64_t n, int64_t k, float top, float guess) {
 // The same, with the maxima of groups that survey has left: as many values reach the k-th largest maximum.
 float kth_largest(const float* x, int64_t n, int64_t k, float top, int64_t groups) {
   const auto& s = scratch();
-  if (2 * k > groups) return kth_of(x, n, k, top, s.maxima[0]);
+  if (2 * k > groups) {  // a first limit that most values reach
+    float common = top;
+    for (int64_t i = 0; i < groups; ++i)
+      if (s.maxima[i] < common && s.maxima[i] >= no_limit) common = s.maxima[i];
+    return kth_of(x, n, k, top, common);
+  }
   const float least = kth_of(s.maxima.data(), groups, k, top, s.maxima[0]);
   const Band band = band_of(x, n, {least, infinite, 0});
   float* const values = room(scratch().keys, band.count);
@@ -140,13 +166,28 @@ float kth_largest(const float* x, int64_t n, int64_t k, float top, int64_t group
   return values[k - 1];
 }
 
-double total_of(const float* weights, int64_t n) {
+// The sum of term(0) .. term(n - 1) in lanes, which the compiler turns into vectors, and a fixed tree.
+template <class Term>
+double sum_of(int64_t n, const Term& term) {
   double sum[lanes] = {};
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes)
-    for (int64_t j = 0; j < lanes; ++j) sum[j] += static_cast<double>(weights[i + j]);
-  for (; i < n; ++i) sum[i % lanes] += static_cast<double>(weights[i]);
+    for (int64_t j = 0; j < lanes; ++j) sum[j] += term(i + j);
+  for (; i < n; ++i) sum[i % lanes] += term(i);
   return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+double total_of(const float* weights, int64_t n) {
+  return sum_of(n, [&](int64_t i) { return static_cast<double>(weights[i]); });
+}
+
+float least_of(const float* x, int64_t n) {
+  float found[lanes];
+  std::fill(found, found + lanes, infinite);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int64_t j = 0; j < lanes; ++j) found[j] = x[i + j] < found[j] ? x[i + j] : found[j];
+  for (; i < n; ++i) found[0] = std::min(found[0], x[i]);
+  return *std::min_element(found, found + lanes);
 }
 
 // Tokens still in the running, ascending by id.
@@ -167,7 +208,7 @@ struct Candidates {
     }
     count = n;
   }
-  float least() const { return *std::min_element(logits, logits + count); }
+  float least() const { return least_of(logits, count); }
 };
 
 Candidates collect(const float* x, int64_t n, float limit) {
@@ -190,7 +231,13 @@ void nucleus(Candidates& c, double target, float top) {
   };
   if (!std::is_sorted(band.at, band.at + band.count, likelier)) std::sort(band.at, band.at + band.count, likelier);
   double reached = border.before;
-  for (int64_t i = 0; i < band.count; ++i) {
+  int64_t i = 0;
+  if (band.count > few && c.weights[band.at[0]] > 0) {  // all equal: so many of them stay short of the target
+    const double each = c.weights[band.at[0]];
+    i = std::clamp<int64_t>(static_cast<int64_t>((target - reached) / each) - 1, 0, band.count);
+    reached += each * static_cast<double>(i);
+  }
+  for (; i < band.count; ++i) {
     reached += static_cast<double>(c.weights[band.at[i]]);
     if (reached < target) continue;
     const int32_t last = band.at[i];
@@ -205,19 +252,18 @@ void typical(Candidates& c, double typical_p, double top, double inverse, double
   auto& s = scratch();
   double* const shifts = room(s.shifts, c.count);
   const double total = total_of(c.weights, c.count);
-  double sum[lanes] = {};
+  const auto from_top = [&](int64_t i) { return (static_cast<double>(c.logits[i]) - top) * inverse; };
+  const double mean = sum_of(c.count, [&](int64_t i) { return from_top(i) * static_cast<double>(c.weights[i]); }) / total;
+  float *const keys = room(s.keys, c.count), *const maxima = room(s.maxima, c.count / group + 2 * max_lanes);
   for (int64_t i = 0; i < c.count; ++i) {
-    shifts[i] = (c.logits[i] - top) * inverse;
-    sum[i % lanes] += shifts[i] * static_cast<double>(c.weights[i]);
-  }
-  const double mean = (((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]))) / total;
-  float* const keys = room(s.keys, c.count);
-  for (int64_t i = 0; i < c.count; ++i) {
-    shifts[i] = std::fabs(shifts[i] - mean);
+    shifts[i] = std::fabs(from_top(i) - mean);
     keys[i] = static_cast<float>(-shifts[i]);
   }
   const double target = typical_p * total;
-  const Border border = find_border(keys, c.weights, c.count, target, -infinite, 0.0f, -1.0f);
+  float nearest = 0;
+  kernels().maxima(keys, c.count, group, maxima, &nearest);
+  const float farthest = least_of(keys, c.count);
+  const Border border = find_border(keys, c.weights, c.count, target, farthest, nearest, nearest + (farthest - nearest) / 2);
   const Band band = band_of(keys, c.count, border);
   const auto nearer = [&](int32_t a, int32_t b) { return shifts[a] < shifts[b]; };
   if (!std::is_sorted(band.at, band.at + band.count, nearer)) std::sort(band.at, band.at + band.count, nearer);
@@ -247,7 +293,8 @@ Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
   if (!few_k && !by_p && !by_min && rules.typical_p >= 1 && rules.chances == Chances::proportional) {
     float* const weights = room(s.weights, n);
     kept.weights = weights;
-    kept.factor = 1 / k.exp_sum(x, top, scale, n, weights);
+    k.exp_sum(x, top, scale, n, weights);
+    kept.factor = 1 / total_of(weights, n);  // float64 throughout, so that the probabilities sum to 1
     for (int64_t i = 0; i < n; ++i) kept.count += x[i] >= no_limit;
     return kept;
   }

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import nextword
 from nextword import Sampling
 from nextword.generate import LanguageModel
+from nextword.prefix import PrefixCache
 from nextword.run import SHARED, common_length, shared_beginnings
 from strategies import random_model, run, tiny_config
 
@@ -214,3 +215,22 @@ def test_settings_may_come_as_an_object_and_be_changed(tiny):
 
 def test_the_top_names_are_public():
     assert nextword.Sampling is Sampling
+
+
+@given(prompts=st.lists(st.integers(1, 60), min_size=1, max_size=4), again=st.integers(1, 60))
+def test_a_prefix_store_is_used_across_calls_and_changes_no_bit(tiny, prompts, again):
+    store = PrefixCache(tiny.model, tokens=256)
+    text = np.random.default_rng(2).integers(0, 37, 60).tolist()
+    settings = {"max_new_tokens": 6, "temperature": 2.0, "logprobs": 0, "seed": 3}
+    for batch in ([text[:n] for n in prompts], [text[:again]]):
+        plain = tiny.generate(batch, **settings)
+        stored = tiny.generate(batch, prefix=store, **settings)
+        assert [(g.tokens, g.logprobs) for g in plain] == [(g.tokens, g.logprobs) for g in stored]
+    known = min(again, max(prompts))
+    assert stored[0].timings.prefill_tokens == again - min(known, again - 1)
+
+
+def test_a_prefix_store_of_another_model_is_refused(tiny):
+    other = LanguageModel(random_model(tiny_config(), seed=6))
+    with pytest.raises(ValueError, match="must be a PrefixCache of this model"):
+        tiny.generate([1], prefix=PrefixCache(other.model))

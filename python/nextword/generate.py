@@ -108,7 +108,7 @@ class LanguageModel:
             "stop" ends with finish_reason "context", "slide" goes on from the last tokens, encoded again.
         eos: the end token; "config" takes the configuration's `eos_token_id`, None never ends by one.
         explain: True tells for each step why its token was chosen (`Generation.steps`), with 20 candidates, or so many.
-        prefix: a store of prompts already encoded, `PrefixCache(lm.model)`, which is used and added to; the bits are the
+        prefix: a store of encoded prompts, `PrefixCache(lm.model)`, that is used and added to; the bits are the
             same without it.
         With n > 1 the result of a prompt is a list of n generations, the most probable first if best_of or num_beams
         chose them. Raises ValueError, TypeError or IndexError that names the argument.

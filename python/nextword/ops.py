@@ -273,7 +273,7 @@ def top(logits: Floats, k: int) -> Ints:
 def philox(seed: int, row: int, step: int) -> float:
     """The number in [0, 1) that a row draws at a step: Philox 4x64-10, counter-based (Salmon et al. 2011).
 
-    seed, row, step: 0 .. 2**64 - 1, NumPy's key (seed, row) and counter (0, step, 0, 0), of which it is the first number.
+    seed, row, step: 0 .. 2**64 - 1. It is the first number of NumPy's Philox(key=[seed, row], counter=[0, step, 0, 0]).
     Raises TypeError if one is outside of that range.
 
     >>> philox(7, 0, 3)
