@@ -11,7 +11,7 @@ first, then the lower id.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +52,7 @@ class BeamResult:
 
     beams: list[Beam]
     tree: list[BeamStep]
-    prefill_seconds: float
+    prefill_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +192,7 @@ class BeamSearch:
     def run(self) -> BeamResult:
         """Search to the end. Raises ValueError for NaN or if no token is left to choose."""
         if self.limit == 0:
-            return BeamResult([self._ended(Path([], [], 0.0, 0), self.limit_reason)], [], 0.0)
+            return BeamResult([self._ended(Path([], [], 0.0, 0), self.limit_reason)], [])
         started = time.perf_counter()
         logits = self.slots.prefill()
         prefill_seconds = time.perf_counter() - started
