@@ -3,12 +3,12 @@
 python bench/sampling.py [--isa avx512,avx2] [--rounds 7] [--logits FILE.npy]
 
 `model` is like a language model's row (normal, four nats wide; or the file given), `noise` a row that is nearly flat,
-`flat` one of equal logits. Figures are microseconds a call from Python, medians over rounds; the floor is the time to
-read the row once from the cache that it lies in, measured as NumPy's fastest pass over it (its maximum).
+`flat` one of equal logits. Figures are microseconds a call from Python: of the best burst of 8 calls over all rounds,
+since a burst fits between two turns of other processes (NumPy: of the best call). One pass over the row is measured in
+the same way, as NumPy's maximum.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,12 +55,14 @@ def check(name: str, logits: Floats, rules: Rules) -> None:
         raise SystemExit(f"{name} on {cpu.isa()}: not the definition's distribution; not timed")
 
 
-def microseconds(call: Callable[[], object]) -> float:
-    start, calls = time.perf_counter(), 0
-    while (spent := time.perf_counter() - start) < 0.01:
-        call()
-        calls += 1
-    return 1e6 * spent / calls
+def microseconds(call: Callable[[], object], burst: int = 8) -> float:
+    begin, best = time.perf_counter(), float("inf")
+    while time.perf_counter() - begin < 0.01:
+        start = time.perf_counter()
+        for _ in range(burst):
+            call()
+        best = min(best, time.perf_counter() - start)
+    return 1e6 * best / burst
 
 
 def main() -> None:
@@ -95,7 +97,7 @@ def main() -> None:
         "top 5": lambda: reference.top(model, 5),
         "philox": lambda: reference.philox(7, 1, 2),
     }
-    floor = statistics.median(microseconds(model.max) for _ in range(options.rounds))
+    floor = min(microseconds(model.max) for _ in range(options.rounds))
     print(f"{len(model)} logits; one pass over them: {floor:.1f} us ({4e-3 * len(model) / floor:.0f} GB/s)")
     print(f"{'us a call':38}" + "".join(f"{isa:>10}" for isa in variants) + f"{'NumPy':>10}")
     for name, call in calls.items():
@@ -104,8 +106,8 @@ def main() -> None:
             for isa in variants:
                 cpu.set_isa(isa)
                 rounds[isa].append(microseconds(call))
-        line = "".join(f"{statistics.median(rounds[isa]):10.1f}" for isa in variants)
-        twin = f"{microseconds(twins[name]):10.1f}" if name in twins else ""
+        line = "".join(f"{min(rounds[isa]):10.1f}" for isa in variants)
+        twin = f"{min(microseconds(twins[name], 1) for _ in range(3)):10.1f}" if name in twins else ""
         print(f"{name:38}{line}{twin}")
 
 
