@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword.beam_tree import BeamCandidate, BeamStep, render_tree
-from nextword.beams import CHUNK, Beam, BeamResult, Path, Slots, beam_search
+from nextword.beams import Beam, BeamResult, Path, Slots, beam_search
 from nextword.generate import LanguageModel
+from nextword.search import CHUNK
 from strategies import Script, models, random_model, run, tiny_config, token_ids
 
 seeds = st.integers(0, 2**16)
@@ -399,10 +401,10 @@ def test_ids_that_are_none_are_an_error(tiny, prompt, settings, error, message):
 
 def test_not_a_number_is_an_error_and_no_answer(tiny):
     broken = random_model(tiny_config())
-    broken.tap = lambda name, x: x * np.float32(np.nan) if name == "logits" else x
-    broken.tap.wants = lambda name: name == "logits"
-    with pytest.raises(ValueError, match="beam_search: the largest logit must be finite, got nan"):
-        beam_search(broken, [1])
+    nowhere = {"logits": lambda x: x * np.float32(np.nan)}
+    with pytest.raises(ValueError, match="beam_search: the largest logit must be finite, got nan"):  # noqa: SIM117
+        with nextword.trace(broken, names=[], replace=nowhere):
+            beam_search(broken, [1])
     for bad, message in (
         (lambda _, x: x * np.nan, "process must return numbers or -inf, got nan"),
         (lambda _, x: np.full_like(x, np.inf), "process must return numbers or -inf, got inf"),

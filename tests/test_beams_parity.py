@@ -1,4 +1,5 @@
-"""Beam search token for token as in transformers; groups as in its versions that have them, and as published."""
+"""Beam search token for token as in transformers; groups and contrastive search as in its versions that have them, and
+as published."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import nextword
 from nextword.beams import beam_search
+from nextword.contrastive import contrastive_search
 from nextword.models.gpt2 import GPT2
 
 torch = pytest.importorskip("torch", reason='needs torch: pip install "nextword[parity]"')
@@ -19,6 +21,7 @@ transformers = pytest.importorskip("transformers", reason='needs transformers: p
 # Two OpenMP runtimes, torch's and ours, would wait for each other's threads on a small machine.
 torch.set_num_threads(1)
 
+HAS_CONTRASTIVE = hasattr(transformers.generation.utils.GenerationMixin, "_contrastive_search")
 HAS_GROUPS = hasattr(transformers.generation.utils.GenerationMixin, "_group_beam_search")  # moved to the hub since
 
 
@@ -61,9 +64,10 @@ def searches(draw, groups=1):
     }
     if groups > 1:
         settings |= {"num_beam_groups": groups, "diversity_penalty": draw(st.sampled_from([0.3, 1.0, 2.5]))}
-    return settings, draw(st.lists(st.integers(0, 39), max_size=4, unique=True))
+    return settings, draw(eos_ids)
 
 
+eos_ids = st.lists(st.integers(0, 39), max_size=4, unique=True)
 prompts = st.lists(st.integers(0, 39), min_size=1, max_size=30)
 
 
@@ -102,8 +106,6 @@ def test_beams_are_theirs_where_processors_change_the_log_probabilities(pair, se
         logprobs[banned] = -np.inf
         return logprobs
 
-    settings["num_beams"] = min(settings["num_beams"], 36 // (1 + max(1, len(eos))))  # a step fills its candidates
-    settings["num_return_sequences"] = min(settings["num_beams"], settings["num_return_sequences"])
     expected = their_search(theirs, prompt, eos, repetition_penalty=penalty, suppress_tokens=banned or None, **settings)
     assert_same(beam_search(ours, prompt, eos=eos, process=process, **settings).beams, expected)
 
@@ -183,6 +185,46 @@ def assert_same_but_for_ties(beams, expected):
     ours, theirs = order([(beam.tokens, beam.score) for beam in beams]), order(expected)
     assert [tokens for tokens, _ in ours] == [tokens for tokens, _ in theirs]
     np.testing.assert_allclose([s for _, s in ours], [s for _, s in theirs], rtol=1e-4, atol=1e-5)
+
+
+# Contrastive search
+
+
+def published_contrastive(model, prompt, eos, alpha, top_k, count):
+    """Contrastive search written down plainly over their logits and hidden states."""
+    tokens = []
+    while len(tokens) < count:
+        with torch.no_grad():
+            ids = torch.tensor([*prompt, *tokens])
+            p, best = torch.softmax(model(ids[None]).logits[0, -1], -1).topk(top_k)
+            both = torch.cat([ids.repeat(top_k, 1), best[:, None]], 1)
+            h = torch.nn.functional.normalize(model(both, output_hidden_states=True).hidden_states[-1], dim=-1)
+            similar = (h[:, :-1] @ h[:, -1, :, None]).amax(1)[:, 0]
+        tokens.append(int(best[((1 - alpha) * p - alpha * similar).argmax()]))
+        if tokens[-1] in eos:
+            return tokens[:-1]
+    return tokens
+
+
+@given(pairs(), prompts, st.sampled_from([0.0, 0.3, 0.6, 0.9]), st.integers(2, 6), st.integers(1, 20), eos_ids)
+def test_contrastive_search_is_the_published_one(pair, prompt, alpha, top_k, count, eos):
+    theirs, ours = pair
+    settings = {"penalty_alpha": alpha, "top_k": top_k, "max_new_tokens": count}
+    found = contrastive_search(ours, prompt, eos=eos, **settings).tokens
+    assert found == published_contrastive(theirs, prompt, eos, alpha, top_k, count)
+    if HAS_CONTRASTIVE and alpha:
+        given = torch.tensor(prompt)[None]
+        out = theirs.generate(given, attention_mask=torch.ones_like(given), eos_token_id=eos or None, pad_token_id=0,
+                              **settings)[0, len(prompt) :].tolist()  # fmt: skip
+        assert found == (out[:-1] if out[-1] in eos else out)
+
+
+def test_contrastive_search_of_a_trained_model_is_the_published_one(trained):
+    theirs, lm = trained
+    for text in PROMPTS:
+        prompt = lm.tokenizer.encode(text)
+        found = contrastive_search(lm.model, prompt, max_new_tokens=25).tokens
+        assert found == published_contrastive(theirs, prompt, [], 0.6, 4, 25)
 
 
 # A trained model

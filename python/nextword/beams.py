@@ -10,7 +10,7 @@ first, then the lower id.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,11 +20,9 @@ from numpy.typing import NDArray
 from nextword.beam_tree import BeamCandidate, BeamStep, Decode, Fate
 from nextword.layers import Floats
 from nextword.models.gpt2 import GPT2
+from nextword.search import CHUNK, Ends, Process, checked, is_integer, largest, read_prompt
 
-Process = Callable[[list[int], Floats], Floats]
 EarlyStopping = bool | Literal["never"]
-
-CHUNK = 512  # tokens of the prompt that go through the model at once
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class BeamSettings:
     def __post_init__(self) -> None:
         for name in ("num_beams", "num_return_sequences", "num_beam_groups", "max_new_tokens"):
             value, least = getattr(self, name), int(name != "max_new_tokens")
-            if not _is_integer(value) or value < least:
+            if not is_integer(value) or value < least:
                 raise ValueError(f"beam_search: {name} must be an integer >= {least}, got {value!r}")
             object.__setattr__(self, name, int(value))
         for name in ("length_penalty", "diversity_penalty"):
@@ -174,9 +172,8 @@ class BeamSearch:
     """A search from a prompt to its end; `run` gives the result."""
 
     def __init__(self, model: GPT2, prompt: list[int], settings: BeamSettings, process: Process | None,
-                 decode: Decode | None, eos: frozenset[int], stop_ids: frozenset[int], stop_texts: list[str]) -> None:
-        self.settings, self.prompt, self.process, self.decode = settings, prompt, process, decode
-        self.eos, self.stop_ids, self.stop_texts = eos, stop_ids, stop_texts
+                 ends: Ends) -> None:
+        self.settings, self.prompt, self.process, self.ends = settings, prompt, process, ends
         room = model.config.n_positions - len(prompt) + 1  # the last token need not go through the model
         self.limit = min(settings.max_new_tokens, room)
         self.limit_reason = "length" if settings.max_new_tokens <= room else "context"
@@ -185,7 +182,7 @@ class BeamSearch:
         self.early: EarlyStopping = settings.early_stopping if settings.num_beams > 1 else True
         size = settings.num_beams // settings.num_beam_groups
         self.groups = [Group(size) for _ in range(settings.num_beam_groups)]
-        self.keep = max(2, 1 + len(eos | stop_ids)) * size  # so many that enough are left when end tokens are gone
+        self.keep = max(2, 1 + len(ends.eos | ends.ids)) * size  # so many that enough are left when end tokens are gone
         self.slots = Slots(model, prompt, settings.num_beams, max(0, self.limit - 1))
         self.tree: list[BeamStep] = []
 
@@ -227,8 +224,8 @@ class BeamSearch:
             if self.settings.diversity_penalty:
                 row = row - np.float32(self.settings.diversity_penalty) * used
             if self.process is not None:
-                row = _checked(self.process(self.prompt + path.tokens, row.copy()), row)
-            best = _largest(row, self.keep)
+                row = checked("beam_search", self.process(self.prompt + path.tokens, row.copy()), row)
+            best = largest(row, self.keep)
             found += [(path.logprob + value, path, token, value)
                       for token, value in zip(best.tolist(), row[best].tolist(), strict=True)]
         found.sort(key=lambda c: -c[0])  # stable
@@ -240,7 +237,7 @@ class BeamSearch:
         fates: list[Fate] = ["dropped"] * len(candidates)
         live: list[int] = []  # ranks
         for rank, (_, path) in enumerate(candidates):
-            if self._ends(path.tokens):
+            if self.ends.reached(path.tokens):
                 if rank < group.size:
                     group.finish(self._ended(path, "stop"))
                     fates[rank] = "finished"
@@ -266,21 +263,8 @@ class BeamSearch:
         return [BeamCandidate(parent.row, path.tokens[-1], path.logprob, self._score(path.logprob, length), fate)
                 for (parent, path), fate in zip(candidates, fates, strict=True)]
 
-    def _ends(self, tokens: list[int]) -> bool:
-        if tokens[-1] in self.eos or tokens[-1] in self.stop_ids:
-            return True
-        if not self.stop_texts or self.decode is None:
-            return False
-        text = self.decode(tokens)
-        return any(stop in text for stop in self.stop_texts)
-
     def _ended(self, path: Path, reason: str) -> Beam:
-        last = path.tokens[-1] if path.tokens else None
-        tokens = path.tokens[:-1] if last in self.eos else path.tokens
-        text = None
-        if self.decode is not None:
-            text = self.decode(path.tokens[:-1] if last in self.eos | self.stop_ids else path.tokens)
-            text = text[: min((at for stop in self.stop_texts if (at := text.find(stop)) >= 0), default=len(text))]
+        tokens, text = self.ends.cut(path.tokens)
         score = self._score(path.logprob, len(path.tokens))
         return Beam(tokens, text, score, path.logprob, path.logprobs, reason)
 
@@ -328,25 +312,9 @@ def beam_search(
         num_beams=num_beams, num_return_sequences=num_return_sequences, length_penalty=length_penalty,
         early_stopping=early_stopping, num_beam_groups=num_beam_groups, diversity_penalty=diversity_penalty,
         max_new_tokens=max_new_tokens)
-    window, size = model.config.n_positions, model.config.vocab_size
-    prompt = [int(token) for token in prompt_ids]
-    if not 1 <= len(prompt) <= window:
-        raise ValueError(f"beam_search: prompt_ids must be 1 .. {window} tokens (the context window), "
-                         f"got {len(prompt)}")
-    ends: list[Any] = [eos] if isinstance(eos, int | np.integer) else list(eos)
-    stops: list[Any] = [stop] if isinstance(stop, str | int | np.integer) else list(stop)
-    texts = [s for s in stops if isinstance(s, str)]
-    stop_ids = [s for s in stops if _is_integer(s)]
-    if len(texts) + len(stop_ids) != len(stops) or "" in texts:
-        raise ValueError(f"beam_search: stop must hold non-empty strings or token ids, got {stop!r}")
-    if texts and decode is None:
-        raise ValueError("beam_search: stop strings need decode, which turns token ids into text; pass token ids")
-    for name, ids in (("prompt_ids", prompt), ("eos", ends), ("stop", stop_ids)):
-        for token in ids:
-            if not _is_integer(token) or not 0 <= token < size:
-                raise IndexError(f"beam_search: {name} must hold token ids 0 .. {size - 1}, got {token!r}")
-    return BeamSearch(model, prompt, settings, process, decode, frozenset(map(int, ends)),
-                      frozenset(map(int, stop_ids)), texts).run()
+    prompt = read_prompt("beam_search", model, prompt_ids)
+    ends = Ends("beam_search", model.config.vocab_size, eos, stop, decode)
+    return BeamSearch(model, prompt, settings, process, ends).run()
 
 
 def _log_softmax(logits: Floats) -> Floats:
@@ -358,31 +326,6 @@ def _log_softmax(logits: Floats) -> Floats:
     return np.asarray(logits.astype(np.float64) - top - log_sum, np.float32)
 
 
-def _checked(row: Any, given: Floats) -> Floats:
-    found = np.asarray(row)
-    if found.shape != given.shape or found.dtype != np.float32:
-        raise ValueError(f"beam_search: process must return float32 {list(given.shape)}, "
-                         f"got {found.dtype} {list(found.shape)}")
-    if not found.max() < np.inf:
-        raise ValueError(f"beam_search: process must return numbers or -inf, got {found.max()}")
-    return found
-
-
-def _largest(row: Floats, count: int) -> NDArray[np.intp]:
-    """Where the largest values stand, largest first, the lower place first among equals; never -inf."""
-    places: NDArray[np.intp] = np.arange(row.size)
-    if count < row.size:
-        limit = np.partition(row, row.size - count)[row.size - count]
-        above = np.flatnonzero(row > limit)
-        places = np.concatenate([above, np.flatnonzero(row == limit)[: count - len(above)]])
-    places = places[np.argsort(-row[places], kind="stable")]
-    return places[row[places] > -np.inf]
-
-
 def _common(a: list[int], b: list[int]) -> int:
     """How many tokens two lists share from their beginning."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def _is_integer(x: Any) -> bool:
-    return isinstance(x, int | np.integer) and not isinstance(x, bool)
