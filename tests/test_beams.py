@@ -167,6 +167,19 @@ def test_a_stop_id_is_among_the_tokens_and_an_end_token_is_not(vocabulary):
     assert (len(by_stop.logprobs), len(by_end.logprobs)) == (3, 4)
 
 
+def test_an_id_without_a_text_is_a_replacement_character(demo):
+    vocabulary, wanted = demo.tokenizer, [281, 5000, 290, 5000]
+    model = random_model(tiny_config(vocab_size=5001))
+
+    def process(ids, _):
+        return np.where(np.arange(5001) == wanted[len(ids) - 1], 0, -np.inf).astype(np.float32)
+
+    settings = {"num_beams": 2, "max_new_tokens": 4, "decode": vocabulary.decode, "process": process}
+    text = f"{vocabulary.decode([281])}\ufffd{vocabulary.decode([290])}"
+    assert beam_search(model, [1], **settings).beams[0].text == f"{text}\ufffd"
+    assert beam_search(model, [1], stop="\ufffd", **settings).beams[0].tokens == [281, 5000]
+
+
 def test_early_stopping_ends_with_the_first_full_set_of_hypotheses(tiny):
     settings = {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 20, "eos": [3, 4, 5, 6]}
     steps = {early: len(beam_search(tiny, [1, 2], early_stopping=early, **settings).tree)

@@ -294,8 +294,8 @@ def beam_search(
     max_new_tokens: when to end at the latest; the context window may end it before.
     process: (prompt and new tokens of a beam, log-probabilities float32 [vocabulary]) -> float32 [vocabulary], called
         once for each open beam; -inf bans a token. What it returns is summed up as it is.
-    decode: new tokens -> text; takes any ids of the vocabulary. eos: end token ids. stop: strings (they need `decode`)
-        or token ids that end a hypothesis; its text ends before them.
+    decode: new tokens -> text; an IndexError means that an id has none, and becomes U+FFFD.
+    eos: end token ids. stop: strings (they need `decode`) or token ids that end a hypothesis and its text.
     Raises ValueError or IndexError that names the argument; ValueError if the model or `process` gives NaN, or if
     `process` bans all tokens.
 

@@ -40,9 +40,9 @@ class Ends:
         """Whether the last of these new tokens ends the text."""
         if tokens[-1] in self.eos or tokens[-1] in self.ids:
             return True
-        if not self.texts or self.decode is None:
+        if not self.texts:
             return False
-        text = self.decode(tokens)
+        text = self._text(tokens)
         return any(stop in text for stop in self.texts)
 
     def cut(self, tokens: list[int]) -> tuple[list[int], str | None]:
@@ -51,8 +51,24 @@ class Ends:
         kept = tokens[:-1] if tokens and tokens[-1] in self.eos else tokens
         if self.decode is None:
             return kept, None
-        text = self.decode(tokens[:-1] if at_id else tokens)
+        text = self._text(tokens[:-1] if at_id else tokens)
         return kept, text[: min((at for stop in self.texts if (at := text.find(stop)) >= 0), default=len(text))]
+
+    def _text(self, tokens: list[int]) -> str:
+        assert self.decode is not None
+        try:
+            return self.decode(tokens)
+        except IndexError:  # models pad their vocabulary: an id without a text
+            bad = next(i for i in range(len(tokens)) if not self._has_text(tokens[i]))
+            return self._text(tokens[:bad]) + "\ufffd" + self._text(tokens[bad + 1 :])
+
+    def _has_text(self, token: int) -> bool:
+        assert self.decode is not None
+        try:
+            self.decode([token])
+        except IndexError:
+            return False
+        return True
 
 
 def read_prompt(op: str, model: GPT2, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
