@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "explain": {"ops", "rules", "sampling", "settings"},
     "results": {"explain"},
     "terminal": set(),
+    "vectors": set(),
     "_core": set(),
     "cpu": {"_core"},
     "ops": {"_core"},
