@@ -39,6 +39,7 @@ GIVEN = {
     "num_beam_groups": (["--num-beam-groups", "2"], 2),
     "diversity_penalty": (["--diversity-penalty", "0.5"], 0.5),
     "length_penalty": (["--length-penalty", "-1"], -1.0),
+    "penalty_alpha": (["--penalty-alpha", "0.6"], 0.6),
     "early_stopping": (["--early-stopping", "never"], "never"),
 }
 IN_PYTHON_ONLY = {"processors"}

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import nextword
 from nextword import Sampling
+from nextword.beams import beam_search
+from nextword.contrastive import contrastive_search
 from nextword.generate import LanguageModel
 from nextword.prefix import PrefixCache
 from nextword.run import SHARED, common_length, shared_beginnings
@@ -234,3 +236,49 @@ def test_a_prefix_store_of_another_model_is_refused(tiny):
     other = LanguageModel(random_model(tiny_config(), seed=6))
     with pytest.raises(ValueError, match="must be a PrefixCache of this model"):
         tiny.generate([1], prefix=PrefixCache(other.model))
+
+
+# Searches
+
+
+def test_beam_search_of_generate_is_that_of_beams(tiny):
+    settings = {"num_beams": 4, "max_new_tokens": 8, "length_penalty": 0.5, "early_stopping": True}
+    found = beam_search(tiny.model, [1, 2, 3], num_return_sequences=3, eos=(), stop=(5,), **settings)
+    every = tiny.generate([1, 2, 3], n=3, stop=5, eos=None, logprobs=1, **settings)
+    assert [(g.tokens, g.score, g.finish_reason) for g in every] == [
+        (b.tokens, b.score, b.finish_reason) for b in found.beams]  # fmt: skip
+    assert every[0].beams == found
+    for g, beam in zip(every, found.beams, strict=True):
+        assert [t.logprob for t in g.logprobs] == pytest.approx(beam.logprobs, abs=1e-5)
+        assert len(g.logprobs[0].top) == 1
+    assert tiny.generate([1, 2, 3], stop=5, eos=None, **settings).tokens == found.beams[0].tokens
+
+
+def test_beams_obey_the_rules(tiny):
+    settings = {"num_beams": 3, "max_new_tokens": 8, "eos": None}
+    plain = tiny.generate([1, 2], **settings).tokens
+    assert plain[0] not in tiny.generate([1, 2], bad_words=[[plain[0]]], **settings).tokens
+    out = tiny.generate([1, 2], no_repeat_ngram_size=1, **settings)
+    assert len({1, 2, *out.tokens}) == 2 + len(out.tokens)
+    assert plain[2] not in tiny.generate([1, 2], stop=plain[2], min_new_tokens=5, **settings).tokens[:5]
+
+
+def test_searches_and_sampling_share_a_batch(tiny):
+    every = [Sampling(num_beams=3, n=2), Sampling(temperature=2.0, seed=4), Sampling(penalty_alpha=0.6), Sampling()]
+    out = tiny.generate([[1], [2], [3], [4]], sampling=every, max_new_tokens=6)
+    alone = [tiny.generate([i + 1], sampling=one, max_new_tokens=6) for i, one in enumerate(every)]
+    assert [g.tokens for g in out[0]] == [g.tokens for g in alone[0]]
+    assert [g.tokens for g in out[1:]] == [g.tokens for g in alone[1:]]
+
+
+def test_contrastive_search_of_generate_is_that_of_contrastive(tiny):
+    found = contrastive_search(tiny.model, [1, 2], penalty_alpha=0.5, top_k=3, max_new_tokens=7)
+    out = tiny.generate([1, 2], penalty_alpha=0.5, top_k=3, max_new_tokens=7, eos=None)
+    assert (out.tokens, out.finish_reason) == (found.tokens, found.finish_reason)
+    assert out.timings.prefill_tokens == 2
+
+
+def test_a_search_does_not_slide(tiny):
+    for settings in ({"num_beams": 2}, {"penalty_alpha": 0.5}):
+        with pytest.raises(ValueError, match="for a search"):
+            tiny.generate([1], on_overflow="slide", **settings)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nextword.settings import Sampling
 
 NUMBERS = ["temperature", "top_p", "min_p", "typical_p", "repetition_penalty", "frequency_penalty", "presence_penalty",
-           "length_penalty", "diversity_penalty"]
+           "length_penalty", "diversity_penalty", "penalty_alpha"]
 INTEGERS = ["top_k", "no_repeat_ngram_size", "min_new_tokens", "max_new_tokens", "n", "num_beams", "num_beam_groups",
             "seed", "best_of", "logprobs"]
 
@@ -82,6 +82,9 @@ def test_other_fields_of_another_type_are_a_type_error(field, value):
         ({"num_beam_groups": 2}, "pass num_beams too"),
         ({"diversity_penalty": 1.0}, "pass num_beams too"),
         ({"num_beams": 2, "regex": "a"}, "do not go with beam search"),
+        ({"penalty_alpha": 0.5, "temperature": 1}, "temperature must be 0"),
+        ({"penalty_alpha": 0.5, "num_beams": 2}, "choose one search"),
+        ({"penalty_alpha": 0.5, "n": 2}, "n must be at most num_beams"),
         ({"regex": "a", "json_schema": {}}, "choose one"),
     ],
 )

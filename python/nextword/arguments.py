@@ -43,6 +43,7 @@ NUMBER_FLAGS = (
     ("num_beams", "N", "beam search with N beams instead of sampling"),
     ("num_beam_groups", "N", "diverse beam search: so many groups of beams"),
     ("diversity_penalty", "X", "subtract X for each earlier group that chose the same token"),
+    ("penalty_alpha", "X", "contrastive search: how much likeness to what came before counts, 0 .. 1"),
     ("length_penalty", "X", "beam search: above 0 prefers longer texts, below 0 shorter ones"),
 )
 
@@ -74,7 +75,7 @@ def read_settings(args: argparse.Namespace, **defaults: Any) -> dict[str, Any]:
         found["early_stopping"] = {"true": True, "false": False, "never": "never"}[args.early_stopping]
     if args.json_schema:
         found["json_schema"] = _schema(args.json_schema)
-    if found.get("num_beams", 1) > 1:
+    if found.get("num_beams", 1) > 1 or found.get("penalty_alpha"):
         for name in ("temperature", "top_p"):  # the command's defaults are for sampling
             if getattr(args, name) is None:
                 found.pop(name, None)

@@ -1,7 +1,8 @@
 """Contrastive search (Su et al. 2022): probable tokens whose hidden state does not repeat those before it."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,14 @@ class ContrastiveResult:
 
     tokens: the new token ids, a stop id and those of a stop string included, the end token not. text: the new text up
     to what ended it; None without `decode`. finish_reason: "stop", "length" or "context" (window full).
+    prefill_seconds: until the first logits.
     """
 
     tokens: list[int]
     text: str | None
     finish_reason: str
     steps: list[list[ContrastiveCandidate]]
+    prefill_seconds: float = field(default=0.0, compare=False)
 
 
 class _Hidden(Tap):
@@ -90,6 +93,7 @@ def contrastive_search(
     limit, reason = min(max_new_tokens, room), "length" if max_new_tokens <= room else "context"
     tokens: list[int] = []
     steps: list[list[ContrastiveCandidate]] = []
+    started = time.perf_counter()
     outer = model.tap
     hidden = _Hidden(outer, f"h.{model.config.n_layer - 1}.resid_post")
     model.tap = hidden
@@ -101,7 +105,7 @@ def contrastive_search(
             last = start + CHUNK >= len(prompt)
             logits = model([part], cache, [0], [len(part) - 1] if last else [])
             context[start : start + len(part)] = _directions(model.ln_f(hidden.x))
-        chosen = 0
+        chosen, prefill_seconds = 0, time.perf_counter() - started
         while len(tokens) < limit:
             held = len(prompt) + len(tokens)
             row = logits[chosen]
@@ -131,7 +135,7 @@ def contrastive_search(
                 break
     finally:
         model.tap = outer
-    return ContrastiveResult(*ends.cut(tokens), reason, steps)
+    return ContrastiveResult(*ends.cut(tokens), reason, steps, prefill_seconds)
 
 
 def _directions(x: Floats) -> NDArray[np.float64]:

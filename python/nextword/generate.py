@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.beams import beam_search
+from nextword.contrastive import contrastive_search
 from nextword.layers import Floats, Ints
 from nextword.models.gpt2 import GPT2, GPT2Config
 from nextword.prefix import PrefixCache
@@ -120,8 +121,8 @@ class LanguageModel:
         many = _is_batch(prompt)
         prompts = list(prompt) if many else [prompt]
         every, own = self._settings("generate", prompts, sampling, settings)
-        if any(one.num_beams > 1 for one in every):
-            results = [self._beams(p, one, on_overflow, eos) if one.num_beams > 1 else
+        if any(one.num_beams > 1 or one.penalty_alpha for one in every):
+            results = [self._searched(p, one, on_overflow, eos) if one.num_beams > 1 or one.penalty_alpha else
                        self._sampled([p], [one], [False], on_overflow, eos, explain, prefix)[0]
                        for p, one in zip(prompts, every, strict=True)]
         else:
@@ -132,7 +133,7 @@ class LanguageModel:
                eos: Eos = "config", explain: bool | int = False, **settings: Any) -> Stream:
         """Like `generate` for one prompt, but yields the text piece by piece as it comes, never half a character.
 
-        Without a vocabulary it yields token ids. The stream's `result` is the Generation once it has ended. Beam search
+        Without a vocabulary it yields token ids. The stream's `result` is the Generation once it has ended. Searches
         and n > 1 know their text only at the end: ValueError.
 
         >>> import nextword
@@ -140,9 +141,9 @@ class LanguageModel:
         True
         """
         every, own = self._settings("stream", [prompt], sampling, settings)
-        if every[0].num_beams > 1 or every[0].best_of or every[0].n > 1:
-            raise ValueError("stream: one text is told as it comes; num_beams and n must be 1 and best_of None; "
-                             "use generate for more")
+        if every[0].num_beams > 1 or every[0].penalty_alpha or every[0].best_of or every[0].n > 1:
+            raise ValueError("stream: one text is told as it comes; num_beams and n must be 1, best_of None and "
+                             "penalty_alpha 0; use generate for more")
         rows = self._rows("stream", [prompt], every, own, on_overflow, eos, explain)
         return Stream(Run(self.model, rows, on_overflow), rows[0])
 
@@ -234,27 +235,37 @@ class LanguageModel:
                 raise ValueError(f"{op}: {name} need a vocabulary, which this model's folder does not have; "
                                  "stop takes token ids, too")
 
-    def _beams(self, prompt: Any, one: Sampling, on_overflow: Overflow, eos: Eos) -> Generation | list[Generation]:
-        """The n best texts of a beam search for one prompt."""
+    def _searched(self, prompt: Any, one: Sampling, on_overflow: Overflow, eos: Eos) -> Generation | list[Generation]:
+        """The n best texts of a beam search, or the one of a contrastive search, for one prompt."""
         self._check_vocabulary("generate", one)
         if on_overflow == "slide":
-            raise ValueError('generate: on_overflow must be "error" or "stop" for beam search, got "slide"')
+            raise ValueError('generate: on_overflow must be "error" or "stop" for a search, got "slide"')
         tokens, end = self._prompt("generate", prompt, one.max_new_tokens, on_overflow), self._end("generate", eos)
         rules = self._rules(one, end)
+        common: dict[str, Any] = {
+            "max_new_tokens": one.max_new_tokens, "decode": self._text if self.tokenizer else None,
+            "eos": () if end is None else end, "stop": one.stop,
+            "process": lambda text, x: rules(x, tokens, np.array(text[len(tokens) :], np.int64))[0],
+        }  # fmt: skip
         started = time.perf_counter()
+
+        def told(text: str | None, new: list[int], reason: str, steps: int, prefill: float, **more: Any) -> Generation:
+            spent = time.perf_counter() - started - prefill
+            timings = Timings(len(tokens), prefill, max(0, steps - 1), spent)
+            return Generation(text, new, tokens.tolist(), reason, one.seed or 0, timings,
+                              self._logprobs(tokens, new, one.logprobs), **more)
+
+        if one.penalty_alpha:
+            best = contrastive_search(self.model, tokens, penalty_alpha=one.penalty_alpha, top_k=one.top_k or 4,
+                                      **common)
+            return told(best.text, best.tokens, best.finish_reason, len(best.steps), best.prefill_seconds)
+        early: Any = one.early_stopping
         found = beam_search(
             self.model, tokens, num_beams=one.num_beams, num_return_sequences=one.n, length_penalty=one.length_penalty,
-            early_stopping="never" if one.early_stopping == "never" else bool(one.early_stopping),
-            num_beam_groups=one.num_beam_groups, diversity_penalty=one.diversity_penalty,
-            max_new_tokens=one.max_new_tokens,
-            process=lambda text, x: rules(x, tokens, np.array(text[len(tokens) :], np.int64))[0],
-            decode=self._text if self.tokenizer else None, eos=() if end is None else end, stop=one.stop,
-        )  # fmt: skip
-        timings = Timings(len(tokens), found.prefill_seconds, max(0, len(found.tree) - 1),
-                          time.perf_counter() - started - found.prefill_seconds)
-        every = [Generation(beam.text, beam.tokens, tokens.tolist(), beam.finish_reason, one.seed or 0, timings,
-                            self._logprobs(tokens, beam.tokens, one.logprobs), score=beam.score, beams=found)
-                 for beam in found.beams]
+            early_stopping=early, num_beam_groups=one.num_beam_groups, diversity_penalty=one.diversity_penalty,
+            **common)
+        every = [told(beam.text, beam.tokens, beam.finish_reason, len(found.tree), found.prefill_seconds,
+                      score=beam.score, beams=found) for beam in found.beams]
         return every if one.n > 1 else every[0]
 
     def _logprobs(self, prompt: Ints, tokens: list[int], top: int | None) -> list[TokenLogprob] | None:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, lm: LanguageModel, load_seconds: float) -> int
     """Print what the arguments ask for; returns the exit code."""
     prompt = given_prompt(args.prompt, lm, args.seed)
     settings = {**read_settings(args, **DEFAULTS), "on_overflow": "stop", "explain": args.explain}
-    several = any(settings.get(name, 1) > 1 for name in ("n", "best_of", "num_beams"))
+    several = any(settings.get(name, 1) > 1 for name in ("n", "best_of", "num_beams")) or "penalty_alpha" in settings
     if args.tree and settings.get("num_beams", 1) < 2:
         raise ValueError("generate: --tree shows beam search; add --num-beams 4")
     if several or args.json:

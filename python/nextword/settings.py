@@ -54,6 +54,9 @@ class Sampling:
     early_stopping: True ends with num_beams finished texts, False also when no better one is likely, "never" when none
     is possible. num_beam_groups, diversity_penalty: groups that avoid each other's tokens (Vijayakumar et al. 2018).
 
+    Contrastive search: penalty_alpha > 0, at most 1, takes of the top_k (0: 4) most probable tokens the one that is
+    probable and whose hidden state is unlike all before it (Su et al. 2022).
+
     Raises ValueError for a value outside of its range, TypeError for one of another type.
 
     >>> Sampling(temperature=0.8, top_k=40).top_p
@@ -87,6 +90,7 @@ class Sampling:
     diversity_penalty: float = 0.0
     length_penalty: float = 1.0
     early_stopping: bool | str = False
+    penalty_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (low, high, wanted) in NUMBERS.items():
@@ -129,8 +133,8 @@ class Sampling:
                              f"and {self.max_new_tokens}")
         if self.best_of is not None and self.best_of < self.n:
             raise ValueError(f"sampling: best_of must be at least n, got {self.best_of} and {self.n}")
-        if self.num_beams > 1:
-            self._check_beams()
+        if self.num_beams > 1 or self.penalty_alpha:
+            self._check_search()
             return
         if self.num_beam_groups > 1 or self.diversity_penalty:
             raise ValueError("sampling: num_beam_groups and diversity_penalty are for beam search; pass num_beams too")
@@ -141,12 +145,15 @@ class Sampling:
                 raise ValueError(f"sampling: n={self.n} and best_of={self.best_of} texts need a temperature above 0, "
                                  "or num_beams: greedy search gives one")
 
-    def _check_beams(self) -> None:
+    def _check_search(self) -> None:
         if self.temperature != 0 or self.best_of is not None or self.uniform:
-            raise ValueError("sampling: beam search (num_beams > 1) takes the most probable texts and draws none; "
-                             "temperature must be 0, uniform False and best_of None")
+            raise ValueError("sampling: beam search (num_beams > 1) and contrastive search (penalty_alpha > 0) draw "
+                             "nothing; temperature must be 0, uniform False and best_of None")
         if self.regex is not None or self.json_schema is not None:
-            raise ValueError("sampling: regex and json_schema do not go with beam search; leave num_beams at 1")
+            raise ValueError("sampling: regex and json_schema do not go with beam search or contrastive search; "
+                             "leave num_beams at 1 and penalty_alpha at 0")
+        if self.num_beams > 1 and self.penalty_alpha:
+            raise ValueError("sampling: num_beams and penalty_alpha cannot be given together; choose one search")
         if self.n > self.num_beams:
             raise ValueError(f"sampling: n must be at most num_beams, got {self.n} and {self.num_beams}")
         if self.num_beams % self.num_beam_groups:
@@ -185,6 +192,7 @@ NUMBERS = {
     "typical_p": (TINY, 1.0, "above 0 and at most 1"),
     "diversity_penalty": (0.0, LARGEST_32, "finite and >= 0"),
     "length_penalty": (-LARGEST_32, LARGEST_32, "finite"),
+    "penalty_alpha": (0.0, 1.0, "0 .. 1"),
 }
 INTEGERS = {"no_repeat_ngram_size": 0, "min_new_tokens": 0, "top_k": 0, "max_new_tokens": 0, "n": 1, "num_beams": 1,
             "num_beam_groups": 1}
