@@ -133,9 +133,11 @@ class _Frequency:
 
     def __call__(self, x: Floats, prompt: Ints, new: Ints) -> Iterable[Edit]:
         if len(new):
-            ordered = np.sort(new)
-            last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # of each run of equal ids
-            ids, counts = ordered[last], np.diff(last, prepend=-1)
+            ordered, ends = np.sort(new), np.ones(len(new), bool)
+            np.not_equal(ordered[1:], ordered[:-1], out=ends[:-1])
+            last = np.flatnonzero(ends)  # of each run of equal ids
+            ids, counts = ordered[last], last + 1
+            counts[1:] -= counts[:-1].copy()
             with np.errstate(over="ignore"):
                 penalty = (counts * self.frequency + self.presence).astype(np.float32)
                 yield Edit("frequency_penalty", ids, x[ids] - penalty)
