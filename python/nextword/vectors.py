@@ -31,8 +31,8 @@ def nearest(vector: ArrayLike, rows: ArrayLike, count: int = 10) -> list[tuple[i
 
     vector: numbers [features]; rows: [rows, features]. Of equal ones the lower row comes first, rows of zeros last.
 
-    >>> nearest([2, 1], [[0, 3], [4, 0], [2, 2]], count=2)
-    [(2, 0.9486832980505138), (1, 0.8944271909999159)]
+    >>> [(row, round(near, 3)) for row, near in nearest([2, 1], [[0, 3], [4, 0], [2, 2]], count=2)]
+    [(2, 0.949), (1, 0.894)]
     """
     found = cosine_similarity(vector, rows)
     if found.ndim != 1:
