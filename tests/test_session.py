@@ -358,6 +358,12 @@ def test_another_safetensors_file_is_no_session(lm, tmp_path):
     refused(lm, tmp_path / "x", "a safetensors file of another kind")
 
 
+@pytest.mark.parametrize("digits", ["", "0", "A" * 64, "0" * 65, "nextword session"])
+def test_a_file_without_a_checksum_is_refused(lm, tmp_path, digits):
+    save_file({}, tmp_path / "x", {"format": "nextword session", "version": "1", "checksum": digits})
+    refused(lm, tmp_path / "x", "its checksum is unreadable")
+
+
 def rewritten(path, about=None, **tensors):
     """The file with other metadata or tensors, and a checksum that is true again."""
     from nextword.session_file import checksum, read_header

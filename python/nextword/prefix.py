@@ -7,6 +7,8 @@ from nextword.layers import PANEL, Floats, KVCache
 from nextword.models.gpt2 import GPT2
 from nextword.trace import Tap
 
+SLAB = 8  # pages whose memory is taken at once: large enough for huge pages, small beside a long prompt
+
 
 class Page:
     """Up to 32 tokens that follow the parent's, and their keys and values in every layer."""
@@ -24,7 +26,7 @@ class PrefixCache:
     model: the model that encodes; tokens: how many the store holds at most, at `2 * layers * width` floats each (73,728
     bytes for GPT-2 124M, so that 4,096 tokens take up to 302 MB). It keeps pages of 32 tokens in a tree: prompts with a
     common beginning share its pages, and those not used for the longest time go first. Any common beginning counts, not
-    only whole pages. Memory is taken as pages fill.
+    only whole pages. Memory is taken for 256 tokens at once and kept until `clear()`.
 
     Bits do not depend on it: what it gives is what the model would compute (same instruction set; `clear()` after
     `set_isa`). While a trace looks into the model it stands aside, so that every activation is seen. Not for several
@@ -53,6 +55,8 @@ class PrefixCache:
     def clear(self) -> None:
         """Forget everything and give the memory back."""
         self._pages: set[Page] = set()
+        self._free: list[tuple[Floats, Floats]] = []  # keys and values of pages to come
+        self._slabs: list[Floats] = []
         self._root = Page(None, *(self.model.ops.empty((0,)) for _ in range(2)))
         self._clock = 0
 
@@ -62,8 +66,8 @@ class PrefixCache:
 
     @property
     def bytes(self) -> int:
-        """Memory that the pages take."""
-        return sum(page.keys.nbytes + page.values.nbytes for page in self._pages)
+        """Memory taken."""
+        return sum(slab.nbytes for slab in self._slabs)
 
     def __repr__(self) -> str:
         return f"PrefixCache({len(self)} of {self.tokens} tokens, {self.bytes} bytes)"
@@ -120,7 +124,9 @@ class PrefixCache:
         for at in range(begin, len(wanted), PANEL):
             if (len(self._pages) + 1) * PANEL > self.tokens:
                 self._drop_oldest(keep=page)
-            fresh = Page(page, self.model.ops.empty(self._keys), self.model.ops.empty(self._values))
+            if not self._free:
+                self._grow()
+            fresh = Page(page, *self._free.pop())
             self._fill(fresh, wanted, at, cache, slot)
             fresh.used = self._clock
             page.children.append(fresh)
@@ -149,10 +155,18 @@ class PrefixCache:
             page.keys[layer] = keys[slot, :, at // PANEL]
             page.values[layer, :, :, :count] = values[slot, :, :, at : at + count]
 
+    def _grow(self) -> None:
+        """Take memory for some more pages."""
+        count = min(SLAB, self.tokens // PANEL - len(self._pages))
+        keys, values = (self.model.ops.empty((count, *shape)) for shape in (self._keys, self._values))
+        self._slabs += keys, values
+        self._free += zip(keys, values, strict=True)
+
     def _drop_oldest(self, keep: Page) -> None:
         leaves = (page for page in self._pages if not page.children and page is not keep)
         oldest = min(leaves, key=lambda page: page.used)
         self._pages.remove(oldest)
+        self._free.append((oldest.keys, oldest.values))
         if oldest.parent is not None:
             oldest.parent.children.remove(oldest)
 

@@ -124,7 +124,7 @@ def read_session(path: Path, model: GPT2) -> tuple[list[int], KVCache]:
     except OSError as error:
         raise type(error)(f"resume: {path} cannot be read ({error.strerror or error}); "
                           "pass the path that Session.save was given") from None
-    except (SafetensorError, MismatchError, MemoryError) as error:
+    except (SafetensorError, MismatchError) as error:
         raise ValueError(f"resume: {path} is damaged or was not written by Session.save ({error}); "
                          "take another copy of it or begin the session anew") from None
 
