@@ -49,3 +49,27 @@ def test_can_print_knows_the_encoding(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert not terminal.can_print("█")
     assert terminal.can_print("#")
+
+
+def test_progress_with_numbers_is_a_bar_with_percentage_and_time_left(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", err := Terminal())
+    with terminal.progress("work") as tell:
+        tell(1, 4)
+        time.sleep(1.5)
+    assert "25%" in err.getvalue()
+    assert " left" in err.getvalue()
+    assert err.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_progress_line_counts_down():
+    assert terminal.progress_line("work", 1, 4, 10).endswith(" 25%  0:30 left")
+    assert terminal.progress_line("work", 1, 1000, 10).endswith("  0%  2:46:30 left")
+    assert terminal.progress_line("work", 0, 4, 10).endswith("  0%")
+    assert terminal.progress_line("work", 0, 0, 10).endswith("100%  0:00 left")
+
+
+def test_a_bar_fills_its_share(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    assert terminal.bar(0.5, 8) == terminal.bar(0.5, 8, out) == "████"
+    assert terminal.bar(1 / 16, 8) == "▌"
+    assert terminal.bar(0.5, 8, io.TextIOWrapper(io.BytesIO(), encoding="ascii")) == "####"

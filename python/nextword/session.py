@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nextword.generate import CHUNK, Generation, LanguageModel, Prompt, Row, Stream
+from nextword.generate import LanguageModel, Prompt
 from nextword.layers import Floats
 from nextword.prefix import PrefixCache
+from nextword.results import Generation
+from nextword.run import CHUNK, Row, Stream
 from nextword.session_file import read_session, write_session
 
 
@@ -205,7 +207,7 @@ class SessionStream(Stream):
                     self._begin(row)
                 piece = next(pieces, None)
             finally:  # an interrupted step, too, leaves a session that can go on
-                session._ids, session._logits = row.prompt + row.tokens, None
+                session._ids, session._logits = row.prompt.tolist() + row.tokens, None
                 session._slid = self._run.on_overflow == "slide" and len(session._ids) > self._run.window
             if piece is None:
                 return
@@ -221,7 +223,7 @@ class SessionStream(Stream):
         """Let the run go on in the session's cache, from what it holds already."""
         session, window = self._session, self._run.window
         session._settle()
-        session._reserve(min(window, len(row.prompt) + row.limit))
+        session._reserve(min(window, len(row.prompt) + row.remaining))
         self._run.cache, self._begun = session._cache, True
         self._changes = session._changes = session._changes + 1  # no other stream may go on
         row.waiting = row.prompt[session._held :]

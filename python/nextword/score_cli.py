@@ -1,0 +1,160 @@
+"""`nextword score`: perplexity and bits per byte of a file or a text, and its tokens coloured by surprise.
+
+The command line calls add_arguments and run, and hands in how a model is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nextword.terminal import coloured, print_json, printable, progress, style
+
+if TYPE_CHECKING:
+    from nextword.generate import LanguageModel
+    from nextword.score import Score
+
+# Surprise in bits below which a token has this colour: 1 bit is a coin that fell, 12 bits one of 4,096.
+_COLOURS = ((2.0, "30;42"), (5.0, "30;46"), (8.0, "30;43"), (12.0, "30;45"), (math.inf, "30;41"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `nextword score` takes."""
+    parser.add_argument("text", nargs="*", metavar="FILE|TEXT", help="a file in UTF-8, or the text; - reads stdin")
+    parser.add_argument("--text", action="store_true", dest="literally", help="FILE|TEXT is a text, also if so named")
+    parser.add_argument("--window", type=int, metavar="N", help="tokens that the model sees at once (all it can)")
+    parser.add_argument(
+        "--stride",
+        type=int,
+        metavar="N",
+        help="tokens by which the window moves on; fewer give each token more context and take longer (half a window)",
+    )
+    parser.add_argument("--tokens", action="store_true", help="show each token with its surprise in bits")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace, load: Callable[[argparse.Namespace], LanguageModel]) -> int:
+    """Print what the arguments ask for. Raises ValueError and OSError with a message for the user."""
+    text = given(args.text, args.literally)
+    lm = load(args)
+    with progress("scoring") as tell:
+        found = lm.score(_ids(text) if lm.tokenizer is None else text, window=args.window, stride=args.stride,
+                         progress=tell)  # fmt: skip
+    if args.json:
+        print_json(**as_json(found, lm))
+        return 0
+    if args.tokens:
+        print(*_shown(found, lm), sep="\n", end="\n\n")
+    print(f"tokens         {found.count:,}")
+    print(f"perplexity     {found.perplexity:,.2f} a token")
+    if found.bytes is not None:
+        each = "" if found.bits_per_byte is None else f"{found.bits_per_byte:.3f} "
+        print(f"bits per byte  {each}({found.bytes:,} bytes)")
+    print(f"log-prob       {found.logprob:,.2f} ({found.logprob / found.count:.3f} a token)")
+    return 0
+
+
+def given(words: list[str], literally: bool = False) -> str:
+    """The text: of the file that a lone word names, of stdin for a lone `-`, or the words themselves.
+
+    Raises ValueError where it is not clear which is meant, or where there is no text.
+    """
+    if words == ["-"] or (not words and not sys.stdin.isatty()):
+        return _utf8(sys.stdin.buffer.read(), "stdin")
+    text = " ".join(words)
+    if not text:
+        raise ValueError('score: no text; give a file, "some text", or - to read stdin')
+    if not literally:
+        for word in words:
+            if not _is_path(word):
+                continue
+            path = Path(word)
+            if len(words) > 1:
+                raise ValueError(f"score: {word} is a file or a folder among several words; give one file, or --text")
+            if path.is_dir():
+                raise ValueError(f"score: {word} is a folder; give one file")
+            return _utf8(path.read_bytes(), word)
+        if len(words) == 1 and not any(c.isspace() for c in text) and (Path(text).suffix or "/" in text.rstrip("/")):
+            raise ValueError(f"score: there is no file {text}; to score these characters as a text, add --text")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # bytes of the command line that are not UTF-8
+        raise ValueError(f"score: the text is not valid UTF-8 after {text[: error.start]!r}") from error
+    return text
+
+
+def _is_path(word: str) -> bool:
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):  # too long for a name, or a zero byte
+        return False
+
+
+def _utf8(raw: bytes, name: str) -> str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"score: {name} is not UTF-8 text from byte {error.start} on") from error
+    if not text:
+        raise ValueError(f"score: {name} is empty")
+    return text
+
+
+def _ids(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError("score: the model has no vocabulary: give the text as token ids, such as 0 1 2") from None
+
+
+def as_json(found: Score, lm: LanguageModel) -> dict[str, object]:
+    """All fields, with null for what is no number."""
+    fields: dict[str, object] = {
+        "count": found.count,
+        "bytes": found.bytes,
+        "perplexity": _number(found.perplexity),
+        "bits_per_byte": None if found.bits_per_byte is None else _number(found.bits_per_byte),
+        "logprob": _number(found.logprob),
+        "window": found.window,
+        "stride": found.stride,
+        "start": found.start,
+        "tokens": found.tokens,
+        "logprobs": [_number(x) for x in found.logprobs.tolist()],
+    }
+    if lm.tokenizer is not None:
+        fields["pieces"] = [lm.tokenizer.decode_bytes([id]).decode("utf-8", "replace") for id in found.tokens]
+    return fields
+
+
+def _number(x: float) -> float | None:
+    return x if math.isfinite(x) else None
+
+
+def _shown(found: Score, lm: LanguageModel) -> Iterator[str]:
+    """On a terminal the text in colours with a legend, else a line for each token."""
+    surprise = [-x / math.log(2) for x in found.logprobs.tolist()]
+    pieces = [str(id).encode() if lm.tokenizer is None else lm.tokenizer.decode_bytes([id]) for id in found.tokens]
+    if not coloured(sys.stdout):
+        for piece, bits in zip(pieces, surprise, strict=True):
+            yield f"{bits:8.2f}  '{printable(piece)}'".replace("     nan", "       -")
+        return
+    line = ""
+    for piece, bits in zip(pieces, surprise, strict=True):
+        code = next((colour for limit, colour in _COLOURS if bits < limit), "30;41") if bits == bits else "2"
+        line += style(printable(piece), code, sys.stdout) + ("" if lm.tokenizer else " ")
+        if piece.endswith(b"\n"):
+            yield line
+            line = ""
+    if line:
+        yield line
+    low, legend = 0.0, []
+    for limit, colour in _COLOURS:
+        name = f"{low:.0f}-{limit:.0f} bits" if limit < math.inf else f"{low:.0f} bits and more"
+        legend.append(style(f" {name} ", colour, sys.stdout))
+        low = limit
+    yield ""
+    yield " ".join(legend)
