@@ -9,7 +9,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -378,11 +377,11 @@ def test_the_module_runs_as_a_process():
     assert b"Traceback" not in done.stderr
 
 
-def test_ctrl_c_ends_the_process_quietly(tmp_path):
+def test_ctrl_c_ends_the_process_quietly():
     pytest.importorskip("nextword._core", reason="the compiled core is not built")
-    command = [sys.executable, "-m", "nextword", "generate", "--max-new-tokens", "100000", "--json", "Once"]
+    command = [sys.executable, "-m", "nextword", "generate", "--max-new-tokens", "100000", "--seed", "2", "Once"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(0.8)
+    assert child.stdout.read(1)  # it is under way
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=30)
     assert child.returncode in {0, 130}  # 0 where it was done before the signal
