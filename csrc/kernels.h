@@ -5,6 +5,9 @@
 
 #include "formats.h"
 
+// Floats that a vector holds at most on any instruction set.
+constexpr int64_t max_lanes = 16;
+
 // Rows that one register tile holds at most on any instruction set; sizes scratch memory.
 constexpr int64_t max_tile_rows = 12;
 
@@ -61,6 +64,19 @@ struct Kernels {
                      float* out);
   // out[r, c] = exp(x[r, c] - max_r) / sum_c exp(x[r, c] - max_r); out may alias x. exp below -87.3 is 0.
   void (*softmax)(const float* x, int64_t rows, int64_t cols, float* out);
+  // out[i] = exp((x[i] - top) * scale) unless out is null; returns the sum, each 16 vectors in float32, those in float64.
+  // exp below -87.3 is 0. x may hold -inf, top may not. out may alias x.
+  double (*exp_sum)(const float* x, float top, float scale, int64_t n, float* out);
+
+  // Selection without sorting (kernels/select.h). `maxima` divides x into groups of at most `size` values, writes each
+  // group's largest into out, which holds n / size + 2 max_lanes, and returns how many there are. largest: that of all;
+  // NaN or infinity where a value is one of these (-inf is none).
+  int64_t (*maxima)(const float* x, int64_t n, int64_t size, float* out, float* largest);
+  // The sum of weights[i] over keys[i] >= limit (of ones where weights is null), summed like exp_sum; count: how many.
+  double (*weight_from)(const float* keys, const float* weights, float limit, int64_t n, int64_t* count);
+  // The positions with low <= x[i] < high in ascending order; returns how many. out holds n.
+  int64_t (*positions)(const float* x, float low, float high, int64_t n, int32_t* out);
+
   // Element by element; out may alias x.
   void (*activate)(const float* x, Activation activation, int64_t size, float* out);
 };

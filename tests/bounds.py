@@ -42,6 +42,26 @@ def softmax(x: Array, argument_error: Array | float = 0.0) -> Array:
     return p * 1.01 * (relative + sum_error + U) + small + TINY
 
 
+def weights(d: Array) -> Array:
+    """The relative error of exp(d), d = (logit - largest) / temperature, in sampling: the difference, 1 / temperature
+    and their product are rounded once each, then exp; 1 where exp has ended."""
+    return np.where(d < -87.2, 1.0, 3 * U * np.minimum(np.abs(d), 100) * 1.01 + EXP)
+
+
+def shares(d: Array) -> Array:
+    """The relative error of exp(d) / sum(exp(d)): the sum adds 16 vectors and a tree of at most 4 levels in float32."""
+    p = np.exp(d)
+    p = p / p.sum()
+    return (weights(d) + (p * weights(d)).sum() + gamma(20)) * 1.01
+
+
+def mean_logit(d: Array) -> float:
+    """How far sum(p d) may lie from its exact value: each p with its own error, about the mean."""
+    p = np.exp(d)
+    p = p / p.sum()
+    return float((p * weights(d) * np.abs(d - (p * d).sum())).sum() * 1.02 + 2.0**-50 * (np.abs(d) * p).sum())
+
+
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     """Mean, deviations, their mean square and its inverse root, each with the error of the one before."""
     n = x.shape[-1]

@@ -38,8 +38,9 @@ class StandIn:
             prefill_seconds=0.1, decode_seconds=0.2, prefill_tokens_per_second=10.0, decode_tokens_per_second=20.0
         )
         return SimpleNamespace(
-            text=self.text if self.tokenizer else None, tokens=[*self.text.encode()], prompt_tokens=len(prompt),
-            finish_reason=self.reason, seed=settings["seed"] or 5, timings=timings,
+            text=self.text if self.tokenizer else None, tokens=[*self.text.encode()],
+            prompt_tokens=[*prompt.encode()] if isinstance(prompt, str) else prompt, finish_reason=self.reason,
+            seed=settings.get("seed", 5), timings=timings, logprobs=None, steps=None, removed_mass=None, score=None,
         )  # fmt: skip
 
     def stream(self, prompt, **settings):

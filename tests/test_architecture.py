@@ -25,8 +25,13 @@ CPP_FILES = sorted(path for kind in ("*.h", "*.cpp") for path in CSRC.rglob(kind
 MAY_IMPORT = {
     "reference": set(),
     "trace": set(),
-    "sampling": set(),
+    "settings": set(),
+    "sampling": {"ops", "settings"},
+    "rules": {"settings"},
+    "explain": {"ops", "rules", "sampling", "settings"},
+    "results": {"explain"},
     "terminal": set(),
+    "vectors": set(),
     "_core": set(),
     "cpu": {"_core"},
     "ops": {"_core"},
@@ -36,16 +41,34 @@ MAY_IMPORT = {
     "weights": {"ops"},
     "layers": {"ops", "trace"},
     "models": {"layers", "ops", "trace", "models"},
-    "score": {"models", "layers", "tokenizer"},
-    "score_cli": {"generate", "score", "terminal"},
-    "generate": {"models", "layers", "tokenizer", "sampling", "score"},
+    "beam_tree": set(),
+    "search": {"models", "layers", "beam_tree"},
+    "beams": {"models", "layers", "beam_tree", "search"},
+    "contrastive": {"models", "layers", "beam_tree", "search", "trace"},
+    "run": {"models", "layers", "tokenizer", "ops", "settings", "rules", "sampling", "explain", "results", "grammar",
+            "prefix"},
+    "generate": {"models", "layers", "tokenizer", "settings", "rules", "sampling", "results", "run", "beams",
+                 "contrastive", "grammar", "prefix", "score", "choose", "session"},
+    "prefix": {"models", "layers", "trace"},
+    "session_file": {"models", "layers"},
+    "session": {"generate", "layers", "prefix", "results", "run", "session_file"},
     "doctor": {"cpu"},
-    "cli": {"", "generate", "score_cli", "tokenize_cli", "tokenizer", "sampling", "cpu", "doctor", "terminal"},
+    "arguments": {"", "generate", "settings", "terminal"},
+    "generate_cli": {"arguments", "beam_tree", "generate", "explain", "results", "terminal"},
+    "next_cli": {"arguments", "generate", "sampling", "settings", "terminal"},
+    "cli": {"arguments", "choose_cli", "generate_cli", "next_cli", "score_cli", "tokenize_cli", "doctor", "terminal"},
+    "grammar": {"tokenizer"},
+    "score": {"models", "layers", "tokenizer"},
+    "choose": {"models", "score", "tokenizer"},
+    "choose_cli": {"generate", "terminal"},
+    "score_cli": {"generate", "score", "terminal"},
     "__main__": {"cli"},
-    "": {"cpu", "ops", "reference", "generate", "models", "sampling", "tokenizer", "trace", "weights", "_core"},
+    "": {"cpu", "ops", "reference", "generate", "models", "settings", "results", "tokenizer", "trace", "weights",
+         "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
-LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}}
+LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": {"numpy", "llguidance"},
+             "session_file": {"numpy", "safetensors"}}
 
 # Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.
 GROUPS = {"pretokenize": ("pretokenize", "unicode_", "char_masks"), "bpe": ("bpe", "byte_alphabet", "json")}
@@ -62,9 +85,12 @@ MAY_INCLUDE = {
     "packed": {"formats.h", "parallel.h"},
     "pool": {"packed.h"},
     "ops": {"kernels.h", "formats.h", "packed.h", "cpu.h", "parallel.h"},
+    "philox": set(),
+    "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h", "bindings"},
+    "bindings": {"ops.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h",
+                 "bindings"},
 }
 
 

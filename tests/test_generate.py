@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 import nextword
 from byte_vocabulary import byte_tokenizer
-from nextword.generate import CHUNK, Generation, LanguageModel, keep_on_slide
+from nextword.generate import LanguageModel
+from nextword.results import Generation
+from nextword.run import CHUNK, keep_on_slide
 from strategies import Script, random_model, run, tiny_config
 
 KNOWN_PROMPT = [281, 290, 300, 17, 42]
@@ -260,7 +262,7 @@ def test_a_stop_id_works_without_a_vocabulary(tiny):
 
 @pytest.mark.parametrize("stop", ["", ["a", ""], [1.5], [None], [True], [b"a"], None, 1.5])
 def test_a_wrong_stop_is_an_error_that_names_it(says, stop):
-    with pytest.raises(ValueError, match="generate: stop must hold"):
+    with pytest.raises(ValueError, match="sampling: stop must hold"):
         says("abc").generate("x", stop=stop)
 
 
@@ -418,8 +420,8 @@ def test_an_unknown_id_in_a_prompt_is_an_index_error(tiny, ids):
 
 @pytest.mark.parametrize(
     ("argument", "value", "error"),
-    [("max_new_tokens", -1, ValueError), ("max_new_tokens", 1.0, ValueError), ("max_new_tokens", True, ValueError),
-     ("max_new_tokens", None, ValueError), ("on_overflow", "wrap", ValueError), ("on_overflow", None, ValueError),
+    [("max_new_tokens", -1, ValueError), ("max_new_tokens", 1.0, TypeError), ("max_new_tokens", True, TypeError),
+     ("max_new_tokens", None, TypeError), ("on_overflow", "wrap", ValueError), ("on_overflow", None, ValueError),
      ("seed", [1, 2], ValueError), ("seed", "x", TypeError), ("seed", 1.5, TypeError), ("seed", True, TypeError),
      ("seed", -1, ValueError), ("seed", [1.5], TypeError), ("temperature", -1, ValueError),
      ("temperature", "hot", TypeError), ("top_k", -1, ValueError),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nextword import ops, reference
 from nextword.layers import PANEL, Attention, Embedding, GeluLinear, KVCache, LayerNorm, Linear
 from nextword.trace import Tap
+from strategies import random_model, run, tiny_config
 
 
 class Asked(Tap):
@@ -123,3 +124,67 @@ def test_the_capacity_of_a_cache_is_whole_panels(asked, held):
     assert cache.keys[0].shape == (3, 4, held // PANEL, 33, PANEL)
     assert cache.values[1].shape == (3, 4, 2, held, PANEL)
     assert cache.lengths.tolist() == [0, 0, 0]
+
+
+@given(st.data())
+def test_a_copied_slot_goes_on_with_the_bits_of_its_source(isa, data):
+    config = tiny_config(n_positions=100)
+    model, ids = random_model(config), np.random.default_rng(0).integers(0, 37, 100)
+    held = data.draw(st.integers(1, 99), "held")
+    tokens = data.draw(st.integers(0, held), "tokens")
+    start = data.draw(st.integers(0, tokens), "start")
+    cache = model.cache(3)
+    model([ids[:held]], cache, [1])
+    other = np.concatenate([ids[:start], 36 - ids[start:]])  # agrees up to `start`, goes its own way after it
+    end = data.draw(st.integers(start, 100), "length of the target")
+    if end:
+        model([other[:end]], cache, [2])
+    before = [x.copy() for x in (*cache.keys, *cache.values)]
+    cache.copy(1, 2, tokens, start)
+    assert cache.lengths.tolist() == [0, held, tokens]
+    for now, then in zip((*cache.keys, *cache.values), before, strict=True):
+        np.testing.assert_array_equal(now[:2], then[:2])
+    fresh = data.draw(st.integers(1, 100 - tokens), "fresh")
+    found = model([ids[tokens : tokens + fresh]], cache, [2])
+    np.testing.assert_array_equal(found, run(model, [ids[: tokens + fresh]])[tokens:])
+
+
+def test_a_copy_of_a_slot_to_itself_forgets_what_follows():
+    cache = KVCache(ops, 1, 2, 1, 4, 40)
+    cache.lengths[:] = 30, 3
+    cache.copy(0, 0, 20)
+    assert cache.lengths.tolist() == [20, 3]
+
+
+@pytest.mark.parametrize(("slots", "tokens", "start", "error"), [
+    ((0, 2), 1, 0, IndexError), ((-1, 0), 1, 0, IndexError),
+    ((0, 1), 31, 0, ValueError), ((0, 1), -1, 0, ValueError), ((0, 1), 5, 6, ValueError), ((0, 1), 5, 4, ValueError),
+])  # fmt: skip
+def test_a_copy_of_what_is_not_there_is_an_error(slots, tokens, start, error):
+    cache = KVCache(ops, 1, 2, 1, 4, 40)
+    cache.lengths[:] = 30, 3
+    with pytest.raises(error, match="copy: "):
+        cache.copy(*slots, tokens, start)
+    assert cache.lengths.tolist() == [30, 3]
+
+
+@given(st.data())
+def test_a_slot_copied_into_another_cache_goes_on_with_the_same_bits(isa, data):
+    model, ids = random_model(tiny_config(n_positions=100)), np.random.default_rng(0).integers(0, 37, 100)
+    held = data.draw(st.integers(1, 99), "held")
+    tokens = data.draw(st.integers(0, held), "tokens")
+    narrow, wide = model.cache(2, held), model.cache(3, data.draw(st.integers(tokens + 1, 100), "capacity"))
+    model([ids[:held]], narrow, [1])
+    narrow.copy(1, 1, tokens, into=wide)
+    assert (narrow.lengths.tolist(), wide.lengths.tolist()) == ([0, held], [0, tokens, 0])
+    found = model([ids[tokens : tokens + 1]], wide, [1])
+    np.testing.assert_array_equal(found[0], run(model, [ids[: tokens + 1]])[-1])
+
+
+def test_a_copy_into_a_cache_without_room_is_an_error():
+    big, small = KVCache(ops, 1, 1, 1, 4, 40), KVCache(ops, 1, 1, 1, 4, 32)
+    big.lengths[0] = 33
+    with pytest.raises(ValueError, match="at most 32 tokens"):
+        big.copy(0, 0, 33, into=small)
+    with pytest.raises(IndexError, match=r"slots must be 0 .. 0 and 0 .. 0, got 0 and 1"):
+        big.copy(0, 1, 3, into=small)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nextword.sampling import Sampling, choose, new_seed, probabilities, uniform
+import bounds
+from nextword import Sampling
+from nextword.sampling import choose, new_seed, probabilities, uniform
 
 
 def logit_rows():
@@ -22,8 +24,8 @@ def logit_rows():
 def plain(logits, temperature, top_k, top_p):
     """{token: probability} by definition; also how near the nucleus came to ending elsewhere."""
     order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))
-    if top_k:
-        order = order[:top_k]
+    if 0 < top_k < len(order):
+        order = [i for i in order if logits[i] >= logits[order[top_k - 1]]]
     weights = [math.exp((float(logits[i]) - float(logits[order[0]])) / temperature) for i in order]
     p = [w / math.fsum(weights) for w in weights]
     reached = [math.fsum(p[: n + 1]) for n in range(len(p))]
@@ -39,12 +41,11 @@ settings = st.tuples(st.floats(0.05, 20), st.integers(0, 45), st.floats(0.01, 1)
 def test_probabilities_are_those_of_the_definition(logits, setting):
     temperature, top_k, top_p = setting
     expected, margin = plain(logits, temperature, top_k, top_p)
-    assume(margin > 1e-12 or top_p == 1)  # where the nucleus ends exactly at top_p, rounding decides
+    assume(margin > 1e-4 or top_p == 1)  # where the nucleus ends exactly at top_p, rounding decides
     ids, p = probabilities(logits, Sampling(temperature=temperature, top_k=top_k, top_p=top_p))
     assert ids.tolist() == sorted(expected)
-    # float64: an exponential of an argument with one rounding of up to |160 / 0.05| units, a sum of 40, two divisions
-    size = 2.0**-53 * (160 / temperature + 50)
-    np.testing.assert_allclose(p, [expected[i] for i in ids], rtol=2 * size, atol=1e-300)
+    bound = bounds.shares((logits[ids].astype(np.float64) - logits.max()) / temperature)
+    assert (np.abs(p - [expected[i] for i in ids]) <= bound * p + 1e-37).all()
     assert abs(p.sum() - 1) <= 50 * 2.0**-53
 
 
@@ -57,31 +58,30 @@ def test_every_filter_keeps_the_most_probable_token(logits, setting):
 
 
 @given(logit_rows(), st.integers(0, 45))
-def test_top_k_keeps_k_tokens_and_among_equals_the_lowest_ids(logits, k):
+def test_top_k_keeps_k_tokens_and_those_equal_to_the_last(logits, k):
     ids, _ = probabilities(logits, Sampling(temperature=1, top_k=k))
-    assert len(ids) == (min(k, len(logits)) if k else len(logits))
-    dropped = np.setdiff1d(np.arange(len(logits)), ids)
-    for i in dropped:
-        assert all(logits[j] > logits[i] or (logits[j] == logits[i] and j < i) for j in ids)
+    limit = np.sort(logits)[::-1][min(k, len(logits)) - 1] if k else -np.inf
+    assert ids.tolist() == [i for i, x in enumerate(logits) if x >= limit and x > -np.inf]
 
 
 @given(logit_rows(), st.floats(0.01, 1))
 def test_temperature_zero_takes_the_first_of_the_largest_whatever_the_filters(logits, top_p):
-    assert choose(logits, Sampling(top_p=top_p, top_k=3, seed=9), 1, 2) == int(logits.argmax())
+    assert choose(logits, Sampling(top_p=top_p, top_k=3, seed=9), 1, 2).token == int(logits.argmax())
 
 
 @given(logit_rows(), st.integers(0, 2**64 - 1), st.integers(0, 99), st.integers(0, 2**40))
 def test_top_k_of_one_and_a_tiny_top_p_are_greedy(logits, seed, row, step):
     best = int(logits.argmax())
-    assert choose(logits, Sampling(temperature=2, top_k=1, seed=seed), row, step) == best
-    assert choose(logits, Sampling(temperature=2, top_p=1e-9, seed=seed), row, step) == best
+    assume((logits == logits[best]).sum() == 1)  # tokens as probable as the best stay with it
+    assert choose(logits, Sampling(temperature=2, top_k=1, seed=seed), row, step).token == best
+    assert choose(logits, Sampling(temperature=2, top_p=1e-9, seed=seed), row, step).token == best
 
 
 @given(logit_rows(), st.integers(0, 2**20))
 def test_adding_a_constant_changes_no_choice(logits, seed):
     rounded = np.round(logits.clip(-50, 50))  # so that the sum is exact
     for setting in (Sampling(temperature=1, seed=seed), Sampling(temperature=3, top_k=4, top_p=0.9, seed=seed)):
-        assert choose(rounded, setting) == choose(rounded + np.float32(16), setting)
+        assert choose(rounded, setting).token == choose(rounded + np.float32(16), setting).token
 
 
 @given(logit_rows(), settings, st.integers(0, 2**64 - 1), st.integers(0, 2**31), st.integers(0, 2**31))
@@ -92,7 +92,11 @@ def test_a_choice_depends_on_seed_row_and_step_alone(logits, setting, seed, row,
     np.random.seed(1)
     choose(logits, Sampling(temperature=1, seed=seed + 1 if seed < 5 else 0))
     assert choose(logits.copy(), s, row, step) == first
-    assert first in probabilities(logits, s)[0]
+    ids, p = probabilities(logits, s)
+    assert first.token in ids
+    assert first.kept == len(ids)
+    assert first.drawn == uniform(seed, row, step)
+    assert first.probability == pytest.approx(p[ids.tolist().index(first.token)], rel=1e-6)
 
 
 def test_draws_differ_between_seeds_rows_and_steps():
@@ -120,7 +124,7 @@ def test_draws_follow_the_distribution(along, setting):
     ids, p = probabilities(logits, Sampling(**s))
     count = 4000
     keys = [{"seed": 7, "row": 0, "step": 0, along: n} for n in range(count)]
-    drawn = [choose(logits, Sampling(**s, seed=k["seed"]), k["row"], k["step"]) for k in keys]
+    drawn = [choose(logits, Sampling(**s, seed=k["seed"]), k["row"], k["step"]).token for k in keys]
     counts = np.array([drawn.count(i) for i in ids])
     assert counts.sum() == count
     assert (p * count).min() > 5  # the approximation's usual condition
@@ -137,45 +141,23 @@ def test_a_distribution_that_is_wrong_by_a_fifth_would_be_noticed():
 
 def test_a_token_of_probability_zero_is_never_drawn():
     logits = np.float32([-np.inf, 0, -np.inf, -200, 0])
-    drawn = {choose(logits, Sampling(temperature=1, seed=seed)) for seed in range(500)}
+    drawn = {choose(logits, Sampling(temperature=1, seed=seed)).token for seed in range(500)}
     assert drawn == {1, 4}
 
 
 def test_a_tiny_temperature_does_not_overflow():
     logits = np.float32([3e38, 0, -3e38])
-    assert choose(logits, Sampling(temperature=1e-300, seed=1)) == 0
-    _, p = probabilities(logits, Sampling(temperature=1e-300))
-    assert p.tolist() == [1, 0, 0]
+    assert choose(logits, Sampling(temperature=1e-300, seed=1)).token == 0
+    ids, p = probabilities(logits, Sampling(temperature=1e-300))
+    assert p[ids == 0].tolist() == [1]
+    assert p.sum() == 1
 
 
 @pytest.mark.parametrize("logits", [[np.nan, 1], [1, np.nan], [-np.inf, -np.inf], [np.inf, 0], []])
 @pytest.mark.parametrize("temperature", [0, 1])
 def test_logits_that_define_no_distribution_are_an_error(logits, temperature):
-    with pytest.raises(ValueError, match="sampling: the largest logit must be finite"):
+    with pytest.raises(ValueError, match="sampling: "):
         choose(np.float32(logits), Sampling(temperature=temperature))
-
-
-WRONG = [
-    ("temperature", -0.1, ValueError), ("temperature", math.nan, ValueError), ("temperature", math.inf, ValueError),
-    ("temperature", "1", TypeError), ("temperature", None, TypeError), ("temperature", True, TypeError),
-    ("top_k", -1, ValueError), ("top_k", 1.0, TypeError), ("top_k", None, TypeError), ("top_k", False, TypeError),
-    ("top_p", 0, ValueError), ("top_p", 1.01, ValueError), ("top_p", -1, ValueError), ("top_p", math.nan, ValueError),
-    ("top_p", "0.9", TypeError), ("top_p", None, TypeError), ("top_p", True, TypeError),
-    ("seed", -1, ValueError), ("seed", 2**64, ValueError), ("seed", 1.5, TypeError), ("seed", "7", TypeError),
-    ("seed", True, TypeError),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("field", "value", "error"), WRONG)
-def test_a_wrong_setting_is_an_error_that_names_it(field, value, error):
-    with pytest.raises(error, match=f"sampling: {field} must be"):
-        Sampling(**{field: value})
-
-
-def test_settings_from_numpy_are_plain_numbers_afterwards():
-    s = Sampling(temperature=np.float32(0.5), top_k=np.int64(3), top_p=np.float64(0.5), seed=np.uint64(2**63))
-    assert [type(x) for x in (s.temperature, s.top_k, s.top_p, s.seed)] == [float, int, float, int]
-    assert s.seed == 2**63
 
 
 def test_new_seeds_differ_and_are_valid():

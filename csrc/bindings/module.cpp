@@ -5,6 +5,7 @@ namespace py = pybind11;
 
 void bind_cpu(py::module_& m);
 void bind_ops(py::module_& m);
+void bind_sampling(py::module_& m);
 void bind_bpe(py::module_& m);
 
 PYBIND11_MODULE(_core, m) {
@@ -12,5 +13,6 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = NEXTWORD_VERSION;
   bind_cpu(m);
   bind_ops(m);
+  bind_sampling(m);
   bind_bpe(m);
 }

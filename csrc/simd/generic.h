@@ -29,6 +29,11 @@ struct Generic {
   static F mul_add(F a, F b, F c) { return a * b + c; }
   static F max(F a, F b) { return a > b ? a : b; }  // b where either is NaN
   static F min(F a, F b) { return a < b ? a : b; }
+  // Bit i is set where a[i] >= b[i].
+  static uint32_t at_least(F a, F b) {
+    const I bits = (a >= b) & I{1, 2, 4, 8};
+    return static_cast<uint32_t>((bits[0] | bits[1]) | (bits[2] | bits[3]));
+  }
   static F where_less(F a, F b, F yes, F no) { return a < b ? yes : no; }
 
   // 2^n for the integer n in the low bits of n + 1.5 * 2^23 (see exp in elementwise.h).

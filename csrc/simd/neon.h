@@ -38,6 +38,10 @@ struct Neon {
   static F mul_add(F a, F b, F c) { return vfmaq_f32(c, a, b); }
   static F max(F a, F b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
   static F min(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+  static uint32_t at_least(F a, F b) {
+    const uint32_t bits[lanes] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32(bits)));
+  }
   static F where_less(F a, F b, F yes, F no) { return vbslq_f32(vcltq_f32(a, b), yes, no); }
 
   static F pow2(F shifted) {

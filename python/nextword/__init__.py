@@ -13,9 +13,10 @@ from pathlib import Path
 
 from nextword import cpu, ops, reference
 from nextword._core import __version__
-from nextword.generate import Generation, LanguageModel
+from nextword.generate import LanguageModel
 from nextword.models import ARCHITECTURES
-from nextword.sampling import Sampling
+from nextword.results import Generation
+from nextword.settings import Sampling
 from nextword.tokenizer import Tokenizer
 from nextword.trace import trace
 from nextword.weights import open_model

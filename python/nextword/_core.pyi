@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Floats = NDArray[np.float32]
+_Doubles = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
 unicode_version: str
@@ -104,3 +105,22 @@ def attention(
 def attention_weights(
     q: _Floats, keys: _Floats, values: _Floats, slot: int, past: int, scale: float
 ) -> tuple[_Floats, _Floats, _Floats]: ...
+
+# ---- from logits to a token (csrc/bindings/sampling.cpp)
+
+def distribution(
+    logits: _Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float, uniform: bool
+) -> tuple[_Ints, _Doubles, _Doubles]: ...
+def sample(
+    logits: _Floats,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    typical_p: float,
+    uniform: bool,
+    u: float,
+) -> tuple[int, float, int]: ...
+def log_sum_exp(logits: _Floats) -> float: ...
+def top(logits: _Floats, k: int) -> _Ints: ...
+def philox(seed: int, row: int, step: int) -> float: ...

@@ -1,217 +1,32 @@
-"""From prompts to text: prefill in chunks, decode loop, batches of unequal length, stop rules, streaming."""
+"""LanguageModel: prompts and settings in, generations out. Decoding itself is in run, beam search in beams."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.layers import Floats
+from nextword.beams import beam_search
+from nextword.contrastive import contrastive_search
+from nextword.layers import Floats, Ints
 from nextword.models.gpt2 import GPT2, GPT2Config
-from nextword.sampling import Sampling, choose, new_seed
-from nextword.tokenizer import Decoder, Tokenizer
+from nextword.prefix import PrefixCache
+from nextword.results import Generation, Timings, TokenLogprob
+from nextword.rules import Rules
+from nextword.run import CHUNK, Overflow, Row, Run, Stream, end_ids, token_logprob
+from nextword.sampling import new_seed
+from nextword.settings import Sampling, is_integer
+from nextword.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from nextword.choose import Choice
+    from nextword.session import Session
 
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
-Overflow = Literal["error", "stop", "slide"]
-Eos = int | None | Literal["config"]
-Stop = str | int | Sequence[str | int]
+Eos = int | str | None
 
-CHUNK = 512  # tokens that a prefill takes through the model at once
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds and tokens of a call, over all of its sequences; prefill ends with each sequence's first new token."""
-
-    prefill_tokens: int
-    prefill_seconds: float
-    decode_tokens: int
-    decode_seconds: float
-
-    @property
-    def prefill_tokens_per_second(self) -> float:
-        """Prompt tokens per second; 0.0 if there were none."""
-        return self.prefill_tokens / self.prefill_seconds if self.prefill_seconds else 0.0
-
-    @property
-    def decode_tokens_per_second(self) -> float:
-        """New tokens per second after each sequence's first; 0.0 if there were none."""
-        return self.decode_tokens / self.decode_seconds if self.decode_seconds else 0.0
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What became of one prompt.
-
-    text: the new text, up to the stop string or stop id (None for a model without a vocabulary).
-    tokens: the new token ids, a stop id and those of a stop string included, the end token not.
-    finish_reason: "stop" (end token, stop string or stop id), "length" (max_new_tokens), "context" (window full).
-    """
-
-    text: str | None
-    tokens: list[int]
-    prompt_tokens: list[int]
-    finish_reason: str
-    seed: int
-    timings: Timings
-
-
-class Row:
-    """One sequence on its way: its tokens, its text so far and when it ends."""
-
-    def __init__(self, prompt: list[int], sampling: Sampling, number: int, limit: int, eos: int | None,
-                 stop_texts: Sequence[str], stop_ids: frozenset[int], decoder: Decoder | None) -> None:
-        self.prompt, self.sampling, self.number, self.limit = prompt, sampling, number, limit
-        self.eos, self.stop_texts, self.stop_ids, self.decoder = eos, stop_texts, stop_ids, decoder
-        self.waiting = prompt  # ids that the model has not seen yet
-        self.tokens: list[int] = []
-        self.text = ""
-        self.finish: str | None = None if limit else "length"
-        self._released = 0
-
-    def take(self, logits: Floats) -> None:
-        """Choose the next token and see whether it is the last."""
-        token = choose(logits, self.sampling, self.number, len(self.tokens))
-        if token == self.eos:
-            self.end("stop")
-            return
-        self.tokens.append(token)
-        self.waiting = [token]
-        if token in self.stop_ids:
-            self.end("stop")
-            return
-        if self.decoder is not None:
-            try:
-                piece = self.decoder.push(token)
-            except IndexError:  # models pad their vocabulary: an id without a text
-                piece = self.decoder.flush() + "\ufffd"
-            self._add(piece)
-        if self.finish is None and len(self.tokens) == self.limit:
-            self.end("length")
-
-    def end(self, reason: str) -> None:
-        """Finish, with what the decoder still holds."""
-        self.finish = reason
-        if self.decoder is not None:
-            self._add(self.decoder.flush())
-
-    def _add(self, piece: str) -> None:
-        seen = len(self.text)
-        self.text += piece
-        found = [at for s in self.stop_texts if (at := self.text.find(s, max(0, seen - len(s) + 1))) >= 0]
-        if found:
-            self.text, self.finish = self.text[: min(found)], "stop"
-
-    def release(self) -> str:
-        """Text that is certain: what might begin a stop string is held back until the row ends."""
-        end = len(self.text)
-        if self.finish is None:
-            end -= max((n for s in self.stop_texts for n in range(1, len(s)) if self.text.endswith(s[:n])), default=0)
-        piece = self.text[self._released : end]
-        self._released = max(self._released, end)
-        return piece
-
-
-class Stream:
-    """Yields pieces of text as they come (token ids for a model without a vocabulary); `result` is the Generation,
-    there once the stream is exhausted."""
-
-    def __init__(self, run: "Run", row: Row) -> None:
-        self._run, self._row = run, row
-        self._steps = run.steps()
-        self._shown = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for _ in self._steps:
-            if self._row.decoder is not None:
-                piece = self._row.release()
-                if piece:
-                    yield piece
-            else:
-                fresh, self._shown = self._row.tokens[self._shown :], len(self._row.tokens)
-                yield from fresh
-
-    @property
-    def result(self) -> Generation:
-        """The whole generation; raises RuntimeError before the stream has ended."""
-        if self._row.finish is None:
-            raise RuntimeError("stream: result is there once the stream is exhausted; read it to its end first")
-        return self._run.results()[0]
-
-
-class Run:
-    """Rows that share a cache, from their prompts to their ends."""
-
-    def __init__(self, model: GPT2, rows: list[Row], on_overflow: Overflow) -> None:
-        self.model, self.rows, self.on_overflow = model, rows, on_overflow
-        self.window = model.config.n_positions
-        capacity = min(self.window, max((len(r.prompt) + r.limit for r in rows), default=1))
-        self.cache = model.cache(len(rows), capacity)
-        self.prefill_seconds = self.decode_seconds = 0.0
-
-    def steps(self) -> Iterator[None]:
-        """Run to the end, one pass through the model at a time."""
-        while live := [i for i, row in enumerate(self.rows) if row.finish is None]:
-            start = time.perf_counter()
-            filling = [i for i in live if not self.rows[i].tokens]
-            self._step(filling or live)
-            spent = time.perf_counter() - start
-            if filling:
-                self.prefill_seconds += spent
-            else:
-                self.decode_seconds += spent
-            yield
-
-    def _step(self, live: list[int]) -> None:
-        batch: list[list[int]] = []
-        slots: list[int] = []
-        ready: list[tuple[int, int]] = []  # (row, which token of the batch gives its logits)
-        room, count = max(CHUNK, len(live)), 0
-        for slot in live:
-            row = self.rows[slot]
-            if not self._fits(slot):
-                continue
-            part = row.waiting[:room]
-            if not part:
-                break
-            row.waiting = row.waiting[len(part) :]
-            batch.append(part)
-            slots.append(slot)
-            room -= len(part)
-            count += len(part)
-            if not row.waiting:
-                ready.append((slot, count - 1))
-        if not batch:
-            return
-        logits = self.model([np.array(part, np.int64) for part in batch], self.cache, slots, [at for _, at in ready])
-        for (slot, _), values in zip(ready, logits, strict=True):
-            self.rows[slot].take(values)
-
-    def _fits(self, slot: int) -> bool:
-        row, held = self.rows[slot], int(self.cache.lengths[slot])
-        if held + len(row.waiting) <= self.window:
-            return True
-        if self.on_overflow == "stop":
-            row.end("context")
-            return False
-        # Learned positions cannot be shifted: keep the last tokens and encode them again.
-        row.waiting = (row.prompt + row.tokens)[-keep_on_slide(self.window, row.limit - len(row.tokens)) :]
-        self.cache.lengths[slot] = 0
-        return True
-
-    def results(self) -> list[Generation]:
-        """One Generation for each row."""
-        fresh = [max(0, len(r.tokens) - 1) for r in self.rows]
-        timings = Timings(sum(len(r.prompt) for r in self.rows), self.prefill_seconds, sum(fresh), self.decode_seconds)
-        return [Generation(r.text if r.decoder is not None else None, r.tokens, r.prompt, r.finish or "length",
-                           r.sampling.seed, timings) for r in self.rows]
-
-
-def keep_on_slide(window: int, remaining: int) -> int:
-    """Tokens kept when the window is full: as many as leave room for the remaining ones, at least half of it."""
-    return window - min(remaining, window // 2)
+EXPLAINED = 20  # candidates of a step that explain=True tells of
 
 
 class LanguageModel:
@@ -264,6 +79,12 @@ class LanguageModel:
 
         return score(self.model, self.tokenizer, text, **settings)
 
+    def choose(self, prompt: Prompt, choices: Sequence[Prompt]) -> "list[Choice]":
+        """The probability of each of several continuations of a prompt; see `nextword.choose.choose`."""
+        from nextword.choose import choose
+
+        return choose(self.model, self.tokenizer, prompt, choices)
+
     @overload
     def generate(self, prompt: str, **settings: Any) -> Generation: ...
     @overload
@@ -273,76 +94,217 @@ class LanguageModel:
     @overload
     def generate(self, prompt: Sequence[int], **settings: Any) -> Generation: ...
 
-    def generate(  # type: ignore[misc]  # the overloads leave the settings to this signature
-        self, prompt: Any, *, max_new_tokens: int = 40, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
-        seed: int | Sequence[int] | None = None, stop: Stop = (), on_overflow: Overflow = "error", eos: Eos = "config",
-    ) -> Generation | list[Generation]:
+    def generate(
+        self, prompt: Any, *, sampling: Sampling | Sequence[Sampling] | None = None, on_overflow: Overflow = "error",
+        eos: Eos = "config", explain: bool | int = False, prefix: PrefixCache | None = None, **settings: Any,
+    ) -> Any:
         """Continue a prompt, or each of a list of prompts in one batch.
 
         prompt: a text or token ids (at least one); a list of those gives a list of results. A row of a batch has the
-            same bits as that prompt alone.
-        max_new_tokens: when to end at the latest. temperature, top_k, top_p: see `Sampling`; temperature 0 is greedy.
-        seed: for sampling; None takes a new one, told in the result. In a batch, row r draws from (seed, r); a list
-            gives each row a seed of its own, and row r then draws what its prompt alone would draw with that seed.
-        stop: strings (also across token borders) or token ids that end the text. The text ends before it.
+            same bits as that prompt alone; a beginning that prompts share is encoded once.
+        settings: the fields of `Sampling`, by name, such as temperature=0.8, top_p=0.9, stop="\\n". sampling: the same
+            as an object, which `settings` change; in a batch a list gives each prompt its own. seed may be a list, too.
+            With one seed, row r of a batch draws from (seed, r); with a seed of its own, what it would draw alone.
         on_overflow: what to do when prompt and new tokens exceed the context window. "error" raises ValueError at once,
             "stop" ends with finish_reason "context", "slide" goes on from the last tokens, encoded again.
         eos: the end token; "config" takes the configuration's `eos_token_id`, None never ends by one.
-        Raises ValueError, TypeError or IndexError that names the argument.
+        explain: True tells for each step why its token was chosen (`Generation.steps`), with 20 candidates, or so many.
+        prefix: a store of encoded prompts, `PrefixCache(lm.model)`, that is used and added to; the bits are the
+            same without it.
+        With n > 1 the result of a prompt is a list of n generations, the most probable first if best_of or num_beams
+        chose them. Raises ValueError, TypeError or IndexError that names the argument.
 
         >>> import nextword
         >>> nextword.load().generate([281, 290, 300, 17, 42], max_new_tokens=3).tokens
         [574, 12, 278]
         """
         many = _is_batch(prompt)
-        run = self._run(list(prompt) if many else [prompt], "generate", max_new_tokens, temperature, top_k, top_p, seed,
-                        stop, on_overflow, eos)
-        for _ in run.steps():
-            pass
-        results = run.results()
+        prompts = list(prompt) if many else [prompt]
+        every, own = self._settings("generate", prompts, sampling, settings)
+        if any(one.num_beams > 1 or one.penalty_alpha for one in every):
+            results = [self._searched(p, one, on_overflow, eos) if one.num_beams > 1 or one.penalty_alpha else
+                       self._sampled([p], [one], [False], on_overflow, eos, explain, prefix)[0]
+                       for p, one in zip(prompts, every, strict=True)]
+        else:
+            results = self._sampled(prompts, every, own, on_overflow, eos, explain, prefix)
         return results if many else results[0]
 
-    def stream(self, prompt: str | Sequence[int] | NDArray[np.integer[Any]], *, max_new_tokens: int = 40,
-               temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int | None = None, stop: Stop = (),
-               on_overflow: Overflow = "error", eos: Eos = "config") -> Stream:
+    def stream(self, prompt: Prompt, *, sampling: Sampling | None = None, on_overflow: Overflow = "error",
+               eos: Eos = "config", explain: bool | int = False, **settings: Any) -> Stream:
         """Like `generate` for one prompt, but yields the text piece by piece as it comes, never half a character.
 
-        Without a vocabulary it yields token ids. The stream's `result` is the Generation once it has ended.
+        Without a vocabulary it yields token ids. The stream's `result` is the Generation once it has ended. Searches
+        and n > 1 know their text only at the end: ValueError.
 
         >>> import nextword
         >>> "".join(nextword.load().stream("Once upon a time", max_new_tokens=1)) != ""
         True
         """
-        run = self._run([prompt], "stream", max_new_tokens, temperature, top_k, top_p, seed, stop, on_overflow, eos)
-        return Stream(run, run.rows[0])
+        every, own = self._settings("stream", [prompt], sampling, settings)
+        if every[0].num_beams > 1 or every[0].penalty_alpha or every[0].best_of or every[0].n > 1:
+            raise ValueError("stream: one text is told as it comes; num_beams and n must be 1, best_of None and "
+                             "penalty_alpha 0; use generate for more")
+        rows = self._rows("stream", [prompt], every, own, on_overflow, eos, explain)
+        return Stream(Run(self.model, rows, on_overflow), rows[0])
 
-    def _run(self, prompts: list[Any], op: str, max_new_tokens: int, temperature: float, top_k: int, top_p: float,
-             seed: int | Sequence[int] | None, stop: Stop, on_overflow: Overflow, eos: Eos) -> Run:
-        if not _is_integer(max_new_tokens) or max_new_tokens < 0:
-            raise ValueError(f"{op}: max_new_tokens must be an integer >= 0, got {max_new_tokens!r}")
-        if on_overflow not in ("error", "stop", "slide"):
-            raise ValueError(f'{op}: on_overflow must be "error", "stop" or "slide", got {on_overflow!r}')
+    def session(self, prompt: Prompt = "", capacity: int | None = None, **more: Any) -> "Session":
+        """A text to continue, branch, take back and save, none of it encoded twice: see `nextword.session.Session`."""
+        from nextword.session import Session
+
+        return Session(self, prompt, capacity, **more)
+
+    def resume(self, path: Any, **more: Any) -> "Session":
+        """The session that `Session.save` wrote to a file."""
+        from nextword.session import Session
+
+        return Session.resume(self, path, **more)
+
+    def _settings(self, op: str, prompts: list[Any], sampling: Any,
+                  changes: dict[str, Any]) -> tuple[list[Sampling], list[bool]]:
+        """Each prompt's settings, with a seed, and whether that seed is its own."""
+        given = list(sampling) if isinstance(sampling, list | tuple) else [sampling] * len(prompts)
+        seeds: Any = changes.get("seed")
+        each = isinstance(seeds, list | tuple | range | np.ndarray)
+        seeds = list(seeds) if each else [seeds] * len(prompts)
+        for name, values in (("sampling", given), ("seed", seeds)):
+            if len(values) != len(prompts):
+                raise ValueError(f"{op}: {name} must be one or one for each of the {len(prompts)} prompts, "
+                                 f"got {len(values)}")
+        drawn = new_seed()
+        found, own = [], []
+        for one, seed in zip(given, seeds, strict=True):
+            if one is not None and not isinstance(one, Sampling):
+                raise TypeError(f"{op}: sampling must be nextword.Sampling, got {type(one).__name__}")
+            settings = (one or Sampling()).changed(**{**changes, **({} if seed is None else {"seed": seed})})
+            own.append(settings.seed is not None and (each or isinstance(sampling, list | tuple)))
+            found.append(settings.changed(seed=drawn) if settings.seed is None else settings)
+        return found, own
+
+    def _sampled(self, prompts: list[Any], every: list[Sampling], own: list[bool], on_overflow: Overflow, eos: Eos,
+                 explain: bool | int, prefix: PrefixCache | None) -> list[Any]:
+        if prefix is not None and prefix.model is not self.model:
+            raise ValueError("generate: prefix must be a PrefixCache of this model; make it with PrefixCache(lm.model)")
+        rows = self._rows("generate", prompts, every, own, on_overflow, eos, explain)
+        run = Run(self.model, rows, on_overflow, prefix)
+        for _ in run.steps():
+            pass
+        results = run.results()
+        found: list[Any] = []
+        for one in every:
+            count = one.best_of or one.n
+            texts, rows, results = list(zip(rows, results, strict=True))[:count], rows[count:], results[count:]
+            if count > one.n:
+                texts.sort(key=lambda text: -text[0].mean_logprob)  # of equal ones, the first stays first
+            found.append(texts[0][1] if one.n == 1 else [result for _, result in texts[: one.n]])
+        return found
+
+    def _rows(self, op: str, prompts: list[Any], every: list[Sampling], own: list[bool], on_overflow: Overflow,
+              eos: Eos, explain: bool | int) -> list[Row]:
+        """Rows for all texts of all prompts; those of a prompt follow each other."""
+        end, top = self._end(op, eos), _explained(op, explain)
+        rows: list[Row] = []
+        for prompt, one, own_seed in zip(prompts, every, own, strict=True):
+            self._check_vocabulary(op, one)
+            tokens = self._prompt(op, prompt, one.max_new_tokens, on_overflow)
+            first = 0 if own_seed else len(rows)  # rows with a common seed draw by their number
+            rows += [self._row(tokens, one, first + i, end, top) for i in range(one.best_of or one.n)]
+        return rows
+
+    def _row(self, tokens: Ints, settings: Sampling, number: int, end: int | None, top: int) -> Row:
+        tokenizer = self.tokenizer
+        rules = self._rules(settings, end)
+        if tokenizer is None:
+            return Row(tokens, settings, rules, number, end, explain=top)
+        grammar = None
+        if settings.regex is not None or settings.json_schema is not None:
+            from nextword.grammar import Grammar
+
+            grammar = Grammar(tokenizer, regex=settings.regex, json_schema=settings.json_schema, end=end,
+                              size=self.config.vocab_size)
+        return Row(tokens, settings, rules, number, end, tokenizer.decoder(), grammar, top, self._token_text)
+
+    def _rules(self, settings: Sampling, end: int | None) -> Rules:
+        encode = self.tokenizer.encode if self.tokenizer else None
+        return Rules(settings, self.config.vocab_size, encode, end_ids(end, settings))
+
+    def _check_vocabulary(self, op: str, settings: Sampling) -> None:
+        needs = [("stop strings", any(isinstance(s, str) for s in settings.stop)),  # type: ignore[union-attr]
+                 ("regex", settings.regex is not None), ("json_schema", settings.json_schema is not None)]
+        for name, given in needs:
+            if given and self.tokenizer is None:
+                raise ValueError(f"{op}: {name} need a vocabulary, which this model's folder does not have; "
+                                 "stop takes token ids, too")
+
+    def _searched(self, prompt: Any, one: Sampling, on_overflow: Overflow, eos: Eos) -> Generation | list[Generation]:
+        """The n best texts of a beam search, or the one of a contrastive search, for one prompt."""
+        self._check_vocabulary("generate", one)
+        if on_overflow == "slide":
+            raise ValueError('generate: on_overflow must be "error" or "stop" for a search, got "slide"')
+        tokens, end = self._prompt("generate", prompt, one.max_new_tokens, on_overflow), self._end("generate", eos)
+        rules = self._rules(one, end)
+        common: dict[str, Any] = {
+            "max_new_tokens": one.max_new_tokens, "decode": self._text if self.tokenizer else None,
+            "eos": () if end is None else end, "stop": one.stop,
+            "process": lambda text, x: rules(x, tokens, np.array(text[len(tokens) :], np.int64))[0],
+        }  # fmt: skip
+        started = time.perf_counter()
+
+        def told(text: str | None, new: list[int], reason: str, steps: int, prefill: float, **more: Any) -> Generation:
+            spent = time.perf_counter() - started - prefill
+            timings = Timings(len(tokens), prefill, max(0, steps - 1), spent)
+            return Generation(text, new, tokens.tolist(), reason, one.seed or 0, timings,
+                              self._logprobs(tokens, new, one.logprobs), **more)
+
+        if one.penalty_alpha:
+            best = contrastive_search(self.model, tokens, penalty_alpha=one.penalty_alpha, top_k=one.top_k or 4,
+                                      **common)
+            return told(best.text, best.tokens, best.finish_reason, len(best.steps), best.prefill_seconds)
+        early: Any = one.early_stopping
+        found = beam_search(
+            self.model, tokens, num_beams=one.num_beams, num_return_sequences=one.n, length_penalty=one.length_penalty,
+            early_stopping=early, num_beam_groups=one.num_beam_groups, diversity_penalty=one.diversity_penalty,
+            **common)
+        every = [told(beam.text, beam.tokens, beam.finish_reason, len(found.tree), found.prefill_seconds,
+                      score=beam.score, beams=found) for beam in found.beams]
+        return every if one.n > 1 else every[0]
+
+    def _logprobs(self, prompt: Ints, tokens: list[int], top: int | None) -> list[TokenLogprob] | None:
+        """Log-probabilities by the model of tokens that were chosen otherwise."""
+        if top is None:
+            return None
+        logits = self.logits(np.concatenate([prompt, np.array(tokens, np.int64)])[:-1] if tokens else prompt)
+        return [token_logprob(row, token, top) for row, token in zip(logits[len(prompt) - 1 :], tokens, strict=False)]
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        """Text of any ids, those without a text as replacement characters."""
+        assert self.tokenizer is not None
+        try:
+            return self.tokenizer.decode(tokens)
+        except IndexError:
+            return "".join(map(self._token_text, tokens))
+
+    def _token_text(self, token: int) -> str:
+        """A token's text; bytes that are no text of their own as replacement characters."""
+        assert self.tokenizer is not None
+        try:
+            return self.tokenizer.decode_bytes([token]).decode("utf-8", "replace")
+        except IndexError:  # models pad their vocabulary
+            return "\ufffd"
+
+    def _end(self, op: str, eos: Eos) -> int | None:
         end = self.config.eos_token_id if isinstance(eos, str) and eos == "config" else eos
-        if end is not None and (not _is_integer(end) or end < 0 or (eos != "config" and end >= self.config.vocab_size)):
+        if end is None:
+            return None
+        if not is_integer(end) or not int(end) >= 0 or (eos != "config" and int(end) >= self.config.vocab_size):
             raise ValueError(f"{op}: eos must be a token id 0 .. {self.config.vocab_size - 1}, "
                              f'None or "config", got {eos!r}')
-        texts, ids = self._stops(op, stop)
-        shared = not isinstance(seed, list | tuple | range | np.ndarray)
-        seeds: Any = [new_seed() if seed is None else seed] * len(prompts) if shared else list(seed)  # type: ignore[arg-type]
-        if len(seeds) != len(prompts):
-            raise ValueError(f"{op}: seed must be one integer or one for each of the {len(prompts)} prompts, "
-                             f"got {len(seeds)}")
-        rows = []
-        for number, (prompt, row_seed) in enumerate(zip(prompts, seeds, strict=True)):
-            sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=row_seed)
-            tokens = self._ids(prompt, op)
-            self._check_prompt(op, tokens, max_new_tokens, on_overflow)
-            decoder = self.tokenizer.decoder() if self.tokenizer else None
-            rows.append(Row(tokens, sampling, number if shared else 0, int(max_new_tokens), end, texts, ids, decoder))
-        return Run(self.model, rows, on_overflow)
+        return int(end) if int(end) < self.config.vocab_size else None
 
-    def _check_prompt(self, op: str, tokens: list[int], fresh: int, on_overflow: Overflow) -> None:
-        window, size = self.config.n_positions, self.config.vocab_size
+    def _prompt(self, op: str, prompt: Any, fresh: int, on_overflow: Overflow) -> Ints:
+        """The prompt's ids, checked against vocabulary and window."""
+        if on_overflow not in ("error", "stop", "slide"):
+            raise ValueError(f'{op}: on_overflow must be "error", "stop" or "slide", got {on_overflow!r}')
+        tokens, window, size = self._ids(prompt, op), self.config.n_positions, self.config.vocab_size
         if not tokens:
             raise ValueError(f"{op}: prompt must have at least one token, got none; start from the end token or a word")
         for token in tokens:
@@ -354,17 +316,7 @@ class LanguageModel:
         if on_overflow == "stop" and len(tokens) > window:
             raise ValueError(f"{op}: prompt must fit into the context window of {window} tokens, got {len(tokens)}; "
                              'shorten it, or pass on_overflow="slide"')
-
-    def _stops(self, op: str, stop: Stop) -> tuple[list[str], frozenset[int]]:
-        every: list[Any] = list(stop) if isinstance(stop, list | tuple | set | frozenset | np.ndarray) else [stop]
-        texts = [s for s in every if isinstance(s, str)]
-        ids = [s for s in every if _is_integer(s)]
-        if len(texts) + len(ids) != len(every) or "" in texts:
-            raise ValueError(f"{op}: stop must hold non-empty strings or token ids, got {stop!r}")
-        if texts and self.tokenizer is None:
-            raise ValueError(f"{op}: stop strings need a vocabulary, which this model's folder does not have; "
-                             "pass token ids")
-        return texts, frozenset(int(i) for i in ids)
+        return np.array(tokens, np.int64)
 
     def _ids(self, prompt: Any, op: str) -> list[int]:
         if isinstance(prompt, str):
@@ -374,13 +326,17 @@ class LanguageModel:
             return self.tokenizer.encode(prompt)
         if isinstance(prompt, np.ndarray) and prompt.ndim == 1 and np.issubdtype(prompt.dtype, np.integer):
             return [int(i) for i in prompt]
-        if isinstance(prompt, list | tuple | range) and all(map(_is_integer, prompt)):
+        if isinstance(prompt, list | tuple | range) and all(map(is_integer, prompt)):
             return [int(i) for i in prompt]
         raise TypeError(f"{op}: prompt must be a text or a list of integer token ids, got {type(prompt).__name__}")
 
 
-def _is_integer(x: Any) -> bool:
-    return isinstance(x, int | np.integer) and not isinstance(x, bool)
+def _explained(op: str, explain: bool | int) -> int:
+    if isinstance(explain, bool):
+        return EXPLAINED if explain else 0
+    if not is_integer(explain) or explain < 0:
+        raise ValueError(f"{op}: explain must be True, False or how many candidates to tell of, got {explain!r}")
+    return int(explain)
 
 
 def _is_batch(prompt: Any) -> bool:

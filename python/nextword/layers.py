@@ -89,6 +89,32 @@ class KVCache:
         self.keys = list(ops.empty((layers, slots, heads, panels, width, PANEL)))
         self.values = list(ops.empty((layers, slots, heads, -(-width // PANEL), self.capacity, PANEL)))
 
+    def copy(self, source: int, target: int, tokens: int, start: int = 0, into: "KVCache | None" = None) -> None:
+        """Let slot `target` hold the first `tokens` tokens of slot `source`, bit by bit, and nothing after them.
+
+        start: so many tokens are in both slots already, and only what follows them is copied.
+        into: the cache that `target` is a slot of, made by the same model; this one if None.
+        Raises IndexError if a slot is not there, ValueError unless 0 <= start <= tokens, the source holds `tokens`
+        tokens, the target `start`, and `tokens` fit into it.
+        """
+        other = self if into is None else into
+        if not (0 <= source < len(self.lengths) and 0 <= target < len(other.lengths)):
+            raise IndexError(f"copy: slots must be 0 .. {len(self.lengths) - 1} and 0 .. {len(other.lengths) - 1}, "
+                             f"got {source} and {target}")
+        if not (0 <= start <= tokens <= self.lengths[source] and start <= other.lengths[target]):
+            raise ValueError(f"copy: expected 0 <= start <= tokens, at most {self.lengths[source]} tokens (held by the "
+                             f"source) and start at most {other.lengths[target]} (held by the target), "
+                             f"got tokens {tokens} and start {start}")
+        if tokens > other.capacity:
+            raise ValueError(f"copy: expected at most {other.capacity} tokens (the target's capacity), got {tokens}")
+        panels = slice(start // PANEL, -(-tokens // PANEL))  # whole ones: a token is a lane of each row of its panel
+        if (source != target or other is not self) and start < tokens:
+            for to, keys in zip(other.keys, self.keys, strict=True):
+                to[target, :, panels] = keys[source, :, panels]
+            for to, values in zip(other.values, self.values, strict=True):
+                to[target, :, :, start:tokens] = values[source, :, :, start:tokens]
+        other.lengths[target] = tokens
+
 
 class Attention:
     """Causal attention of new tokens over the cache of one layer."""

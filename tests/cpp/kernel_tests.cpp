@@ -1,6 +1,7 @@
 // The kernels without Python: for sanitizers, and for machines that only an emulator runs. Each operation against exact
 // arithmetic within the bound of its rounding errors, and against itself row by row, on every variant that runs here.
 // Every buffer is a vector of exactly the size that the contract names, so that AddressSanitizer sees a step outside.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include "cpu.h"
 #include "ops.h"
 #include "parallel.h"
+#include "sampling.h"
 
 using namespace nextword;
 using Floats = std::vector<float>;
@@ -206,6 +208,44 @@ void test_embedding() {
       require(out[i * width + d] == tokens[ids[i] * width + d] + positions[places[i] * width + d], "embedding is a sum");
 }
 
+// Selection by sorting, in float64, beside keep; the probabilities, and a draw beside the plain cumulative sum.
+void test_sampling(int64_t size, float spread, const Rules& rules) {
+  Floats x = numbers(size);
+  for (float& v : x) v = pick(0, 9) ? v * spread : -INFINITY;
+  x[static_cast<size_t>(pick(0, size - 1))] = 4 * spread;
+  const Kept kept = keep("test", x.data(), size, rules);
+  std::vector<int64_t> ids(static_cast<size_t>(kept.count));
+  std::vector<double> p(ids.size());
+  write(kept, ids.data(), p.data());
+  double sum = 0;
+  for (size_t i = 0; i < p.size(); ++i) {
+    sum += p[i];
+    require(std::isfinite(x[ids[i]]) && (i == 0 || ids[i] > ids[i - 1]), "kept ids ascend and none is banned");
+  }
+  const double slack = static_cast<double>(size + 8) / (int64_t{1} << 52);  // a float64 rounding for each term of two sums
+  require(!p.empty() && std::fabs(sum - 1) <= slack, "probabilities sum to 1");
+  const Drawn drawn = draw(kept, 0.5);
+  double before = 0;
+  for (size_t i = 0; ids[i] != drawn.id; ++i) before += p[i];
+  require(before <= 0.5 + slack && before + drawn.probability >= 0.5 - slack, "a draw is where the cumulative sum passes u");
+
+  std::vector<int64_t> order = top("test", x.data(), size, size);
+  for (size_t i = 1; i < order.size(); ++i)
+    require(x[order[i - 1]] > x[order[i]] || (x[order[i - 1]] == x[order[i]] && order[i - 1] < order[i]), "top descends");
+  const int64_t most = pick(1, size);
+  const auto head = top("test", x.data(), size, most);
+  require(std::equal(head.begin(), head.end(), order.begin()) && static_cast<int64_t>(head.size()) == most, "top of fewer is its head");
+  if (rules.typical_p < 1 || rules.min_p > 0) return;
+  // What top_k and top_p keep is a head of that order, but for equals of the k-th.
+  std::sort(ids.begin(), ids.end(), [&](int64_t a, int64_t b) { return x[a] > x[b] || (x[a] == x[b] && a < b); });
+  require(std::equal(ids.begin(), ids.end(), order.begin()), "the most probable are kept");
+  double total = 0, kept_total = 0;
+  for (const float v : x) total += std::exp((v - 4.0 * spread) / rules.temperature);
+  for (const int64_t id : ids) kept_total += std::exp((x[id] - 4.0 * spread) / rules.temperature);
+  if (rules.top_k) require(kept.count >= std::min<int64_t>(rules.top_k, 1) && kept.count <= size, "top_k keeps some");
+  else require(kept_total >= (rules.top_p - 1e-4) * total, "top_p is reached");
+}
+
 }  // namespace
 
 int main() {
@@ -221,6 +261,13 @@ int main() {
       for (const int64_t past : {0, 1, 31, 70})
         for (const int64_t fresh : {1, 2, 13, 40}) test_attention(2, width, past, fresh);
     test_embedding();
+    for (const int64_t size : {1, 2, 15, 16, 17, 32, 33, 511, 513, 5000, 50257})
+      for (const float spread : {0.0f, 0.01f, 4.0f})
+        for (const Rules& rules : {Rules{1, 0, 1, 0, 1, Chances::proportional}, Rules{0.8, 5, 1, 0, 1, Chances::proportional},
+                                   Rules{1, 1000, 1, 0, 1, Chances::equal}, Rules{2, 0, 0.9, 0, 1, Chances::proportional},
+                                   Rules{1, 0, 1, 0.1, 1, Chances::proportional}, Rules{1, 0, 1, 0, 0.5, Chances::proportional},
+                                   Rules{0.9, 50, 0.9, 0.05, 0.9, Chances::proportional}})
+          test_sampling(size, spread, rules);
     std::printf("%s: ok\n", name.c_str());
   }
   std::printf("%d checks\n", checks);

@@ -1,0 +1,149 @@
+"""What choosing a token costs: the rules on GPT-2's vocabulary, and generation with and without reasons.
+
+python bench/decoding.py [--rounds 7] [--new 48] [--skip-model] [--isa avx512]
+
+First: microseconds from a row of logits (normal, four nats wide) to the next token, from Python, with 500 tokens of
+prompt and 200 of text, beside one read of the row; medians over rounds. "all rules" are every field of `Sampling` that
+changes logits or cuts tokens. Then: tokens a second of GPT-2 124M with random weights and of the demo model, plain and
+with explain=True, in turns; the ratio is formed in each round. The tokens are checked to be the same first.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import nextword
+from nextword import Sampling, cpu
+from nextword.explain import Step
+from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.rules import Rules
+from nextword.run import token_logprob
+from nextword.sampling import choose
+from peers import shape
+
+END = shape.VOCABULARY - 1
+RULES: dict[str, Any] = {
+    "logit_bias": {11: 2.0, 13: -1.0, (15, 16): 3.0}, "repetition_penalty": 1.2, "frequency_penalty": 0.5,
+    "presence_penalty": 0.3, "no_repeat_ngram_size": 3, "bad_words": [[17], [18, 19]], "min_new_tokens": 300,
+    "max_new_tokens": 300,
+}  # fmt: skip
+FILTERS: dict[str, Any] = {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "min_p": 0.01, "typical_p": 0.95}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "temperature 0.8": {"temperature": 0.8},
+    "temperature 0.8, top_p 0.95": {"temperature": 0.8, "top_p": 0.95},
+    "temperature 0.8, top_k 50": {"temperature": 0.8, "top_k": 50},
+    "all filters": FILTERS,
+    "all rules before the filters": RULES,
+    "all rules": {**RULES, **FILTERS},
+    "all rules, logprobs 5": {**RULES, **FILTERS, "logprobs": 5},
+}
+
+
+def step(settings: Sampling, explain: int = 0) -> Callable[[], int]:
+    """One step as generation takes it."""
+    rng = np.random.default_rng(1)
+    logits = (4 * rng.standard_normal(shape.VOCABULARY) - 100).astype(np.float32)
+    prompt, new = rng.integers(0, shape.VOCABULARY, 500), rng.integers(0, shape.VOCABULARY, 200)
+    rules = Rules(settings, shape.VOCABULARY, end=(END,))
+
+    def call() -> int:
+        final, edits = rules(logits, prompt, new)
+        choice = choose(final, settings, 0, len(new))
+        if explain:
+            Step(logits, final, edits, settings, choice, explain, 0.0, None)
+        if settings.logprobs is not None:
+            token_logprob(logits, choice.token, settings.logprobs)
+        return choice.token
+
+    return call
+
+
+def microseconds(call: Callable[[], object]) -> float:
+    """The best of some bursts of calls, each short enough to fit between two turns of other processes."""
+    best = float("inf")
+    for _ in range(10):
+        start = time.perf_counter()
+        for _ in range(20):
+            call()
+        best = min(best, (time.perf_counter() - start) / 20)
+    return 1e6 * best
+
+
+def choices(rounds: int) -> None:
+    row = np.zeros(shape.VOCABULARY, np.float32)
+    found: dict[str, list[float]] = {}
+    calls: dict[str, Callable[[], object]] = {name: step(Sampling(seed=1, **s)) for name, s in SETTINGS.items()}
+    calls["all rules, explained"] = step(Sampling(seed=1, **RULES, **FILTERS), 20)
+    if calls["all rules"]() != calls["all rules, explained"]():
+        raise SystemExit("explaining changed the token; not timed")
+    calls["(one read of the row)"] = row.max
+    for _ in range(rounds):
+        for name, call in calls.items():
+            found.setdefault(name, []).append(microseconds(call))
+    print(f"us a step, {shape.VOCABULARY} logits, {cpu.isa()}")
+    for name, times in found.items():
+        print(f"  {name:32}{statistics.median(times):8.1f}")
+
+
+def random_gpt2() -> nextword.LanguageModel:
+    """GPT-2 124M with random weights."""
+    config, rng = GPT2Config(eos_token_id=None), np.random.default_rng(0)
+
+    class Weights(dict[str, NDArray[np.float32]]):
+        def __contains__(self, name: object) -> bool:
+            return name != "lm_head.bias"
+
+        def __getitem__(self, name: str) -> NDArray[np.float32]:
+            c, last = config, name.removesuffix(".weight").removesuffix(".bias").rpartition(".")[2]
+            cols = {"c_attn": 3 * c.n_embd, "c_fc": c.inner}.get(last, c.n_embd)
+            shapes = {"wte": (c.vocab_size, c.n_embd), "wpe": (c.n_positions, c.n_embd), "c_fc": (c.n_embd, cols),
+                      "c_attn": (c.n_embd, cols), "c_proj": (c.inner if ".mlp." in name else c.n_embd, c.n_embd)}
+            wanted = (cols,) if name.endswith(".bias") or last.startswith("ln") else shapes[last]
+            x = 0.05 * rng.standard_normal(wanted, np.float32)
+            return x + 1 if last.startswith("ln") and name.endswith(".weight") else x
+
+    return nextword.LanguageModel(GPT2(Weights(), config))
+
+
+def explained(name: str, lm: nextword.LanguageModel, new: int, rounds: int) -> None:
+    prompt = np.arange(32)
+    sampled = {"temperature": 0.8, "top_p": 0.95}
+    kinds: dict[str, dict[str, Any]] = {"greedy": {}, "temperature 0.8, top_p 0.95": sampled}
+    for kind, settings in kinds.items():
+        common = {**settings, "max_new_tokens": new, "seed": 1, "eos": None}
+        if lm.generate(prompt, **common).tokens != lm.generate(prompt, explain=True, **common).tokens:
+            raise SystemExit("explaining changed the text; not timed")
+        ratios, speeds = [], []
+        for turn in range(rounds):
+            times: dict[bool, float] = {}
+            for explain in (False, True) if turn % 2 else (True, False):
+                times[explain] = lm.generate(prompt, explain=explain, **common).timings.decode_tokens_per_second
+            ratios.append(times[True] / times[False])
+            speeds.append(times[False])
+        print(f"  {name}, {kind:30}{statistics.median(speeds):8.0f} tok/s, explained {statistics.median(ratios):6.1%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--new", type=int, default=48, help="tokens to generate")
+    parser.add_argument("--isa", help="an instruction set instead of the best")
+    parser.add_argument("--skip-model", action="store_true", help="no generation, only the choice")
+    options = parser.parse_args()
+    if options.isa:
+        cpu.set_isa(options.isa)
+    choices(options.rounds)
+    if not options.skip_model:
+        print("generation with 20 candidates explained, of the speed without")
+        explained("GPT-2 124M", random_gpt2(), options.new, options.rounds)
+        explained("demo model", nextword.load(), options.new, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,408 @@
+#include "sampling.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "cpu.h"
+
+namespace nextword {
+namespace {
+
+constexpr float no_limit = -FLT_MAX;  // below every finite logit, above -inf
+constexpr float infinite = INFINITY;
+
+constexpr int64_t group = 32;  // values for each maximum: 1571 maxima of GPT-2's vocabulary, which fit the first cache
+constexpr int64_t few = 48;    // so many candidates are sorted rather than divided once more
+constexpr int64_t worth_copying = 1024;  // fewer keys are passed over faster
+constexpr int64_t block = 512, lanes = 8;  // of the cumulative sum that `draw` describes
+
+// Memory that a thread keeps from call to call.
+struct Scratch {
+  std::vector<float> maxima, logits, weights, keys, narrow_keys, narrow_weights;
+  std::vector<int32_t> ids, at;
+  std::vector<double> shifts;
+};
+Scratch& scratch() {
+  thread_local Scratch memory;
+  return memory;
+}
+
+template <class T>
+T* room(std::vector<T>& memory, int64_t count) {
+  if (memory.size() < static_cast<size_t>(count)) memory.resize(static_cast<size_t>(count));
+  return memory.data();
+}
+
+// The largest logit, an error unless it is finite and at least `least`; the maxima of groups go to scratch.
+float survey(const char* op, const float* x, int64_t n, float least, int64_t& groups) {
+  float top = -infinite;
+  groups = n ? kernels().maxima(x, n, group, room(scratch().maxima, n / group + 2 * max_lanes), &top) : 0;
+  if (top >= least && top < infinite) return top;
+  const char* const got = std::isnan(top) ? "nan" : top > 0 ? "inf" : "-inf";
+  throw std::invalid_argument("sampling: the largest logit must be finite and none may be NaN, got " + std::string(got) + " among " +
+                              std::to_string(n) + " logits of " + op + "; pass finite logits, and -inf for tokens that may not be drawn");
+}
+
+// Floats as integers in the same order; both zeros are 0.
+int32_t ordinal(float x) {
+  int32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits < 0 ? -(bits & 0x7fffffff) : bits;
+}
+float from_ordinal(int32_t o) {
+  const int32_t bits = o < 0 ? -o | INT32_MIN : o;
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+// The least float >= x, and the largest <= x; x below all floats is the least of them.
+float round_up(double x) {
+  const auto y = static_cast<float>(std::max<double>(x, no_limit));
+  return static_cast<double>(y) < x ? from_ordinal(ordinal(y) + 1) : y;
+}
+float round_down(double x) {
+  const auto y = static_cast<float>(std::max<double>(x, no_limit));
+  return static_cast<double>(y) > x && y > no_limit ? from_ordinal(ordinal(y) - 1) : y;
+}
+
+// Where the running total of the weights, by descending key, reaches `target`: keys >= high weigh `before` < target;
+// those in [low, high), the band, reach it, and are few or all equal.
+struct Border {
+  float low, high;
+  double before;
+};
+
+// Halves [low, top] by turns between values, which suits a smooth density, and between bit patterns, of which there are
+// at most 2^32; what lies between is copied together when it has become few. weights: null for ones. Keys below `low` do
+// not count; `guess` is the first limit tried.
+Border find_border(const float* keys, const float* weights, int64_t n, double target, float low, float top, float guess) {
+  const auto& k = kernels();
+  auto& s = scratch();
+  Border border{low, from_ordinal(ordinal(top) + 1), 0};
+  int64_t below = n, above = 0;  // keys >= low, at most; keys >= high
+  double before = 0;             // the weight of keys above those copied together
+  int64_t before_count = 0;
+  for (int turn = 0; below - above > few; ++turn) {
+    const int64_t least = ordinal(border.low), most = ordinal(border.high);
+    if (most - least <= 1) break;
+    const double mean = (static_cast<double>(border.low) + border.high) / 2;
+    int64_t at = turn == 0 ? ordinal(guess) : turn % 2 ? ordinal(static_cast<float>(mean)) : least + (most - least) / 2;
+    if (!(at > least && at < most)) at = least + (most - least) / 2;
+    const float limit = from_ordinal(static_cast<int32_t>(at));
+    int64_t count;
+    const double total = before + k.weight_from(keys, weights, limit, n, &count);
+    count += before_count;
+    if (total >= target) {
+      border.low = limit;
+      below = count;
+    } else {
+      border.high = limit;
+      border.before = total;
+      above = count;
+    }
+    if (n >= worth_copying && (below - above) * 4 <= n) {
+      int32_t* const at = room(s.at, n);
+      const int64_t left = k.positions(keys, border.low, border.high, n, at);
+      float* const narrow = room(s.narrow_keys, n);  // may be keys itself: positions ascend
+      for (int64_t i = 0; i < left; ++i) narrow[i] = keys[at[i]];
+      if (weights) {
+        float* const with = room(s.narrow_weights, n);
+        for (int64_t i = 0; i < left; ++i) with[i] = weights[at[i]];
+        weights = with;
+      }
+      keys = narrow;
+      n = left;
+      before = border.before;
+      before_count = above;
+    }
+  }
+  return border;
+}
+
+// The positions of the band; valid until the next call.
+struct Band {
+  int32_t* at;
+  int64_t count;
+};
+Band band_of(const float* keys, int64_t n, const Border& border) {
+  int32_t* const at = room(scratch().at, n);
+  return {at, kernels().positions(keys, border.low, border.high, n, at)};
+}
+
+// The k-th largest of n values, 1 <= k <= n.
+float kth_of(const float* x, int64_t n, int64_t k, float top, float guess) {
+  const Border border = find_border(x, nullptr, n, static_cast<double>(k), -infinite, top, guess);
+  if (static_cast<int64_t>(ordinal(border.high)) - ordinal(border.low) <= 1) return border.low;
+  const Band band = band_of(x, n, border);
+  float values[few];
+  for (int64_t i = 0; i < band.count; ++i) values[i] = x[band.at[i]];
+  const int64_t rank = k - 1 - static_cast<int64_t>(border.before);
+  std::nth_element(values, values + rank, values + band.count, std::greater<float>());
+  return values[rank];
+}
+
+// The same, with the maxima of groups that survey has left: as many values reach the k-th largest maximum.
+float kth_largest(const float* x, int64_t n, int64_t k, float top, int64_t groups) {
+  const auto& s = scratch();
+  if (2 * k > groups) {  // a first limit that most values reach
+    float common = top;
+    for (int64_t i = 0; i < groups; ++i)
+      if (s.maxima[i] < common && s.maxima[i] >= no_limit) common = s.maxima[i];
+    return kth_of(x, n, k, top, common);
+  }
+  const float least = kth_of(s.maxima.data(), groups, k, top, s.maxima[0]);
+  const Band band = band_of(x, n, {least, infinite, 0});
+  float* const values = room(scratch().keys, band.count);
+  int64_t count = 0;
+  for (int64_t i = 0; i < band.count; ++i)
+    if (x[band.at[i]] > least) values[count++] = x[band.at[i]];
+  if (count < k) return least;  // among many equals, none of which is moved
+  std::nth_element(values, values + (k - 1), values + count, std::greater<float>());
+  return values[k - 1];
+}
+
+// The sum of term(0) .. term(n - 1) in lanes, which the compiler turns into vectors, and a fixed tree.
+template <class Term>
+double sum_of(int64_t n, const Term& term) {
+  double sum[lanes] = {};
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int64_t j = 0; j < lanes; ++j) sum[j] += term(i + j);
+  for (; i < n; ++i) sum[i % lanes] += term(i);
+  return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+double total_of(const float* weights, int64_t n) {
+  return sum_of(n, [&](int64_t i) { return static_cast<double>(weights[i]); });
+}
+
+float least_of(const float* x, int64_t n) {
+  float found[lanes];
+  std::fill(found, found + lanes, infinite);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int64_t j = 0; j < lanes; ++j) found[j] = x[i + j] < found[j] ? x[i + j] : found[j];
+  for (; i < n; ++i) found[0] = std::min(found[0], x[i]);
+  return *std::min_element(found, found + lanes);
+}
+
+// Tokens still in the running, ascending by id.
+struct Candidates {
+  int32_t* ids;
+  float *logits, *weights;
+  int64_t count;
+
+  template <class Keep>
+  void retain(const Keep& keep) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const bool stays = keep(i);
+      ids[n] = ids[i];
+      logits[n] = logits[i];
+      weights[n] = weights[i];
+      n += stays;
+    }
+    count = n;
+  }
+  float least() const { return least_of(logits, count); }
+};
+
+Candidates collect(const float* x, int64_t n, float limit) {
+  auto& s = scratch();
+  Candidates c{room(s.ids, n), nullptr, nullptr, 0};
+  c.count = kernels().positions(x, limit, infinite, n, c.ids);
+  c.logits = room(s.logits, c.count);
+  c.weights = room(s.weights, c.count);
+  for (int64_t i = 0; i < c.count; ++i) c.logits[i] = x[c.ids[i]];
+  return c;
+}
+
+// The most probable tokens that reach `target` together stay; of equal logits the lower ids.
+void nucleus(Candidates& c, double target, float top) {
+  const float low = c.least();
+  const Border border = find_border(c.logits, c.weights, c.count, target, low, top, low + (top - low) / 2);
+  const Band band = band_of(c.logits, c.count, border);
+  const auto likelier = [&](int32_t a, int32_t b) {
+    return c.logits[a] > c.logits[b] || (c.logits[a] == c.logits[b] && a < b);
+  };
+  if (!std::is_sorted(band.at, band.at + band.count, likelier)) std::sort(band.at, band.at + band.count, likelier);
+  double reached = border.before;
+  int64_t i = 0;
+  if (band.count > few && c.weights[band.at[0]] > 0) {  // all equal: so many of them stay short of the target
+    const double each = c.weights[band.at[0]];
+    i = std::clamp<int64_t>(static_cast<int64_t>((target - reached) / each) - 1, 0, band.count);
+    reached += each * static_cast<double>(i);
+  }
+  for (; i < band.count; ++i) {
+    reached += static_cast<double>(c.weights[band.at[i]]);
+    if (reached < target) continue;
+    const int32_t last = band.at[i];
+    const float limit = c.logits[last];
+    c.retain([&](int64_t j) { return c.logits[j] > limit || (c.logits[j] == limit && j <= last); });
+    return;
+  }  // not reached, by rounding: all stay
+}
+
+// -log p - entropy = mean - d, where d = (logit - top) / temperature and mean is its expectation.
+void typical(Candidates& c, double typical_p, double top, double inverse, double* cuts) {
+  auto& s = scratch();
+  double* const shifts = room(s.shifts, c.count);
+  const double total = total_of(c.weights, c.count);
+  const auto from_top = [&](int64_t i) { return (static_cast<double>(c.logits[i]) - top) * inverse; };
+  const double mean = sum_of(c.count, [&](int64_t i) { return from_top(i) * static_cast<double>(c.weights[i]); }) / total;
+  float *const keys = room(s.keys, c.count), *const maxima = room(s.maxima, c.count / group + 2 * max_lanes);
+  for (int64_t i = 0; i < c.count; ++i) {
+    shifts[i] = std::fabs(from_top(i) - mean);
+    keys[i] = static_cast<float>(-shifts[i]);
+  }
+  const double target = typical_p * total;
+  float nearest = 0;
+  kernels().maxima(keys, c.count, group, maxima, &nearest);
+  const float farthest = least_of(keys, c.count);
+  const Border border = find_border(keys, c.weights, c.count, target, farthest, nearest, nearest + (farthest - nearest) / 2);
+  const Band band = band_of(keys, c.count, border);
+  const auto nearer = [&](int32_t a, int32_t b) { return shifts[a] < shifts[b]; };
+  if (!std::is_sorted(band.at, band.at + band.count, nearer)) std::sort(band.at, band.at + band.count, nearer);
+  double limit = band.count ? shifts[band.at[band.count - 1]] : infinite, reached = border.before;
+  for (int64_t i = 0; i < band.count && reached < target; ++i) {
+    reached += static_cast<double>(c.weights[band.at[i]]);
+    limit = shifts[band.at[i]];
+  }
+  cuts[3] = std::log(total) - mean;
+  cuts[4] = limit;
+  c.retain([&](int64_t i) { return shifts[i] <= limit; });
+}
+
+}  // namespace
+
+Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
+  auto& s = scratch();
+  const auto& k = kernels();
+  int64_t groups = 0;
+  const float top = survey(op, x, n, no_limit, groups);
+  const double temperature = std::min(std::max(rules.temperature, 1e-30), 1e30), inverse = 1 / temperature;
+  const auto scale = static_cast<float>(inverse);
+  const bool few_k = 0 < rules.top_k && rules.top_k < n, by_p = rules.top_p < 1, by_min = rules.min_p > 0;
+  Kept kept{0, n, nullptr, nullptr, x, 1, {-infinite, -infinite, -infinite, infinite, infinite}};
+  const auto scaled = [&](float logit) { return static_cast<double>(logit) / rules.temperature; };
+
+  if (!few_k && !by_p && !by_min && rules.typical_p >= 1 && rules.chances == Chances::proportional) {
+    float* const weights = room(s.weights, n);
+    kept.weights = weights;
+    k.exp_sum(x, top, scale, n, weights);
+    kept.factor = 1 / total_of(weights, n);  // float64 throughout, so that the probabilities sum to 1
+    for (int64_t i = 0; i < n; ++i) kept.count += x[i] >= no_limit;
+    return kept;
+  }
+
+  float limit = no_limit;
+  if (few_k) {
+    const float kth = kth_largest(x, n, rules.top_k, top, groups);
+    kept.cuts[0] = scaled(kth);
+    limit = std::max(limit, kth);
+  }
+  const float least = by_min ? round_up(top + temperature * std::log(rules.min_p)) : no_limit;
+  double total = 0;
+  if (by_p && !few_k) {
+    // Tokens below this limit sum to less than 1 - top_p together: the nucleus is among the others. The slack is more
+    // than the error of an exponential, below 2e-5.
+    total = k.exp_sum(x, top, scale, n, nullptr);
+    const double slack = 1e-3, tail = (1 - rules.top_p) * total / static_cast<double>(n);
+    limit = round_down(top + temperature * (std::log(tail) - slack));
+  } else if (!by_p && least > limit) {
+    limit = least;
+  }
+  Candidates c = collect(x, n, std::min(limit, top));
+  const double sum = k.exp_sum(c.logits, top, scale, c.count, c.weights);
+  if (by_p) {
+    nucleus(c, rules.top_p * (few_k ? sum : total), top);
+    kept.cuts[1] = scaled(c.least());
+  }
+  if (by_min) {
+    c.retain([&](int64_t i) { return c.logits[i] >= std::min(least, top); });
+    kept.cuts[2] = scaled(c.least());
+  }
+  if (rules.typical_p < 1) typical(c, rules.typical_p, static_cast<double>(top), inverse, kept.cuts);
+  if (rules.chances == Chances::equal) std::fill(c.weights, c.weights + c.count, 1.0f);
+  kept.count = c.count;
+  kept.ids = c.ids;
+  kept.weights = c.weights;
+  kept.factor = 1 / total_of(c.weights, c.count);
+  return kept;
+}
+
+void write(const Kept& kept, int64_t* ids, double* probabilities) {
+  if (kept.ids) {
+    for (int64_t i = 0; i < kept.count; ++i) {
+      ids[i] = kept.ids[i];
+      probabilities[i] = static_cast<double>(kept.weights[i]) * kept.factor;
+    }
+    return;
+  }
+  for (int64_t i = 0; i < kept.size; ++i)
+    if (kept.logits[i] >= no_limit) {
+      *ids++ = i;
+      *probabilities++ = static_cast<double>(kept.weights[i]) * kept.factor;
+    }
+}
+
+Drawn draw(const Kept& kept, double u) {
+  const auto id_of = [&](int64_t i) -> int64_t { return kept.ids ? kept.ids[i] : i; };
+  const auto probability = [&](int64_t i) { return static_cast<double>(kept.weights[i]) * kept.factor; };
+  const int64_t n = kept.ids ? kept.count : kept.size;
+  double reached = 0;
+  for (int64_t begin = 0; begin < n;) {
+    const int64_t id_end = (id_of(begin) / block + 1) * block;
+    double sum[lanes] = {};
+    int64_t end = begin;
+    if (kept.ids) {
+      for (; end < n && kept.ids[end] < id_end; ++end) sum[kept.ids[end] % lanes] += probability(end);
+    } else {
+      const int64_t stop = std::min(n, id_end);
+      for (; end + lanes <= stop; end += lanes)
+        for (int64_t j = 0; j < lanes; ++j) sum[j] += probability(end + j);
+      for (; end < stop; ++end) sum[end % lanes] += probability(end);
+    }
+    const double after = reached + (((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7])));
+    for (int64_t i = begin; after > u && i < end; ++i) {
+      const double p = probability(i);
+      reached += p;
+      if (reached > u && p > 0) return {id_of(i), p};
+    }
+    reached = after;
+    begin = end;
+  }
+  int64_t last = n - 1;  // the total, 1 but for rounding, does not exceed u
+  while (last > 0 && !(probability(last) > 0)) --last;
+  return {id_of(last), probability(last)};
+}
+
+double log_sum_exp(const char* op, const float* x, int64_t n) {
+  int64_t groups;
+  const float top = survey(op, x, n, no_limit, groups);
+  return static_cast<double>(top) + std::log(kernels().exp_sum(x, top, 1.0f, n, nullptr));
+}
+
+std::vector<int64_t> top(const char* op, const float* x, int64_t n, int64_t k) {
+  k = std::min(k, n);
+  if (k < 1) return {};
+  int64_t groups;
+  const float most = survey(op, x, n, -infinite, groups);
+  const float least = kth_largest(x, n, k, most, groups);
+  const Band band = band_of(x, n, {least, infinite, 0});
+  std::vector<int64_t> above, equal;
+  for (int64_t i = 0; i < band.count; ++i) {
+    if (x[band.at[i]] > least) above.push_back(band.at[i]);
+    else if (static_cast<int64_t>(equal.size()) < k) equal.push_back(band.at[i]);
+  }
+  std::sort(above.begin(), above.end(), [&](int64_t a, int64_t b) { return x[a] > x[b] || (x[a] == x[b] && a < b); });
+  above.insert(above.end(), equal.begin(), equal.end());
+  above.resize(static_cast<size_t>(k));
+  return above;
+}
+
+}  // namespace nextword

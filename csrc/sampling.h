@@ -1,0 +1,55 @@
+// One row of logits to the distribution that sampling draws from, and draws from it. One thread, no sort of the row.
+// Arguments are checked by the bindings, logits here: std::invalid_argument where one is NaN or +inf, or all are -inf.
+// `op` is the name that such an error gives.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace nextword {
+
+enum class Chances { proportional, equal };  // of the tokens that the rules keep: their softmax, or all alike
+
+// Applied in this order, each to the distribution renormalised over what the earlier ones kept. A logit of -inf is never
+// kept. Exponentials are float32 (exp below -87.3 is 0), sums and divisions float64.
+struct Rules {
+  double temperature;  // > 0: logits are divided by it; outside of [1e-30, 1e30] taken as the nearer end
+  int64_t top_k;       // logits below the k-th largest go, its equals stay; 0: off
+  double top_p;        // the fewest most probable tokens that reach top_p stay, of equal logits the lower ids; 1: off
+  double min_p;        // p < min_p * max p goes; 0: off
+  double typical_p;    // by |-log p - entropy|, the smallest stay until they reach typical_p, and equals; 1: off
+  Chances chances;
+};
+
+// What is kept. Points into memory of the calling thread, valid until its next call of `keep`.
+struct Kept {
+  int64_t count;           // tokens kept
+  int64_t size;            // of the vocabulary
+  const int32_t* ids;      // [count] ascending; null: every token whose logit is not -inf
+  const float* weights;    // [count], or [size] where ids is null
+  const float* logits;     // [size]
+  double factor;           // probability = weight * factor
+  // Limits: the least logit / temperature that top_k, top_p, min_p kept; entropy and largest |-log p - entropy| of
+  // typical_p. -inf and +inf where a rule is off.
+  double cuts[5];
+};
+Kept keep(const char* op, const float* logits, int64_t size, const Rules& rules);
+
+// ids [count] ascending and their probabilities [count].
+void write(const Kept& kept, int64_t* ids, double* probabilities);
+
+// The first kept id whose cumulative probability exceeds u in [0, 1); the last of positive probability if none does.
+// The sum runs over blocks of 512 ids. A block's sum is that of 8 lanes (id modulo 8, each over ascending ids), added as
+// ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)); in the block that passes u, probabilities are added one by one.
+struct Drawn {
+  int64_t id;
+  double probability;
+};
+Drawn draw(const Kept& kept, double u);
+
+// log(sum(exp(logits))).
+double log_sum_exp(const char* op, const float* logits, int64_t size);
+
+// The ids of the k largest of `size` logits, descending, of equals the lower id first; -inf is allowed and last.
+std::vector<int64_t> top(const char* op, const float* logits, int64_t size, int64_t k);
+
+}  // namespace nextword

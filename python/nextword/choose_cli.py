@@ -1,0 +1,77 @@
+"""`nextword choose`: continuations of a prompt side by side, with their probabilities.
+
+The command line calls add_arguments and run, and hands in how a model is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nextword.terminal import bar, columns, print_json, printable, progress, style
+
+if TYPE_CHECKING:
+    from nextword.generate import LanguageModel
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `nextword choose` takes."""
+    parser.add_argument("prompt", help="the text that is continued")
+    parser.add_argument("choices", nargs="+", metavar="CHOICE", help='a continuation as written: mostly " word"')
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace, load: Callable[[argparse.Namespace], LanguageModel]) -> int:
+    """Print what the arguments ask for. Raises ValueError with a message for the user."""
+    for text in (args.prompt, *args.choices):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"choose: the text is not valid UTF-8 after {text[: error.start]!r}") from error
+    lm = load(args)
+    read: Callable[[str], Any] = _ids if lm.tokenizer is None else str
+    prompt, choices = read(args.prompt), [read(choice) for choice in args.choices]
+    with progress("reading the prompt"):
+        found = lm.choose(prompt, choices)
+    if args.json:
+        rows = [
+            {
+                "text": one.text,
+                "tokens": one.tokens,
+                "logprob": one.logprob if math.isfinite(one.logprob) else None,
+                "logprobs": [x if math.isfinite(x) else None for x in one.logprobs.tolist()],
+                "probability": one.probability,
+                "share": one.share,
+                "whole": one.whole,
+            }
+            for one in found
+        ]
+        print_json(prompt=prompt, choices=rows)
+        return 0
+    labels = [f"'{printable(text.encode())}'" for text in args.choices]
+    wide = max(map(columns, labels))
+    room = max(8, min(40, shutil.get_terminal_size().columns - wide - 26))
+    most = max(one.share for one in found) or 1.0
+    print(style(args.prompt, "1", sys.stdout))
+    print(style(f"  {'':{wide}}  probability    share", "2", sys.stdout))
+    for label, one in sorted(zip(labels, found, strict=True), key=lambda pair: -pair[1].share):
+        filled = style(bar(one.share / most, room), "36", sys.stdout)
+        shown = f"{one.probability:.4%}" if one.probability >= 1e-4 else f"{one.probability:.2e}"
+        print(f"  {label}{' ' * (wide - columns(label))}  {shown:>11}  {one.share:7.2%}  {filled}".rstrip())
+    inside = [label for label, text, one in zip(labels, args.choices, found, strict=True)
+              if one.whole is False or (one.whole and args.prompt[-1].isalpha() and text[0].isalpha())]  # fmt: skip
+    if inside:
+        print(f"nextword: {', '.join(inside)} goes on within a word of the prompt; should it begin with a space?",
+              file=sys.stderr)  # fmt: skip
+    return 0
+
+
+def _ids(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError("choose: the model has no vocabulary: give texts as token ids, such as 0 1 2") from None

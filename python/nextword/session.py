@@ -1,0 +1,229 @@
+"""Session: one text and what the model has computed of it: continue, branch, take back, save. See session_file.py."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nextword.generate import LanguageModel, Prompt
+from nextword.layers import Floats
+from nextword.prefix import PrefixCache
+from nextword.results import Generation
+from nextword.run import CHUNK, Row, Stream
+from nextword.session_file import read_session, write_session
+
+
+class Session:
+    """A text that grows, with the keys and values of its tokens, so that nothing is encoded twice.
+
+    Made by `lm.session(prompt)` and `lm.resume(path)`. What it gives has the same bits as the whole text given anew.
+    All of the text's tokens stay; the context window limits what `logits` and `generate` take, as it does for
+    `LanguageModel`. Not for several threads at once.
+
+    >>> import nextword
+    >>> lm = nextword.load()
+    >>> session = lm.session("Once upon a time there was a little")
+    >>> session.generate(max_new_tokens=2).text
+    ' house,'
+    >>> other = session.fork()
+    >>> other.feed(" and in it lived")
+    >>> other.text
+    'Once upon a time there was a little house, and in it lived'
+    >>> session.rewind(1)                                # the comma
+    >>> session.text
+    'Once upon a time there was a little house'
+    """
+
+    def __init__(self, lm: LanguageModel, prompt: Prompt = "", capacity: int | None = None,
+                 prefix: PrefixCache | None = None) -> None:
+        if capacity is not None and (not isinstance(capacity, int | np.integer) or capacity < 0):
+            raise ValueError(f"session: capacity must be a number of tokens >= 0 or None, got {capacity!r}")
+        if prefix is not None and prefix.model is not lm.model:
+            raise ValueError("session: prefix must be a PrefixCache of this model; make it with PrefixCache(lm.model)")
+        self.lm, self.prefix = lm, prefix
+        self._ids: list[int] = []
+        # The cache holds the first ids, never the last one: its logits are what `generate` begins with.
+        self._cache = lm.model.cache(1, min(int(capacity or 0), lm.config.n_positions))
+        self._slid = False  # the cache holds the text's last tokens at its first places, which is no beginning
+        self._logits: Floats | None = None
+        self._changes = 0
+        if len(prompt):
+            self.feed(prompt)
+
+    def __len__(self) -> int:
+        """How many tokens the text has."""
+        return len(self._ids)
+
+    def __repr__(self) -> str:
+        return f"Session({len(self)} tokens, {self._held} in the cache)"
+
+    @property
+    def tokens(self) -> list[int]:
+        """The text's token ids."""
+        return list(self._ids)
+
+    @property
+    def text(self) -> str | None:
+        """The text; None for a model without a vocabulary."""
+        return None if self.lm.tokenizer is None else self.lm.tokenizer.decode(self._ids)
+
+    @property
+    def logits(self) -> Floats:
+        """Logits of the token that comes next: float32 [vocabulary].
+
+        Raises ValueError if the text is empty or longer than the context window.
+        """
+        count, window = len(self._ids), self.lm.config.n_positions
+        if not 1 <= count <= window:
+            raise ValueError(f"logits: expected 1 .. {window} tokens (the context window), the session has {count}")
+        if self._logits is None:
+            self._encode(count - 1)
+            self._reserve(count)
+            self._logits = self.lm.model([np.array(self._ids[-1:], np.int64)], self._cache)[0]
+            self._cache.lengths[0] = count - 1
+        return self._logits.copy()
+
+    def feed(self, more: Prompt) -> None:
+        """Add text, or token ids, and encode it. A text is cut into tokens by itself, whatever stands before it.
+
+        Raises ValueError for a text without a vocabulary, IndexError for an unknown id, TypeError for anything else.
+        """
+        fresh, size = self.lm._ids(more, "feed"), self.lm.config.vocab_size
+        for token in fresh:
+            if not 0 <= token < size:
+                raise IndexError(f"feed: token ids must be 0 .. {size - 1}, got {token}")
+        self._become(self._ids + fresh)
+        if len(self._ids) <= self.lm.config.n_positions:
+            self._encode(len(self._ids) - 1)
+
+    def generate(self, **settings: Any) -> Generation:
+        """Continue the text, as `LanguageModel.generate` does with the same settings and the whole text as its prompt.
+
+        The session then ends with the new tokens; those of a stop string are among them, an end token is not.
+        The timings count the prompt tokens that had still to be encoded.
+        """
+        stream = self.stream(**settings)
+        for _ in stream:
+            pass
+        return stream.result
+
+    def stream(self, **settings: Any) -> "SessionStream":
+        """Like `generate`, piece by piece. The session has grown by what has been generated so far."""
+        return SessionStream(self, self.lm.stream(self._ids, **settings))
+
+    def fork(self) -> "Session":
+        """An independent session with the same text; costs a copy of its keys and values."""
+        other = Session(self.lm, capacity=len(self._ids), prefix=self.prefix)
+        self._cache.copy(0, 0, self._held, into=other._cache)
+        other._ids, other._logits = list(self._ids), self._logits
+        return other
+
+    def rewind(self, tokens: int) -> None:
+        """Forget the last `tokens` tokens, as if they had never been. Raises ValueError if there are not so many."""
+        if not 0 <= tokens <= len(self._ids):
+            raise ValueError(f"rewind: expected 0 .. {len(self._ids)} tokens, got {tokens}")
+        self._become(self._ids[: len(self._ids) - tokens])
+
+    def rewind_to(self, length: int) -> None:
+        """Forget all but the first `length` tokens. Raises ValueError if there are not so many."""
+        if not 0 <= length <= len(self._ids):
+            raise ValueError(f"rewind_to: expected a length of 0 .. {len(self._ids)} tokens, got {length}")
+        self._become(self._ids[:length])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the session to a file that `lm.resume` reads: whole or not at all. See session_file.py for the format.
+
+        Raises OSError that names the file if it cannot be written.
+        """
+        write_session(Path(path), self.lm.model, self._ids, self._cache, self._held)
+
+    @classmethod
+    def resume(cls, lm: LanguageModel, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
+        """The session of a file that `save` wrote; goes on with the bits of the original.
+
+        Raises OSError if the file cannot be read, ValueError if it is damaged, of another version or another model.
+        """
+        session = cls(lm, prefix=prefix)
+        session._ids, session._cache = read_session(Path(path), lm.model)
+        return session
+
+    @property
+    def _held(self) -> int:
+        """How many of the first ids the cache holds."""
+        return 0 if self._slid else min(int(self._cache.lengths[0]), max(0, len(self._ids) - 1))
+
+    def _become(self, ids: list[int]) -> None:
+        """Take other ids, which agree with the old ones up to the shorter end."""
+        self._settle()
+        self._ids, self._logits = ids, None
+        self._cache.lengths[0] = self._held
+        self._changes += 1
+
+    def _settle(self) -> None:
+        """Take the cache back from a stream that has slid."""
+        self._cache.lengths[0] = self._held
+        self._changes += self._slid
+        self._slid = False
+
+    def _encode(self, end: int) -> None:
+        """Let the cache hold the first `end` tokens."""
+        self._settle()
+        self._reserve(end)
+        if self._cache.lengths[0] >= end:
+            return
+        if self.prefix is not None:
+            self.prefix.fetch(self._ids[:end], self._cache)
+        for start in range(int(self._cache.lengths[0]), end, CHUNK):
+            self.lm.model([np.array(self._ids[start : min(end, start + CHUNK)], np.int64)], self._cache, rows=[])
+        if self.prefix is not None:
+            self.prefix.remember(self._ids[:end], self._cache)
+
+    def _reserve(self, tokens: int) -> None:
+        """Let the cache have room for so many; it grows by doubling."""
+        if tokens > self._cache.capacity:
+            wider = self.lm.model.cache(1, min(self.lm.config.n_positions, max(tokens, 2 * self._cache.capacity)))
+            self._cache.copy(0, 0, int(self._cache.lengths[0]), into=wider)
+            self._cache = wider
+
+
+class SessionStream(Stream):
+    """A Stream that continues a session, which grows as it goes."""
+
+    def __init__(self, session: Session, stream: Stream) -> None:
+        super().__init__(stream._run, stream._row)
+        self._session, self._begun, self._changes = session, False, session._changes
+        self._fresh = len(session) - session._held
+
+    def __iter__(self) -> Iterator[Any]:
+        session, row, pieces = self._session, self._row, super().__iter__()
+        while True:
+            if session._changes != self._changes:
+                raise RuntimeError("stream: the session has changed since; make a new stream")
+            try:
+                if not self._begun:
+                    self._begin(row)
+                piece = next(pieces, None)
+            finally:  # an interrupted step, too, leaves a session that can go on
+                session._ids, session._logits = row.prompt.tolist() + row.tokens, None
+                session._slid = self._run.on_overflow == "slide" and len(session._ids) > self._run.window
+            if piece is None:
+                return
+            yield piece
+
+    @property
+    def result(self) -> Generation:
+        """The whole generation; raises RuntimeError before the stream has ended."""
+        whole = super().result
+        return replace(whole, timings=replace(whole.timings, prefill_tokens=self._fresh))
+
+    def _begin(self, row: Row) -> None:
+        """Let the run go on in the session's cache, from what it holds already."""
+        session, window = self._session, self._run.window
+        session._settle()
+        session._reserve(min(window, len(row.prompt) + row.remaining))
+        self._run.cache, self._begun = session._cache, True
+        self._changes = session._changes = session._changes + 1  # no other stream may go on
+        row.waiting = row.prompt[session._held :]

@@ -1,0 +1,208 @@
+"""Files of sessions: the format, written whole or not at all, and checked before anything of it is believed.
+
+A session's file is a safetensors file, so that other tools can open it:
+
+    ids        int64   [tokens]                 the text
+    keys.N     float32 [held, heads * width]    keys of the first `held` tokens in layer N, as the layer computes them
+    values.N   float32 [held, heads * width]    their values
+    metadata   format "nextword session", version "1",
+               model: what the model looks like, for messages,
+               fingerprint: BLAKE2b of its configuration, its vectors and a sample of the columns of its matrices,
+               checksum: BLAKE2b of the whole file with the checksum's own 64 digits as zeros
+
+held <= tokens; what is not held is encoded again. Keys and values depend on the instruction set in their last bits.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword.layers import KVCache, Linear
+from nextword.models.gpt2 import GPT2
+
+FORMAT, VERSION = "nextword session", "1"
+ZEROS = "0" * 64
+HEADER_LIMIT = 1 << 20  # bytes; a model of 3,000 layers needs half of it
+BLOCK = 1 << 20
+
+
+def fingerprint(model: GPT2) -> str:
+    """64 hexadecimal digits that tell models apart: configuration, every vector, sixteen columns of every matrix."""
+    digest = hashlib.blake2b(json.dumps(asdict(model.config), sort_keys=True).encode(), digest_size=32)
+
+    def add(x: Any) -> None:
+        digest.update(np.ascontiguousarray(x, "<f4").tobytes())
+
+    def add_columns(matrix: Any) -> None:
+        depth, cols = matrix.shape
+        some = np.linspace(0, cols - 1, 16).astype(np.int64)
+        add(model.ops.embedding(some, np.zeros_like(some), matrix, np.zeros((1, depth), np.float32)))
+
+    add(model.embed.positions)
+    add_columns(model.embed.tokens)
+    for block in model.blocks:
+        for norm in (block.ln_1, block.ln_2):
+            add(norm.weight)
+            add(norm.bias)
+        linears: tuple[Linear, ...] = (block.qkv, block.attn_out, block.fc, block.mlp_out)
+        for linear in linears:
+            add_columns(linear.weight)
+            add(linear.bias)
+    return digest.hexdigest()
+
+
+def describe(model: GPT2) -> str:
+    """The model's sizes in words."""
+    c = model.config
+    return f"{c.n_layer} layers, {c.n_head} heads, width {c.n_embd}, vocabulary {c.vocab_size}, context {c.n_positions}"
+
+
+def write_session(path: Path, model: GPT2, ids: Sequence[int], cache: KVCache, held: int) -> None:
+    """Write the ids and the first `held` tokens of slot 0. The file that was there stays until the new one is whole.
+
+    Raises OSError that names the file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    tensors: dict[str, NDArray[Any]] = {"ids": np.array(ids, np.int64)}
+    for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
+        heads, width, embd = keys.shape[1], keys.shape[3], model.config.n_embd
+        k = keys[0].swapaxes(2, 3).reshape(heads, cache.capacity, width)[:, :held]                # [heads, held, width]
+        v = values[0].swapaxes(1, 2).reshape(heads, cache.capacity, -1)[:, :held, :width]      # [heads, held, width]
+        for name, x in (("keys", k), ("values", v)):
+            tensors[f"{name}.{layer}"] = np.ascontiguousarray(x.swapaxes(0, 1)).reshape(held, embd)
+    about = {"format": FORMAT, "version": VERSION, "model": describe(model), "fingerprint": fingerprint(model),
+             "checksum": ZEROS}
+    part = ""
+    try:
+        handle, part = tempfile.mkstemp(".part", path.name + ".", path.parent)
+        os.close(handle)
+        save_file(tensors, part, about)
+        with open(part, "r+b") as file:
+            header = read_header(file)
+            found = checksum(file, header, ZEROS)
+            file.seek(8 + header.index(ZEROS.encode()))
+            file.write(found.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        kind = type(error) if isinstance(error, OSError) else OSError
+        raise kind(f"save: {path} cannot be written ({getattr(error, 'strerror', None) or error}); "
+                   "take a path in a folder that exists, may be written and has room") from None
+
+
+def read_session(path: Path, model: GPT2) -> tuple[list[int], KVCache]:
+    """The ids of a session's file, and a cache whose slot 0 holds the first of them.
+
+    Raises OSError for a file that cannot be read, ValueError for one that is damaged, of another version, another model
+    or no session's at all; each names the file and the way out.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not path.is_file():  # is_file does not wait as opening a pipe would
+            path.stat()
+            raise ValueError(f"resume: {path} is no file; pass the path that Session.save was given")
+        with path.open("rb") as file:
+            check_file(file, path, model)
+        with safe_open(path, framework="numpy") as tensors:
+            return take(tensors, model)
+    except OSError as error:
+        raise type(error)(f"resume: {path} cannot be read ({error.strerror or error}); "
+                          "pass the path that Session.save was given") from None
+    except (SafetensorError, MismatchError) as error:
+        raise ValueError(f"resume: {path} is damaged or was not written by Session.save ({error}); "
+                         "take another copy of it or begin the session anew") from None
+
+
+class MismatchError(Exception):
+    """A file whose parts contradict each other or the model."""
+
+
+def read_header(file: BinaryIO) -> bytes:
+    """The JSON of a safetensors file, which then stands at its data. Raises MismatchError if its length is wrong."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > size - 8:
+        raise MismatchError(f"its header claims {length} bytes, the file has {size}")
+    if length > HEADER_LIMIT:
+        raise MismatchError(f"its header claims {length} bytes, more than any session needs")
+    return file.read(length)
+
+
+def checksum(file: BinaryIO, header: bytes, digits: str) -> str:
+    """BLAKE2b of the file, whose header has been read, with `digits` in the header taken as zeros."""
+    digest = hashlib.blake2b(len(header).to_bytes(8, "little"), digest_size=32)
+    digest.update(header.replace(digits.encode(), ZEROS.encode()))
+    while block := file.read(BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def check_file(file: BinaryIO, path: Path, model: GPT2) -> None:
+    """Raise unless the file is whole and a session of this model. Reads it in blocks and trusts no length in it."""
+    header = read_header(file)
+    try:
+        about = json.loads(header)["__metadata__"]
+        kind, version, digits = (str(about.get(name)) for name in ("format", "version", "checksum"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise MismatchError("its header is not a session's") from None
+    if kind != FORMAT:
+        raise MismatchError("it is a safetensors file of another kind")
+    if version != VERSION:
+        raise ValueError(f"resume: {path} has version {version[:20]!r} of the format, this nextword reads {VERSION!r}; "
+                         "use the nextword that wrote it, or begin the session anew")
+    if not re.fullmatch("[0-9a-f]{64}", digits) or header.count(digits.encode()) != 1:
+        raise MismatchError("its checksum is unreadable")
+    if checksum(file, header, digits) != digits:
+        raise MismatchError("its checksum is not that of its content")
+    if about.get("fingerprint") != fingerprint(model):
+        raise ValueError(f"resume: {path} is a session of another model ({str(about.get('model'))[:200]}), "
+                         f"this one has {describe(model)}; load the model that it was saved with")
+
+
+def take(tensors: Any, model: GPT2) -> tuple[list[int], KVCache]:
+    """Ids and cache from an opened safetensors file, one tensor in memory at a time."""
+    c = model.config
+
+    def get(name: str, dtype: str, *shape: int | None) -> NDArray[Any]:
+        if name not in names:
+            raise MismatchError(f"{name} is missing")
+        view = tensors.get_slice(name)
+        found = view.get_shape()
+        if view.get_dtype() != dtype or len(found) != len(shape) or any(
+            want not in (None, got) for want, got in zip(shape, found, strict=True)
+        ):
+            raise MismatchError(f"{name} is {view.get_dtype()} {found}")
+        array: NDArray[Any] = tensors.get_tensor(name)
+        return array
+
+    names = set(tensors.keys())
+    ids = get("ids", "I64", None)
+    if ids.size and not 0 <= ids.min() <= ids.max() < c.vocab_size:
+        raise MismatchError(f"an id is outside of 0 .. {c.vocab_size - 1}")
+    held = len(get("keys.0", "F32", None, c.n_embd))
+    if held > min(max(0, len(ids) - 1), c.n_positions):
+        raise MismatchError(f"keys.0 has {held} tokens for {len(ids)} ids")
+    cache = model.cache(1, held)
+    slots, past, fresh = (np.array([n], np.int64) for n in (0, 0, held))
+    for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
+        k, v = (get(f"{name}.{layer}", "F32", held, c.n_embd) for name in ("keys", "values"))
+        model.ops.append(k, v, keys, values, slots, past, fresh)
+    cache.lengths[0] = held
+    return ids.tolist(), cache

@@ -1,0 +1,217 @@
+"""generate_cli.py, next_cli.py, arguments.py: every setting as a flag, several texts, the reasons, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+
+import pytest
+
+import nextword
+from nextword import Sampling, arguments, cli, generate_cli, next_cli
+from nextword.results import Generation
+from stand_in import Bytes, StandIn
+
+GIVEN = {
+    "logit_bias": (["--logit-bias", " cat=-5", "--logit-bias", "#262=-inf"], {" cat": -5.0, 262: float("-inf")}),
+    "repetition_penalty": (["--repetition-penalty", "1.3"], 1.3),
+    "frequency_penalty": (["--frequency-penalty=-0.5"], -0.5),
+    "presence_penalty": (["--presence-penalty", "0.25"], 0.25),
+    "no_repeat_ngram_size": (["--no-repeat-ngram-size", "3"], 3),
+    "bad_words": (["--bad-words", "a", "--bad-words", " b"], ["a", " b"]),
+    "min_new_tokens": (["--min-new-tokens", "3"], 3),
+    "regex": (["--regex", "[a-z]+"], "[a-z]+"),
+    "json_schema": (["--json-schema", '{"type": "integer"}'], {"type": "integer"}),
+    "temperature": (["--temperature", "0.5"], 0.5),
+    "top_k": (["--top-k", "3"], 3),
+    "top_p": (["--top-p", "0.25"], 0.25),
+    "min_p": (["--min-p", "0.1"], 0.1),
+    "typical_p": (["--typical-p", "0.9"], 0.9),
+    "uniform": (["--uniform"], True),
+    "max_new_tokens": (["--max-new-tokens", "7"], 7),
+    "stop": (["--stop", "END", "--stop", "."], ["END", "."]),
+    "seed": (["--seed", str(2**64 - 1)], 2**64 - 1),
+    "n": (["--n", "2"], 2),
+    "best_of": (["--best-of", "5"], 5),
+    "logprobs": (["--logprobs", "4"], 4),
+    "num_beams": (["--num-beams", "4"], 4),
+    "num_beam_groups": (["--num-beam-groups", "2"], 2),
+    "diversity_penalty": (["--diversity-penalty", "0.5"], 0.5),
+    "length_penalty": (["--length-penalty", "-1"], -1.0),
+    "penalty_alpha": (["--penalty-alpha", "0.6"], 0.6),
+    "early_stopping": (["--early-stopping", "never"], "never"),
+}
+IN_PYTHON_ONLY = {"processors"}
+
+
+@pytest.fixture
+def parser():
+    made = argparse.ArgumentParser()
+    generate_cli.add_arguments(made)
+    return made
+
+
+def test_every_setting_has_a_flag_of_its_name():
+    assert {field.name for field in fields(Sampling)} == set(GIVEN) | IN_PYTHON_ONLY
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_flag_gives_its_setting_and_nothing_else(parser, name):
+    flags, expected = GIVEN[name]
+    assert flags[0].startswith(arguments.flag(name))
+    assert arguments.read_settings(parser.parse_args([*flags, "x"])) == {name: expected}
+    assert arguments.read_settings(parser.parse_args(["x"])) == {}
+
+
+def test_the_commands_defaults_for_sampling_do_not_reach_beam_search(parser):
+    read = arguments.read_settings
+    assert read(parser.parse_args(["--num-beams", "3", "x"]), **generate_cli.DEFAULTS) == {
+        "num_beams": 3, "max_new_tokens": 120}  # fmt: skip
+    assert read(parser.parse_args(["--num-beams", "1", "x"]), **generate_cli.DEFAULTS)["temperature"] == 0.8
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--min-p", "2"], ["--typical-p", "0"], ["--repetition-penalty", "0"], ["--n", "0"], ["--seed", str(2**64)],
+     ["--logit-bias", "cat"], ["--logit-bias", "=3"], ["--logit-bias", "cat=x"], ["--early-stopping", "perhaps"],
+     ["--frequency-penalty", "nan"], ["--num-beams", "1.5"]],
+)  # fmt: skip
+def test_a_wrong_flag_exits_with_2_and_is_named(capsys, flags):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["generate", *flags, "x"])
+    assert caught.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [(["--n", "2", "--temperature", "0"], "greedy search gives one"),
+     (["--best-of", "1", "--n", "2"], "best_of must be at least n"),
+     (["--json-schema", "{nonsense"], "neither JSON nor a file of it"),
+     (["--json-schema", "no-such-file"], "no-such-file"),
+     (["--tree"], "add --num-beams")],
+)  # fmt: skip
+def test_settings_that_do_not_go_together_are_one_line_and_exit_code_1(capsys, flags, told):
+    assert cli.main(["generate", *flags, "--max-new-tokens", "3", "Once"]) == 1
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_schema_may_come_from_a_file(parser, tmp_path):
+    path = tmp_path / "schema.json"
+    path.write_text('{"type": "array"}')
+    assert arguments.read_settings(parser.parse_args(["--json-schema", str(path), "x"])) == {
+        "json_schema": {"type": "array"}}  # fmt: skip
+
+
+def test_several_texts_stand_under_their_numbers(capsys):
+    assert cli.main(["generate", "--n", "3", "--seed", "1", "--max-new-tokens", "4", "Once"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if " of 3" in line] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert sum(line.startswith("Once") for line in lines) == 3
+
+
+def test_beams_show_their_scores_and_their_tree(capsys):
+    command = ["generate", "--num-beams", "3", "--n", "2", "--max-new-tokens", "3", "Once upon a time"]
+    assert cli.main(command) == 0
+    plain = capsys.readouterr().out
+    assert "1 of 2, score -" in plain
+    assert cli.main([*command, "--tree"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(plain)
+    assert "└─" in shown
+    assert cli.main([*command, "--json"]) == 0
+    texts = json.loads(capsys.readouterr().out)["texts"]
+    assert texts[0]["score"] >= texts[1]["score"]
+
+
+def test_json_has_logprobs_and_steps(capsys):
+    arguments_ = ["--max-new-tokens", "3", "--seed", "2", "--logprobs", "2", "--explain", "4", "Once upon a time"]
+    assert cli.main(["generate", "--json", *arguments_]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [t["token"] for t in found["logprobs"]] == found["tokens"] == [s["token"] for s in found["steps"]]
+    assert len(found["logprobs"][0]["top"]) == 2
+    chosen = [c for c in found["steps"][0]["candidates"] if c["token"] == found["tokens"][0]]
+    assert chosen[0]["probability"] == pytest.approx(found["steps"][0]["probability"], rel=1e-5)
+
+
+def test_explain_shows_the_choice_and_what_was_cut(capsys):
+    command = ["generate", "--explain", "5", "--max-new-tokens", "2", "--seed", "2", "--top-k", "3", "Once upon a time"]
+    assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    assert "1. '" in out
+    assert "2. '" in out
+    assert "drawn with 0." in out
+    assert sum(line.startswith(" > ") for line in out.splitlines()) == 2
+    assert "cut by top_k" in out
+    assert cli.main(["generate", "--explain", "2", "--temperature", "0", "--max-new-tokens", "1", "Once"]) == 0
+    assert "the most probable" in capsys.readouterr().out
+
+
+def test_explain_shows_the_numbers_that_rules_changed(capsys):
+    lm = nextword.load()
+    lm.tokenizer, words = None, lm.tokenizer
+    out = lm.generate([281, 290], max_new_tokens=1, explain=2, logit_bias={5: 50.0}, presence_penalty=1.0)
+    line = next(x for x in generate_cli.step_lines(lm, 1, out.steps[0]) if x.startswith(" > "))
+    logit, biased = (f"{x:.2f}" for x in (out.steps[0].candidates[0].logit, out.steps[0].candidates[0].biased))
+    assert line.split()[:4] == [">", "'5'", logit, biased]
+    assert words is not None
+
+
+def test_a_json_object_of_a_generation_holds_what_it_has():
+    found = generate_cli.as_json(Generation("a", [1], [2], "stop", 3, nextword.generate.Timings(1, 1, 0, 0),
+                                            removed_mass=[0.5], score=-1.0), 0.25)
+    assert (found["removed_mass"], found["score"], found["timings"]["load_seconds"]) == ([0.5], -1.0, 0.25)
+    assert "logprobs" not in found
+
+
+# next
+
+
+def test_next_shows_settings_side_by_side(capsys):
+    assert cli.main(["next", "--top", "4", "--temperature", "0.2,1,2", "Once upon a time"]) == 0
+    prompt, heads, *rows, others = capsys.readouterr().out.splitlines()
+    assert prompt == "Once upon a time"
+    assert heads.split() == ["temperature=0.2", "temperature=1", "temperature=2"]
+    assert len(rows) == 4
+    best = [float(part.rstrip("%")) for part in rows[0].split() if part.endswith("%")]
+    assert best[0] > best[1] > best[2]
+    assert others.split()[0] == "others"
+
+
+def test_next_shows_what_a_filter_cuts(capsys):
+    assert cli.main(["next", "--top", "4", "--top-k", "0,2", "--temperature", "1", "Once upon a time"]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:-1]
+    assert [row.rstrip().endswith("-") for row in rows] == [False, False, True, True]
+    assert cli.main(["next", "--json", "--top", "3", "--top-p", "0.5,0.9", "--min-p", "0.01", "Once"]) == 0
+    tables = json.loads(capsys.readouterr().out)["settings"]
+    assert [(t["top_p"], t["min_p"]) for t in tables] == [(0.5, 0.01), (0.9, 0.01)]
+    assert tables[0]["next"][0]["probability"] > tables[1]["next"][0]["probability"]
+
+
+def test_next_with_one_filter_shows_only_what_stays(capsys):
+    assert cli.main(["next", "--top-k", "2", "Once upon a time"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize("flags", [["--temperature", "0"], ["--temperature", "1,,2"], ["--top-p", "0.5,2"]])
+def test_next_refuses_wrong_lists(capsys, flags):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["next", *flags, "x"])
+    assert caught.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+def test_columns_are_as_wide_as_their_heads(monkeypatch):
+    lines = list(next_cli.side_by_side([("'日本'", [0.5, 0.25]), ("'a'", [0.25, 0.0])], ["temperature=0.123456", "b"]))
+    assert lines[1].index("25.00%") + 2 == lines[3].index("75.00%")  # two characters take two columns each
+    assert lines[2].endswith("-")
+
+
+def test_an_opening_is_picked_for_next(capsys, monkeypatch):
+    lm = StandIn(Bytes())
+    monkeypatch.setattr(cli, "load", lambda args: lm)
+    assert cli.main(["next"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] in arguments.OPENINGS
