@@ -51,7 +51,7 @@ MAY_IMPORT = {
                  "contrastive", "grammar", "prefix", "score", "choose", "session"},
     "prefix": {"models", "layers", "trace"},
     "session_file": {"models", "layers"},
-    "session": {"generate", "layers", "prefix", "results", "run", "session_file"},
+    "session": {"generate", "layers", "models", "prefix", "results", "run", "session_file"},
     "doctor": {"cpu"},
     "arguments": {"", "generate", "settings", "terminal"},
     "generate_cli": {"arguments", "beam_tree", "generate", "explain", "results", "terminal"},
