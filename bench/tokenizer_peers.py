@@ -15,6 +15,7 @@ GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(
 
 class Nextword:
     name = "nextword"
+    module = "nextword.tokenizer"
 
     def __init__(self, data: Path) -> None:
         from nextword.tokenizer import Tokenizer
@@ -28,6 +29,7 @@ class Nextword:
 
 class Tiktoken:
     name = "tiktoken"
+    module = "tiktoken"
 
     def __init__(self, data: Path) -> None:
         import tiktoken
@@ -48,6 +50,7 @@ class Tiktoken:
 
 class Fastokens:
     name = "fastokens"
+    module = "fastokens"
 
     def __init__(self, data: Path) -> None:
         import fastokens
@@ -69,6 +72,7 @@ class Fastokens:
 
 class Gigatoken:
     name = "gigatoken"
+    module = "gigatoken"
 
     def __init__(self, data: Path) -> None:
         import gigatoken
@@ -88,6 +92,7 @@ class Gigatoken:
 
 class Wordchipper:
     name = "wordchipper"
+    module = "wordchipper"
 
     def __init__(self, data: Path) -> None:
         import tempfile

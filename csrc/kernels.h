@@ -39,6 +39,9 @@ struct AttentionTile {
   const float* keys;      // panels of one head, see formats.h
   const float* values;    // panels of one head
   int64_t value_stride;   // floats from panel to panel: capacity * 32
+  int64_t prefix;         // positions before those of keys and values that lie elsewhere: a multiple of 32, <= first
+  const float* prefix_keys;    // their panels, [prefix / 32, width, 32]
+  const float* prefix_values;  // and [panels_of(width), prefix, 32]
   float scale;
   int64_t rows, width, first;
   float* scratch;         // attention_scratch(first + rows) floats

@@ -171,8 +171,9 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
   std::vector<Tile> tiles;
   int64_t row = 0, longest = 0, work = 0;
   for (int64_t i = 0; i < s.count; ++i) {
-    longest = std::max(longest, s.past[i] + s.fresh[i]);
-    work += s.fresh[i] * (s.past[i] + s.fresh[i]) * width * heads;
+    const int64_t seen = cache.prefix + s.past[i] + s.fresh[i];
+    longest = std::max(longest, seen);
+    work += s.fresh[i] * seen * width * heads;
     for (int64_t offset = 0; offset < s.fresh[i]; offset += step)
       tiles.push_back({i, row + offset, offset, std::min(step, s.fresh[i] - offset)});
     row += s.fresh[i];
@@ -187,17 +188,22 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
     const auto count = static_cast<int64_t>(tiles.size());
     const Tile& tile = tiles[static_cast<size_t>(count - 1 - item % count)];
     const int64_t head = item / count, slot = s.slots[tile.sequence] * heads + head;
-    const int64_t keys_seen = s.past[tile.sequence] + s.fresh[tile.sequence];
+    const int64_t past = cache.prefix + s.past[tile.sequence], keys_seen = past + s.fresh[tile.sequence];
     AttentionTile t{};
     t.q = q + tile.row * q_stride + head * width;
     t.q_stride = q_stride;
     t.keys = cache.keys + slot * cache.capacity * width;
     t.value_stride = cache.capacity * panel_cols;
     t.values = cache.values + slot * panels_of(width) * t.value_stride;
+    t.prefix = cache.prefix;
+    if (cache.prefix > 0) {
+      t.prefix_keys = cache.prefix_keys + head * cache.prefix * width;
+      t.prefix_values = cache.prefix_values + head * panels_of(width) * panel_cols * cache.prefix;
+    }
     t.scale = scale;
     t.rows = tile.rows;
     t.width = width;
-    t.first = s.past[tile.sequence] + tile.offset;
+    t.first = past + tile.offset;
     t.scratch = memory + worker * room;
     t.weights_stride = keys_seen;
     const int64_t traced = (head * s.fresh[tile.sequence] + tile.offset) * keys_seen;

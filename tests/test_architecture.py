@@ -51,7 +51,7 @@ MAY_IMPORT = {
                  "contrastive", "grammar", "prefix", "score", "choose", "session"},
     "prefix": {"models", "layers", "trace"},
     "session_file": {"models", "layers"},
-    "session": {"generate", "layers", "prefix", "results", "run", "session_file"},
+    "session": {"generate", "layers", "models", "prefix", "results", "run", "session_file"},
     "doctor": {"cpu"},
     "arguments": {"", "generate", "settings", "terminal"},
     "generate_cli": {"arguments", "beam_tree", "generate", "explain", "results", "terminal"},
@@ -63,8 +63,8 @@ MAY_IMPORT = {
     "choose_cli": {"generate", "terminal"},
     "score_cli": {"generate", "score", "terminal"},
     "__main__": {"cli"},
-    "": {"cpu", "ops", "reference", "generate", "models", "settings", "results", "tokenizer", "trace", "weights",
-         "_core"},
+    "": {"cpu", "ops", "reference", "generate", "models", "prefix", "settings", "results", "tokenizer", "trace",
+         "weights", "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
 LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": {"numpy", "llguidance"},

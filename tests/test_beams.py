@@ -14,7 +14,7 @@ from byte_vocabulary import byte_tokenizer
 from nextword.beam_tree import BeamCandidate, BeamStep, render_tree
 from nextword.beams import Beam, BeamResult, Path, Slots, beam_search
 from nextword.generate import LanguageModel
-from nextword.search import CHUNK
+from nextword.models.gpt2 import CHUNK
 from strategies import Script, models, random_model, run, tiny_config, token_ids
 
 seeds = st.integers(0, 2**16)
@@ -288,10 +288,10 @@ def test_any_choice_of_parents_leaves_each_beam_its_own_past(data, beams, length
 
 def test_beams_that_stay_copy_nothing_and_the_others_what_they_do_not_share(tiny, monkeypatch):
     slots = Slots(tiny, [1, 2, 3], 3, 20)
+    slots.prefill()
     copies = []
     inner = slots.cache.copy
     monkeypatch.setattr(slots.cache, "copy", lambda *range: (copies.append(range), inner(*range)))
-    slots.prefill()
     a, b, c = (Path([token], [], 0.0, 0) for token in (4, 5, 6))
     slots.step([a, b, c])
     assert copies == [(0, 1, 3, 0), (0, 2, 3, 0)]  # the prompt, into each new slot

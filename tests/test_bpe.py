@@ -1,5 +1,6 @@
 """Byte-pair encoding itself: against the definition, on vocabularies small enough to think about."""
 
+import math
 import random
 
 import pytest
@@ -189,10 +190,10 @@ def test_the_time_for_worst_cases_grows_with_the_text_and_not_with_its_square():
         for size in (50_000, 400_000):
             text = letter * (size // len(letter))
             tokenizer = Tokenizer.load(helpers.demo_folder())
-            best = 1.0
+            best = math.inf
             for _ in range(3):
-                start = time.perf_counter()
+                start = time.thread_time()  # other processes may run meanwhile
                 tokenizer.count(text)
-                best = min(best, time.perf_counter() - start)
+                best = min(best, time.thread_time() - start)
             times.append(best)
         assert times[1] < 24 * times[0] + 0.01, (letter, times)

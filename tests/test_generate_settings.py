@@ -13,7 +13,7 @@ from nextword.beams import beam_search
 from nextword.contrastive import contrastive_search
 from nextword.generate import LanguageModel
 from nextword.prefix import PrefixCache
-from nextword.run import SHARED, common_length, shared_beginnings
+from nextword.run import SHARED, common_beginning, common_length, shared_beginnings
 from strategies import random_model, run, tiny_config
 
 
@@ -74,10 +74,12 @@ def test_a_beginning_in_common_is_encoded_once_and_changes_no_bit(tiny, prefix, 
         alone = tiny.generate(prompt, **{**settings, "seed": seed})
         assert (row.tokens, row.logprobs) == (alone.tokens, alone.logprobs)
     whole = sum(map(len, prompts))
-    shared = sum(common for _, common in shared_beginnings([np.array(p) for p in prompts]))
+    arrays = [np.array(p) for p in prompts]
+    once = common_beginning(arrays)  # held once, in whole panels; else copied from row to row
+    shared = once * (len(prompts) - 1) or sum(common for _, common in shared_beginnings(arrays))
     assert together[0].timings.prefill_tokens == whole - shared
     if prefix >= SHARED:
-        assert shared >= prefix * (len(prompts) - 1)
+        assert shared >= prefix // 32 * 32 * (len(prompts) - 1)
 
 
 def test_one_of_a_batch_that_gets_no_tokens_lends_nothing(tiny):
@@ -110,7 +112,7 @@ def test_n_texts_are_those_of_rows_with_one_seed(tiny):
     rows = tiny.generate([prompt] * 3, temperature=3.0, seed=8, max_new_tokens=10)
     assert [g.tokens for g in three] == [g.tokens for g in rows]
     assert len({tuple(g.tokens) for g in three}) == 3
-    assert three[0].timings.prefill_tokens == len(prompt) + 2  # the last token of each copy
+    assert three[0].timings.prefill_tokens == 32 + 3 * 4  # a panel of the cache once, the rest for each
 
 
 def test_each_prompt_of_a_batch_may_have_several_texts(tiny):
@@ -282,3 +284,21 @@ def test_a_search_does_not_slide(tiny):
     for settings in ({"num_beams": 2}, {"penalty_alpha": 0.5}):
         with pytest.raises(ValueError, match="for a search"):
             tiny.generate([1], on_overflow="slide", **settings)
+
+
+def test_pairs_of_a_batch_share_their_own_beginnings(tiny):
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 37, 50).tolist(), rng.integers(0, 37, 45).tolist()
+    prompts = [[*a, 1], [*b, 2], [*a, 3], [*b, 4]]
+    together = tiny.generate(prompts, max_new_tokens=5)
+    assert [g.tokens for g in together] == [tiny.generate(p, max_new_tokens=5).tokens for p in prompts]
+    assert together[0].timings.prefill_tokens == 51 + 46 + 1 + 1
+
+
+def test_a_shared_beginning_looks_the_same_from_inside(tiny):
+    prompts = [list(range(37)) * 2, list(range(37)) + [5] * 9]
+    settings = {"max_new_tokens": 3, "on_overflow": "stop"}
+    with nextword.trace(tiny, names="h.1.attn.weights") as seen:
+        traced = tiny.generate(prompts, **settings)
+    assert [g.tokens for g in traced] == [tiny.generate(p, **settings).tokens for p in prompts]
+    assert seen.all("h.1.attn.weights")[-1].shape[-1] == len(prompts[1]) + 2

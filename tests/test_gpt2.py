@@ -64,12 +64,12 @@ def noisy_arithmetic(seed: int) -> SimpleNamespace:
         y = reference.embedding(ids, places, tokens, positions)
         return shaken(y, np.abs(y))
 
-    def attention(q, keys, values, slots, past, fresh, scale):
+    def attention(q, keys, values, slots, past, fresh, scale, *prefix):
         # scores off by width units of sum |q||k| shift the logarithms of the weights by as much; then a sum over keys
         most = np.nanmax(np.abs(keys)) * np.abs(q).max() * keys.shape[3] * abs(scale) if q.size else 0.0
         # (NaN where the cache holds nothing yet)
         longest = int((past + fresh).max(initial=0))
-        y = reference.attention(q, keys, values, slots, past, fresh, scale)
+        y = reference.attention(q, keys, values, slots, past, fresh, scale, *prefix)
         return shaken(y, (2 * (keys.shape[3] + 4) * most + longest + 16) * np.nanmax(np.abs(values)))
 
     ops.matmul, ops.matmul_residual, ops.layer_norm, ops.embedding, ops.attention = (

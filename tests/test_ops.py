@@ -234,6 +234,23 @@ def test_a_query_of_attention_depends_on_what_it_sees_alone(isa, threads, batch,
         row += n - past[i]
 
 
+@given(batches(), st.data())
+def test_attention_has_the_same_bits_with_its_first_tokens_held_apart(isa, batch, data):
+    seed, heads, width, lengths, past = batch
+    s = Sequences(np.random.default_rng(seed), heads, width, lengths, past).fill(ops.append)
+    i = data.draw(st.integers(0, len(lengths) - 1), "sequence")
+    panels = data.draw(st.integers(0, past[i] // 32), "panels")
+    slot, apart, q = int(s.slots[i]), 32 * panels, s.q[i][past[i] :]
+    fresh = np.array([lengths[i] - past[i]])
+    copies = np.array([1, 0]), np.array([past[i] - apart] * 2), np.repeat(fresh, 2)  # two sequences behind one prefix
+    own = [np.ascontiguousarray(np.stack([x] * 2)) for x in (s.keys[slot][:, panels:], s.values[slot][:, :, apart:])]
+    first = [np.ascontiguousarray(x) for x in (s.keys[slot][:, :panels], s.values[slot][:, :, :apart])]
+    for arithmetic in (ops, reference):
+        whole = arithmetic.attention(q, s.keys, s.values, np.array([slot]), np.array([past[i]]), fresh, 0.3)
+        split = arithmetic.attention(np.concatenate([q, q]), *own, *copies, 0.3, *first)
+        assert same_bits(split, np.concatenate([whole, whole]))
+
+
 @given(batches())
 def test_attention_weights_have_the_bits_of_attention_and_rows_that_sum_to_one(isa, batch):
     seed, heads, width, lengths, past = batch
@@ -319,6 +336,9 @@ ONE, ZERO = np.array([1]), np.array([0])
         ),
         (lambda: ops.append(X, X, KEYS, VALUES, ZERO, ZERO, ONE), r"k must be float32 \[1, 3\]"),
         (lambda: ops.attention_weights(X[:, ::-1], KEYS, VALUES, 0, 0, 1.0), "q must be float32"),
+        (lambda: ops.attention(X[:1], KEYS, VALUES, ZERO, ZERO, ONE, 1.0, KEYS[0], None), "both be given or neither"),
+        (lambda: ops.attention(X[:1], KEYS, VALUES, ZERO, ZERO, ONE, 1.0, KEYS, VALUES), "prefix_keys must be"),
+        (lambda: ops.attention(X[:1], KEYS, VALUES, ZERO, ZERO, ONE, 1.0, KEYS[0], VALUES), "prefix_values must be"),
     ],
 )
 def test_a_wrong_array_is_one_clear_error(call, message):

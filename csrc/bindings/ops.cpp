@@ -234,8 +234,22 @@ void bind_ops(py::module_& m) {
     append(from_k, k_stride, from_v, v_stride, args.sequences, args.cache);
   });
   m.def("attention", [](const py::object& q, const py::object& keys, const py::object& values, const py::object& slots,
-                        const py::object& past, const py::object& fresh, float scale) {
-    return attention_array("attention", q, CacheArgs("attention", keys, values, slots, past, fresh), scale, nullptr, nullptr);
+                        const py::object& past, const py::object& fresh, float scale, const py::object& prefix_keys,
+                        const py::object& prefix_values) {
+    const char* const op = "attention";
+    CacheArgs args(op, keys, values, slots, past, fresh);
+    if (prefix_keys.is_none() != prefix_values.is_none())
+      throw std::invalid_argument("attention: prefix_keys and prefix_values must both be given or neither");
+    py::array a, b;
+    if (!prefix_keys.is_none()) {
+      const Cache& c = args.cache;
+      a = array<float>(op, "prefix_keys", prefix_keys, {c.heads, "prefix / 32", c.width, panel_cols});
+      args.cache.prefix = a.shape(1) * panel_cols;
+      b = array<float>(op, "prefix_values", prefix_values, {c.heads, panels_of(c.width), args.cache.prefix, panel_cols});
+      args.cache.prefix_keys = data<float>(a);
+      args.cache.prefix_values = data<float>(b);
+    }
+    return attention_array(op, q, args, scale, nullptr, nullptr);
   });
   m.def("attention_weights", [](const py::object& q, const py::object& keys, const py::object& values, int64_t slot,
                                 int64_t past, float scale) {

@@ -16,8 +16,10 @@ void attention(const AttentionTile& t) {
   float* const scores = t.scratch;
   float* const sums = scores + max_tile_rows * stride;
 
-  for (int64_t k = 0; k < keys; k += panel_cols)
-    panel_tile<V, Fetch::none>(t.q, t.q_stride, t.keys + k * t.width, t.width, t.rows, nullptr, scores + k, stride);
+  for (int64_t k = 0; k < keys; k += panel_cols) {
+    const float* const panel = k < t.prefix ? t.prefix_keys + k * t.width : t.keys + (k - t.prefix) * t.width;
+    panel_tile<V, Fetch::none>(t.q, t.q_stride, panel, t.width, t.rows, nullptr, scores + k, stride);
+  }
 
   float inverse[max_tile_rows];
   for (int64_t r = 0; r < t.rows; ++r) {
@@ -37,7 +39,14 @@ void attention(const AttentionTile& t) {
   for (int64_t c = 0; c < t.width; c += panel_cols) {
     const float* const panel = t.values + c / panel_cols * t.value_stride;
     const int64_t cols = t.width - c < panel_cols ? t.width - c : panel_cols;
-    panel_tile<V, Fetch::none, Reach::causal>(scores, stride, panel, t.first + 1, t.rows, nullptr, sums, panel_cols);
+    if (t.prefix == 0) {
+      panel_tile<V, Fetch::none, Reach::causal>(scores, stride, panel, t.first + 1, t.rows, nullptr, sums, panel_cols);
+    } else {  // the same chain, from one memory and then from the other
+      const float* const before = t.prefix_values + c * t.prefix;
+      panel_tile<V, Fetch::none>(scores, stride, before, t.prefix, t.rows, nullptr, sums, panel_cols);
+      panel_tile<V, Fetch::none, Reach::causal, Start::sums>(scores + t.prefix, stride, panel, t.first + 1 - t.prefix,
+                                                             t.rows, nullptr, sums, panel_cols);
+    }
     for (int64_t r = 0; r < t.rows; ++r)
       multiply<V>(sums + r * panel_cols, inverse[r], cols, t.out + r * t.out_stride + c);
   }

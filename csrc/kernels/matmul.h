@@ -15,18 +15,22 @@ enum class Fetch { none, other, panel, panel_once };
 // How far each row of a tile goes: all rows through `depth`, or row r through depth + r, as a causal mask has it.
 enum class Reach { equal, causal };
 
+// What a sum begins with: 0, or what `sums` holds of a chain that goes on.
+enum class Start { zero, sums };
+
 // sums[r, c] = sum_k x[r, k] * panel[k, c]   for `vectors` registers of columns.
 //   x [rows, ..] with stride, panel [.., 32] at its first column, sums with stride
 // One chain of multiply-adds over ascending k for each element: the bits do not depend on rows or vectors.
 // Meanwhile `fetch` brings what is needed next, from `ahead` on.
-template <class V, int rows, int vectors, Fetch fetch, Reach reach>
+template <class V, int rows, int vectors, Fetch fetch, Reach reach, Start start = Start::zero>
 inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, const float* ahead, float* sums,
                  int64_t stride) {
   typename V::F acc[rows][vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 16
-    for (int v = 0; v < vectors; ++v) acc[r][v] = V::set(0.0f);
+    for (int v = 0; v < vectors; ++v)
+      acc[r][v] = start == Start::zero ? V::set(0.0f) : V::load(sums + r * stride + v * V::lanes);
 
   for (int64_t k = 0; k < depth; ++k, panel += panel_cols) {
     if constexpr (fetch == Fetch::other) V::prefetch(ahead + k * line_floats);
@@ -63,17 +67,17 @@ inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t d
 
 // All 32 columns of a panel for 1 .. V::tile_rows rows. A single row takes the whole panel at once: it is bound by the
 // reading of the panel, and more chains hide the latency of the multiply-add.
-template <class V, Fetch fetch, Reach reach = Reach::equal, int rows = V::tile_rows>
+template <class V, Fetch fetch, Reach reach = Reach::equal, Start start = Start::zero, int rows = V::tile_rows>
 inline void panel_tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, int64_t count,
                        const float* ahead, float* sums, int64_t stride) {
   if constexpr (rows > 1) {
     if (count < rows)
-      return panel_tile<V, fetch, reach, rows - 1>(x, x_stride, panel, depth, count, ahead, sums, stride);
+      return panel_tile<V, fetch, reach, start, rows - 1>(x, x_stride, panel, depth, count, ahead, sums, stride);
   }
   constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
-  tile<V, rows, vectors, fetch, reach>(x, x_stride, panel, depth, ahead, sums, stride);
+  tile<V, rows, vectors, fetch, reach, start>(x, x_stride, panel, depth, ahead, sums, stride);
   for (int64_t c = vectors * V::lanes; c < panel_cols; c += vectors * V::lanes)
-    tile<V, rows, vectors, Fetch::none, reach>(x, x_stride, panel + c, depth, nullptr, sums + c, stride);
+    tile<V, rows, vectors, Fetch::none, reach, start>(x, x_stride, panel + c, depth, nullptr, sums + c, stride);
 }
 
 // out[r, c] = activation(sums[r, c] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.

@@ -15,14 +15,15 @@ from nextword import cpu, ops, reference
 from nextword._core import __version__
 from nextword.generate import LanguageModel
 from nextword.models import ARCHITECTURES
+from nextword.prefix import PrefixCache
 from nextword.results import Generation
 from nextword.settings import Sampling
 from nextword.tokenizer import Tokenizer
 from nextword.trace import trace
 from nextword.weights import open_model
 
-__all__ = ["Generation", "LanguageModel", "Sampling", "Tokenizer", "__version__", "cpu", "load", "ops", "reference",
-           "trace"]
+__all__ = ["Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu", "load", "ops",
+           "reference", "trace"]
 
 DEMO = Path(__file__).parent / "demo"
 

@@ -100,7 +100,15 @@ def softmax(x: _Floats) -> _Floats: ...
 def embedding(ids: _Ints, places: _Ints, tokens: Packed, positions: _Floats) -> _Floats: ...
 def append(k: _Floats, v: _Floats, keys: _Floats, values: _Floats, slots: _Ints, past: _Ints, fresh: _Ints) -> None: ...
 def attention(
-    q: _Floats, keys: _Floats, values: _Floats, slots: _Ints, past: _Ints, fresh: _Ints, scale: float
+    q: _Floats,
+    keys: _Floats,
+    values: _Floats,
+    slots: _Ints,
+    past: _Ints,
+    fresh: _Ints,
+    scale: float,
+    prefix_keys: _Floats | None,
+    prefix_values: _Floats | None,
 ) -> _Floats: ...
 def attention_weights(
     q: _Floats, keys: _Floats, values: _Floats, slot: int, past: int, scale: float

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.beam_tree import BeamCandidate, BeamStep, Decode, Fate
-from nextword.layers import Floats
+from nextword.layers import PANEL, Floats
 from nextword.models.gpt2 import GPT2
-from nextword.search import CHUNK, Ends, Process, checked, is_integer, largest, read_prompt
+from nextword.search import Ends, Process, checked, is_integer, largest, read_prompt
 
 EarlyStopping = bool | Literal["never"]
 
@@ -125,15 +125,16 @@ class Slots:
 
     def __init__(self, model: GPT2, prompt: list[int], slots: int, fresh: int) -> None:
         self.model, self.prompt = model, prompt
-        self.cache = model.cache(slots, min(model.config.n_positions, len(prompt) + fresh))
+        self.capacity = min(model.config.n_positions, len(prompt) + fresh)
         self.held: list[list[int] | None] = [None] * slots  # the new tokens in each slot; None: not even the prompt
 
     def prefill(self) -> Floats:
-        """Encode the prompt in slot 0; logits [1, vocabulary] of what follows."""
-        for start in range(0, len(self.prompt), CHUNK):
-            part = np.array(self.prompt[start : start + CHUNK], np.int64)
-            last = start + CHUNK >= len(self.prompt)
-            logits = self.model([part], self.cache, [0], [len(part) - 1] if last else [])
+        """Encode the prompt, whole panels of it once for all slots; logits [1, vocabulary] of what follows."""
+        common = (len(self.prompt) - 1) // PANEL * PANEL
+        before = self.model.encoded(self.prompt[:common]) if common else None
+        self.cache = self.model.cache(len(self.held), self.capacity, before)
+        rest = np.array(self.prompt[common:], np.int64)
+        logits = self.model([rest], self.cache, [0], [len(rest) - 1])
         self.held[0] = []
         return logits
 

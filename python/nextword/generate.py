@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from nextword.beams import beam_search
 from nextword.contrastive import contrastive_search
 from nextword.layers import Floats, Ints
-from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.models.gpt2 import CHUNK, GPT2, GPT2Config
 from nextword.prefix import PrefixCache
 from nextword.results import Generation, Timings, TokenLogprob
 from nextword.rules import Rules
-from nextword.run import CHUNK, Overflow, Row, Run, Stream, end_ids, token_logprob
+from nextword.run import Overflow, Row, Run, Stream, end_ids, token_logprob
 from nextword.sampling import new_seed
 from nextword.settings import Sampling, is_integer
 from nextword.tokenizer import Tokenizer

@@ -79,15 +79,31 @@ class KVCache:
     lengths: int64 [slots], tokens held; lowering an entry forgets the last tokens of its sequence.
     keys[layer]: float32 [slots, heads, capacity / 32, width, 32].
     values[layer]: float32 [slots, heads, ceil(width / 32), capacity, 32].
+    prefix: a cache of one slot, full, whose tokens all sequences begin with; they are held once, and `keys` and
+        `values` begin behind them. `prefix_tokens` of them, a multiple of 32, count in `lengths` and `capacity`.
     """
 
-    def __init__(self, ops: ModuleType, layers: int, slots: int, heads: int, width: int, capacity: int) -> None:
-        panels = max(1, -(-capacity // PANEL))
-        self.capacity = panels * PANEL
-        self.lengths = np.zeros(slots, np.int64)
+    def __init__(self, ops: ModuleType, layers: int, slots: int, heads: int, width: int, capacity: int,
+                 prefix: "KVCache | None" = None) -> None:
+        self.prefix = prefix
+        self.prefix_tokens: int = 0 if prefix is None else prefix.capacity
+        if prefix is not None and not (len(prefix.lengths) == 1 and prefix.lengths[0] == prefix.capacity):
+            raise ValueError(f"cache: prefix must be one slot of {prefix.capacity} tokens, all held, "
+                             f"got {prefix.lengths.tolist()}")
+        panels = max(1, -(-(capacity - self.prefix_tokens) // PANEL))
+        self.capacity: int = self.prefix_tokens + panels * PANEL
+        self.lengths: Ints = np.full(slots, self.prefix_tokens, np.int64)
         # One array for all layers, large enough for huge pages. What append has not written is never read.
         self.keys = list(ops.empty((layers, slots, heads, panels, width, PANEL)))
-        self.values = list(ops.empty((layers, slots, heads, -(-width // PANEL), self.capacity, PANEL)))
+        self.values = list(ops.empty((layers, slots, heads, -(-width // PANEL), panels * PANEL, PANEL)))
+
+    def whole(self, layer: int, slot: int) -> tuple[Floats, Floats]:
+        """Keys and values of one sequence in one layer, the prefix included, as a cache of one slot has them."""
+        keys, values = self.keys[layer][slot], self.values[layer][slot]
+        if self.prefix is not None:
+            keys = np.concatenate([self.prefix.keys[layer][0], keys], 1)
+            values = np.concatenate([self.prefix.values[layer][0], values], 2)
+        return keys[None], values[None]
 
     def copy(self, source: int, target: int, tokens: int, start: int = 0, into: "KVCache | None" = None) -> None:
         """Let slot `target` hold the first `tokens` tokens of slot `source`, bit by bit, and nothing after them.
@@ -107,12 +123,15 @@ class KVCache:
                              f"got tokens {tokens} and start {start}")
         if tokens > other.capacity:
             raise ValueError(f"copy: expected at most {other.capacity} tokens (the target's capacity), got {tokens}")
-        panels = slice(start // PANEL, -(-tokens // PANEL))  # whole ones: a token is a lane of each row of its panel
-        if (source != target or other is not self) and start < tokens:
+        if self.prefix is not other.prefix:
+            raise ValueError("copy: both caches must begin with the same prefix")
+        start, end = max(0, start - self.prefix_tokens), max(0, tokens - self.prefix_tokens)  # in keys and values
+        panels = slice(start // PANEL, -(-end // PANEL))  # whole ones: a token is a lane of each row of its panel
+        if (source != target or other is not self) and start < end:
             for to, keys in zip(other.keys, self.keys, strict=True):
                 to[target, :, panels] = keys[source, :, panels]
             for to, values in zip(other.values, self.values, strict=True):
-                to[target, :, :, start:tokens] = values[source, :, :, start:tokens]
+                to[target, :, :, start:end] = values[source, :, :, start:end]
         other.lengths[target] = tokens
 
 
@@ -130,14 +149,15 @@ class Attention:
         q = self._by_head(tap, self._q, qkv[:, :embd])
         k = self._by_head(tap, self._k, qkv[:, embd : 2 * embd])
         v = self._by_head(tap, self._v, qkv[:, 2 * embd :])
-        keys, values, past = cache.keys[layer], cache.values[layer], cache.lengths[slots]
+        keys, values, past = cache.keys[layer], cache.values[layer], cache.lengths[slots] - cache.prefix_tokens
         self.ops.append(k, v, keys, values, slots, past, fresh)
         if not (tap.wants(self._scores) or tap.wants(self._weights)):
-            out: Floats = self.ops.attention(q, keys, values, slots, past, fresh, self.scale)
+            before = () if cache.prefix is None else (cache.prefix.keys[layer][0], cache.prefix.values[layer][0])
+            out: Floats = self.ops.attention(q, keys, values, slots, past, fresh, self.scale, *before)
             return out
         ends = np.cumsum(fresh)
-        return np.concatenate([self._traced(q[e - n : e], keys, values, int(slot), int(start), tap)
-                               for slot, start, n, e in zip(slots, past, fresh, ends, strict=True)])
+        return np.concatenate([self._traced(q[e - n : e], *cache.whole(layer, int(slot)), int(start), tap)
+                               for slot, start, n, e in zip(slots, cache.lengths[slots], fresh, ends, strict=True)])
 
     def _by_head(self, tap: Tap, name: str, x: Floats) -> Floats:
         """Show x [tokens, embd] to the tap as [heads, tokens, width]."""
@@ -146,14 +166,14 @@ class Attention:
         shown = np.ascontiguousarray(x.reshape(len(x), self.heads, -1).swapaxes(0, 1))
         return np.ascontiguousarray(tap(name, shown).swapaxes(0, 1)).reshape(x.shape)
 
-    def _traced(self, q: Floats, keys: Floats, values: Floats, slot: int, past: int, tap: Tap) -> Floats:
-        out, scores, weights = self.ops.attention_weights(q, keys, values, slot, past, self.scale)
+    def _traced(self, q: Floats, keys: Floats, values: Floats, past: int, tap: Tap) -> Floats:
+        out, scores, weights = self.ops.attention_weights(q, keys, values, 0, past, self.scale)
         new_scores = tap(self._scores, scores)
         if new_scores is not scores:
             weights = self.ops.softmax(new_scores.reshape(-1, scores.shape[2])).reshape(scores.shape)
         new_weights = tap(self._weights, weights)
         if new_scores is scores and new_weights is weights:
             return np.asarray(out)
-        v = values[slot].swapaxes(1, 2).reshape(self.heads, values.shape[3], -1)[:, : past + len(q), : keys.shape[3]]
+        v = values[0].swapaxes(1, 2).reshape(self.heads, values.shape[3], -1)[:, : past + len(q), : keys.shape[3]]
         mixed = np.matmul(new_weights, v)  # [heads, queries, width]
         return np.ascontiguousarray(mixed.swapaxes(0, 1)).reshape(q.shape)

@@ -180,13 +180,16 @@ def append(k: Floats, v: Floats, keys: Floats, values: Floats, slots: Ints, past
     _core.append(k, v, keys, values, slots, past, fresh)
 
 
-def attention(q: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints, scale: float) -> Floats:
+def attention(q: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints, scale: float,
+              prefix_keys: Floats | None = None, prefix_values: Floats | None = None) -> Floats:
     """Causal scaled dot-product attention of new tokens over their own cached sequence (Vaswani et al. 2017).
 
     q: [tokens, heads * width] (rows may lie apart); the rest as in `append`, which is called first. Per head and token
     i of a sequence: softmax over its tokens j <= i of scale * q_i . k_j, times v_j. Returns [tokens, heads * width].
+    prefix_keys [heads, prefix / 32, width, 32], prefix_values [heads, ceil(width / 32), prefix, 32]: what all sequences
+    begin with, before the tokens of their slots; a multiple of 32 tokens. The bits are those of slots that hold it all.
     """
-    return _core.attention(q, keys, values, slots, past, fresh, scale)
+    return _core.attention(q, keys, values, slots, past, fresh, scale, prefix_keys, prefix_values)
 
 
 def attention_weights(q: Floats, keys: Floats, values: Floats, slot: int, past: int,

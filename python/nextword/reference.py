@@ -140,13 +140,14 @@ def append(k: Floats, v: Floats, keys: Floats, values: Floats, slots: Ints, past
         values[slot][:, d // _PANEL, at[:, None], d % _PANEL] = v[rows].reshape(-1, heads, width).swapaxes(0, 1)
 
 
-def _attend(q: Floats, keys: Floats, values: Floats, slot: int, past: int,
+def _attend(q: Floats, keys: Floats, values: Floats, past: int,
             scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    heads, width = keys.shape[1], keys.shape[3]
+    """keys [heads, capacity / 32, width, 32] and values [heads, ceil(width / 32), capacity, 32] of one sequence."""
+    heads, width = keys.shape[0], keys.shape[2]
     tokens = len(q)
     total = past + tokens
-    k = _double(keys[slot]).transpose(0, 1, 3, 2).reshape(heads, -1, width)[:, :total]
-    v = _double(values[slot]).transpose(0, 2, 1, 3).reshape(heads, values.shape[3], -1)[:, :total, :width]
+    k = _double(keys).transpose(0, 1, 3, 2).reshape(heads, -1, width)[:, :total]
+    v = _double(values).transpose(0, 2, 1, 3).reshape(heads, values.shape[2], -1)[:, :total, :width]
     scores = scale * (_double(q).reshape(tokens, heads, width).swapaxes(0, 1) @ k.swapaxes(1, 2))
     hidden = np.arange(total) > past + np.arange(tokens)[:, None]
     scores[:, hidden] = -np.inf
@@ -154,17 +155,23 @@ def _attend(q: Floats, keys: Floats, values: Floats, slot: int, past: int,
     return (weights @ v).swapaxes(0, 1).reshape(tokens, heads * width), scores, weights
 
 
-def attention(q: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints, scale: float) -> Floats:
-    """Causal scaled dot-product attention of new tokens over their own cached sequence."""
-    parts = [_attend(q[rows], keys, values, slot, int(start), scale)[0]
-             for slot, start, rows in zip(slots, past, _row_ranges(fresh), strict=True)]
+def attention(q: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints, scale: float,
+              prefix_keys: Floats | None = None, prefix_values: Floats | None = None) -> Floats:
+    """Causal scaled dot-product attention of new tokens over their own cached sequence, behind a common prefix."""
+    parts = []
+    for slot, start, rows in zip(slots, past, _row_ranges(fresh), strict=True):
+        k, v, before = keys[slot], values[slot], int(start)
+        if prefix_keys is not None and prefix_values is not None:
+            k, v = np.concatenate([prefix_keys, k], 1), np.concatenate([prefix_values, v], 2)
+            before += prefix_values.shape[2]
+        parts.append(_attend(q[rows], k, v, before, scale)[0])
     return _single(np.concatenate([np.empty((0, q.shape[1])), *parts]))
 
 
 def attention_weights(q: Floats, keys: Floats, values: Floats, slot: int, past: int,
                       scale: float) -> tuple[Floats, Floats, Floats]:
     """`attention` of one sequence that also gives its scores and weights."""
-    out, scores, weights = _attend(q, keys, values, slot, past, scale)
+    out, scores, weights = _attend(q, keys[slot], values[slot], past, scale)
     return _single(out), _single(scores), _single(weights)
 
 

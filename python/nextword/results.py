@@ -1,6 +1,6 @@
 """What a generation gives back: text, tokens, log-probabilities, reasons, timings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nextword.explain import Step
@@ -60,8 +60,8 @@ class Generation:
     finish_reason: str
     seed: int
     timings: Timings
-    logprobs: list[TokenLogprob] | None = None
-    steps: list[Step] | None = None
-    removed_mass: list[float] | None = None
+    logprobs: list[TokenLogprob] | None = field(default=None, repr=False)
+    steps: list[Step] | None = field(default=None, repr=False)
+    removed_mass: list[float] | None = field(default=None, repr=False)
     score: float | None = None
-    beams: Any = None
+    beams: Any = field(default=None, repr=False)

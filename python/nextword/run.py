@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from nextword import ops
 from nextword.explain import Step
-from nextword.layers import Floats, Ints
-from nextword.models.gpt2 import GPT2
+from nextword.layers import PANEL, Floats, Ints
+from nextword.models.gpt2 import CHUNK, GPT2
 from nextword.prefix import PrefixCache
 from nextword.results import Generation, Timings, TokenLogprob
 from nextword.rules import Edit, Rules
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Overflow = Literal["error", "stop", "slide"]
 
-CHUNK = 512  # tokens that a prefill takes through the model at once
 SHARED = 32  # a beginning of so many tokens in common is encoded once: copying it is cheaper than one more pass
 
 
@@ -195,7 +194,11 @@ class Run:
         self.model, self.rows, self.on_overflow, self.prefix = model, rows, on_overflow, prefix
         self.window = model.config.n_positions
         longest = max((len(r.prompt) + r.remaining for r in rows), default=1)
-        self.cache = model.cache(len(rows), min(self.window, longest))
+        self._capacity = min(self.window, longest)
+        # What all rows begin with is held once, unless a row may slide, which begins anew, or a store does the sharing.
+        slides = on_overflow == "slide" and longest > self.window
+        self._common = 0 if slides or prefix is not None else common_beginning([r.prompt for r in rows if not r.finish])
+        self.cache = model.cache(len(rows) if not self._common else 1, self._capacity if not self._common else 1)
         self.prefill_tokens = 0
         self.prefill_seconds = self.decode_seconds = 0.0
         self._donors = shared_beginnings([r.prompt if not r.finish and len(r.prompt) <= self.window else r.prompt[:0]
@@ -203,6 +206,9 @@ class Run:
 
     def steps(self) -> Iterator[None]:
         """Run to the end, one pass through the model at a time."""
+        if self._common:
+            self._share()
+            yield
         while live := [i for i, row in enumerate(self.rows) if row.finish is None]:
             start = time.perf_counter()
             filling = [i for i in live if not self.rows[i].tokens]
@@ -214,6 +220,16 @@ class Run:
             else:
                 self.decode_seconds += spent
             yield
+
+    def _share(self) -> None:
+        """Encode what all rows begin with."""
+        start = time.perf_counter()
+        before = next(row.prompt for row in self.rows if not row.finish)[: self._common]
+        self.cache = self.model.cache(len(self.rows), self._capacity, self.model.encoded(before))
+        for row in self.rows:
+            row.waiting = row.prompt[self._common :]
+        self.prefill_seconds += time.perf_counter() - start
+        self.prefill_tokens += self._common
 
     def _step(self, live: list[int]) -> int:
         """One pass; returns how many tokens it took."""
@@ -278,6 +294,17 @@ class Run:
         decoded = sum(max(0, len(row.tokens) - 1) for row in self.rows)
         timings = Timings(self.prefill_tokens, self.prefill_seconds, decoded, self.decode_seconds)
         return [row.result(timings) for row in self.rows]
+
+
+def common_beginning(prompts: Sequence[Ints]) -> int:
+    """How many tokens two or more prompts all begin with, in whole panels of the cache; their last tokens do not count.
+
+    >>> common_beginning([np.arange(80), np.arange(70)]), common_beginning([np.arange(80)])
+    (64, 0)
+    """
+    if len(prompts) < 2:
+        return 0
+    return min(common_length(prompts[0][:-1], other[:-1]) for other in prompts) // PANEL * PANEL
 
 
 def shared_beginnings(prompts: Sequence[Ints]) -> list[tuple[int, int]]:

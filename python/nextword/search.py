@@ -13,8 +13,6 @@ from nextword.models.gpt2 import GPT2
 # (prompt and new tokens, scores float32 [vocabulary]) -> scores float32 [vocabulary]; -inf bans a token
 Process = Callable[[list[int], Floats], Floats]
 
-CHUNK = 512  # tokens of a prompt that go through the model at once
-
 
 class Ends:
     """What ends a text: end tokens, stop ids and stop strings, read from arguments as `beam_search` takes them.

@@ -10,9 +10,10 @@ import numpy as np
 
 from nextword.generate import LanguageModel, Prompt
 from nextword.layers import Floats
+from nextword.models.gpt2 import CHUNK
 from nextword.prefix import PrefixCache
 from nextword.results import Generation
-from nextword.run import CHUNK, Row, Stream
+from nextword.run import Row, Stream
 from nextword.session_file import read_session, write_session
 
 

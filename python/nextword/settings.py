@@ -19,7 +19,8 @@ Words = Sequence[str | int | Sequence[int]]
 class Sampling:
     """How text is continued. Names and meanings are those of `transformers` and of OpenAI's API.
 
-    A step's logits go through these rules in this order, each on what the one before it left:
+    By default every rule is off: the most probable of all tokens is taken, 40 times at most. A step's logits go
+    through these rules in this order, each on what the one before it left:
 
     1. logit_bias: {token: number} is added. A token is an id, or a string or tuple of ids; of one with several tokens,
        the last gets the bias where the text ends with the others. -inf forbids. Default: none.

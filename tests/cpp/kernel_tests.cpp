@@ -148,6 +148,22 @@ struct Sequence {
     weights = scores;
     attention(q.data() + past * row, row, cache, {&zero, &past, &fresh, 1}, 0.25f, scores.data(), weights.data(), again.data());
     require(same(out.data(), again.data(), fresh * row), "attention has the same bits with its weights given out");
+    for (int64_t apart = panel_cols; apart <= past; apart += panel_cols) run_behind(apart);
+  }
+  // The first `apart` tokens held elsewhere, in memory of just that size.
+  void run_behind(int64_t apart) {
+    const int64_t row = heads * width, zero = 0, rest = past - apart;
+    Floats first_k(static_cast<size_t>(heads * apart * width)), own_k(static_cast<size_t>(heads * (capacity() - apart) * width));
+    Floats first_v(static_cast<size_t>(heads * panels_of(width) * apart * panel_cols));
+    Floats own_v(static_cast<size_t>(heads * panels_of(width) * (capacity() - apart) * panel_cols));
+    const Cache before{first_k.data(), first_v.data(), heads, width, apart};
+    append(k.data(), row, v.data(), row, {&zero, &zero, &apart, 1}, before);
+    const Cache cache{own_k.data(), own_v.data(), heads, width, capacity() - apart, apart, first_k.data(), first_v.data()};
+    if (rest) append(k.data() + apart * row, row, v.data() + apart * row, row, {&zero, &zero, &rest, 1}, cache);
+    append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &rest, &fresh, 1}, cache);
+    Floats again(out.size());
+    attention(q.data() + past * row, row, cache, {&zero, &rest, &fresh, 1}, 0.25f, nullptr, nullptr, again.data());
+    require(same(out.data(), again.data(), fresh * row), "attention has the same bits with its first tokens held apart");
   }
 };
 

@@ -12,6 +12,7 @@ from nextword import ops as fast_ops
 from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, LayerNorm, Linear
 from nextword.trace import Tap
 
+CHUNK = 512  # tokens of a prompt that go through the model at once
 GELU = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "gelu": "gelu_erf"}
 
 
@@ -163,11 +164,21 @@ class GPT2:
         bias = read.vector("lm_head.bias", c.vocab_size) if "lm_head.bias" in weights else None
         self.head = Linear(ops, tokens, bias)
 
-    def cache(self, slots: int = 1, capacity: int | None = None) -> KVCache:
-        """An empty cache for `slots` sequences of at most `capacity` tokens (the context window if None)."""
+    def cache(self, slots: int = 1, capacity: int | None = None, prefix: KVCache | None = None) -> KVCache:
+        """An empty cache for `slots` sequences of at most `capacity` tokens (the context window if None).
+
+        prefix: a full cache of one slot, with whose tokens all sequences begin.
+        """
         c = self.config
         tokens = c.n_positions if capacity is None else capacity
-        return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens)
+        return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens, prefix)
+
+    def encoded(self, ids: Sequence[int] | Ints) -> KVCache:
+        """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with."""
+        cache = self.cache(1, len(ids))
+        for start in range(0, len(ids), CHUNK):
+            self([np.asarray(ids[start : start + CHUNK], np.int64)], cache, rows=[])
+        return cache
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
                  rows: Sequence[int] | Ints | None = None) -> Floats:
