@@ -108,7 +108,7 @@ def quality(lm: nextword.LanguageModel, corpus: Path) -> list[str]:
 # --- the other parts ----------------------------------------------------------------------------------------------
 
 
-def curve(file: Path, rows: int = 16) -> list[str]:
+def curve(file: Path, rows: int = 24) -> list[str]:
     """About `rows` lines of the loss curve, evenly spaced, and always its last."""
     with file.open(newline="") as handle:
         header, *table = list(csv.reader(handle))
@@ -144,7 +144,7 @@ def samples(lm: nextword.LanguageModel, corpus: Path) -> list[str]:
     for seed, opening in enumerate(OPENINGS, 1):
         out = lm.generate(opening, max_new_tokens=120, temperature=0.8, top_p=0.95, seed=seed)
         text = opening + out.text
-        lines += [f"{seed}. **{opening}**{out.text}".replace("\n\n", "\n\n   ").replace("|", "\\|"), ""]
+        lines += [f"{seed}. **{opening}**{out.text}".rstrip().replace("\n\n", "\n\n   "), ""]
         lines += [f"   (longest run of words that also stands in the training text: {longest_copy(text, known)})", ""]
     return lines
 
@@ -167,7 +167,7 @@ def main() -> None:
         "Size": [*size(args.model)],
         "Loss curve": ["Bits per byte of the books on one window of sixteen:", "", *curve(args.curve)],
         "Samples": [
-            "Unedited: the seed is the number, temperature 0.8, top-p 0.95, 120 tokens, the opening in bold.",
+            "Unedited: the seed is the number, temperature 0.8, top-p 0.95, up to 120 tokens, the opening in bold.",
             "",
             *samples(lm, args.corpus),
         ],
