@@ -347,7 +347,7 @@ def test_the_demo_model_answers_every_command(capsys):
     assert len(first) > len("Once upon a time") + 12
     assert cli.main(["generate", "--seed", "7", "--max-new-tokens", "12", "Once upon a time"]) == 0
     assert capsys.readouterr().out == first
-    assert cli.main(["generate", "--json", "--max-new-tokens", "300", "--threads", "1", "--seed", "1"]) == 0
+    assert cli.main(["generate", "--json", "--max-new-tokens", "600", "--threads", "1", "--seed", "1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["finish_reason"] in {"context", "stop"}
     assert cli.main(["next", "--top", "4", "Es", "war"]) == 0

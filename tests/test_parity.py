@@ -98,7 +98,7 @@ def test_sharded_folders_are_theirs(tmp_path):
     assert np.abs(nextword.load(tmp_path).logits(ids) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_the_starter_models_logits_are_theirs(isa, demo):
+def test_the_demo_models_logits_are_theirs(isa, demo):
     theirs = transformers.GPT2LMHeadModel.from_pretrained(nextword.DEMO, dtype=torch.float32).eval()
     ids = demo.tokenizer.encode("Once upon a time there was a little girl who lived in a village near the forest.")
     with torch.no_grad():

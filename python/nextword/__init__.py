@@ -3,7 +3,7 @@
 >>> import nextword
 >>> lm = nextword.load()
 >>> lm
-LanguageModel(gpt2: 5 layers, 8 heads, width 256, vocabulary 4096, context 256)
+LanguageModel(gpt2: 4 layers, 4 heads, width 256, vocabulary 4096, context 512)
 >>> nextword.load().generate("Once upon a time", max_new_tokens=8).finish_reason
 'length'
 """
@@ -39,7 +39,7 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32
     wrong. A folder without a vocabulary gives a model that works with token ids.
 
     >>> load().config.n_layer
-    5
+    4
     """
     if dtype != "float32":
         raise ValueError(f'load: dtype must be "float32", got {dtype!r}')

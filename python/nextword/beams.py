@@ -305,7 +305,7 @@ def beam_search(
     >>> ids = lm.tokenizer.encode("Once upon a time there was a")
     >>> found = beam_search(lm.model, ids, max_new_tokens=4, num_return_sequences=2, decode=lm.tokenizer.decode)
     >>> [(beam.text, round(beam.score, 2)) for beam in found.beams]
-    [(' man who was a', -1.87), (' man who had been', -2.0)]
+    [(' man who had a', -1.56), (' king who had a', -1.67)]
     >>> len(found.tree), len(found.tree[0].candidates)
     (4, 8)
     """

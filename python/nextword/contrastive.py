@@ -78,7 +78,7 @@ def contrastive_search(
     >>> lm = nextword.load()
     >>> ids = lm.tokenizer.encode("Once upon a time there was a")
     >>> contrastive_search(lm.model, ids, max_new_tokens=6, decode=lm.tokenizer.decode).text
-    ' man who had come to see'
+    ' man who had three sons'
     """
     op = "contrastive_search"
     number = isinstance(penalty_alpha, int | float | np.integer | np.floating) and not isinstance(penalty_alpha, bool)

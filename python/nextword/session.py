@@ -28,14 +28,14 @@ class Session:
     >>> lm = nextword.load()
     >>> session = lm.session("Once upon a time there was a little")
     >>> session.generate(max_new_tokens=2).text
-    ' house,'
+    ' girl who'
     >>> other = session.fork()
-    >>> other.feed(" and in it lived")
+    >>> other.feed(" lived in a forest")
     >>> other.text
-    'Once upon a time there was a little house, and in it lived'
-    >>> session.rewind(1)                                # the comma
+    'Once upon a time there was a little girl who lived in a forest'
+    >>> session.rewind(1)                                # the last token, ' who'
     >>> session.text
-    'Once upon a time there was a little house'
+    'Once upon a time there was a little girl'
     """
 
     def __init__(self, lm: LanguageModel, prompt: Prompt = "", capacity: int | None = None,

@@ -123,6 +123,6 @@ def trace(target: Any, names: str | Sequence[str] = "*", *, replace: Mapping[str
     >>> with nextword.trace(lm, names="h.*.attn.weights") as t:
     ...     _ = lm.logits([281, 290, 300])
     >>> t["h.0.attn.weights"].shape
-    (8, 3, 3)
+    (4, 3, 3)
     """
     return Trace(target, names, replace or {})
