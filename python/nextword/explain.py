@@ -68,7 +68,8 @@ class Step:
         if settings.temperature:
             ids, _, cuts = ops.distribution(final, *filters(settings))
             self._limits = cuts.tolist()
-            self._stayed.update(self._ids[np.isin(self._ids, ids)].tolist())
+            at = np.searchsorted(ids, self._ids)  # ids ascend
+            self._stayed.update(self._ids[ids[np.minimum(at, len(ids) - 1)] == self._ids].tolist())
 
     def __repr__(self) -> str:
         return f"Step(token={self.token}, probability={self.probability:.4f}, kept={self.kept}, drawn={self.drawn})"
