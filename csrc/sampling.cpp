@@ -350,6 +350,16 @@ void write(const Kept& kept, int64_t* ids, double* probabilities) {
     }
 }
 
+void look_up(const Kept& kept, const int64_t* tokens, int64_t count, double* probabilities, bool* stays) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t* const end = kept.ids + (kept.ids ? kept.count : 0);
+    const int32_t* const found = std::lower_bound(kept.ids, end, tokens[i]);
+    const int64_t at = kept.ids ? found - kept.ids : tokens[i];
+    stays[i] = kept.ids ? found != end && *found == tokens[i] : kept.logits[tokens[i]] >= no_limit;
+    probabilities[i] = stays[i] ? static_cast<double>(kept.weights[at]) * kept.factor : 0;
+  }
+}
+
 Drawn draw(const Kept& kept, double u) {
   const auto id_of = [&](int64_t i) -> int64_t { return kept.ids ? kept.ids[i] : i; };
   const auto probability = [&](int64_t i) { return static_cast<double>(kept.weights[i]) * kept.factor; };

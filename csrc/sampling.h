@@ -37,6 +37,9 @@ Kept keep(const char* op, const float* logits, int64_t size, const Rules& rules)
 // ids [count] ascending and their probabilities [count].
 void write(const Kept& kept, int64_t* ids, double* probabilities);
 
+// Whether each of some tokens, ids 0 .. size - 1, was kept, and its probability, 0 if not.
+void look_up(const Kept& kept, const int64_t* tokens, int64_t count, double* probabilities, bool* stays);
+
 // The first kept id whose cumulative probability exceeds u in [0, 1); the last of positive probability if none does.
 // The sum runs over blocks of 512 ids. A block's sum is that of 8 lanes (id modulo 8, each over ascending ids), added as
 // ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)); in the block that passes u, probabilities are added one by one.

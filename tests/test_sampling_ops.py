@@ -118,6 +118,23 @@ def test_the_cuts_tell_why_a_token_is_missing(isa, logits, temperature, top_k, t
         assert all(ids[logits[ids] == logits[i]].max(initial=-1) < i for i in equal)
 
 
+@given(rows(), rules_, st.data())
+def test_the_chances_of_some_tokens_are_those_of_the_distribution(isa, logits, rules, data):
+    tokens = np.array(data.draw(st.lists(st.integers(0, len(logits) - 1), max_size=9)), np.int64)
+    for arithmetic in (ops, reference):
+        ids, p, cuts = arithmetic.distribution(logits, *rules)
+        found, stays, same_cuts = arithmetic.chances(logits, *rules, tokens)
+        assert stays.tolist() == [token in ids for token in tokens]
+        assert found.tolist() == [p[ids == token].sum() for token in tokens]
+        assert np.array_equal(cuts, same_cuts)
+
+
+@pytest.mark.parametrize("token", [-1, 3])
+def test_the_chance_of_a_token_that_is_none_is_an_index_error(token):
+    with pytest.raises(IndexError, match=rf"tokens must be 0 .. 2, got {token}"):
+        ops.chances(np.zeros(3, np.float32), 1.0, 0, 1.0, 0.0, 1.0, False, np.array([0, token]))
+
+
 @given(rows(), rules_, st.floats(0, 1, exclude_max=True))
 def test_a_sample_is_the_inverse_transform_of_the_distribution(isa, logits, rules, u):
     ids, p, _ = ops.distribution(logits, *rules)

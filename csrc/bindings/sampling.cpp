@@ -63,6 +63,30 @@ void bind_sampling(py::module_& m) {
     std::copy(kept.cuts, kept.cuts + 5, cuts.mutable_data());
     return py::make_tuple(ids, probabilities, cuts);
   });
+  m.def("chances", [](const py::object& logits, double temperature, int64_t top_k, double top_p, double min_p,
+                      double typical_p, bool uniform, const py::object& tokens) {
+    const char* const op = "chances";
+    const Logits row(op, logits);
+    const Rules rules = rules_of(op, temperature, top_k, top_p, min_p, typical_p, uniform);
+    const py::array asked = array<int64_t>(op, "tokens", tokens, {"tokens"});
+    const auto* const ids = data<int64_t>(asked);
+    for (int64_t i = 0; i < asked.size(); ++i)
+      if (ids[i] < 0 || ids[i] >= row.size)
+        throw std::out_of_range("sampling: chances: tokens must be 0 .. " + std::to_string(row.size - 1) + ", got " +
+                                std::to_string(ids[i]));
+    py::array_t<double> probabilities(asked.size()), cuts(5);
+    py::array_t<bool> stays(asked.size());
+    double *const p = probabilities.mutable_data(), *const limits = cuts.mutable_data();
+    bool* const flags = stays.mutable_data();
+    const int64_t count = asked.size();
+    {
+      py::gil_scoped_release unlocked;  // in this scope only views are used
+      const Kept kept = keep(op, row.data, row.size, rules);
+      look_up(kept, ids, count, p, flags);
+      std::copy(kept.cuts, kept.cuts + 5, limits);
+    }
+    return py::make_tuple(probabilities, stays, cuts);
+  });
   m.def("sample", [](const py::object& logits, double temperature, int64_t top_k, double top_p, double min_p,
                      double typical_p, bool uniform, double u) {
     const char* const op = "sample";

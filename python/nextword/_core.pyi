@@ -119,6 +119,16 @@ def attention_weights(
 def distribution(
     logits: _Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float, uniform: bool
 ) -> tuple[_Ints, _Doubles, _Doubles]: ...
+def chances(
+    logits: _Floats,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    typical_p: float,
+    uniform: bool,
+    tokens: _Ints,
+) -> tuple[_Doubles, NDArray[np.bool_], _Doubles]: ...
 def sample(
     logits: _Floats,
     temperature: float,

@@ -13,6 +13,7 @@ from nextword.sampling import Choice, filters
 from nextword.settings import Sampling
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 PENALTIES = ("logit_bias", "repetition_penalty", "frequency_penalty")
 
 
@@ -59,17 +60,15 @@ class Step:
         if edits:
             found.append(ops.top(raw, top))
         self._ids = np.concatenate(found)
-        self._raw, self._final, self._chosen = raw[self._ids], final[self._ids], float(final[choice.token])
+        self._raw, self._final = raw[self._ids], final[self._ids]
         self._edits = [Edit(e.rule, None, e.values[self._ids]) if e.ids is None else e for e in edits]
         self._temperature = settings.temperature or 1.0
-        self._total = ops.log_sum_exp(final if self._temperature == 1 else final / np.float32(self._temperature))
-        self._limits: list[float] = []
-        self._stayed = {choice.token}
+        self._softmax, *_ = ops.chances(final, self._temperature, 0, 1.0, 0.0, 1.0, False, self._ids)
         if settings.temperature:
-            ids, _, cuts = ops.distribution(final, *filters(settings))
-            self._limits = cuts.tolist()
-            at = np.searchsorted(ids, self._ids)  # ids ascend
-            self._stayed.update(self._ids[ids[np.minimum(at, len(ids) - 1)] == self._ids].tolist())
+            self._chances, self._stays, self._limits = ops.chances(final, *filters(settings), self._ids)
+        else:
+            self._stays, self._limits = self._ids == choice.token, np.empty(0)
+            self._chances = self._stays.astype(np.float64)
 
     def __repr__(self) -> str:
         return f"Step(token={self.token}, probability={self.probability:.4f}, kept={self.kept}, drawn={self.drawn})"
@@ -90,12 +89,11 @@ class Step:
         penalised = next((stages[rule] for rule in reversed(PENALTIES) if rule in stages), logit)
         with np.errstate(over="ignore"):
             scaled = self._final.astype(np.float64) / self._temperature
-            softmax = np.exp(scaled - self._total)
         order = sorted({int(t): at for at, t in enumerate(self._ids)}.values(),
                        key=lambda at: (-scaled[at], -logit[at], self._ids[at]))
-        return [self._candidate(at, logit, biased, penalised, scaled, softmax, banned_by.get(at)) for at in order]
+        return [self._candidate(at, logit, biased, penalised, scaled, banned_by.get(at)) for at in order]
 
-    def _apply(self, edit: Edit, now: NDArray[np.float64]) -> None:
+    def _apply(self, edit: Edit, now: Doubles) -> None:
         if edit.ids is None:
             now[:] = edit.values
             return
@@ -103,26 +101,21 @@ class Step:
         for at, token in enumerate(self._ids.tolist()):
             now[at] = values.get(token, now[at])
 
-    def _candidate(self, at: int, logit: NDArray[np.float64], biased: NDArray[np.float64],
-                   penalised: NDArray[np.float64], scaled: NDArray[np.float64], softmax: NDArray[np.float64],
+    def _candidate(self, at: int, logit: Doubles, biased: Doubles, penalised: Doubles, scaled: Doubles,
                    banned_by: str | None) -> Candidate:
         token = int(self._ids[at])
-        cut = banned_by or self._cut(token, float(scaled[at]))
-        probability = 0.0 if cut else self._drawn_with(float(scaled[at]))
-        return Candidate(token, self._text_of(token) if self._text_of else None, float(logit[at]), float(biased[at]),
-                         float(penalised[at]), float(scaled[at]), float(softmax[at]), probability, cut)
+        cut = None if self._stays[at] else banned_by or self._cut(float(scaled[at]))
+        text = self._text_of(token) if self._text_of else None
+        return Candidate(token, text, logit=float(logit[at]), biased=float(biased[at]), penalised=float(penalised[at]),
+                         scaled=float(scaled[at]), softmax=float(self._softmax[at]),
+                         probability=float(self._chances[at]), cut_by=cut)
 
-    def _drawn_with(self, scaled: float) -> float:
-        if self._settings.uniform:
-            return self.probability
-        return min(1.0, self.probability * float(np.exp(scaled - self._chosen / self._temperature)))
-
-    def _cut(self, token: int, scaled: float) -> str | None:
-        if token in self._stayed:
-            return None
-        if not self._limits:
+    def _cut(self, scaled: float) -> str:
+        if not self._settings.temperature:
             return "greedy"
-        for rule, limit in zip(("top_k", "top_p", "min_p"), self._limits, strict=False):
+        if scaled == -np.inf:  # so said the model itself
+            return "logit"
+        for rule, limit in zip(("top_k", "top_p", "min_p"), self._limits.tolist(), strict=False):
             if scaled < limit:
                 return rule
         # Of tokens as probable as the last that top_p kept, those with higher ids go.

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from nextword import _core
 from nextword._core import Packed
 
-__all__ = ["Packed", "append", "attention", "attention_weights", "distribution", "embedding", "empty", "gelu_erf",
-           "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_gelu_erf", "matmul_gelu_tanh", "matmul_residual",
-           "pack", "pack_transposed", "philox", "sample", "softmax", "to_float32", "top", "unpack"]
+__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "distribution", "embedding", "empty",
+           "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_gelu_erf", "matmul_gelu_tanh",
+           "matmul_residual", "pack", "pack_transposed", "philox", "sample", "softmax", "to_float32", "top", "unpack"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -232,6 +232,21 @@ def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, m
     ([0, 2], [0.625, 0.375], [0.0, 0.3, 0.0, inf, inf])
     """
     return _core.distribution(logits, temperature, top_k, top_p, min_p, typical_p, uniform)
+
+
+def chances(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float,
+            uniform: bool, tokens: Ints) -> tuple[Doubles, NDArray[np.bool_], Doubles]:
+    """What `distribution` gives to some tokens alone, without arrays as long as the vocabulary.
+
+    tokens: int64 [tokens], ids of the vocabulary. Returns (probabilities float64 [tokens], 0 for tokens that a rule
+    cut; whether each stayed, bool [tokens]; cuts float64 [5] as `distribution`). Errors as `distribution`; IndexError
+    if an id is not in the vocabulary.
+
+    >>> p, stays, _ = chances(np.log(np.float32([0.5, 0.2, 0.3])), 1.0, 2, 1.0, 0.0, 1.0, False, np.array([1, 2]))
+    >>> p.round(3).tolist(), stays.tolist()
+    ([0.0, 0.375], [False, True])
+    """
+    return _core.chances(logits, temperature, top_k, top_p, min_p, typical_p, uniform, tokens)
 
 
 def sample(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float, uniform: bool,

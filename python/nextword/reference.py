@@ -221,6 +221,15 @@ def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, m
     return ids, p / p.sum(), cuts
 
 
+def chances(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float,
+            uniform: bool, tokens: Ints) -> tuple[Doubles, NDArray[np.bool_], Doubles]:
+    """What `distribution` gives to some tokens."""
+    ids, p, cuts = distribution(logits, temperature, top_k, top_p, min_p, typical_p, uniform)
+    dense = np.zeros(logits.size)
+    dense[ids] = p
+    return dense[tokens], np.isin(tokens, ids), cuts
+
+
 def sample(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float, uniform: bool,
            u: float) -> tuple[int, float, int]:
     """Draw a token from `distribution` of the same arguments by inverse transform."""
