@@ -5,7 +5,8 @@ python bench/decoding.py [--rounds 7] [--new 48] [--skip-model] [--isa avx512]
 First: microseconds from a row of logits (normal, four nats wide) to the next token, from Python, with 500 tokens of
 prompt and 200 of text, beside one read of the row; medians over rounds. "all rules" are every field of `Sampling` that
 changes logits or cuts tokens. Then: tokens a second of GPT-2 124M with random weights and of the demo model, plain and
-with explain=True, in turns; the ratio is formed in each round. The tokens are checked to be the same first.
+with explain=True, in turns; the ratio is formed in each round. The tokens are checked to be the same first. Last: eight
+texts of one prompt, whose keys and values are held once, beside eight copies of them.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nextword
-from nextword import Sampling, cpu
+from nextword import Sampling, cpu, run
 from nextword.explain import Step
 from nextword.models.gpt2 import GPT2, GPT2Config
 from nextword.rules import Rules
@@ -129,6 +130,28 @@ def explained(name: str, lm: nextword.LanguageModel, new: int, rounds: int) -> N
         print(f"  {name}, {kind:30}{statistics.median(speeds):8.0f} tok/s, explained {statistics.median(ratios):6.1%}")
 
 
+def shared(lm: nextword.LanguageModel, new: int, rounds: int) -> None:
+    """Eight texts of one prompt: its keys and values held once, beside a copy for each text."""
+    prompt = np.random.default_rng(2).integers(0, lm.config.vocab_size, 896)
+    settings: dict[str, Any] = {"n": 8, "temperature": 1.0, "top_k": 50, "max_new_tokens": new, "seed": 1}
+    together = run.common_beginning
+    found: dict[str, list[tuple[list[list[int]], float, float]]] = {"held once": [], "copied": []}
+    for turn in range(rounds):
+        for name in sorted(found, reverse=turn % 2 == 0):
+            run.common_beginning = together if name == "held once" else lambda prompts: 0
+            out = lm.generate(prompt, **settings)
+            t = out[0].timings
+            found[name].append(([g.tokens for g in out], t.decode_tokens_per_second, t.prefill_seconds))
+    run.common_beginning = together
+    if len({str(tokens) for rows in found.values() for tokens, *_ in rows}) > 1:
+        raise SystemExit("sharing changed the texts")
+    for name, rows in found.items():
+        speed, prefill = (statistics.median(row[i] for row in rows) for i in (1, 2))
+        print(f"  8 texts after 896 tokens, prompt {name:10}{speed:8.0f} tok/s, {prefill * 1000:6.0f} ms to the first")
+    ratio = statistics.median(a[1] / b[1] for a, b in zip(found["held once"], found["copied"], strict=True))
+    print(f"  held once / copied: {ratio:.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
@@ -141,8 +164,11 @@ def main() -> None:
     choices(options.rounds)
     if not options.skip_model:
         print("generation with 20 candidates explained, of the speed without")
-        explained("GPT-2 124M", random_gpt2(), options.new, options.rounds)
+        gpt2 = random_gpt2()
+        explained("GPT-2 124M", gpt2, options.new, options.rounds)
         explained("demo model", nextword.load(), options.new, options.rounds)
+        print("a beginning in common, GPT-2 124M")
+        shared(gpt2, options.new, options.rounds)
 
 
 if __name__ == "__main__":
