@@ -23,7 +23,7 @@ def logit_rows():
 
 def plain(logits, temperature, top_k, top_p):
     """{token: probability} by definition; also how near the nucleus came to ending elsewhere."""
-    order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))
+    order = sorted(np.flatnonzero(logits > -np.inf).tolist(), key=lambda i: (-logits[i], i))
     if 0 < top_k < len(order):
         order = [i for i in order if logits[i] >= logits[order[top_k - 1]]]
     weights = [math.exp((float(logits[i]) - float(logits[order[0]])) / temperature) for i in order]
