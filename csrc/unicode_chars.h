@@ -1,8 +1,32 @@
 // The class of a character in UTF-8 text, for the scanners.
 #pragma once
+#include <array>
+#include <cstddef>
+
 #include "unicode_tables.h"
 
 namespace nextword {
+
+template <size_t runs>
+constexpr size_t expanded_size(const UnicodeRun (&from)[runs]) {
+  size_t size = 0;
+  for (const UnicodeRun& run : from) size += run.length;
+  return size;
+}
+
+template <size_t size, size_t runs>
+constexpr std::array<uint8_t, size> expanded(const UnicodeRun (&from)[runs]) {
+  std::array<uint8_t, size> all{};
+  size_t at = 0;
+  for (const UnicodeRun& run : from)
+    for (size_t end = at + run.length; at < end; ++at) all[at] = run.value;
+  return all;
+}
+
+// unicode_classes[unicode_blocks[code / 128] * 128 + code % 128] is the class of a code point.
+inline constexpr auto unicode_blocks = expanded<expanded_size(unicode_block_runs)>(unicode_block_runs);
+inline constexpr auto unicode_classes = expanded<expanded_size(unicode_class_runs)>(unicode_class_runs);
+static_assert(unicode_blocks.size() == 0x110000 / 128 && unicode_classes.size() % 128 == 0);
 
 // One character of valid UTF-8: its class and its length in bytes.
 struct Char {

@@ -6,7 +6,7 @@
 #include "bpe_lanes.h"
 #include "pretokenize.h"
 #include "text.h"
-#include "unicode_tables.h"
+#include "unicode_chars.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -48,9 +48,7 @@ void bind_bpe_tools(py::module_& m) {
       "unicode_classes",
       [] {
         std::string out;
-        for (uint32_t code = 0; code < 0x110000; ++code) {
-          out += static_cast<char>(unicode_classes[unicode_blocks[code / 128] * 128u + code % 128]);
-        }
+        for (uint32_t code = 0; code < 0x110000; ++code) out += static_cast<char>(class_of(code));
         return py::bytes(out);
       },
       "The class of every code point, as csrc/unicode_tables.h numbers them.");
