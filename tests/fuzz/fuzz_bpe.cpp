@@ -29,9 +29,10 @@ namespace {
 
 const std::string& folder() {
   static const std::string path = [] {
-    char name[] = "/tmp/nextword-fuzz-XXXXXX";
-    if (!mkdtemp(name)) wrong("no temporary folder");
-    return std::string(name);
+    const char* const place = std::getenv("TMPDIR");
+    std::string name = std::string(place && *place ? place : "/tmp") + "/nextword-fuzz-XXXXXX";
+    if (!mkdtemp(name.data())) wrong("no temporary folder");  // fills in the Xs
+    return name;
   }();
   return path;
 }
