@@ -6,6 +6,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 _Floats = NDArray[np.float32]
 _Doubles = NDArray[np.float64]
@@ -116,29 +117,13 @@ def attention_weights(
 
 # ---- from logits to a token (csrc/bindings/sampling.cpp)
 
-def distribution(
-    logits: _Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float, uniform: bool
-) -> tuple[_Ints, _Doubles, _Doubles]: ...
+_Filters = tuple[float, int, float, float, float, bool]  # temperature, top_k, top_p, min_p, typical_p, uniform
+
+def distribution(logits: _Floats, *filters: Unpack[_Filters]) -> tuple[_Ints, _Doubles, _Doubles]: ...
 def chances(
-    logits: _Floats,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    min_p: float,
-    typical_p: float,
-    uniform: bool,
-    tokens: _Ints,
+    logits: _Floats, *filters_and_tokens: Unpack[tuple[Unpack[_Filters], _Ints]]
 ) -> tuple[_Doubles, NDArray[np.bool_], _Doubles]: ...
-def sample(
-    logits: _Floats,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    min_p: float,
-    typical_p: float,
-    uniform: bool,
-    u: float,
-) -> tuple[int, float, int]: ...
+def sample(logits: _Floats, *filters_and_u: Unpack[tuple[Unpack[_Filters], float]]) -> tuple[int, float, int]: ...
 def log_sum_exp(logits: _Floats) -> float: ...
 def top(logits: _Floats, k: int) -> _Ints: ...
 def philox(seed: int, row: int, step: int) -> float: ...
