@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword import choose as choose_module
 from nextword import cli
@@ -116,7 +117,7 @@ def test_a_text_needs_a_vocabulary(tiny):
 
 @pytest.fixture
 def model(monkeypatch, letters):
-    monkeypatch.setattr(cli, "load", lambda args: letters)
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: letters)
     return letters
 
 
@@ -164,7 +165,7 @@ def test_a_choice_within_a_word_gets_a_note(capsys):
 
 
 def test_a_model_without_a_vocabulary_takes_ids(capsys, monkeypatch, tiny):
-    monkeypatch.setattr(cli, "load", lambda args: tiny)
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: tiny)
     assert cli.main(["choose", "--json", "1 2", "3,4", "5"]) == 0
     assert [row["tokens"] for row in json.loads(capsys.readouterr().out)["choices"]] == [[3, 4], [5]]
     assert cli.main(["choose", "1", "x"]) == 1

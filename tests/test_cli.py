@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nextword
 from nextword import arguments, cli, next_cli
 from nextword.tokenizer import Tokenizer
 from stand_in import Bytes, StandIn, Terminal
@@ -27,7 +28,7 @@ def stand_in(monkeypatch):
 
     def use(**fields):
         lm = StandIn(**{"tokenizer": Bytes(), **fields})
-        monkeypatch.setattr(cli, "load", lambda args: lm)
+        monkeypatch.setattr(nextword, "load", lambda *_, **__: lm)
         return lm
 
     return use
@@ -55,7 +56,7 @@ def test_version_is_the_package_version(capsys):
     assert capsys.readouterr().out == f"nextword {version('nextword')}\n"
 
 
-@pytest.mark.parametrize("command", ["generate", "next", "choose", "score", "tokenize", "doctor"])
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_each_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit) as caught:
         cli.main([command, "--help"])
@@ -95,10 +96,10 @@ def test_wrong_usage_exits_with_2_and_names_the_argument(capsys, arguments):
     [ValueError("two\nlines"), OSError(5, "disk"), FileNotFoundError("two lines"), ImportError("two"), MemoryError()],
 )
 def test_an_error_is_one_line_and_exit_code_1(capsys, monkeypatch, error):
-    def load(args):
+    def load(*_, **__):
         raise error
 
-    monkeypatch.setattr(cli, "load", load)
+    monkeypatch.setattr(nextword, "load", load)
     assert cli.main(["generate", "x"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -107,10 +108,10 @@ def test_an_error_is_one_line_and_exit_code_1(capsys, monkeypatch, error):
 
 
 def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):
-    def load(args):
+    def load(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "load", load)
+    monkeypatch.setattr(nextword, "load", load)
     with pytest.raises(ZeroDivisionError):
         cli.main(["generate", "x"])
 

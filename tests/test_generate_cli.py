@@ -212,6 +212,6 @@ def test_columns_are_as_wide_as_their_heads(monkeypatch):
 
 def test_an_opening_is_picked_for_next(capsys, monkeypatch):
     lm = StandIn(Bytes())
-    monkeypatch.setattr(cli, "load", lambda args: lm)
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: lm)
     assert cli.main(["next"]) == 0
     assert capsys.readouterr().out.splitlines()[0] in arguments.OPENINGS

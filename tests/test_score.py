@@ -274,7 +274,7 @@ def test_the_starter_model_foresees_books_that_it_has_not_read(shared, start):
 
 @pytest.fixture
 def model(monkeypatch, letters):
-    monkeypatch.setattr(cli, "load", lambda args: letters)
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: letters)
     return letters
 
 
@@ -339,7 +339,7 @@ def test_on_a_terminal_the_text_is_coloured_by_surprise(model, monkeypatch):
 
 
 def test_a_model_without_a_vocabulary_takes_ids(capsys, monkeypatch, tiny):
-    monkeypatch.setattr(cli, "load", lambda args: tiny)
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: tiny)
     assert cli.main(["score", "--tokens", "1, 2", "3"]) == 0
     out = capsys.readouterr().out
     assert "bits per byte" not in out
@@ -352,7 +352,7 @@ def test_a_model_without_a_vocabulary_takes_ids(capsys, monkeypatch, tiny):
 
 def test_what_is_no_number_is_null_in_json(capsys, monkeypatch):
     lm = LanguageModel(random_model(tiny_config(), seed=5))
-    monkeypatch.setattr(cli, "load", lambda args: lm)
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: lm)
     assert cli.main(["score", "--json", "1 2"]) == 0
     assert json.loads(capsys.readouterr().out)["logprobs"][0] is None
     assert cli.main(["score", "--tokens", "1 2"]) == 0

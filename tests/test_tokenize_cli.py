@@ -14,10 +14,10 @@ from nextword import tokenize_cli
 from nextword.tokenizer import Tokenizer
 
 
-def tokenize(*words, **given):
+def tokenize(*words):
     parser = argparse.ArgumentParser()
     tokenize_cli.add_arguments(parser)
-    return tokenize_cli.run(parser.parse_args([*words]), **given)
+    return tokenize_cli.run(parser.parse_args([*words]))
 
 
 def test_pieces_and_ids_are_printed_with_their_number(capsys):
@@ -107,8 +107,6 @@ def test_another_vocabulary_is_used(capsys, tmp_path):
     tokenizer.save(tmp_path)
     tokenize("--vocab", str(tmp_path), "zzz")
     assert capsys.readouterr().out.splitlines()[0] == "zzz"
-    tokenize("zzz", tokenizer=tokenizer)
-    assert capsys.readouterr().out.splitlines()[0] == "zzz"
 
 
 def test_text_comes_from_stdin(capsys, monkeypatch):
@@ -128,7 +126,7 @@ def test_long_pieces_are_named_and_not_shown_step_by_step(capsys):
 
 
 def test_wrong_arguments_are_value_errors(monkeypatch):
-    with pytest.raises(ValueError, match="--vocab or --encoding, not both"):
+    with pytest.raises(ValueError, match="one of --model, --vocab and --encoding"):
         tokenize("--vocab", "x", "--encoding", "gpt2", "x")
     with pytest.raises(ValueError, match="name must be one of"):
         tokenize("--encoding", "gpt9", "x")

@@ -1,7 +1,4 @@
-"""`nextword choose`: continuations of a prompt side by side, with their probabilities.
-
-The command line calls add_arguments and run, and hands in how a model is loaded.
-"""
+"""`nextword choose`: continuations of a prompt side by side, with their probabilities."""
 
 from __future__ import annotations
 
@@ -10,23 +7,26 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nextword.arguments import add_model, load
 from nextword.terminal import bar, columns, print_json, printable, progress, style
 
-if TYPE_CHECKING:
-    from nextword.generate import LanguageModel
+HELP = "say how probable each of several continuations is"
+EXAMPLES = """example:
+  nextword choose "The doctor said that" " he" " she" " they\""""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword choose` takes."""
+    add_model(parser)
     parser.add_argument("prompt", help="the text that is continued")
     parser.add_argument("choices", nargs="+", metavar="CHOICE", help='a continuation as written: mostly " word"')
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def run(args: argparse.Namespace, load: Callable[[argparse.Namespace], LanguageModel]) -> int:
-    """Print what the arguments ask for. Raises ValueError with a message for the user."""
+def run(args: argparse.Namespace) -> int:
+    """Print what the arguments ask for; returns the exit code. Raises ValueError with a message for the user."""
     for text in (args.prompt, *args.choices):
         try:
             text.encode("utf-8")

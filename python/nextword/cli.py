@@ -6,13 +6,10 @@ import argparse
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from nextword import choose_cli, generate_cli, next_cli, score_cli, tokenize_cli
-from nextword.arguments import add_model, load
-from nextword.terminal import print_json
+from nextword import choose_cli, doctor_cli, generate_cli, next_cli, score_cli, tokenize_cli
 
 WELCOME = """\
 nextword runs GPT-2-style language models on the CPU and lets you look inside.
@@ -26,6 +23,29 @@ Try:
 """
 
 EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPT, EXIT_PIPE = 1, 2, 130, 141  # the last two as a shell reports the signals
+
+
+class Command(Protocol):
+    """What the module of a command offers."""
+
+    HELP: str  # what it does, in one phrase
+    EXAMPLES: str  # shown below its flags
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add what the command takes."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Print what the arguments ask for and return the exit code; errors as `main` words them."""
+
+
+COMMANDS: dict[str, Command] = {
+    "generate": generate_cli,
+    "next": next_cli,
+    "choose": choose_cli,
+    "score": score_cli,
+    "tokenize": tokenize_cli,
+    "doctor": doctor_cli,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,62 +80,22 @@ def fail(message: str) -> int:
     return EXIT_ERROR
 
 
-# Arguments
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nextword", description="GPT-2-style language models on the CPU.")
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     parser.set_defaults(run=welcome)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
 
-    def command(name: str, help: str, epilog: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
             name,
-            help=help,
-            description=help[0].upper() + help[1:] + ".",
-            epilog=epilog,
+            help=command.HELP,
+            description=command.HELP[0].upper() + command.HELP[1:] + ".",
+            epilog=command.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-
-    sub = command("generate", "continue a text, printed as it comes", generate_cli.EXAMPLES)
-    generate_cli.add_arguments(sub)
-    sub.set_defaults(run=run_generate)
-
-    sub = command("next", "show the most probable next tokens as a table", next_cli.EXAMPLES)
-    next_cli.add_arguments(sub)
-    sub.set_defaults(run=run_next)
-
-    sub = command(
-        "choose",
-        "say how probable each of several continuations is",
-        'example:\n  nextword choose "The doctor said that" " he" " she" " they"',
-    )
-    add_model(sub)
-    choose_cli.add_arguments(sub)
-    sub.set_defaults(run=lambda args: choose_cli.run(args, load))
-
-    sub = command(
-        "score",
-        "say how well the model foresees a text: perplexity and bits per byte",
-        'examples:\n  nextword score story.txt\n  nextword score --tokens "The cat sat on the mat."',
-    )
-    add_model(sub)
-    score_cli.add_arguments(sub)
-    sub.set_defaults(run=lambda args: score_cli.run(args, load))
-
-    sub = command(
-        "tokenize",
-        "show how a text is cut into tokens",
-        'examples:\n  nextword tokenize "Once upon a time"\n  nextword tokenize --steps together',
-    )
-    add_model(sub, threads=False)
-    tokenize_cli.add_arguments(sub)
-    sub.set_defaults(run=run_tokenize)
-
-    sub = command("doctor", "say what the machine offers, what is used and why", "")
-    sub.add_argument("--json", action="store_true", help="print one JSON object")
-    sub.set_defaults(run=run_doctor)
+        command.add_arguments(sub)
+        sub.set_defaults(run=command.run)
     return parser
 
 
@@ -127,42 +107,6 @@ class Version(argparse.Action):
         parser.exit()
 
 
-# Commands
-
-
 def welcome(_: argparse.Namespace) -> int:
     print(WELCOME, end="")
     return 0
-
-
-def run_generate(args: argparse.Namespace) -> int:
-    started = time.perf_counter()
-    lm = load(args)
-    return generate_cli.run(args, lm, time.perf_counter() - started)
-
-
-def run_next(args: argparse.Namespace) -> int:
-    return next_cli.run(args, load(args))
-
-
-def run_tokenize(args: argparse.Namespace) -> int:
-    if args.model is None:
-        return tokenize_cli.run(args)
-    if args.vocab or args.encoding:
-        raise ValueError("tokenize: give one of --model, --vocab and --encoding")
-    tokenizer = load(args).tokenizer
-    if tokenizer is None:
-        raise ValueError(f"tokenize: {args.model} holds no vocabulary (vocab.json and merges.txt, or tokenizer.json)")
-    return tokenize_cli.run(args, tokenizer)
-
-
-def run_doctor(args: argparse.Namespace) -> int:
-    from nextword import doctor
-
-    found = doctor.report()
-    if args.json:
-        print_json(**found)
-    else:
-        print(doctor.as_text(found))
-    return 0
-

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nextword.arguments import add_model, add_settings, given_prompt, read_settings, shown_prompt
+from nextword.arguments import add_model, add_settings, given_prompt, load, read_settings, shown_prompt
 from nextword.terminal import columns, print_json, printable, progress, style
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nextword.results import Generation
 
 DEFAULTS = {"max_new_tokens": 120, "temperature": 0.8, "top_p": 0.95}
+HELP = "continue a text, printed as it comes"
 EXAMPLES = """examples:
   nextword generate "Once upon a time"
   nextword generate --temperature 0 Es war einmal
@@ -37,8 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, **DEFAULTS)
 
 
-def run(args: argparse.Namespace, lm: LanguageModel, load_seconds: float) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print what the arguments ask for; returns the exit code."""
+    started = time.perf_counter()
+    lm = load(args)
+    load_seconds = time.perf_counter() - started
     prompt = given_prompt(args.prompt, lm, args.seed)
     settings = {**read_settings(args, **DEFAULTS), "on_overflow": "stop", "explain": args.explain}
     several = any(settings.get(name, 1) > 1 for name in ("n", "best_of", "num_beams")) or "penalty_alpha" in settings

@@ -7,13 +7,14 @@ import itertools
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nextword.arguments import (
     add_model,
     decoded,
     flag,
     given_prompt,
+    load,
     number,
     positive,
     shown_prompt,
@@ -21,9 +22,7 @@ from nextword.arguments import (
 )
 from nextword.terminal import bar, columns, print_json, progress, style
 
-if TYPE_CHECKING:
-    from nextword.generate import LanguageModel
-
+HELP = "show the most probable next tokens as a table"
 EXAMPLES = """examples:
   nextword next "The cat sat on the"
   nextword next "The cat sat on the" --temperature 0.2,1,2
@@ -57,11 +56,12 @@ def _several(kind: Any, low: float, high: float, wanted: str) -> Callable[[str],
     return convert
 
 
-def run(args: argparse.Namespace, lm: LanguageModel) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print what the arguments ask for; returns the exit code."""
     from nextword.sampling import probabilities
     from nextword.settings import Sampling
 
+    lm = load(args)
     prompt = given_prompt(args.prompt, lm, None)
     ids = lm.tokenizer.encode(prompt) if lm.tokenizer is not None and isinstance(prompt, str) else prompt
     if not ids:

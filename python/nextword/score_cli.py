@@ -1,22 +1,25 @@
-"""`nextword score`: perplexity and bits per byte of a file or a text, and its tokens coloured by surprise.
-
-The command line calls add_arguments and run, and hands in how a model is loaded.
-"""
+"""`nextword score`: perplexity and bits per byte of a file or a text, and its tokens coloured by surprise."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nextword.arguments import add_model, load
 from nextword.terminal import coloured, print_json, printable, progress, style
 
 if TYPE_CHECKING:
     from nextword.generate import LanguageModel
     from nextword.score import Score
+
+HELP = "say how well the model foresees a text: perplexity and bits per byte"
+EXAMPLES = """examples:
+  nextword score story.txt
+  nextword score --tokens "The cat sat on the mat.\""""
 
 # Surprise in bits below which a token has this colour: 1 bit is a coin that fell, 12 bits one of 4,096.
 _COLOURS = ((2.0, "30;42"), (5.0, "30;46"), (8.0, "30;43"), (12.0, "30;45"), (math.inf, "30;41"))
@@ -24,6 +27,7 @@ _COLOURS = ((2.0, "30;42"), (5.0, "30;46"), (8.0, "30;43"), (12.0, "30;45"), (ma
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword score` takes."""
+    add_model(parser)
     parser.add_argument("text", nargs="*", metavar="FILE|TEXT", help="a file in UTF-8, or the text; - reads stdin")
     parser.add_argument("--text", action="store_true", dest="literally", help="FILE|TEXT is a text, also if so named")
     parser.add_argument("--window", type=int, metavar="N", help="tokens that the model sees at once (all it can)")
@@ -37,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def run(args: argparse.Namespace, load: Callable[[argparse.Namespace], LanguageModel]) -> int:
-    """Print what the arguments ask for. Raises ValueError and OSError with a message for the user."""
+def run(args: argparse.Namespace) -> int:
+    """Print what the arguments ask for; returns the exit code. Raises ValueError and OSError for the user to read."""
     text = given(args.text, args.literally)
     lm = load(args)
     with progress("scoring") as tell:

@@ -11,8 +11,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from nextword.arguments import add_model, load
 from nextword.terminal import can_print, coloured, columns, print_json, style
 from nextword.tokenizer import ENCODINGS, Tokenizer
+
+HELP = "show how a text is cut into tokens"
+EXAMPLES = """examples:
+  nextword tokenize "Once upon a time"
+  nextword tokenize --steps together"""
 
 Step = tuple[list[bytes], tuple[bytes, bytes] | None, int | None]
 
@@ -22,6 +28,7 @@ _DEMO = Path(__file__).parent / "demo"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword tokenize` takes."""
+    add_model(parser, threads=False)
     parser.add_argument("text", nargs="*", help="the text; - reads it from stdin")
     parser.add_argument("--vocab", metavar="PATH", help="a folder or file with a vocabulary (the demo's)")
     parser.add_argument(
@@ -34,20 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def run(args: argparse.Namespace, tokenizer: Tokenizer | None = None) -> int:
-    """Print what the arguments ask for. tokenizer: of a model that was loaded already; --vocab and --encoding go first.
+def run(args: argparse.Namespace) -> int:
+    """Print what the arguments ask for; returns the exit code.
 
-    Raises ValueError and FileNotFoundError with a message for the user. Returns the exit code.
+    Raises ValueError and FileNotFoundError with a message for the user.
     """
     text = _text(args.text)
-    if args.encoding and args.vocab:
-        raise ValueError("tokenize: give --vocab or --encoding, not both")
-    if args.encoding:
-        names = list(ENCODINGS)[1:] if args.encoding == "all" else args.encoding.split(",")
-        tokenizers = {name: Tokenizer.from_encoding(name, path=args.encodings_folder) for name in names}
-    else:
-        name = Path(args.vocab).name if args.vocab else "model" if tokenizer else "demo"
-        tokenizers = {name: Tokenizer.load(args.vocab or _DEMO) if args.vocab or not tokenizer else tokenizer}
+    tokenizers = _tokenizers(args)
     if args.json:
         found = {name: _as_json(one, text, args.steps) for name, one in tokenizers.items()}
         print_json(text=text, **({"encodings": found} if args.encoding else next(iter(found.values()))))
@@ -65,6 +65,20 @@ def run(args: argparse.Namespace, tokenizer: Tokenizer | None = None) -> int:
         if len(tokenizers) > 1:
             print()
     return 0
+
+
+def _tokenizers(args: argparse.Namespace) -> dict[str, Tokenizer]:
+    if sum(map(bool, (args.model, args.vocab, args.encoding))) > 1:
+        raise ValueError("tokenize: give one of --model, --vocab and --encoding")
+    if args.encoding:
+        names = list(ENCODINGS)[1:] if args.encoding == "all" else args.encoding.split(",")
+        return {name: Tokenizer.from_encoding(name, path=args.encodings_folder) for name in names}
+    if args.model is None:
+        return {"": Tokenizer.load(args.vocab or _DEMO)}
+    tokenizer = load(args).tokenizer
+    if tokenizer is None:
+        raise ValueError(f"tokenize: {args.model} holds no vocabulary (vocab.json and merges.txt, or tokenizer.json)")
+    return {"": tokenizer}
 
 
 def _text(words: list[str]) -> str:

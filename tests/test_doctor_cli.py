@@ -1,4 +1,4 @@
-"""doctor.py: what it finds and how it words it."""
+"""doctor_cli.py: what it finds and how it words it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from nextword import cli, doctor
+from nextword import cli, doctor_cli
 
 FOUND = {
     "nextword": "1", "cpu": "C", "features": {"avx2": True, "avx512": False}, "variants": ["avx2", "baseline"],
@@ -18,14 +18,15 @@ FOUND = {
 
 
 def test_doctor_words_each_finding():
-    text = doctor.as_text(FOUND)
+    text = doctor_cli.as_text(FOUND)
     assert "features      avx2 (absent: avx512)" in text
     assert "others        baseline; NEXTWORD_ISA=name forces one" in text
     assert "threads       2: two cores; " in text
     assert "not run here  avx512" in text
     assert 'pip install "nextword[hub]"' in text
     assert "8.0 GB" in text
-    single = doctor.as_text({**FOUND, "openmp": False, "memory_gigabytes": None, "features": {}, "variants": ["avx2"]})
+    less = {"openmp": False, "memory_gigabytes": None, "features": {}, "variants": ["avx2"]}
+    single = doctor_cli.as_text({**FOUND, **less})
     assert "single-threaded: built without OpenMP" in single
     assert "memory        unknown" in single
     assert "features      none" in single
@@ -49,14 +50,14 @@ def test_doctor_reads_what_the_system_says(monkeypatch):
         "/proc/meminfo": "MemTotal:  1000000 kB\n",
         "/sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
     }
-    monkeypatch.setattr(doctor, "read", lambda path: files.get(path, ""))
-    assert doctor.cpu_name().startswith("Fast CPU, ")
-    assert doctor.huge_pages() == "madvise: weights ask for them"
-    assert doctor.memory_gigabytes() == 1.024
+    monkeypatch.setattr(doctor_cli, "read", lambda path: files.get(path, ""))
+    assert doctor_cli.cpu_name().startswith("Fast CPU, ")
+    assert doctor_cli.huge_pages() == "madvise: weights ask for them"
+    assert doctor_cli.memory_gigabytes() == 1.024
     files.clear()
-    assert doctor.memory_gigabytes() is None
-    assert doctor.huge_pages() == "unknown to this system"
-    assert "usable" in doctor.cpu_name()
+    assert doctor_cli.memory_gigabytes() is None
+    assert doctor_cli.huge_pages() == "unknown to this system"
+    assert "usable" in doctor_cli.cpu_name()
     monkeypatch.undo()
-    assert doctor.read("/no/such/file") == ""
-    assert doctor.installed("no-such-package-anywhere") is None
+    assert doctor_cli.read("/no/such/file") == ""
+    assert doctor_cli.installed("no-such-package-anywhere") is None

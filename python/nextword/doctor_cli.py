@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
 from pathlib import Path
 from typing import Any
 
+from nextword.terminal import print_json
+
+HELP = "say what the machine offers, what is used and why"
+EXAMPLES = ""
+
 PACKAGES = ("numpy", "safetensors", "huggingface_hub")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `nextword doctor` takes."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; returns the exit code."""
+    found = report()
+    if args.json:
+        print_json(**found)
+    else:
+        print(as_text(found))
+    return 0
 
 
 def report() -> dict[str, Any]:
