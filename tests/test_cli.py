@@ -301,6 +301,20 @@ def test_next_without_a_vocabulary_shows_ids(capsys, stand_in):
     assert json.loads(capsys.readouterr().out)["next"][0]["text"] is None
 
 
+def test_next_shows_ids_that_have_no_text_by_their_number(capsys, stand_in):
+    class Fewer(Bytes):
+        def decode_bytes(self, ids):
+            if max(ids) > 254:
+                raise IndexError("an id that pads the model's vocabulary")
+            return bytes(ids)
+
+    stand_in(tokenizer=Fewer())
+    assert cli.main(["next", "--top", "2", "x"]) == 0
+    assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[1:3]] == ["'255'", r"'\xfe'"]
+    assert cli.main(["next", "--json", "--top", "1", "x"]) == 0
+    assert json.loads(capsys.readouterr().out)["next"][0]["text"] is None
+
+
 def test_next_draws_bars_that_the_terminal_can_show(stand_in, monkeypatch):
     stand_in()
     out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")

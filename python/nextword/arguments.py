@@ -205,10 +205,19 @@ def shown_prompt(prompt: str | list[int]) -> str:
 
 
 def token_text(lm: LanguageModel, token: int) -> str:
-    """A token for the eye."""
-    return str(token) if lm.tokenizer is None else printable(lm.tokenizer.decode_bytes([token]))
+    """A token for the eye: its number where it has no text."""
+    found = _token_bytes(lm, token)
+    return str(token) if found is None else printable(found)
 
 
 def decoded(lm: LanguageModel, token: int) -> str | None:
-    """A token's text, None without a vocabulary."""
-    return None if lm.tokenizer is None else lm.tokenizer.decode_bytes([token]).decode("utf-8", "replace")
+    """A token's text, None where it has none."""
+    found = _token_bytes(lm, token)
+    return None if found is None else found.decode("utf-8", "replace")
+
+
+def _token_bytes(lm: LanguageModel, token: int) -> bytes | None:
+    try:
+        return None if lm.tokenizer is None else lm.tokenizer.decode_bytes([token])
+    except IndexError:  # models pad their vocabulary
+        return None

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nextword.arguments import add_model, add_settings, given_prompt, load, read_settings, shown_prompt
-from nextword.terminal import columns, print_json, printable, progress, style
+from nextword.arguments import add_model, add_settings, given_prompt, load, read_settings, shown_prompt, token_text
+from nextword.terminal import columns, print_json, progress, style
 
 if TYPE_CHECKING:
     from nextword.explain import Candidate, Step
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         if args.tree:
             from nextword.beam_tree import render_tree
 
-            print("\n" + render_tree(every[0].beams.tree, lambda ids: "".join(printable_token(lm, i) for i in ids)))
+            print("\n" + render_tree(every[0].beams.tree, lambda ids: "".join(token_text(lm, i) for i in ids)))
         seconds = time.perf_counter() - started
         note(f"{len(every)} texts in {seconds:.1f} s")
     else:
@@ -152,9 +152,9 @@ def step_lines(lm: LanguageModel, number: int, step: Step) -> Iterator[str]:
     """One step: what was chosen and how, then the candidates with the logit on its way and the probability."""
     how = "the most probable" if step.drawn is None else f"drawn with {step.drawn:.4f}, {step.kept:,} tokens stayed"
     removed = f", the grammar removed {step.removed_mass:.1%}" if step.removed_mass else ""
-    chosen = style(f"{number}. '{printable_token(lm, step.token)}'", "1", sys.stdout)
+    chosen = style(f"{number}. '{token_text(lm, step.token)}'", "1", sys.stdout)
     yield f"{chosen}  {how}{removed}"
-    wide = max(columns(f"'{printable_token(lm, c.token)}'") for c in step.candidates)
+    wide = max(columns(f"'{token_text(lm, c.token)}'") for c in step.candidates)
     yield style(f"   {'':{wide}}   logit  after bias  penalties  temperature  probability  chance", "2", sys.stdout)
     for candidate in step.candidates:
         yield candidate_line(lm, candidate, candidate.token == step.token, wide)
@@ -162,7 +162,7 @@ def step_lines(lm: LanguageModel, number: int, step: Step) -> Iterator[str]:
 
 def candidate_line(lm: LanguageModel, c: Candidate, chosen: bool, wide: int) -> str:
     """One candidate: numbers that no rule changed are left out."""
-    text = f"'{printable_token(lm, c.token)}'"
+    text = f"'{token_text(lm, c.token)}'"
     label = text + " " * (wide - columns(text))
     biased = f"{c.biased:.2f}" if c.biased != c.logit else ""
     penalised = f"{c.penalised:.2f}" if c.penalised != c.biased else ""
@@ -171,13 +171,3 @@ def candidate_line(lm: LanguageModel, c: Candidate, chosen: bool, wide: int) -> 
     line = f" {'>' if chosen else ' '} {label}  {c.logit:6.2f}  {biased:>10}  {penalised:>9}  {scaled:>11}  "
     line = f"{line}{c.softmax:11.2%} {chance}"
     return style(line, "32" if chosen else "2" if not c.kept else "0", sys.stdout)
-
-
-def printable_token(lm: LanguageModel, token: int) -> str:
-    """A token for the eye."""
-    if lm.tokenizer is None:
-        return str(token)
-    try:
-        return printable(lm.tokenizer.decode_bytes([token]))
-    except IndexError:  # models pad their vocabulary
-        return str(token)
