@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from nextword.beam_tree import BeamCandidate, BeamStep, Decode, Fate
 from nextword.layers import PANEL, Floats
 from nextword.models.gpt2 import GPT2
-from nextword.search import Ends, Process, checked, is_integer, largest, read_prompt
+from nextword.search import Ends, Process, checked, largest, read_prompt
+from nextword.settings import is_integer
 
 EarlyStopping = bool | Literal["never"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.models.gpt2 import GPT2
-from nextword.score import CHUNK, log_probability, token_ids
+from nextword.models.gpt2 import CHUNK, GPT2
+from nextword.score import log_probability, token_ids
 from nextword.tokenizer import Tokenizer
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from nextword.beam_tree import Decode
 from nextword.layers import Floats
 from nextword.models.gpt2 import CHUNK, GPT2
-from nextword.search import Ends, Process, checked, is_integer, largest, read_prompt
+from nextword.search import Ends, Process, checked, largest, read_prompt
+from nextword.settings import is_integer
 from nextword.trace import Tap
 
 

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.layers import PANEL
-from nextword.models.gpt2 import GPT2
+from nextword.models.gpt2 import CHUNK, GPT2
+from nextword.settings import is_integer
 from nextword.tokenizer import Tokenizer
 
 Progress = Callable[[int, int], None]
 Start = int | None | Literal["eos"]
-
-CHUNK = 512  # tokens that go through the model at once: rows of logits that are in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +137,7 @@ def log_probability(logits: NDArray[np.float32], token: int) -> float:
 
 def is_batch(texts: Any) -> bool:
     """Whether this is a list of texts, not one text or the ids of one."""
-    return isinstance(texts, list | tuple) and (not texts or not _is_integer(texts[0]))
+    return isinstance(texts, list | tuple) and (not texts or not is_integer(texts[0]))
 
 
 def token_ids(model: GPT2, tokenizer: Tokenizer | None, text: Any, op: str, what: str = "text") -> list[int]:
@@ -151,7 +150,7 @@ def token_ids(model: GPT2, tokenizer: Tokenizer | None, text: Any, op: str, what
     if isinstance(text, np.ndarray):
         fits = text.ndim == 1 and np.issubdtype(text.dtype, np.integer)
     else:
-        fits = isinstance(text, list | tuple | range) and all(map(_is_integer, text))
+        fits = isinstance(text, list | tuple | range) and all(map(is_integer, text))
     if not fits:
         raise TypeError(f"{op}: {what} must be a text or a list of integer token ids, got {type(text).__name__}")
     ids, size = [int(i) for i in text], model.config.vocab_size
@@ -161,12 +160,8 @@ def token_ids(model: GPT2, tokenizer: Tokenizer | None, text: Any, op: str, what
     return ids
 
 
-def _is_integer(x: Any) -> bool:
-    return isinstance(x, int | np.integer) and not isinstance(x, bool)
-
-
 def _integer(op: str, name: str, value: Any, low: int, high: int, limit: str) -> int:
-    if not _is_integer(value) or not low <= value <= high:
+    if not is_integer(value) or not low <= value <= high:
         raise ValueError(f"{op}: {name} must be an integer {low} .. {high} ({limit}), got {value!r}")
     return int(value)
 
@@ -176,7 +171,7 @@ def _start(model: GPT2, tokenizer: Tokenizer | None, start: Start) -> int | None
     if isinstance(start, str) and start == "eos":
         end = model.config.eos_token_id if tokenizer is None else tokenizer.eos_id
         return end if end is not None and end < size else None
-    if start is not None and (not _is_integer(start) or not 0 <= int(start) < size):
+    if start is not None and (not is_integer(start) or not 0 <= int(start) < size):
         raise ValueError(f'score: start must be a token id 0 .. {size - 1}, None or "eos", got {start!r}')
     return None if start is None else int(start)
 

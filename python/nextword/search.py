@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from nextword.beam_tree import Decode
 from nextword.layers import Floats
 from nextword.models.gpt2 import GPT2
+from nextword.settings import is_integer
 
 # (prompt and new tokens, scores float32 [vocabulary]) -> scores float32 [vocabulary]; -inf bans a token
 Process = Callable[[list[int], Floats], Floats]
@@ -105,8 +106,3 @@ def largest(row: Floats, count: int) -> NDArray[np.intp]:
         places = np.concatenate([above, np.flatnonzero(row == limit)[: count - len(above)]])
     places = places[np.argsort(-row[places], kind="stable")]
     return places[row[places] > -np.inf]
-
-
-def is_integer(x: Any) -> bool:
-    """Whether x is an integer and no bool."""
-    return isinstance(x, int | np.integer) and not isinstance(x, bool)
