@@ -11,6 +11,9 @@ constexpr int64_t max_lanes = 16;
 // Rows that one register tile holds at most on any instruction set; sizes scratch memory.
 constexpr int64_t max_tile_rows = 12;
 
+// What read_all takes a multiple of.
+constexpr int64_t read_floats = 8 * max_lanes;
+
 enum class Activation { none, gelu_tanh, gelu_erf };
 
 // One call computes all rows of some columns:
@@ -82,4 +85,9 @@ struct Kernels {
 
   // Element by element; out may alias x.
   void (*activate)(const float* x, Activation activation, int64_t size, float* out);
+
+  // To measure the machine by (kernels/rates.h). The sum of x; n: a multiple of read_floats.
+  float (*read_all)(const float* x, int64_t n);
+  // At least `count` multiply-adds, fewer than 512 more, in independent chains that begin with start, start + 1, ...
+  float (*multiply_adds)(float start, int64_t count);
 };

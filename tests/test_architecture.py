@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "vectors": set(),
     "_core": set(),
     "cpu": {"_core"},
+    "machine": {"_core", "cpu"},
     "ops": {"_core"},
     "tokenizer_files": {"_core"},
     "tokenizer": {"_core", "tokenizer_files"},
@@ -58,7 +59,8 @@ MAY_IMPORT = {
     "score_cli": {"arguments", "generate", "score", "terminal"},
     "tokenize_cli": {"arguments", "tokenizer", "terminal"},
     "doctor_cli": {"cpu", "terminal"},
-    "cli": {"choose_cli", "doctor_cli", "generate_cli", "next_cli", "score_cli", "tokenize_cli"},
+    "bench_cli": {"", "arguments", "cpu", "generate", "machine", "models", "ops", "terminal"},
+    "cli": {"bench_cli", "choose_cli", "doctor_cli", "generate_cli", "next_cli", "score_cli", "tokenize_cli"},
     "grammar": {"tokenizer"},
     "score": {"models", "layers", "settings", "tokenizer"},
     "choose": {"models", "score", "tokenizer"},
@@ -82,6 +84,7 @@ MAY_INCLUDE = {
     "isa": {"simd", "kernels/all.h"},
     "parallel": set(),
     "cpu": {"kernels.h"},
+    "machine": {"kernels.h", "packed.h", "cpu.h", "parallel.h"},
     "packed": {"formats.h", "parallel.h"},
     "pool": {"packed.h"},
     "ops": {"kernels.h", "formats.h", "packed.h", "cpu.h", "parallel.h"},
@@ -89,8 +92,8 @@ MAY_INCLUDE = {
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h",
-                 "bindings"},
+    "bindings": {"ops.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "machine.h", "packed.h",
+                 "parallel.h", "pool.h", "bindings"},
 }
 
 

@@ -79,6 +79,11 @@ def test_each_command_explains_itself(capsys, command):
         ["next", "--temperature", "0", "x"],
         ["next", "--top", "0", "x"],
         ["doctor", "--model", "x"],
+        ["bench", "--dtypes", "float99"],
+        ["bench", "--dtypes", ""],
+        ["bench", "--threads", "1,0"],
+        ["bench", "--threads", "two"],
+        ["bench", "--tokens", "0"],
     ],
 )
 def test_wrong_usage_exits_with_2_and_names_the_argument(capsys, arguments):

@@ -18,6 +18,7 @@ void bind_cpu(py::module_& m) {
     for (const auto& [name, present] : nextword::features()) all[py::str(name)] = present;
     return all;
   });
+  m.def("last_level_cache", &nextword::last_level_cache);
   m.def("openmp", &nextword::has_openmp);
   m.def("processors", &nextword::processors);
   m.def("threads", &nextword::thread_count);

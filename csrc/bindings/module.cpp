@@ -4,6 +4,7 @@
 namespace py = pybind11;
 
 void bind_cpu(py::module_& m);
+void bind_machine(py::module_& m);
 void bind_ops(py::module_& m);
 void bind_sampling(py::module_& m);
 void bind_bpe(py::module_& m);
@@ -12,6 +13,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of nextword. Use nextword.ops, nextword.cpu and nextword.Tokenizer.";
   m.attr("__version__") = NEXTWORD_VERSION;
   bind_cpu(m);
+  bind_machine(m);
   bind_ops(m);
   bind_sampling(m);
   bind_bpe(m);

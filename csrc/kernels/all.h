@@ -5,6 +5,7 @@
 #include "elementwise.h"
 #include "matmul.h"
 #include "norm.h"
+#include "rates.h"
 #include "select.h"
 
 namespace {
@@ -13,7 +14,7 @@ template <class V>
 constexpr Kernels make_kernels(const char* isa) {
   static_assert(V::lanes <= max_lanes && V::tile_rows <= max_tile_rows && panel_cols % (V::tile_vectors * V::lanes) == 0);
   return {isa,         V::tile_rows, &matmul<V>,      &attention<V>, &layer_norm<V>, &softmax<V>,
-          &exp_sum<V>, &maxima<V>,   &weight_from<V>, &positions<V>, &activate<V>};
+          &exp_sum<V>, &maxima<V>,   &weight_from<V>, &positions<V>, &activate<V>,   &read_all<V>, &multiply_adds<V>};
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ from nextword import _core  # noqa: E402
 if _SPIN:
     del os.environ["GOMP_SPINCOUNT"]
 
-__all__ = ["compiled", "features", "isa", "openmp", "processors", "set_isa", "set_threads", "threads", "variants",
-           "why_isa", "why_threads"]
+__all__ = ["compiled", "features", "isa", "last_level_cache", "openmp", "processors", "set_isa", "set_threads",
+           "threads", "variants", "why_isa", "why_threads"]
 
 _threads_from = "all processors that this process may run on"
 _isa_from = "the best that this CPU and operating system run"
@@ -62,6 +62,11 @@ def set_isa(name: str) -> None:
 def why_isa() -> str:
     """Where the variant in use comes from."""
     return _isa_from
+
+
+def last_level_cache() -> int:
+    """Bytes of the largest cache that a core has; a common size where the system does not tell."""
+    return _core.last_level_cache()
 
 
 def openmp() -> bool:

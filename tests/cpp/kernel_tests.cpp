@@ -262,6 +262,15 @@ void test_sampling(int64_t size, float spread, const Rules& rules) {
   else require(kept_total >= (rules.top_p - 1e-4) * total, "top_p is reached");
 }
 
+void test_rates() {
+  const auto& k = kernels();
+  const Floats ones(static_cast<size_t>(3 * read_floats), 1.0f);
+  require(k.read_all(ones.data(), 3 * read_floats) == 3 * read_floats, "read_all adds up every float");
+  // x / 2 + 1 / 4 tends to 1 / 2 in every lane of every chain
+  const float sum = 2 * k.multiply_adds(1.0f, 1 << 20);
+  require(sum >= static_cast<float>(k.tile_rows) && std::fmod(sum, static_cast<float>(k.tile_rows)) == 0, "multiply-adds end");
+}
+
 }  // namespace
 
 int main() {
@@ -273,6 +282,7 @@ int main() {
         for (const int64_t cols : {1, 31, 33, 64, 70}) test_matmul(rows, depth, cols);
     for (const int64_t cols : {1, 3, 4, 7, 8, 15, 16, 17, 100, 768}) test_rows(pick(1, 5), cols);
     test_activation();
+    test_rates();
     for (const int64_t width : {1, 8, 25, 32, 48, 64})
       for (const int64_t past : {0, 1, 31, 70})
         for (const int64_t fresh : {1, 2, 13, 40}) test_attention(2, width, past, fresh);
