@@ -23,7 +23,8 @@ CPP_FILES = sorted(path for kind in ("*.h", "*.cpp") for path in CSRC.rglob(kind
 
 # Python: module -> modules of the package that it may import. A new module needs a row.
 MAY_IMPORT = {
-    "reference": set(),
+    "formats": set(),
+    "reference": {"formats"},
     "trace": set(),
     "settings": set(),
     "sampling": {"ops", "settings"},
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     "tokenize_cli": {"tokenizer", "terminal"},
     "weights": {"ops"},
     "layers": {"ops", "trace"},
-    "models": {"layers", "ops", "trace", "models"},
+    "models": {"formats", "layers", "ops", "trace", "models"},
     "beam_tree": set(),
     "search": {"models", "layers", "beam_tree"},
     "beams": {"models", "layers", "beam_tree", "search"},
@@ -63,7 +64,7 @@ MAY_IMPORT = {
     "choose_cli": {"generate", "terminal"},
     "score_cli": {"generate", "score", "terminal"},
     "__main__": {"cli"},
-    "": {"cpu", "ops", "reference", "generate", "models", "prefix", "settings", "results", "tokenizer", "trace",
+    "": {"formats", "cpu", "ops", "reference", "generate", "models", "prefix", "settings", "results", "tokenizer", "trace",
          "weights", "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
@@ -77,20 +78,21 @@ GROUPS = {"pretokenize": ("pretokenize", "unicode_", "char_masks"), "bpe": ("bpe
 MAY_INCLUDE = {
     "formats.h": set(),
     "kernels.h": {"formats.h"},
-    "simd": set(),
+    "simd": {"simd"},
     "kernels": {"kernels.h", "formats.h", "kernels"},
     "isa": {"simd", "kernels/all.h"},
     "parallel": set(),
     "cpu": {"kernels.h"},
-    "packed": {"formats.h", "parallel.h"},
+    "encode": {"formats.h"},
+    "packed": {"formats.h", "encode.h", "parallel.h"},
     "pool": {"packed.h"},
-    "ops": {"kernels.h", "formats.h", "packed.h", "cpu.h", "parallel.h"},
+    "ops": {"kernels.h", "formats.h", "encode.h", "packed.h", "cpu.h", "parallel.h"},
     "philox": set(),
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h",
-                 "bindings"},
+    "bindings": {"ops.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "encode.h", "packed.h", "parallel.h",
+                 "pool.h", "bindings"},
 }
 
 
