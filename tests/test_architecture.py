@@ -64,8 +64,8 @@ MAY_IMPORT = {
     "choose_cli": {"generate", "terminal"},
     "score_cli": {"generate", "score", "terminal"},
     "__main__": {"cli"},
-    "": {"formats", "cpu", "ops", "reference", "generate", "models", "prefix", "settings", "results", "tokenizer", "trace",
-         "weights", "_core"},
+    "": {"formats", "cpu", "ops", "reference", "generate", "models", "prefix", "settings", "results", "tokenizer",
+         "trace", "weights", "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
 LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": {"numpy", "llguidance"},

@@ -1,5 +1,5 @@
-"""The weight formats in NumPy: which numbers stand for a matrix, and for the rows that it is multiplied by. The layout in
-memory and the definition in words are in csrc/formats.h."""
+"""The weight formats in NumPy: which numbers stand for a matrix, and for the rows that it is multiplied by. The layout
+in memory and the definition in words are in csrc/formats.h."""
 
 import numpy as np
 from numpy.typing import NDArray
