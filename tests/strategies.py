@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import nextword
+from nextword.formats import DTYPES
 from nextword.models.gpt2 import GPT2, GPT2Config
 
 
@@ -87,8 +88,9 @@ def random_model(config: dict[str, Any], seed: int = 0, head_bias: bool = False,
 
 @st.composite
 def models(draw: st.DrawFn) -> GPT2:
-    """A model of any odd shape with random weights."""
-    return random_model(draw(configs()), draw(st.integers(0, 2**16)), draw(st.booleans()))
+    """A model of any odd shape with random weights, stored in any format."""
+    seed, head_bias, dtype = draw(st.integers(0, 2**16)), draw(st.booleans()), draw(st.sampled_from(DTYPES))
+    return random_model(draw(configs()), seed, head_bias, dtype=dtype)
 
 
 @st.composite
