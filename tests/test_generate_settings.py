@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import nextword
 from nextword import Sampling
 from nextword.beams import beam_search
+from nextword.beginnings import SHARED, common_beginning, common_length, shared_beginnings
 from nextword.contrastive import contrastive_search
 from nextword.generate import LanguageModel
 from nextword.prefix import PrefixCache
-from nextword.run import SHARED, common_beginning, common_length, shared_beginnings
 from strategies import random_model, run, tiny_config
 
 

@@ -13,8 +13,9 @@ from nextword.layers import Floats, Ints
 from nextword.models.gpt2 import CHUNK, GPT2, GPT2Config
 from nextword.prefix import PrefixCache
 from nextword.results import Generation, Timings, TokenLogprob
+from nextword.row import Row, end_ids, token_logprob
 from nextword.rules import Rules
-from nextword.run import Overflow, Row, Run, Stream, end_ids, token_logprob
+from nextword.run import Overflow, Run, Stream
 from nextword.sampling import new_seed
 from nextword.settings import Sampling, is_integer
 from nextword.tokenizer import Tokenizer
