@@ -57,8 +57,12 @@ class Row:
         """New tokens that may still come."""
         return self.settings.max_new_tokens - len(self.tokens)
 
-    def take(self, logits: Floats) -> None:
-        """Choose the next token and see whether it is the last."""
+    def ends_by(self, token: int) -> bool:
+        """Whether this token would be the last, whatever the text."""
+        return token == self.end_token or token in self.stop_ids
+
+    def take(self, logits: Floats) -> int:
+        """Choose the next token and see whether it is the last; returns it."""
         count = len(self.tokens)
         final, edits = self.rules(logits, self.prompt, self._new[:count])
         removed = 0.0
@@ -70,10 +74,11 @@ class Row:
             self.steps.append(Step(logits, final, edits, self.settings, choice, self.explain, removed, self.text_of))
         if token == self.end_token:
             self.end("stop")
-            return
+            return token
         if self.settings.logprobs is not None or self.settings.best_of is not None:
             self.logprobs.append(token_logprob(logits, token, self.settings.logprobs or 0))
         self._push(token)
+        return token
 
     def _constrain(self, x: Floats, edits: list[Edit]) -> tuple[Floats, float]:
         assert self.grammar is not None

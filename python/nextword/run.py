@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import numpy as np
 
 from nextword.beginnings import common_beginning, shared_beginnings
 from nextword.explain import Step
-from nextword.layers import Ints
+from nextword.layers import Floats, Ints
 from nextword.models.gpt2 import CHUNK, GPT2
 from nextword.prefix import PrefixCache
 from nextword.results import Generation, Timings
 from nextword.row import Row
+from nextword.speculation import Asked, Draft, Speculation
 
 Overflow = Literal["error", "stop", "slide"]
 
@@ -47,13 +51,29 @@ class Stream:
         return self._run.results()[0]
 
 
+@dataclass
+class Checked:
+    """A row's draft and what the model says of it: logits [1 + drafted, vocabulary], before, in and after it.
+
+    held: tokens of the cache's slot without the draft. accepted: drafted tokens that were right so far.
+    """
+
+    slot: int
+    draft: Ints
+    logits: Floats
+    held: int
+    accepted: int = 0
+
+
 class Run:
     """Rows that share a cache, from their prompts to their ends. Row i lives in slot i.
 
     prefix: where beginnings of prompts that were encoded before are looked up, and these are kept.
+    draft: what guesses next tokens, for the model to check several in one pass; see speculation.
     """
 
-    def __init__(self, model: GPT2, rows: list[Row], on_overflow: Overflow, prefix: PrefixCache | None = None) -> None:
+    def __init__(self, model: GPT2, rows: list[Row], on_overflow: Overflow, prefix: PrefixCache | None = None,
+                 draft: Draft | None = None) -> None:
         self.model, self.rows, self.on_overflow, self.prefix = model, rows, on_overflow, prefix
         self.window = model.config.n_positions
         longest = max((len(r.prompt) + r.remaining for r in rows), default=1)
@@ -66,23 +86,29 @@ class Run:
         self.prefill_seconds = self.decode_seconds = 0.0
         self._donors = shared_beginnings([r.prompt if not r.finish and len(r.prompt) <= self.window else r.prompt[:0]
                                           for r in rows])
+        self._speculation = None if draft is None else Speculation(draft, len(rows), longest)
 
     def steps(self) -> Iterator[None]:
-        """Run to the end, one pass through the model at a time."""
+        """Run to the end: a pass through the model at a time, and of what it said, a token of each row at a time."""
         if self._common:
             self._share()
             yield
         while live := [i for i, row in enumerate(self.rows) if row.finish is None]:
             start = time.perf_counter()
             filling = [i for i in live if not self.rows[i].tokens]
-            count = self._step(filling or live)
-            spent = time.perf_counter() - start
-            if filling:
-                self.prefill_seconds += spent
-                self.prefill_tokens += count
-            else:
-                self.decode_seconds += spent
-            yield
+            count, checked = self._pass(filling or live)
+            self.prefill_tokens += count if filling else 0
+            while True:
+                checked = [one for one in checked if self._take(one)]
+                spent = time.perf_counter() - start
+                if filling:
+                    self.prefill_seconds += spent
+                else:
+                    self.decode_seconds += spent
+                yield
+                if not checked:
+                    break
+                start = time.perf_counter()
 
     def _share(self) -> None:
         """Encode what all rows begin with."""
@@ -94,12 +120,41 @@ class Run:
         self.prefill_seconds += time.perf_counter() - start
         self.prefill_tokens += self._common
 
-    def _step(self, live: list[int]) -> int:
-        """One pass; returns how many tokens it took."""
+    def _pass(self, live: list[int]) -> tuple[int, list[Checked]]:
+        """Send what rows have waiting through the model, and the drafts of those that have all of it in.
+
+        Returns how many tokens it took, and the logits of those rows.
+        """
+        parts = self._parts(live)
+        if not parts:
+            return 0, []
+        drafts = self._drafts(parts)
         batch: list[Ints] = []
-        slots: list[int] = []
-        ready: list[tuple[int, int]] = []  # (row, which token of the batch gives its logits)
-        room, count = max(CHUNK, len(live)), 0
+        wanted: list[int] = []  # tokens of the batch that give logits
+        checked: list[tuple[int, Ints]] = []
+        count = 0
+        for slot, part in parts:
+            draft = drafts.get(slot, part[:0])
+            batch.append(np.concatenate([part, draft]) if len(draft) else part)
+            count += len(batch[-1])
+            if not len(self.rows[slot].waiting):
+                wanted += range(count - len(draft) - 1, count)
+                checked.append((slot, draft))
+        logits = self.model(batch, self.cache, [slot for slot, _ in parts], wanted)
+        found, at = [], 0
+        for slot, draft in checked:
+            self.cache.lengths[slot] -= len(draft)  # what is drafted is no part of the text yet
+            row, end = self.rows[slot], at + 1 + len(draft)
+            if self.prefix is not None and not row.tokens and len(row.prompt) <= self.window:
+                self.prefix.remember(row.prompt.tolist(), self.cache, slot)
+            found.append(Checked(slot, draft, logits[at:end], int(self.cache.lengths[slot])))
+            at = end
+        return count, found
+
+    def _parts(self, live: list[int]) -> list[tuple[int, Ints]]:
+        """What goes through the model next of each row that can go on: (slot, ids), in whole at most a chunk."""
+        parts: list[tuple[int, Ints]] = []
+        room = max(CHUNK, len(live))
         for slot in live:
             row = self.rows[slot]
             if not self._fits(slot) or not self._begun(slot):
@@ -108,20 +163,32 @@ class Run:
             if not len(part):
                 break
             row.waiting = row.waiting[len(part) :]
-            batch.append(part)
-            slots.append(slot)
+            parts.append((slot, part))
             room -= len(part)
-            count += len(part)
-            if not len(row.waiting):
-                ready.append((slot, count - 1))
-        if not batch:
-            return 0
-        logits = self.model(batch, self.cache, slots, [at for _, at in ready])
-        for (slot, _), values in zip(ready, logits, strict=True):
-            if self.prefix is not None and not self.rows[slot].tokens and len(self.rows[slot].prompt) <= self.window:
-                self.prefix.remember(self.rows[slot].prompt.tolist(), self.cache, slot)
-            self.rows[slot].take(values)
-        return count
+        return parts
+
+    def _drafts(self, parts: list[tuple[int, Ints]]) -> dict[int, Ints]:
+        """Drafts by slot, for rows whose text has begun: so long that with one more token they reach no limit."""
+        if self._speculation is None:
+            return {}
+        asked = []
+        for slot, part in parts:
+            row, seen = self.rows[slot], int(self.cache.lengths[slot]) + len(part)
+            if row.tokens and not len(row.waiting):
+                asked.append(Asked(slot, row, len(row) - seen, min(row.remaining - 1, self.window - seen)))
+        return self._speculation.drafts(asked, len(parts))
+
+    def _take(self, one: Checked) -> bool:
+        """The row takes its next token; returns whether that is the drafted one, so that the next logits hold, too."""
+        row, right = self.rows[one.slot], False
+        self.cache.lengths[one.slot] = one.held + one.accepted
+        token = row.take(one.logits[one.accepted])
+        if one.accepted < len(one.draft) and token == one.draft[one.accepted]:
+            one.accepted += 1
+            right = row.finish is None
+        if not right and self._speculation is not None:
+            self._speculation.paces[one.slot].learn(len(one.draft), one.accepted)
+        return right
 
     def _begun(self, slot: int) -> bool:
         """Whether the row can go on: a beginning that it shares with an earlier row is there, and is copied."""
@@ -155,7 +222,11 @@ class Run:
         """One Generation for each row."""
         decoded = sum(max(0, len(row.tokens) - 1) for row in self.rows)
         timings = Timings(self.prefill_tokens, self.prefill_seconds, decoded, self.decode_seconds)
-        return [row.result(timings) for row in self.rows]
+        results = [row.result(timings) for row in self.rows]
+        if self._speculation is None:
+            return results
+        return [replace(result, drafted=pace.drafted, accepted=pace.accepted)
+                for result, pace in zip(results, self._speculation.paces, strict=True)]
 
 
 def keep_on_slide(window: int, remaining: int) -> int:
