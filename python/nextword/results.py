@@ -11,6 +11,7 @@ class Timings:
     """Seconds and tokens of a call, over all of its sequences; prefill ends with each sequence's first new token.
 
     prefill_tokens: those that went through the model; a beginning shared with another prompt counts once.
+    decode_seconds: with a draft, what it took is among them.
     """
 
     prefill_tokens: int
