@@ -107,7 +107,7 @@ def test_models_of_any_shape_draft_for_each_other(data):
     {"frequency_penalty": 0.5, "max_new_tokens": 50, "logit_bias": {" king": 3.0}}, {"no_repeat_ngram_size": 2},
 ])  # fmt: skip
 @pytest.mark.parametrize("draft", ["lookup", "itself"])
-def test_a_stream_yields_the_same_pieces(demo, settings, draft):
+def test_a_stream_yields_the_same_pieces(isa, demo, settings, draft):
     drafter = demo if draft == "itself" else draft
     settings = {"seed": 0, **settings}
     plain, drafted = (demo.stream("Es war einmal", **settings, draft=d) for d in (None, drafter))
@@ -115,6 +115,14 @@ def test_a_stream_yields_the_same_pieces(demo, settings, draft):
     assert told(plain.result) == told(drafted.result)
     ids, ids_too = (LanguageModel(demo.model).stream([281, 290], max_new_tokens=30, draft=d) for d in (None, drafter))
     assert list(ids) == list(ids_too)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_drafts_of_full_length_change_no_bit(isa, demo, temperature):
+    settings = {"temperature": temperature, "seed": 1, "max_new_tokens": 180, "logprobs": 2}
+    plain, drafted = (demo.generate("Es war einmal", **settings, draft=d) for d in (None, demo))
+    assert told(plain) == told(drafted)
+    assert drafted.drafted == drafted.accepted >= sum(range(4, 17))  # drafts of 4, 5, ... 16 tokens
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.0, "seed": 5}, {"logit_bias": {" king": 4.0}}])
@@ -248,6 +256,15 @@ def test_rows_share_what_a_pass_takes_well(tiny):
         _, sizes = passes(tiny, prompts, max_new_tokens=7, draft=random_model(SHAPE, seed=5))
         assert sizes[0] == fresh
         assert max(sizes) <= max(WIDE, rows)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_draft_model_that_has_no_answer_is_not_asked_on(tiny, temperature):
+    draft, settings = random_model(SHAPE, seed=5), {"temperature": temperature, "seed": 1, "max_new_tokens": 9}
+    draft.head.bias = np.full(37, np.nan, np.float32)
+    out = tiny.generate([1, 2, 3], **settings, draft=draft)
+    assert told(out) == told(tiny.generate([1, 2, 3], **settings))
+    assert out.drafted == 0
 
 
 def test_a_draft_model_encodes_a_token_once(tiny):
