@@ -156,7 +156,7 @@ def load(args: argparse.Namespace) -> LanguageModel:
     import nextword
 
     with progress(f"loading {args.model or 'the demo model'}"):
-        return nextword.load(args.model, args.dtype, threads=getattr(args, "threads", None))
+        return nextword.load(args.model, getattr(args, "dtype", "float32"), getattr(args, "threads", None))
 
 
 def given_text(words: list[str]) -> str | None:
