@@ -84,12 +84,13 @@ MAY_INCLUDE = {
     "cpu": {"kernels.h"},
     "packed": {"formats.h", "parallel.h"},
     "pool": {"packed.h"},
-    "ops": {"kernels.h", "formats.h", "packed.h", "cpu.h", "parallel.h"},
+    "ops": {"kernels.h", "formats.h", "packed.h", "cpu.h", "parallel.h", "pool.h"},
+    "attention": {"kernels.h", "formats.h", "cpu.h", "parallel.h", "pool.h"},
     "philox": set(),
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h",
+    "bindings": {"ops.h", "attention.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h",
                  "bindings"},
 }
 

@@ -5,6 +5,7 @@ namespace py = pybind11;
 
 void bind_cpu(py::module_& m);
 void bind_ops(py::module_& m);
+void bind_attention(py::module_& m);
 void bind_sampling(py::module_& m);
 void bind_bpe(py::module_& m);
 
@@ -13,6 +14,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = NEXTWORD_VERSION;
   bind_cpu(m);
   bind_ops(m);
+  bind_attention(m);
   bind_sampling(m);
   bind_bpe(m);
 }

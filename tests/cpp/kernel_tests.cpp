@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "attention.h"
 #include "cpu.h"
 #include "ops.h"
 #include "parallel.h"
