@@ -9,14 +9,17 @@ namespace nextword {
 
 // The cache of one layer, laid out as formats.h says.
 struct Cache {
-  float* keys;
-  float* values;
+  Element element;
+  void* keys;
+  void* values;
+  float* scales;  // of int8, else null
   int64_t heads, width, capacity;
   // What every sequence begins with, before what its slot holds: a multiple of 32 tokens, laid out like a slot of that
   // capacity. 0 and null: nothing.
   int64_t prefix = 0;
-  const float* prefix_keys = nullptr;
-  const float* prefix_values = nullptr;
+  const void* prefix_keys = nullptr;
+  const void* prefix_values = nullptr;
+  const float* prefix_scales = nullptr;
 };
 
 // `count` sequences; sequence i has past[i] tokens in slot slots[i] and brings fresh[i] more, whose rows follow each
@@ -26,7 +29,7 @@ struct Sequences {
   int64_t count;
 };
 
-// Stores rows of k and v [tokens, heads * width] behind what the slots hold.
+// Stores rows of k and v [tokens, heads * width], as the cache's element has them, behind what the slots hold.
 void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& sequences,
             const Cache& cache);
 

@@ -90,8 +90,8 @@ MAY_INCLUDE = {
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "attention.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "packed.h", "parallel.h", "pool.h",
-                 "bindings"},
+    "bindings": {"ops.h", "attention.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "packed.h",
+                 "parallel.h", "pool.h", "bindings"},
 }
 
 

@@ -16,6 +16,17 @@ struct Generic {
 
   static F set(float a) { return F{a, a, a, a}; }
   static F load(const float* p) { F a; memcpy(&a, p, sizeof a); return a; }
+  // bfloat16, as its bits, and int8, widened exactly.
+  static F load(const uint16_t* p) {
+    typedef uint16_t H __attribute__((vector_size(8)));
+    H h; memcpy(&h, p, sizeof h);
+    const I bits = __builtin_convertvector(h, I) << 16;
+    F a; memcpy(&a, &bits, sizeof a); return a;
+  }
+  static F load(const int8_t* p) {
+    typedef int8_t B __attribute__((vector_size(4)));
+    B b; memcpy(&b, p, sizeof b); return __builtin_convertvector(b, F);
+  }
   static void store(float* p, F a) { memcpy(p, &a, sizeof a); }
   // The first n lanes, 0 < n < lanes; memory behind them is not touched, lanes behind them are 0.
   static F load(const float* p, int64_t n) { F a = set(0); for (int64_t i = 0; i < n; ++i) a[i] = p[i]; return a; }

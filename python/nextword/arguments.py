@@ -142,18 +142,21 @@ def positive(text: str) -> int:
 
 
 def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
-    """Add --model and --threads."""
+    """Add --model, and what a command that runs it takes: --threads and --kv-dtype."""
     parser.add_argument("--model", metavar="PATH_OR_ID", help="a model folder, or a hub id such as gpt2 (the demo)")
     if threads:
         parser.add_argument("--threads", type=positive, metavar="N", help="threads to use (see `nextword doctor`)")
+        parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
+                            help="how keys and values are held: shorter ones take less memory and time in long texts")
 
 
 def load(args: argparse.Namespace) -> LanguageModel:
-    """The model that --model and --threads ask for."""
+    """The model that --model, --threads and --kv-dtype ask for."""
     import nextword
 
     with progress(f"loading {args.model or 'the demo model'}"):
-        return nextword.load(args.model, threads=getattr(args, "threads", None))
+        return nextword.load(args.model, threads=getattr(args, "threads", None),
+                             kv_dtype=getattr(args, "kv_dtype", "float32"))
 
 
 def given_text(words: list[str]) -> str | None:
