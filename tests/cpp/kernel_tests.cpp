@@ -80,6 +80,52 @@ void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   }
 }
 
+// Weights in fewer bits, against the numbers that they and the rows stand for.
+void test_compact(Dtype dtype, int64_t rows, int64_t depth, int64_t cols) {
+  const Floats x = numbers(rows * depth), w = numbers(depth * cols), bias = numbers(cols);
+  const Packed packed = pack(w.data(), Source::float32, dtype, depth, cols);
+  Floats kept(w.size());
+  unpack(packed, kept.data());
+
+  const int64_t width = panels_of(depth) * 32;
+  std::vector<double> stands_for(x.size());
+  if (dtype == Dtype::bfloat16) {
+    std::vector<uint16_t> rounded(static_cast<size_t>(rows * width));
+    kernels().round_rows(x.data(), depth, rows, depth, width, rounded.data(), width);
+    Floats back(rounded.size());
+    to_float32(rounded.data(), Source::bfloat16, rows * width, back.data());
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < depth; ++k) stands_for[r * depth + k] = back[r * width + k];
+  } else {
+    std::vector<int8_t> codes(static_cast<size_t>(rows * width));
+    Floats scale(static_cast<size_t>(rows));
+    std::vector<int32_t> start(static_cast<size_t>(dtype == Dtype::int4 ? rows * width / Int4::step : rows));
+    kernels().quantise_rows(x.data(), depth, rows, depth, width, dtype, codes.data(), width, scale.data(), start.data());
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < depth; ++k) stands_for[r * depth + k] = static_cast<double>(scale[r]) * codes[r * width + k];
+  }
+
+  Floats out(static_cast<size_t>(rows * cols));
+  matmul(x.data(), depth, packed, bias.data(), nullptr, Activation::none, rows, out.data(), cols);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c) {
+      double sum = bias[c], size = std::fabs(bias[c]);
+      for (int64_t k = 0; k < depth; ++k) {
+        const double term = stands_for[r * depth + k] * kept[k * cols + c];
+        sum += term;
+        size += std::fabs(term);
+      }
+      // unpack rounds each weight once more
+      require(std::fabs(out[r * cols + c] - sum) <= gamma_of(depth + 8) * size, "compact matmul is within its bound");
+    }
+  const int64_t from = pick(0, rows - 1), count = pick(1, rows - from);
+  Floats part(static_cast<size_t>(count * cols));
+  set_thread_count(1);
+  matmul(x.data() + from * depth, depth, packed, bias.data(), nullptr, Activation::none, count, part.data(), cols);
+  set_thread_count(3);
+  require(same(part.data(), out.data() + from * cols, count * cols), "a row of compact matmul depends on that row alone");
+}
+
 void test_rows(int64_t rows, int64_t cols) {
   const Floats x = numbers(rows * cols), w = numbers(cols), b = numbers(cols);
   Floats norm(x.size()), soft(x.size()), one(static_cast<size_t>(cols));
@@ -280,7 +326,10 @@ int main() {
     set_thread_count(3);
     for (const int64_t rows : {1, 2, 5, 12, 13, 16, 30})
       for (const int64_t depth : {1, 17, 64, 512})
-        for (const int64_t cols : {1, 31, 33, 64, 70}) test_matmul(rows, depth, cols);
+        for (const int64_t cols : {1, 31, 33, 64, 70}) {
+          test_matmul(rows, depth, cols);
+          for (const Dtype dtype : {Dtype::bfloat16, Dtype::int8, Dtype::int4}) test_compact(dtype, rows, depth, cols);
+        }
     for (const int64_t cols : {1, 3, 4, 7, 8, 15, 16, 17, 100, 768}) test_rows(pick(1, 5), cols);
     test_activation();
     test_rates();
