@@ -1,5 +1,5 @@
-// The key-value cache and attention for Python: shapes checked, views taken, the GIL released. nextword/ops.py documents
-// them.
+// The key-value cache and attention for Python: shapes checked, views taken, the GIL released. nextword/ops.py has the
+// documentation.
 #include "attention.h"
 
 #include <pybind11/numpy.h>
@@ -20,7 +20,8 @@ struct Panels {
   Element element;
   decltype(&array<float>) readable, writable;
 
-  explicit Panels(const py::object& keys) : element(Element::float32), readable(array<float>), writable(bindings::writable<float>) {
+  explicit Panels(const py::object& keys)
+      : element(Element::float32), readable(array<float>), writable(bindings::writable<float>) {
     if (py::isinstance<py::array_t<bfloat16>>(keys))
       element = Element::bfloat16, readable = array<bfloat16>, writable = bindings::writable<bfloat16>;
     if (py::isinstance<py::array_t<int8_t>>(keys))
@@ -52,8 +53,9 @@ struct CacheArgs {
         fresh(array<int64_t>(op, "fresh", fresh_, {slots.shape(0)})) {
     cache = {panels.element, keys.mutable_data(), values.mutable_data(),
              nullptr,        keys.shape(1),       keys.shape(3),         keys.shape(2) * panel_cols};
+    const int64_t scaled = panels.scales(cache.capacity);
     if (panels.checked(scales_))
-      scales = writable<float>(op, "scales", scales_, {keys.shape(0), cache.heads, int64_t{2}, panels.scales(cache.capacity)});
+      scales = writable<float>(op, "scales", scales_, {keys.shape(0), cache.heads, int64_t{2}, scaled});
     if (panels.scaled()) cache.scales = mutable_data<float>(scales);
     sequences = {data<int64_t>(slots), data<int64_t>(past), data<int64_t>(fresh), slots.shape(0)};
     for (int64_t i = 0; i < sequences.count; ++i) {
@@ -63,15 +65,16 @@ struct CacheArgs {
                                 std::to_string(sequences.slots[i]));
       if (sequences.past[i] < 0 || sequences.fresh[i] < 0 || sequences.past[i] > cache.capacity ||
           sequences.fresh[i] > cache.capacity - sequences.past[i])
-        throw std::out_of_range(at + ": past + fresh must be 0 .. " + std::to_string(cache.capacity) + " (the capacity), got " +
-                                std::to_string(sequences.past[i]) + " + " + std::to_string(sequences.fresh[i]));
+        throw std::out_of_range(at + ": past + fresh must be 0 .. " + std::to_string(cache.capacity) +
+                                " (the capacity), got " + std::to_string(sequences.past[i]) + " + " +
+                                std::to_string(sequences.fresh[i]));
       tokens += sequences.fresh[i];
     }
   }
 };
 
-py::array_t<float> attention_array(const char* op, const py::object& q, const CacheArgs& args, float scale, float* scores,
-                                   float* weights) {
+py::array_t<float> attention_array(const char* op, const py::object& q, const CacheArgs& args, float scale,
+                                   float* scores, float* weights) {
   const int64_t all = args.cache.heads * args.cache.width;
   const auto a = rows<float>(op, "q", q, {args.tokens, all});
   auto out = empty({args.tokens, all});
@@ -87,7 +90,8 @@ py::array_t<float> attention_array(const char* op, const py::object& q, const Ca
 
 void bind_attention(py::module_& m) {
   m.def("append", [](const py::object& k, const py::object& v, const py::object& keys, const py::object& values,
-                     const py::object& slots, const py::object& past, const py::object& fresh, const py::object& scales) {
+                     const py::object& slots, const py::object& past, const py::object& fresh,
+                     const py::object& scales) {
     const CacheArgs args("append", keys, values, slots, past, fresh, scales);
     const int64_t all = args.cache.heads * args.cache.width;
     const auto a = rows<float>("append", "k", k, {args.tokens, all});
@@ -111,8 +115,9 @@ void bind_attention(py::module_& m) {
       cache.prefix = a.shape(1) * panel_cols;
       b = args.panels.readable(op, "prefix_values", prefix_values,
                                {cache.heads, panels_of(cache.width), cache.prefix, panel_cols});
+      const int64_t scaled = args.panels.scales(cache.prefix);
       if (args.panels.checked(prefix_scales))
-        c = array<float>(op, "prefix_scales", prefix_scales, {cache.heads, int64_t{2}, args.panels.scales(cache.prefix)});
+        c = array<float>(op, "prefix_scales", prefix_scales, {cache.heads, int64_t{2}, scaled});
       cache.prefix_keys = a.data();
       cache.prefix_values = b.data();
       if (args.panels.scaled()) cache.prefix_scales = data<float>(c);
