@@ -22,8 +22,8 @@ import nextword
 from nextword import Sampling, cpu, run
 from nextword.explain import Step
 from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.row import token_logprob
 from nextword.rules import Rules
-from nextword.run import token_logprob
 from nextword.sampling import choose
 from peers import shape
 

@@ -7,7 +7,7 @@
 
 extern const Kernels kernels_baseline;
 #if defined(__x86_64__)
-extern const Kernels kernels_avx512, kernels_avx2;
+extern const Kernels kernels_avx512_bf16, kernels_avx512_vnni, kernels_avx512, kernels_avx2;
 #elif defined(__aarch64__)
 extern const Kernels kernels_neon;
 #endif
@@ -22,14 +22,20 @@ struct Variant {
   bool (*supported)();
 };
 
+#if defined(__x86_64__)
+bool avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+bool vnni() { return avx512() && __builtin_cpu_supports("avx512vnni"); }
+#endif
+
 // Best first. To add an instruction set: one header in simd/, one file in isa/, one row here, one in CMakeLists.txt.
 const Variant rows[] = {
 #if defined(__x86_64__)
-    {&kernels_avx512,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-     }},
+    {&kernels_avx512_bf16, [] { return vnni() && __builtin_cpu_supports("avx512bf16"); }},
+    {&kernels_avx512_vnni, vnni},
+    {&kernels_avx512, avx512},
     {&kernels_avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #elif defined(__aarch64__)
     {&kernels_neon, [] { return true; }},  // part of AArch64 itself

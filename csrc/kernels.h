@@ -18,17 +18,20 @@ enum class Activation { none, gelu_tanh, gelu_erf };
 
 // One call computes all rows of some columns:
 //   out[r, c] = activation(sum_k x[r, k] * w[k, c] + bias[c]) + residual[r, c]
-// with one chain of multiply-adds over ascending k for each element, whatever the rows and columns of the call.
+// where each sum is taken as the weights' format says (formats.h), whatever the rows and columns of the call.
 // out may not alias x or residual. bias (at the first column) and residual may be null.
 struct MatmulBlock {
-  const float* x;         // [rows, depth]
-  int64_t x_stride;       // floats from row to row
-  const float* panels;    // from the first column's panel on, each [depth, 32]
+  const void* x;           // [rows, depth] as the format multiplies it: float, bfloat16 bits or int8, the latter two with
+                           // zeros up to a whole number of 32
+  int64_t x_stride;        // elements from row to row
+  const float* x_scale;    // integers: [rows], what a row is multiplied by; else null
+  const int32_t* x_start;  // integers: [rows, groups], what each group's sum begins with (quantise_rows)
+  const void* panels;      // from the first column's panel on
   const float* bias;
-  const float* residual;  // same stride as out
+  const float* residual;   // same stride as out
   Activation activation;
   int64_t rows, depth, cols;
-  bool streams;           // whether more is read than the caches hold before these panels are read again
+  bool streams;            // whether more is read than the caches hold before these panels are read again
   float* out;
   int64_t out_stride;
 };
@@ -62,7 +65,17 @@ struct Kernels {
   const char* isa;
   int64_t tile_rows;  // queries that attention takes at once
 
-  void (*matmul)(const MatmulBlock& block);
+  void (*matmul[dtypes])(const MatmulBlock& block);  // by the weights' Dtype
+
+  // Rows of x as bfloat16 weights multiply them: out[r, i] for i < width, 0 behind `cols`.
+  void (*round_rows)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int64_t width, uint16_t* out,
+                     int64_t out_stride);
+  // Rows of x as int8 or int4 weights multiply them: scale[r] * out[r, i] is x[r, i] within scale[r] / 2, 0 behind `cols`.
+  // A row with a NaN or an infinity has the scale NaN. width: a multiple of 32; start [rows, 1] (int8) or
+  // [rows, width / 32] (int4), see MatmulBlock.
+  void (*quantise_rows)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int64_t width, Dtype weights,
+                        int8_t* out, int64_t out_stride, float* scale, int32_t* start);
+
   void (*attention)(const AttentionTile& tile);
 
   // out[r, c] = (x[r, c] - mean_r) / sqrt(var_r + eps) * weight[c] + bias[c]; out may alias x.

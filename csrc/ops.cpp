@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu.h"
+#include "encode.h"
 #include "parallel.h"
 
 namespace nextword {
@@ -38,12 +39,15 @@ float* scratch(int64_t count) {
   return memory.get();
 }
 
-// x with its rows apart: x itself, or a copy where they clash.
-struct Rows {
-  const float* data;
-  int64_t stride;
+// x as a format multiplies it, its rows apart: x itself, or a copy in this thread's scratch memory.
+struct Operand {
+  const void* x;
+  int64_t stride;  // elements
+  const float* scale = nullptr;
+  const int32_t* start = nullptr;
 };
-Rows spread(const float* x, int64_t stride, int64_t rows, int64_t cols) {
+
+Operand spread(const float* x, int64_t stride, int64_t rows, int64_t cols) {
   if (rows < many_rows || stride % clash) return {x, stride};
   float* const copy = scratch(rows * (cols + pad));
   parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
@@ -53,27 +57,53 @@ Rows spread(const float* x, int64_t stride, int64_t rows, int64_t cols) {
   return {copy, cols + pad};
 }
 
+Operand operand(const float* x, int64_t stride, Dtype dtype, int64_t rows, int64_t cols) {
+  if (dtype == Dtype::float32) return spread(x, stride, rows, cols);
+  const auto& k = kernels();
+  const int64_t width = panels_of(cols) * 32, grain = 4 * worth_a_thread / cols + 1;  // whole groups of every format
+  const int64_t item = dtype == Dtype::bfloat16 ? sizeof(uint16_t) : sizeof(int8_t);
+  const int64_t bytes = width * item, line = 64;
+  const int64_t apart = (rows >= many_rows && bytes % (clash / 2) == 0 ? bytes + line : bytes) / item;
+  const int64_t groups = dtype == Dtype::int4 ? width / Int4::step : 1;
+  const int64_t beside = dtype == Dtype::bfloat16 ? 0 : rows * (1 + groups);
+  float* const memory = scratch(beside + line + (rows * apart * item) / 4);
+  float* const scale = memory + rows * apart * item / 4 + line;
+  auto* const start = reinterpret_cast<int32_t*>(scale + rows);
+  parallel_ranges(rows, grain, [&](int64_t begin, int64_t end) {
+    const float* const from = x + begin * stride;
+    if (dtype == Dtype::bfloat16)
+      k.round_rows(from, stride, end - begin, cols, width, reinterpret_cast<uint16_t*>(memory) + begin * apart, apart);
+    else
+      k.quantise_rows(from, stride, end - begin, cols, width, dtype, reinterpret_cast<int8_t*>(memory) + begin * apart,
+                      apart, scale + begin, start + begin * groups);
+  });
+  if (dtype == Dtype::bfloat16) return {memory, apart};
+  return {memory, apart, scale, start};
+}
+
 }  // namespace
 
 int64_t spread_stride(int64_t rows, int64_t cols) { return rows < many_rows || cols % clash ? cols : cols + pad; }
 
 void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
             Activation activation, int64_t rows, float* out, int64_t out_stride) {
-  const auto& k = kernels();
+  const auto product = kernels().matmul[static_cast<int>(weight.dtype)];
   const int64_t depth = weight.depth;
   // Weights beyond the cache are read from memory every time; kept out of it, they leave it to the activations, the
   // key-value cache and the program around.
   const bool streams = packed_bytes() > last_level_cache();
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
     const int64_t n = std::min(block_rows, rows - r0);
-    const Rows from = spread(x + r0 * x_stride, x_stride, n, depth);
+    const Operand from = operand(x + r0 * x_stride, x_stride, weight.dtype, n, depth);
     const int64_t panels = panels_of(weight.cols), grain = worth_a_thread / (n * depth * panel_cols) + 1;
     const auto columns = [&](int64_t begin, int64_t end) {
       const int64_t c0 = begin * panel_cols, c1 = std::min(end * panel_cols, weight.cols);
       MatmulBlock b{};
-      b.x = from.data;
+      b.x = from.x;
       b.x_stride = from.stride;
-      b.panels = weight.data.get() + begin * weight.panel_stride();
+      b.x_scale = from.scale;
+      b.x_start = from.start;
+      b.panels = weight.panel(begin);
       b.bias = bias ? bias + c0 : nullptr;
       b.residual = residual ? residual + r0 * out_stride + c0 : nullptr;
       b.activation = activation;
@@ -83,7 +113,7 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
       b.streams = streams;
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
-      k.matmul(b);
+      product(b);
     };
     // Bound by memory, a thread reads one long range. Bound by arithmetic, short ranges go to whichever thread is free:
     // cores differ in speed, and others use them too.
@@ -124,9 +154,10 @@ void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, 
   const int64_t width = tokens.depth;
   parallel_ranges(count, 16, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const float* const column = tokens.data.get() + ids[t] / panel_cols * tokens.panel_stride() + ids[t] % panel_cols;
+      float* const row = out + t * width;
+      decode_column(tokens.dtype, tokens.panel(ids[t] / panel_cols), width, ids[t] % panel_cols, row, 1);
       const float* const place = positions + places[t] * width;
-      for (int64_t i = 0; i < width; ++i) out[t * width + i] = column[i * panel_cols] + place[i];
+      for (int64_t i = 0; i < width; ++i) row[i] += place[i];
     }
   });
 }

@@ -5,8 +5,10 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
-#include "formats.h"
+#include "encode.h"
 #include "parallel.h"
 
 #if defined(__linux__)
@@ -50,45 +52,60 @@ struct Finite {
   bool all() const { return worst < 0x7f800000u; }
 };
 
-// at(k, c) of the matrix to pack, one strip of 16 depths by 32 columns after the other: both the source's rows and the
-// panel's rows are then taken in whole cache lines.
+// Rows of 32 columns of the source, depths k0 .. k1 - 1 of panel p: to panel[k][c].
+template <bool transposed, class T>
+void gather(const T* source, int64_t depth, int64_t cols, int64_t p, int64_t k0, int64_t k1, float* panel, Finite& seen) {
+  const int64_t c0 = p * panel_cols, n = std::min(panel_cols, cols - c0);
+  const auto take = [&](int64_t k, int64_t c, T x) {
+    panel[k * panel_cols + c] = number(x);
+    seen.see(panel[k * panel_cols + c]);
+  };
+  if (transposed) {
+    for (int64_t c = 0; c < n; ++c)
+      for (int64_t k = k0; k < k1; ++k) take(k, c, source[(c0 + c) * depth + k]);
+  } else {
+    for (int64_t k = k0; k < k1; ++k)
+      for (int64_t c = 0; c < n; ++c) take(k, c, source[k * cols + c0 + c]);
+  }
+  for (int64_t k = k0; k < k1; ++k)
+    for (int64_t c = n; c < panel_cols; ++c) panel[k * panel_cols + c] = 0.0f;
+}
+
+// float32 goes one strip of 16 depths by 32 columns after the other: both the source's rows and the panel's rows are then
+// taken in whole cache lines. The other formats are made of a whole panel.
 template <class T, bool transposed>
-Packed pack_as(const T* source, int64_t depth, int64_t cols) {
-  Packed out;
-  out.depth = depth;
-  out.cols = cols;
-  const int64_t panels = panels_of(cols);
-  const int64_t bytes = out.bytes();
-  const auto memory = aligned_floats(panels * out.panel_stride());
+Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
+  if (dtype == Dtype::int8 && depth > Int8::most_depth)
+    throw std::invalid_argument("pack: int8 takes matrices of at most " + std::to_string(Int8::most_depth) +
+                                " rows, got " + std::to_string(depth) + "; use another dtype");
+  Packed out = packed_from(nullptr, dtype, depth, cols);
+  const int64_t panels = panels_of(cols), stride = out.panel_stride(), bytes = out.bytes();
+  const auto memory = aligned_floats(bytes / static_cast<int64_t>(sizeof(float)));
+  char* const data = reinterpret_cast<char*>(memory.get());
   alive += bytes;
-  out.data = {memory.get(), [memory, bytes](float*) { alive -= bytes; }};
+  out.data = {data, [memory, bytes](const char*) { alive -= bytes; }};
   std::atomic<bool> finite{true};
 
-  parallel_ranges(panels, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, out.panel_stride())),
-                  [&](int64_t begin, int64_t end) {
+  const int64_t floats = depth * panel_cols;
+  const bool direct = dtype == Dtype::float32;
+  const int64_t grain = std::max<int64_t>(1, 65536 / floats);
+  const auto workers = static_cast<size_t>(threads_for(panels, grain));
+  std::vector<float> rooms(direct ? 0 : workers * static_cast<size_t>(floats));
+  std::atomic<size_t> next_room{0};
+  parallel_ranges(panels, grain, [&](int64_t begin, int64_t end) {
     Finite seen;
-    for (int64_t k0 = 0; k0 < depth; k0 += line_floats) {
-      const int64_t k1 = std::min(depth, k0 + line_floats);
+    if (direct) {
+      for (int64_t k = 0; k < depth; k += line_floats)
+        for (int64_t p = begin; p < end; ++p)
+          gather<transposed>(source, depth, cols, p, k, std::min(depth, k + line_floats),
+                             reinterpret_cast<float*>(data + p * stride), seen);
+    } else {
+      float* const room = rooms.data() + next_room++ * static_cast<size_t>(floats);
       for (int64_t p = begin; p < end; ++p) {
-        float* const panel = out.data.get() + p * out.panel_stride();
-        const int64_t c0 = p * panel_cols, n = std::min(panel_cols, cols - c0);
-        if (transposed) {
-          for (int64_t c = 0; c < n; ++c)
-            for (int64_t k = k0; k < k1; ++k) {
-              const float x = number(source[(c0 + c) * depth + k]);
-              panel[k * panel_cols + c] = x;
-              seen.see(x);
-            }
-        } else {
-          for (int64_t k = k0; k < k1; ++k)
-            for (int64_t c = 0; c < n; ++c) {
-              const float x = number(source[k * cols + c0 + c]);
-              panel[k * panel_cols + c] = x;
-              seen.see(x);
-            }
-        }
-        for (int64_t k = k0; k < k1; ++k)
-          for (int64_t c = n; c < panel_cols; ++c) panel[k * panel_cols + c] = 0.0f;
+        gather<transposed>(source, depth, cols, p, 0, depth, room, seen);
+        if (dtype == Dtype::bfloat16)
+          for (int64_t i = 0; i < floats; ++i) seen.see(number(Brain{to_bfloat16(to_bits(room[i]))}));
+        encode_panel(dtype, room, depth, data + p * stride);
       }
     }
     if (!seen.all()) finite = false;
@@ -98,11 +115,11 @@ Packed pack_as(const T* source, int64_t depth, int64_t cols) {
 }
 
 template <bool transposed>
-Packed pack_from(const void* source, Source type, int64_t depth, int64_t cols) {
+Packed pack_from(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols) {
   switch (type) {
-    case Source::float16: return pack_as<Half, transposed>(static_cast<const Half*>(source), depth, cols);
-    case Source::bfloat16: return pack_as<Brain, transposed>(static_cast<const Brain*>(source), depth, cols);
-    default: return pack_as<float, transposed>(static_cast<const float*>(source), depth, cols);
+    case Source::float16: return pack_as<Half, transposed>(static_cast<const Half*>(source), dtype, depth, cols);
+    case Source::bfloat16: return pack_as<Brain, transposed>(static_cast<const Brain*>(source), dtype, depth, cols);
+    default: return pack_as<float, transposed>(static_cast<const float*>(source), dtype, depth, cols);
   }
 }
 
@@ -110,21 +127,27 @@ Packed pack_from(const void* source, Source type, int64_t depth, int64_t cols) {
 
 int64_t packed_bytes() { return alive; }
 
-int64_t Packed::panel_stride() const { return depth * panel_cols; }
-int64_t Packed::bytes() const { return panels_of(cols) * panel_stride() * static_cast<int64_t>(sizeof(float)); }
+int64_t Packed::panel_stride() const { return panel_bytes(dtype, depth); }
+int64_t Packed::bytes() const { return panels_of(cols) * panel_stride(); }
 
-Packed pack(const void* source, Source type, int64_t depth, int64_t cols) {
-  return pack_from<false>(source, type, depth, cols);
+Packed packed_from(std::shared_ptr<const char> bytes, Dtype dtype, int64_t depth, int64_t cols) {
+  Packed out;
+  out.dtype = dtype;
+  out.depth = depth;
+  out.cols = cols;
+  out.data = std::move(bytes);
+  return out;
 }
-Packed pack_transposed(const void* source, Source type, int64_t depth, int64_t cols) {
-  return pack_from<true>(source, type, depth, cols);
+Packed pack(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols) {
+  return pack_from<false>(source, type, dtype, depth, cols);
+}
+Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols) {
+  return pack_from<true>(source, type, dtype, depth, cols);
 }
 
 void unpack(const Packed& matrix, float* out) {
-  for (int64_t c = 0; c < matrix.cols; ++c) {
-    const float* const column = matrix.data.get() + c / panel_cols * matrix.panel_stride() + c % panel_cols;
-    for (int64_t k = 0; k < matrix.depth; ++k) out[k * matrix.cols + c] = column[k * panel_cols];
-  }
+  for (int64_t c = 0; c < matrix.cols; ++c)
+    decode_column(matrix.dtype, matrix.panel(c / panel_cols), matrix.depth, c % panel_cols, out + c, matrix.cols);
 }
 
 void to_float32(const void* source, Source type, int64_t size, float* out) {

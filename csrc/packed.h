@@ -3,24 +3,31 @@
 #include <cstdint>
 #include <memory>
 
+#include "formats.h"
+
 namespace nextword {
 
 enum class Source { float32, float16, bfloat16 };  // how the numbers of a checkpoint are stored
 
-// A matrix [depth, cols] in panels. Immutable once made; copies share the memory.
+// A matrix [depth, cols] in panels of a format. Immutable once made; copies share the memory.
 struct Packed {
+  Dtype dtype = Dtype::float32;
   int64_t depth = 0, cols = 0;
-  std::shared_ptr<float> data;
+  std::shared_ptr<const char> data;
 
-  int64_t panel_stride() const;  // floats from panel to panel
+  int64_t panel_stride() const;  // bytes from panel to panel
   int64_t bytes() const;
+  const char* panel(int64_t p) const { return data.get() + p * panel_stride(); }
 };
 
 // From row-major [depth, cols], as GPT-2 stores its linear layers, or from [cols, depth], as it stores embeddings.
 // `source` needs no alignment beyond its element's. Throws std::bad_alloc; std::invalid_argument where a value is NaN
-// or infinite.
-Packed pack(const void* source, Source type, int64_t depth, int64_t cols);
-Packed pack_transposed(const void* source, Source type, int64_t depth, int64_t cols);
+// or infinite, in bfloat16 too, or int8 has more depths than its sums hold.
+Packed pack(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols);
+Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols);
+
+// The matrix whose panels lie in `bytes`, as pack has written them; kept alive by whoever keeps the result.
+Packed packed_from(std::shared_ptr<const char> bytes, Dtype dtype, int64_t depth, int64_t cols);
 
 // Bytes of all packed matrices alive in this process.
 int64_t packed_bytes();

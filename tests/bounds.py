@@ -30,6 +30,25 @@ def matmul(x: Array, weight: Array, bias: Array | None = None, residual: Array |
     return gamma(depth + 4) * size + (2 * depth + 4) * TINY
 
 
+def compact_matmul(x: Array, weight: Array, dtype: str, *terms: Array) -> Array:
+    """Of weights in fewer bits; x and weight: the numbers that stand for them (nextword.formats).
+
+    bfloat16: a chain as `matmul`, whose products are exact; an instruction that takes subnormal numbers as 0 may lose
+    one in each of three places. Integers: a group's sum is exact, then rounded to float32, multiplied by the group's
+    scale and added to those before it, the total multiplied by the row's scale; one group in int8.
+    """
+    depth = x.shape[-1]
+    size = np.abs(x) @ np.abs(weight)
+    if dtype == "bfloat16":
+        chain = depth
+        lost = 2.0**-126 * (2 + np.abs(x).sum(-1, keepdims=True) + np.abs(weight).sum(0)) * depth
+    else:
+        chain, lost = (-(-depth // 32) if dtype == "int4" else 1) + 3, (depth + 4) * TINY
+    for term in terms:  # bias and residual
+        size = size + np.abs(term)
+    return gamma(chain + 4) * size + lost
+
+
 def softmax(x: Array, argument_error: Array | float = 0.0) -> Array:
     """exp of a difference (one rounding, times its size), a sum of n terms, 1 / sum and the product."""
     d = x - x.max(-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Models that hypothesis makes: configurations of odd shapes, weights, token ids, cuts; and a model that recites."""
+"""Models that hypothesis makes: configurations of odd shapes, weights, ids, cuts, settings; a model that recites."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import nextword
+from nextword.formats import DTYPES
 from nextword.models.gpt2 import GPT2, GPT2Config
 
 
@@ -87,8 +88,9 @@ def random_model(config: dict[str, Any], seed: int = 0, head_bias: bool = False,
 
 @st.composite
 def models(draw: st.DrawFn) -> GPT2:
-    """A model of any odd shape with random weights."""
-    return random_model(draw(configs()), draw(st.integers(0, 2**16)), draw(st.booleans()))
+    """A model of any odd shape with random weights, stored in any format."""
+    seed, head_bias, dtype = draw(st.integers(0, 2**16)), draw(st.booleans()), draw(st.sampled_from(DTYPES))
+    return random_model(draw(configs()), seed, head_bias, dtype=dtype)
 
 
 @st.composite
@@ -106,6 +108,29 @@ def chunks(draw: st.DrawFn, ids: list[int]) -> list[list[int]]:
     cuts = draw(st.lists(st.integers(1, max(1, len(ids) - 1)), max_size=6))
     ends = sorted({0, len(ids), *(c for c in cuts if c < len(ids))})
     return [ids[a:b] for a, b in itertools.pairwise(ends)]
+
+
+def settings_of_rows() -> st.SearchStrategy[dict[str, Any]]:
+    """Fields of `Sampling` for a vocabulary of 37 tokens or more."""
+    return st.builds(
+        dict,
+        temperature=st.sampled_from([0.0, 0.7, 3.0]),
+        top_k=st.sampled_from([0, 3]),
+        top_p=st.sampled_from([1.0, 0.8]),
+        min_p=st.sampled_from([0.0, 0.1]),
+        typical_p=st.sampled_from([1.0, 0.9]),
+        repetition_penalty=st.sampled_from([1.0, 1.3]),
+        frequency_penalty=st.sampled_from([0.0, 0.5]),
+        presence_penalty=st.sampled_from([0.0, 0.5]),
+        no_repeat_ngram_size=st.sampled_from([0, 2]),
+        logit_bias=st.sampled_from([None, {3: 2.0, (1, 4): 5.0}]),
+        bad_words=st.sampled_from([(), ((5,), (6, 7))]),
+        min_new_tokens=st.sampled_from([0, 4]),
+        max_new_tokens=st.integers(4, 12),
+        stop=st.sampled_from([(), (2,), (9, 10)]),
+        seed=st.integers(0, 2**32),
+        logprobs=st.sampled_from([None, 0, 3]),
+    )
 
 
 def run(model: GPT2, parts: list[list[int]], cache: Any = None) -> np.ndarray:

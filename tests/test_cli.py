@@ -156,7 +156,7 @@ def test_generate_hands_its_settings_on(stand_in):
     assert cli.main(["generate", *arguments.split()]) == 0
     assert lm.settings == {
         "max_new_tokens": 7, "temperature": 0.5, "top_k": 3, "top_p": 0.25, "seed": 11, "stop": ["END", "."],
-        "on_overflow": "stop", "explain": 0,
+        "on_overflow": "stop", "explain": 0, "draft": None,
     }  # fmt: skip
 
 
@@ -165,6 +165,7 @@ def test_generate_has_the_documented_defaults(stand_in):
     cli.main(["generate", "x"])
     assert lm.settings == {
         "max_new_tokens": 120, "temperature": 0.8, "top_p": 0.95, "on_overflow": "stop", "explain": 0,
+        "draft": None,
     }  # fmt: skip
 
 

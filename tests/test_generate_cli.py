@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import sys
 from dataclasses import fields
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 import nextword
 from nextword import Sampling, arguments, cli, generate_cli, next_cli
 from nextword.results import Generation
-from stand_in import Bytes, StandIn
+from stand_in import Bytes, StandIn, Terminal
 
 GIVEN = {
     "logit_bias": (["--logit-bias", " cat=-5", "--logit-bias", "#262=-inf"], {" cat": -5.0, 262: float("-inf")}),
@@ -165,6 +167,45 @@ def test_a_json_object_of_a_generation_holds_what_it_has():
                                             removed_mass=[0.5], score=-1.0), 0.25)
     assert (found["removed_mass"], found["score"], found["timings"]["load_seconds"]) == ([0.5], -1.0, 0.25)
     assert "logprobs" not in found
+
+
+# Drafts
+
+
+@pytest.mark.parametrize("draft", ["lookup", str(nextword.DEMO)])
+def test_a_draft_is_told_of_and_changes_no_text(capsys, monkeypatch, draft):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    command = ["generate", "--temperature", "0", "--max-new-tokens", "60", "Once upon a time"]
+    assert cli.main(command) == 0
+    plain = capsys.readouterr().out
+    assert "drafted" not in sys.stderr.getvalue()
+    assert cli.main([*command, "--draft", draft]) == 0
+    assert capsys.readouterr().out == plain
+    accepted, drafted = re.search(r"60 tokens, \d+ tokens/s, (\d+) of (\d+) drafted", sys.stderr.getvalue()).groups()
+    assert cli.main([*command, "--draft", draft, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["accepted"], found["drafted"]) == (int(accepted), int(drafted))
+    assert 0 < found["accepted"] <= found["drafted"]
+    assert cli.main([*command, "--json"]) == 0
+    assert not {"accepted", "drafted"} & json.loads(capsys.readouterr().out).keys()
+
+
+def test_the_drafts_of_several_texts_are_told_of_together(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    command = ["generate", "--n", "2", "--seed", "1", "--max-new-tokens", "9", "--draft", str(nextword.DEMO), "Once"]
+    assert cli.main(command) == 0
+    assert re.search(r"2 texts in [\d.]+ s, (\d+) of \1 drafted tokens accepted", sys.stderr.getvalue())
+
+
+@pytest.mark.parametrize(("flags", "told"), [
+    (["--draft", "no-such-folder"], "no-such-folder"), (["--draft", "lookup", "--num-beams", "2"], "draft goes with"),
+])  # fmt: skip
+def test_a_draft_that_cannot_be_is_one_line_and_exit_code_1(capsys, monkeypatch, flags, told):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert cli.main(["generate", *flags, "Once"]) == 1
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
 
 
 # next

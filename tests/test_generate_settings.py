@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 import nextword
 from nextword import Sampling
 from nextword.beams import beam_search
+from nextword.beginnings import SHARED, common_beginning, common_length, shared_beginnings
 from nextword.contrastive import contrastive_search
 from nextword.generate import LanguageModel
 from nextword.prefix import PrefixCache
-from nextword.run import SHARED, common_beginning, common_length, shared_beginnings
-from strategies import random_model, run, tiny_config
+from strategies import random_model, run, settings_of_rows, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -26,28 +26,6 @@ def tiny():
 def log_softmax(logits):
     x = logits.astype(np.float64)
     return x - x.max() - np.log(np.exp(x - x.max()).sum())
-
-
-def settings_of_rows():
-    return st.builds(
-        dict,
-        temperature=st.sampled_from([0.0, 0.7, 3.0]),
-        top_k=st.sampled_from([0, 3]),
-        top_p=st.sampled_from([1.0, 0.8]),
-        min_p=st.sampled_from([0.0, 0.1]),
-        typical_p=st.sampled_from([1.0, 0.9]),
-        repetition_penalty=st.sampled_from([1.0, 1.3]),
-        frequency_penalty=st.sampled_from([0.0, 0.5]),
-        presence_penalty=st.sampled_from([0.0, 0.5]),
-        no_repeat_ngram_size=st.sampled_from([0, 2]),
-        logit_bias=st.sampled_from([None, {3: 2.0, (1, 4): 5.0}]),
-        bad_words=st.sampled_from([(), ((5,), (6, 7))]),
-        min_new_tokens=st.sampled_from([0, 4]),
-        max_new_tokens=st.integers(4, 12),
-        stop=st.sampled_from([(), (2,), (9, 10)]),
-        seed=st.integers(0, 2**32),
-        logprobs=st.sampled_from([None, 0, 3]),
-    )
 
 
 @given(

@@ -36,7 +36,7 @@ def noisy_arithmetic(seed: int) -> SimpleNamespace:
         return (y + rng.choice([-1.0, 1.0], y.shape) * UNIT * size).astype(np.float32)
 
     def of_sum(x, weight, bias):
-        size = (weight.shape[0] + 2) * (np.abs(x, dtype=np.float64) @ np.abs(weight, dtype=np.float64))
+        size = (weight.shape[0] + 2) * (np.abs(x, dtype=np.float64) @ np.abs(weight.values, dtype=np.float64))
         return size if bias is None else size + 2 * np.abs(bias)
 
     def matmul(x, weight, bias=None):

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "arrays.h"
+#include "encode.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -44,15 +45,27 @@ py::array contiguous(const char* op, const char* name, const py::object& object,
   return a;
 }
 
-template <Packed (*make)(const void*, Source, int64_t, int64_t), bool transposed>
-Packed pack_array(const char* op, const py::object& weight) {
+constexpr Dtype all_dtypes[] = {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4};
+
+Dtype dtype_of(const char* op, const std::string& name) {
+  std::string known;
+  for (const Dtype d : all_dtypes) {
+    if (name == name_of(d)) return d;
+    known += (known.empty() ? "" : ", ") + std::string(name_of(d));
+  }
+  throw std::invalid_argument(std::string(op) + ": dtype must be one of " + known + ", got '" + name + "'");
+}
+
+template <Packed (*make)(const void*, Source, Dtype, int64_t, int64_t), bool transposed>
+Packed pack_array(const char* op, const py::object& weight, const std::string& dtype) {
+  const Dtype format = dtype_of(op, dtype);
   const auto a = contiguous(op, "weight", weight, 2);
   const auto type = source_type(op, "weight", a);
   const int64_t depth = a.shape(transposed ? 1 : 0), cols = a.shape(transposed ? 0 : 1);
   if (depth < 1 || cols < 1) throw std::invalid_argument(std::string(op) + ": weight must not be empty, got " + received(a));
   const void* const p = a.data();
   py::gil_scoped_release unlocked;  // below this line only views are used
-  return make(p, type, depth, cols);
+  return make(p, type, format, depth, cols);
 }
 
 py::array_t<float> matmul_array(const char* op, const py::object& x, const Packed& weight, const py::object& bias,
@@ -132,13 +145,18 @@ py::array_t<float> attention_array(const char* op, const py::object& q, const Ca
 void bind_ops(py::module_& m) {
   py::class_<Packed>(m, "Packed", "A weight matrix in the order in which the products read it; made by nextword.ops.pack.")
       .def_property_readonly("shape", [](const Packed& p) { return py::make_tuple(p.depth, p.cols); })
+      .def_property_readonly("dtype", [](const Packed& p) { return name_of(p.dtype); })
       .def_property_readonly("nbytes", &Packed::bytes)
       .def("__repr__", [](const Packed& p) {
-        return "Packed(float32 [" + std::to_string(p.depth) + ", " + std::to_string(p.cols) + "])";
+        return "Packed(" + std::string(name_of(p.dtype)) + " [" + std::to_string(p.depth) + ", " + std::to_string(p.cols) + "])";
       });
 
-  m.def("pack", [](const py::object& weight) { return pack_array<pack, false>("pack", weight); });
-  m.def("pack_transposed", [](const py::object& weight) { return pack_array<pack_transposed, true>("pack_transposed", weight); });
+  m.def("pack", [](const py::object& weight, const std::string& dtype) {
+    return pack_array<pack, false>("pack", weight, dtype);
+  });
+  m.def("pack_transposed", [](const py::object& weight, const std::string& dtype) {
+    return pack_array<pack_transposed, true>("pack_transposed", weight, dtype);
+  });
   m.def("unpack", [](const Packed& weight) {
     auto out = empty({weight.depth, weight.cols});
     unpack(weight, out.mutable_data());

@@ -2,8 +2,9 @@
 #pragma once
 #include "../kernels.h"
 #include "attention.h"
+#include "convert.h"
 #include "elementwise.h"
-#include "matmul.h"
+#include "linear.h"
 #include "norm.h"
 #include "rates.h"
 #include "select.h"
@@ -13,8 +14,21 @@ namespace {
 template <class V>
 constexpr Kernels make_kernels(const char* isa) {
   static_assert(V::lanes <= max_lanes && V::tile_rows <= max_tile_rows && panel_cols % (V::tile_vectors * V::lanes) == 0);
-  return {isa,         V::tile_rows, &matmul<V>,      &attention<V>, &layer_norm<V>, &softmax<V>,
-          &exp_sum<V>, &maxima<V>,   &weight_from<V>, &positions<V>, &activate<V>,   &read_all<V>, &multiply_adds<V>};
+  return {isa,
+          V::tile_rows,
+          {&matmul<V, Float32>, &matmul<V, Bfloat16>, &matmul<V, Int8>, &matmul<V, Int4>},
+          &round_rows<V>,
+          &quantise_rows<V>,
+          &attention<V>,
+          &layer_norm<V>,
+          &softmax<V>,
+          &exp_sum<V>,
+          &maxima<V>,
+          &weight_from<V>,
+          &positions<V>,
+          &activate<V>,
+          &read_all<V>,
+          &multiply_adds<V>};
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The register tile that carries every product, and the matmul built of it.
+// The register tile of float32, which carries every product of floats; linear.h builds the matmul of it.
 #pragma once
 #include "../kernels.h"
 #include "elementwise.h"
@@ -6,7 +6,7 @@
 namespace {
 
 constexpr int64_t line_floats = 16;      // a cache line
-constexpr int64_t fetch_floats = 2048;  // how far ahead of its use a panel is fetched: 8 KiB
+constexpr int64_t fetch_bytes = 8192;    // how far ahead of its use a panel is fetched
 
 // What a tile fetches with each k, besides what it reads: nothing, a line of other data, or a row of the panel itself,
 // which stays in the caches or, where it is read once and then not for long, passes them by.
@@ -17,6 +17,19 @@ enum class Reach { equal, causal };
 
 // What a sum begins with: 0, or what `sums` holds of a chain that goes on.
 enum class Start { zero, sums };
+
+// f(Count<n>{}) for n = count, 1 .. most.
+template <int n>
+struct Count {
+  static constexpr int value = n;
+};
+template <int most, class F>
+inline void for_count(int64_t count, const F& f) {
+  if constexpr (most > 1) {
+    if (count < most) return for_count<most - 1>(count, f);
+  }
+  f(Count<most>{});
+}
 
 // sums[r, c] = sum_k x[r, k] * panel[k, c]   for `vectors` registers of columns.
 //   x [rows, ..] with stride, panel [.., 32] at its first column, sums with stride
@@ -78,60 +91,6 @@ inline void panel_tile(const float* x, int64_t x_stride, const float* panel, int
   tile<V, rows, vectors, fetch, reach, start>(x, x_stride, panel, depth, ahead, sums, stride);
   for (int64_t c = vectors * V::lanes; c < panel_cols; c += vectors * V::lanes)
     tile<V, rows, vectors, Fetch::none, reach, start>(x, x_stride, panel + c, depth, nullptr, sums + c, stride);
-}
-
-// out[r, c] = activation(sums[r, c] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.
-template <class V>
-inline void finish(const float* sums, int64_t sums_stride, const float* bias, const float* residual, Activation kind,
-                   int64_t rows, int64_t cols, float* out, int64_t out_stride) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; c += V::lanes) {
-      const int64_t n = cols - c < V::lanes ? cols - c : V::lanes;
-      const auto get = [&](const float* p) { return n == V::lanes ? V::load(p) : V::load(p, n); };
-      auto y = get(sums + r * sums_stride + c);
-      if (bias) y = V::add(y, get(bias + c));
-      y = activation<V>(y, kind);
-      if (residual) y = V::add(y, get(residual + r * out_stride + c));
-      if (n == V::lanes) V::store(out + r * out_stride + c, y);
-      else V::store(out + r * out_stride + c, y, n);
-    }
-  }
-}
-
-// One panel of up to 32 columns for all rows of a block. A panel that a single tile reads is fetched shortly ahead of
-// its use. One that several tiles share is fetched while the panel before it is used.
-template <class V>
-inline void matmul_panel(const MatmulBlock& b, int64_t c) {
-  const float* const panel = b.panels + c * b.depth;
-  const float* const next_panel = panel + panel_cols * b.depth;
-  const int64_t cols = b.cols - c < panel_cols ? b.cols - c : panel_cols;
-  const bool whole = cols == panel_cols;
-  const bool finishes = b.bias || b.residual || b.activation != Activation::none;
-  for (int64_t r = 0; r < b.rows; r += V::tile_rows) {
-    const int64_t rows = b.rows - r < V::tile_rows ? b.rows - r : V::tile_rows;
-    const float* const x = b.x + r * b.x_stride;
-    float* const out = b.out + r * b.out_stride + c;
-    float copy[max_tile_rows * panel_cols];  // the last panel's sums, of which only some columns exist
-    float* const sums = whole ? out : copy;
-    const int64_t stride = whole ? b.out_stride : panel_cols;
-    if (b.rows <= V::tile_rows && b.streams) {
-      panel_tile<V, Fetch::panel_once>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, sums, stride);
-    } else if (b.rows <= V::tile_rows) {
-      panel_tile<V, Fetch::panel>(x, b.x_stride, panel, b.depth, rows, panel + fetch_floats, sums, stride);
-    } else {
-      const int64_t t = r / V::tile_rows;  // the first two tiles fetch half of the next panel each
-      const float* const ahead = t < 2 ? next_panel + t * b.depth * line_floats : x + rows * b.x_stride;
-      panel_tile<V, Fetch::other>(x, b.x_stride, panel, b.depth, rows, ahead, sums, stride);
-    }
-    if (finishes || !whole)
-      finish<V>(sums, stride, b.bias ? b.bias + c : nullptr, b.residual ? b.residual + r * b.out_stride + c : nullptr,
-                b.activation, rows, cols, out, b.out_stride);
-  }
-}
-
-template <class V>
-void matmul(const MatmulBlock& b) {
-  for (int64_t c = 0; c < b.cols; c += panel_cols) matmul_panel<V>(b, c);
 }
 
 }  // namespace

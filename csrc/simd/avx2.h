@@ -2,6 +2,7 @@
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 namespace {
 
@@ -48,8 +49,37 @@ struct Avx2 {
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
   }
-  static void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
-  static void prefetch_once(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_NTA); }
+  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  static void prefetch_once(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_NTA); }
+
+  using I = __m256i;
+  static I ints(int32_t a) { return _mm256_set1_epi32(a); }
+  static I bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static I four(const void* p) { int32_t a; memcpy(&a, p, sizeof a); return ints(a); }
+  static I low(I a) { return _mm256_and_si256(a, _mm256_set1_epi8(15)); }
+  static I high(I a) { return low(_mm256_srli_epi16(a, 4)); }
+  static I plus(I a, I b) { return _mm256_add_epi32(a, b); }
+  static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
+  static F widen(const uint16_t* p) {
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+  }
+  // Pairs of products of an unsigned and a signed byte saturate at 2^15: |w| <= 127 times x with w's
+  // sign does not reach it.
+  static constexpr int32_t byte_offset = 0;
+  static I dot_bytes(I sum, I w, I x) {
+    const I number = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+    return dot_nibbles(sum, _mm256_abs_epi8(number), _mm256_sign_epi8(x, number));
+  }
+  static I dot_nibbles(I sum, I w, I x) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+  }
+  static F dot_pairs(F sum, I w, I x) {
+    const I upper = ints(static_cast<int32_t>(0xffff0000u));
+    const auto floats = [](I a) { return _mm256_castsi256_ps(a); };
+    sum = mul_add(floats(_mm256_slli_epi32(w, 16)), floats(_mm256_slli_epi32(x, 16)), sum);
+    return mul_add(floats(_mm256_and_si256(w, upper)), floats(_mm256_and_si256(x, upper)), sum);
+  }
 };
 
 }  // namespace

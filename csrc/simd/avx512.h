@@ -7,6 +7,7 @@
 #endif
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 namespace {
 
@@ -54,8 +55,38 @@ struct Avx512 {
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
   }
-  static void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
-  static void prefetch_once(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_NTA); }
+  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  static void prefetch_once(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_NTA); }
+
+  using I = __m512i;
+  static I ints(int32_t a) { return _mm512_set1_epi32(a); }
+  static I bytes(const void* p) { return _mm512_loadu_si512(p); }
+  static I four(const void* p) { int32_t a; memcpy(&a, p, sizeof a); return ints(a); }
+  static I low(I a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
+  static I high(I a) { return low(_mm512_srli_epi16(a, 4)); }
+  static I plus(I a, I b) { return _mm512_add_epi32(a, b); }
+  static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
+  static F widen(const uint16_t* p) {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  }
+  // Pairs of products of an unsigned and a signed byte saturate at 2^15: |w| <= 127 times x with w's sign does not reach
+  // it.
+  static constexpr int32_t byte_offset = 0;
+  static I dot_bytes(I sum, I w, I x) {
+    const I number = _mm512_xor_si512(w, _mm512_set1_epi8(-128));
+    const I signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(number), _mm512_setzero_si512(), x);
+    return dot_nibbles(sum, _mm512_abs_epi8(number), signed_x);
+  }
+  static I dot_nibbles(I sum, I w, I x) {
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(w, x), _mm512_set1_epi16(1)));
+  }
+  static F dot_pairs(F sum, I w, I x) {
+    const I upper = ints(static_cast<int32_t>(0xffff0000u));
+    const auto floats = [](I a) { return _mm512_castsi512_ps(a); };
+    sum = mul_add(floats(_mm512_slli_epi32(w, 16)), floats(_mm512_slli_epi32(x, 16)), sum);
+    return mul_add(floats(_mm512_and_si512(w, upper)), floats(_mm512_and_si512(x, upper)), sum);
+  }
 };
 
 }  // namespace

@@ -45,8 +45,37 @@ struct Generic {
   // Fixed trees, so that the order of the sum is part of the definition.
   static float sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
   static float max(F a) { float x = a[0] > a[2] ? a[0] : a[2], y = a[1] > a[3] ? a[1] : a[3]; return x > y ? x : y; }
-  static void prefetch(const float* p) { __builtin_prefetch(p); }
-  static void prefetch_once(const float* p) { __builtin_prefetch(p, 0, 0); }
+  static void prefetch(const void* p) { __builtin_prefetch(p); }
+  static void prefetch_once(const void* p) { __builtin_prefetch(p, 0, 0); }
+
+  // Compact weights: I holds as many int32 as F holds floats, or four bytes, or two bfloat16, in the place of each.
+  static I ints(int32_t a) { return I{a, a, a, a}; }
+  static I bytes(const void* p) { I a; memcpy(&a, p, sizeof a); return a; }
+  static I four(const void* p) { int32_t a; memcpy(&a, p, sizeof a); return ints(a); }  // four bytes for every place
+  static I low(I a) { return a & 0x0f0f0f0f; }
+  static I high(I a) { return (a >> 4) & 0x0f0f0f0f; }
+  static I plus(I a, I b) { return a + b; }
+  static F to_float(I a) { return __builtin_convertvector(a, F); }
+  static F widen(const uint16_t* p) {  // as many bfloat16
+    I a;
+    for (int i = 0; i < lanes; ++i) a[i] = static_cast<int32_t>(static_cast<uint32_t>(p[i]) << 16);
+    F b; memcpy(&b, &a, sizeof b); return b;
+  }
+  // sum + w[0] x[0] + .. + w[3] x[3] in each place, exactly: w in 0 .. 15 and x int8; or w the codes 0 .. 255 of Int8,
+  // and what is multiplied is w - 128 + byte_offset.
+  static constexpr int32_t byte_offset = 128;
+  static I dot_bytes(I sum, I w, I x) {
+    for (int i = 0; i < 4; ++i) sum += ((w >> (8 * i)) & 0xff) * ((x << (24 - 8 * i)) >> 24);
+    return sum;
+  }
+  static I dot_nibbles(I sum, I w, I x) { return dot_bytes(sum, w, x); }
+  // sum + w[0] x[0] + w[1] x[1] in each place, bfloat16.
+  static F dot_pairs(F sum, I w, I x) {
+    const auto floats = [](I a) { F b; memcpy(&b, &a, sizeof b); return b; };
+    constexpr int32_t upper = static_cast<int32_t>(0xffff0000u);
+    sum = mul_add(floats(w << 16), floats(x << 16), sum);
+    return mul_add(floats(w & upper), floats(x & upper), sum);
+  }
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 #include <arm_neon.h>
 #include <stdint.h>
+#include <string.h>
 
 namespace {
 
@@ -57,8 +58,31 @@ struct Neon {
     const float p = x > z ? x : z, q = y > w ? y : w;
     return p > q ? p : q;
   }
-  static void prefetch(const float* p) { __builtin_prefetch(p); }
-  static void prefetch_once(const float* p) { __builtin_prefetch(p, 0, 0); }
+  static void prefetch(const void* p) { __builtin_prefetch(p); }
+  static void prefetch_once(const void* p) { __builtin_prefetch(p, 0, 0); }
+
+  using I = int32x4_t;
+  static I ints(int32_t a) { return vdupq_n_s32(a); }
+  static I bytes(const void* p) { return vreinterpretq_s32_u8(vld1q_u8(static_cast<const uint8_t*>(p))); }
+  static I four(const void* p) { int32_t a; memcpy(&a, p, sizeof a); return ints(a); }
+  static I low(I a) { return vandq_s32(a, ints(0x0f0f0f0f)); }
+  static I high(I a) { return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(a), 4)); }
+  static I plus(I a, I b) { return vaddq_s32(a, b); }
+  static F to_float(I a) { return vcvtq_f32_s32(a); }
+  static F widen(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
+  static constexpr int32_t byte_offset = 0;
+  static I dot_bytes(I sum, I w, I x) { return dot_nibbles(sum, veorq_s32(w, ints(static_cast<int32_t>(0x80808080u))), x); }
+  static I dot_nibbles(I sum, I w, I x) {  // both signed; two products of bytes fit an int16, four an int32
+    const int8x16_t a = vreinterpretq_s8_s32(w), b = vreinterpretq_s8_s32(x);
+    const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b))), high = vpaddlq_s16(vmull_high_s8(a, b));
+    return vaddq_s32(sum, vpaddq_s32(low, high));
+  }
+  static F dot_pairs(F sum, I w, I x) {
+    const I upper = ints(static_cast<int32_t>(0xffff0000u));
+    const auto floats = [](I a) { return vreinterpretq_f32_s32(a); };
+    sum = mul_add(floats(vshlq_n_s32(w, 16)), floats(vshlq_n_s32(x, 16)), sum);
+    return mul_add(floats(vandq_s32(w, upper)), floats(vandq_s32(x, upper)), sum);
+  }
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nextword import cpu, ops, reference
 from nextword._core import __version__
+from nextword.formats import DTYPES
 from nextword.generate import LanguageModel
 from nextword.models import ARCHITECTURES
 from nextword.prefix import PrefixCache
@@ -34,15 +35,16 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32
 
     path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
         hub id such as "gpt2" (needs `pip install "nextword[hub]"`); None loads the small model of the package.
-    dtype: how weights are held; "float32". threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
+    dtype: how weight matrices are held: "float32", or in fewer bits "bfloat16", "int8", "int4" (docs/quantisation.md).
+    threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
     Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
     wrong. A folder without a vocabulary gives a model that works with token ids.
 
     >>> load().config.n_layer
     4
     """
-    if dtype != "float32":
-        raise ValueError(f'load: dtype must be "float32", got {dtype!r}')
+    if dtype not in DTYPES:
+        raise ValueError(f"load: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     if threads is not None:
         cpu.set_threads(threads)
     weights = open_model(DEMO if path_or_id is None else path_or_id)
@@ -59,7 +61,7 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32
         config = architecture.Config.from_dict(weights.config)
     except ValueError as error:
         raise ValueError(f"load: {weights.folder / 'config.json'}: {error}") from None
-    model = architecture(weights, config)
+    model = architecture(weights, config, dtype=dtype)
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
                          f"{model.config.vocab_size}; they do not belong together")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nextword.formats import DTYPES
 from nextword.terminal import printable, progress
 
 if TYPE_CHECKING:
@@ -142,18 +143,20 @@ def positive(text: str) -> int:
 
 
 def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
-    """Add --model and --threads."""
+    """Add --model, and for commands that run it --dtype and --threads."""
     parser.add_argument("--model", metavar="PATH_OR_ID", help="a model folder, or a hub id such as gpt2 (the demo)")
     if threads:
+        parser.add_argument("--dtype", choices=DTYPES, default="float32",
+                            help="how weights are held: fewer bits are faster and less exact (float32)")
         parser.add_argument("--threads", type=positive, metavar="N", help="threads to use (see `nextword doctor`)")
 
 
 def load(args: argparse.Namespace) -> LanguageModel:
-    """The model that --model and --threads ask for."""
+    """The model that --model, --dtype and --threads ask for."""
     import nextword
 
     with progress(f"loading {args.model or 'the demo model'}"):
-        return nextword.load(args.model, threads=getattr(args, "threads", None))
+        return nextword.load(args.model, getattr(args, "dtype", "float32"), getattr(args, "threads", None))
 
 
 def given_text(words: list[str]) -> str | None:

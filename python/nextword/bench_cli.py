@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 import nextword
-from nextword import cpu, machine, ops
+from nextword import cpu, machine
 from nextword.arguments import positive
+from nextword.formats import DTYPES
 from nextword.generate import LanguageModel
 from nextword.models.gpt2 import GPT2, GPT2Config
 from nextword.models.random_weights import RandomWeights
@@ -26,7 +26,6 @@ EXAMPLES = """examples:
   nextword bench --threads 1,2,4 --json
   nextword bench --model openai-community/gpt2-medium"""
 
-DTYPES: tuple[str, ...] = getattr(ops, "DTYPES", ("float32",))
 SHAPE = GPT2Config()  # GPT-2 124M: too large for the caches, small enough for any laptop
 
 PROMPT = 512  # tokens of the prompt whose reading is timed, or as many as the context holds
@@ -126,8 +125,7 @@ def opened(model: str | None, dtype: str) -> LanguageModel:
     """The model to measure, with its weights held as dtype."""
     if model is not None:
         return nextword.load(model, dtype=dtype)
-    held: dict[str, Any] = {} if dtype == "float32" else {"dtype": dtype}
-    return LanguageModel(GPT2(RandomWeights(SHAPE), SHAPE, **held))
+    return LanguageModel(GPT2(RandomWeights(SHAPE), SHAPE, dtype=dtype))
 
 
 def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measured:

@@ -13,10 +13,12 @@ from nextword.layers import Floats, Ints
 from nextword.models.gpt2 import CHUNK, GPT2, GPT2Config
 from nextword.prefix import PrefixCache
 from nextword.results import Generation, Timings, TokenLogprob
+from nextword.row import Row, end_ids, token_logprob
 from nextword.rules import Rules
-from nextword.run import Overflow, Row, Run, Stream, end_ids, token_logprob
+from nextword.run import Overflow, Run, Stream
 from nextword.sampling import new_seed
 from nextword.settings import Sampling, is_integer
+from nextword.speculation import DTYPES, Draft, quantised_copy, same_tokens
 from nextword.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class LanguageModel:
 
     def __init__(self, model: GPT2, tokenizer: Tokenizer | None = None) -> None:
         self.model, self.tokenizer = model, tokenizer
+        self._copies: dict[str, GPT2] = {}  # those that draft, by their dtype
 
     @property
     def config(self) -> GPT2Config:
@@ -96,7 +99,8 @@ class LanguageModel:
 
     def generate(
         self, prompt: Any, *, sampling: Sampling | Sequence[Sampling] | None = None, on_overflow: Overflow = "error",
-        eos: Eos = "config", explain: bool | int = False, prefix: PrefixCache | None = None, **settings: Any,
+        eos: Eos = "config", explain: bool | int = False, prefix: PrefixCache | None = None,
+        draft: "LanguageModel | GPT2 | str | None" = None, **settings: Any,
     ) -> Any:
         """Continue a prompt, or each of a list of prompts in one batch.
 
@@ -111,6 +115,9 @@ class LanguageModel:
         explain: True tells for each step why its token was chosen (`Generation.steps`), with 20 candidates, or so many.
         prefix: a store of encoded prompts, `PrefixCache(lm.model)`, that is used and added to; the bits are the
             same without it.
+        draft: what guesses several tokens ahead, for the model to check in one pass: "lookup" (what followed the last
+            tokens earlier in prompt and text), another model of the same vocabulary, or "bfloat16", "int8", "int4" for
+            a quantised copy of this one. Every result is the same, bit for bit; only the time differs.
         With n > 1 the result of a prompt is a list of n generations, the most probable first if best_of or num_beams
         chose them. Raises ValueError, TypeError or IndexError that names the argument.
 
@@ -121,16 +128,18 @@ class LanguageModel:
         many = _is_batch(prompt)
         prompts = list(prompt) if many else [prompt]
         every, own = self._settings("generate", prompts, sampling, settings)
+        drafter = self._drafter("generate", draft, every)
         if any(one.num_beams > 1 or one.penalty_alpha for one in every):
             results = [self._searched(p, one, on_overflow, eos) if one.num_beams > 1 or one.penalty_alpha else
-                       self._sampled([p], [one], [False], on_overflow, eos, explain, prefix)[0]
+                       self._sampled([p], [one], [False], on_overflow, eos, explain, prefix, None)[0]
                        for p, one in zip(prompts, every, strict=True)]
         else:
-            results = self._sampled(prompts, every, own, on_overflow, eos, explain, prefix)
+            results = self._sampled(prompts, every, own, on_overflow, eos, explain, prefix, drafter)
         return results if many else results[0]
 
     def stream(self, prompt: Prompt, *, sampling: Sampling | None = None, on_overflow: Overflow = "error",
-               eos: Eos = "config", explain: bool | int = False, **settings: Any) -> Stream:
+               eos: Eos = "config", explain: bool | int = False, draft: "LanguageModel | GPT2 | str | None" = None,
+               **settings: Any) -> Stream:
         """Like `generate` for one prompt, but yields the text piece by piece as it comes, never half a character.
 
         Without a vocabulary it yields token ids. The stream's `result` is the Generation once it has ended. Searches
@@ -145,7 +154,7 @@ class LanguageModel:
             raise ValueError("stream: one text is told as it comes; num_beams and n must be 1, best_of None and "
                              "penalty_alpha 0; use generate for more")
         rows = self._rows("stream", [prompt], every, own, on_overflow, eos, explain)
-        return Stream(Run(self.model, rows, on_overflow), rows[0])
+        return Stream(Run(self.model, rows, on_overflow, draft=self._drafter("stream", draft, every)), rows[0])
 
     def session(self, prompt: Prompt = "", capacity: int | None = None, **more: Any) -> "Session":
         """A text to continue, branch, take back and save, none of it encoded twice: see `nextword.session.Session`."""
@@ -181,11 +190,11 @@ class LanguageModel:
         return found, own
 
     def _sampled(self, prompts: list[Any], every: list[Sampling], own: list[bool], on_overflow: Overflow, eos: Eos,
-                 explain: bool | int, prefix: PrefixCache | None) -> list[Any]:
+                 explain: bool | int, prefix: PrefixCache | None, draft: Draft | None) -> list[Any]:
         if prefix is not None and prefix.model is not self.model:
             raise ValueError("generate: prefix must be a PrefixCache of this model; make it with PrefixCache(lm.model)")
         rows = self._rows("generate", prompts, every, own, on_overflow, eos, explain)
-        run = Run(self.model, rows, on_overflow, prefix)
+        run = Run(self.model, rows, on_overflow, prefix, draft)
         for _ in run.steps():
             pass
         results = run.results()
@@ -197,6 +206,29 @@ class LanguageModel:
                 texts.sort(key=lambda text: -text[0].mean_logprob)  # of equal ones, the first stays first
             found.append(texts[0][1] if one.n == 1 else [result for _, result in texts[: one.n]])
         return found
+
+    def _drafter(self, op: str, draft: Any, every: list[Sampling]) -> Draft | None:
+        """What drafts: "lookup" or a model; copies of this one are made once."""
+        if draft is None:
+            return None
+        if any(one.num_beams > 1 or one.penalty_alpha for one in every):
+            raise ValueError(f"{op}: draft goes with greedy decoding and sampling, not with a search; pass draft=None, "
+                             "or num_beams=1 and penalty_alpha=0")
+        if isinstance(draft, str) and draft == "lookup":
+            return "lookup"
+        if isinstance(draft, str) and draft in DTYPES:
+            if draft not in self._copies:
+                self._copies[draft] = quantised_copy(self.model, draft)
+            return self._copies[draft]
+        model, tokenizer = (draft.model, draft.tokenizer) if isinstance(draft, LanguageModel) else (draft, None)
+        if not isinstance(model, GPT2):
+            raise ValueError(f'{op}: draft must be "lookup", {", ".join(map(repr, DTYPES))}, a LanguageModel, a GPT2 '
+                             f"or None, got {draft!r}")
+        sizes = model.config.vocab_size, self.config.vocab_size
+        if sizes[0] != sizes[1] or (tokenizer and self.tokenizer and not same_tokens(tokenizer, self.tokenizer)):
+            raise ValueError(f"{op}: draft must have the model's vocabulary of {sizes[1]} tokens, got another of "
+                             f'{sizes[0]}; take a model with the same one, or draft="lookup"')
+        return model
 
     def _rows(self, op: str, prompts: list[Any], every: list[Sampling], own: list[bool], on_overflow: Overflow,
               eos: Eos, explain: bool | int) -> list[Row]:

@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="*", help="the text to continue; - reads it from stdin; none picks an opening")
     parser.add_argument("--explain", type=int, nargs="?", const=8, default=0, metavar="N",
                         help="show for each token the N best candidates and why one was chosen (8)")
+    parser.add_argument("--draft", metavar="lookup|DTYPE|MODEL",
+                        help="let tokens be guessed and check several at once, for the same text in less time: lookup, "
+                             "a quantised copy (bfloat16, int8, int4), or a smaller model's folder or hub id")
     parser.add_argument("--tree", action="store_true", help="beam search: print the tree of beams")
     parser.add_argument("--json", action="store_true", help="print one JSON object: text, tokens, timings and more")
     add_settings(parser, **DEFAULTS)
@@ -44,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     lm = load(args)
     load_seconds = time.perf_counter() - started
     prompt = given_prompt(args.prompt, lm, args.seed)
-    settings = {**read_settings(args, **DEFAULTS), "on_overflow": "stop", "explain": args.explain}
+    settings = {**read_settings(args, **DEFAULTS), "on_overflow": "stop", "explain": args.explain,
+                "draft": given_draft(args.draft)}
     several = any(settings.get(name, 1) > 1 for name in ("n", "best_of", "num_beams")) or "penalty_alpha" in settings
     if args.tree and settings.get("num_beams", 1) < 2:
         raise ValueError("generate: --tree shows beam search; add --num-beams 4")
@@ -63,17 +67,37 @@ def run(args: argparse.Namespace) -> int:
 
             print("\n" + render_tree(every[0].beams.tree, lambda ids: "".join(token_text(lm, i) for i in ids)))
         seconds = time.perf_counter() - started
-        note(f"{len(every)} texts in {seconds:.1f} s")
+        note(f"{len(every)} texts in {seconds:.1f} s{drafted(every)}")
     else:
         out = stream_text(lm, prompt, settings)
         every = [out]
         speed = f"{out.timings.decode_tokens_per_second:.0f} tokens/s"
-        note(f"{len(out.tokens)} tokens, {speed}" + (f", --seed {out.seed}" if settings["temperature"] > 0 else ""))
+        seed = f", --seed {out.seed}" if settings["temperature"] > 0 else ""
+        note(f"{len(out.tokens)} tokens, {speed}{drafted(every)}{seed}")
     if args.explain and every[0].steps is not None:
         print_steps(lm, every)
     if any(one.finish_reason == "context" for one in every):
         print(f"nextword: the context of {lm.config.n_positions} tokens is full, the text ends", file=sys.stderr)
     return 0
+
+
+def given_draft(name: str | None) -> str | LanguageModel | None:
+    """What --draft asks for: a name that `generate` knows, or a model."""
+    from nextword.speculation import DTYPES
+
+    if name is None or name in ("lookup", *DTYPES):
+        return name
+    import nextword
+
+    with progress(f"loading {name}"):
+        return nextword.load(name)
+
+
+def drafted(every: Sequence[Generation]) -> str:
+    """How much of the drafts was right, for a note; nothing without a draft."""
+    counts = [(one.accepted, one.drafted) for one in every if one.accepted is not None and one.drafted is not None]
+    accepted, proposed = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
+    return f", {accepted:,} of {proposed:,} drafted tokens accepted" if counts else ""
 
 
 def note(text: str) -> None:
@@ -130,7 +154,7 @@ def as_json(out: Generation, load_seconds: float) -> dict[str, Any]:
             {"token": s.token, "probability": s.probability, "kept": s.kept, "drawn": s.drawn,
              "removed_mass": s.removed_mass, "candidates": [dict(vars(c)) for c in s.candidates]} for s in out.steps
         ]  # fmt: skip
-    for name in ("removed_mass", "score"):
+    for name in ("removed_mass", "drafted", "accepted", "score"):
         if getattr(out, name) is not None:
             found[name] = getattr(out, name)
     return found

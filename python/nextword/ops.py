@@ -34,29 +34,35 @@ def empty(shape: Sequence[int]) -> Floats:
     return _core.empty(list(shape))
 
 
-def pack(weight: NDArray[Any]) -> Packed:
+def pack(weight: NDArray[Any], dtype: str = "float32") -> Packed:
     """Store a weight matrix in the order in which `matmul` reads it.
 
     weight: [depth, cols], as GPT-2 stores linear layers; float32, float16, or uint16 holding the bits of bfloat16.
-    Raises ValueError if it is empty, of another dtype, not C-contiguous, or has a value that is not finite.
+    dtype: what it is rounded to: "float32", "bfloat16", "int8" (a scale for each column) or "int4" (a scale for each
+        column and 32 rows); csrc/formats.h defines them. `matmul` then rounds x to bfloat16, or to int8 with a scale
+        for each row.
+    Raises ValueError if it is empty, of another dtype, not C-contiguous, has a value that is not finite, or more than
+    65,536 rows in int8.
 
     >>> pack(np.ones((2, 3), "f")).shape
     (2, 3)
+    >>> unpack(pack(np.float32([[1.27], [-0.502], [0.334]]), "int8")).round(2).tolist()
+    [[1.27], [-0.5], [0.33]]
     """
-    return _core.pack(weight)
+    return _core.pack(weight, dtype)
 
 
-def pack_transposed(weight: NDArray[Any]) -> Packed:
+def pack_transposed(weight: NDArray[Any], dtype: str = "float32") -> Packed:
     """Like `pack`, from a matrix stored as [cols, depth]: an embedding or an output head.
 
     >>> pack_transposed(np.ones((2, 3), "f")).shape
     (3, 2)
     """
-    return _core.pack_transposed(weight)
+    return _core.pack_transposed(weight, dtype)
 
 
 def unpack(weight: Packed) -> Floats:
-    """The matrix [depth, cols] that was packed, as float32.
+    """The matrix [depth, cols] that was packed, as float32: what its format has kept of it.
 
     >>> unpack(pack(np.float32([[1, 2], [3, 4]]))).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
@@ -74,7 +80,7 @@ def to_float32(x: NDArray[Any]) -> Floats:
 
 
 def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
-    """x @ weight + bias, each element one chain of multiply-adds over ascending depth.
+    """x @ weight + bias, each element summed in one order (csrc/formats.h), whatever the other rows.
 
     x: [rows, depth] (rows may lie apart); weight: packed [depth, cols]; bias: [cols] or None. Returns [rows, cols].
     Raises ValueError if a shape or dtype differs.

@@ -1,21 +1,36 @@
 """The operations in NumPy: the definition of correct. Same names, signatures and layouts as `nextword.ops`.
 
-Everything is computed in float64 and rounded to float32 once, at the end. A packed weight is the matrix itself.
+Everything is computed in float64 and rounded to float32 once, at the end. What the weight formats round before is in
+`formats`.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.formats import multiplied, stored
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Packed = NDArray[np.float32]
-
 _PANEL = 32
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A weight matrix: the numbers that stand for it in its format."""
+
+    values: NDArray[np.floating]  # [depth, cols]
+    dtype: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """depth, cols."""
+        return self.values.shape[0], self.values.shape[1]
 
 
 def _double(x: NDArray[Any]) -> NDArray[np.float64]:
@@ -31,24 +46,25 @@ def empty(shape: Sequence[int]) -> Floats:
     return np.full(tuple(shape), np.nan, np.float32)
 
 
-def pack(weight: NDArray[Any]) -> Packed:
-    """The matrix [depth, cols] as float32."""
+def pack(weight: NDArray[Any], dtype: str = "float32") -> Packed:
+    """The matrix [depth, cols] in a format."""
     values = to_float32(weight)
     if values.ndim != 2 or not values.size:
         raise ValueError(f"pack: weight must be a matrix [depth, cols] that is not empty, got {list(values.shape)}")
-    if not np.isfinite(values).all():
+    kept = stored(values, dtype) if np.isfinite(values).all() else values
+    if not np.isfinite(kept).all():  # a number may become infinite in bfloat16
         raise ValueError("pack: weight must be finite, got NaN or infinity")
-    return values
+    return Packed(kept, dtype)
 
 
-def pack_transposed(weight: NDArray[Any]) -> Packed:
-    """The matrix [depth, cols] as float32, from [cols, depth]."""
-    return pack(weight).T
+def pack_transposed(weight: NDArray[Any], dtype: str = "float32") -> Packed:
+    """The matrix [depth, cols] in a format, from [cols, depth]."""
+    return pack(weight.T, dtype)
 
 
 def unpack(weight: Packed) -> Floats:
     """The matrix itself."""
-    return np.ascontiguousarray(weight)
+    return np.ascontiguousarray(weight.values, np.float32)
 
 
 def to_float32(x: NDArray[Any]) -> Floats:
@@ -59,7 +75,7 @@ def to_float32(x: NDArray[Any]) -> Floats:
 
 
 def _linear(x: Floats, weight: Packed, bias: Floats | None) -> NDArray[np.float64]:
-    product = _double(x) @ _double(weight)
+    product = _double(multiplied(x, weight.dtype)) @ _double(weight.values)
     return product if bias is None else product + bias
 
 
@@ -122,7 +138,7 @@ def softmax(x: Floats) -> Floats:
 
 def embedding(ids: Ints, places: Ints, tokens: Packed, positions: Floats) -> Floats:
     """tokens[:, id] + positions[place]."""
-    return _single(_double(tokens[:, ids].T) + positions[places])
+    return _single(_double(tokens.values[:, ids].T) + positions[places])
 
 
 def _row_ranges(fresh: Ints) -> list[slice]:

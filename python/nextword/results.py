@@ -11,6 +11,7 @@ class Timings:
     """Seconds and tokens of a call, over all of its sequences; prefill ends with each sequence's first new token.
 
     prefill_tokens: those that went through the model; a beginning shared with another prompt counts once.
+    decode_seconds: with a draft, what it took is among them.
     """
 
     prefill_tokens: int
@@ -51,6 +52,7 @@ class Generation:
     seed: the one that numbers were drawn with. logprobs: one for each token, if asked for by logprobs=k.
     steps: why each token, the end token too, was chosen, if asked for by explain=True.
     removed_mass: for regex and json_schema, at each step the probability of what the constraint forbade.
+    drafted, accepted: how many tokens a draft proposed, and how many of those came to be; None without a draft.
     score: of beam search, log-probability / length ** length_penalty. beams: its whole result, with the tree.
     """
 
@@ -63,5 +65,7 @@ class Generation:
     logprobs: list[TokenLogprob] | None = field(default=None, repr=False)
     steps: list[Step] | None = field(default=None, repr=False)
     removed_mass: list[float] | None = field(default=None, repr=False)
+    drafted: int | None = None
+    accepted: int | None = None
     score: float | None = None
     beams: Any = field(default=None, repr=False)

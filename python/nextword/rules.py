@@ -6,6 +6,7 @@ are in `ops.distribution`.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,12 @@ class Rules:
                     x[edit.ids] = edit.values
                 edits.append(edit)
         return x, edits
+
+    def without_processors(self) -> "Rules":
+        """These rules but the user's functions."""
+        other = copy(self)
+        other.rules = [rule for rule in self.rules if not isinstance(rule, _Custom)]
+        return other
 
 
 _Rule = Callable[[Floats, Ints, Ints], Iterable[Edit]]

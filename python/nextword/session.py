@@ -13,7 +13,8 @@ from nextword.layers import Floats
 from nextword.models.gpt2 import CHUNK
 from nextword.prefix import PrefixCache
 from nextword.results import Generation
-from nextword.run import Row, Stream
+from nextword.row import Row
+from nextword.run import Stream
 from nextword.session_file import read_session, write_session
 
 

@@ -45,7 +45,7 @@ double gelu_erf(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
 
 void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   const Floats x = numbers(rows * depth), w = numbers(depth * cols), bias = numbers(cols), residual = numbers(rows * cols);
-  const Packed packed = pack(w.data(), Source::float32, depth, cols);
+  const Packed packed = pack(w.data(), Source::float32, Dtype::float32, depth, cols);
   Floats back(w.size());
   unpack(packed, back.data());
   require(same(back.data(), w.data(), depth * cols), "unpack(pack(w)) is w");
@@ -214,7 +214,7 @@ void test_attention(int64_t heads, int64_t width, int64_t past, int64_t fresh) {
 void test_embedding() {
   const int64_t vocabulary = 45, width = 19, count = 40;
   const Floats tokens = numbers(vocabulary * width), positions = numbers(count * width);
-  const Packed packed = pack_transposed(tokens.data(), Source::float32, width, vocabulary);
+  const Packed packed = pack_transposed(tokens.data(), Source::float32, Dtype::float32, width, vocabulary);
   std::vector<int64_t> ids, places;
   for (int64_t i = 0; i < count; ++i) ids.push_back(pick(0, vocabulary - 1)), places.push_back(count - 1 - i);
   Floats out(static_cast<size_t>(count * width));

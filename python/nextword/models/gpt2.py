@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import ops as fast_ops
+from nextword.formats import DTYPES
 from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, LayerNorm, Linear
 from nextword.trace import Tap
 
@@ -94,8 +95,8 @@ class Block:
 class Reader:
     """Takes named arrays, checks them against the configuration and stores them for ops."""
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]], ops: ModuleType) -> None:
-        self.weights, self.ops = weights, ops
+    def __init__(self, weights: Mapping[str, NDArray[Any]], ops: ModuleType, dtype: str) -> None:
+        self.weights, self.ops, self.dtype = weights, ops, dtype
 
     def _array(self, name: str, *shape: int) -> NDArray[Any]:
         if name not in self.weights:
@@ -127,7 +128,7 @@ class Reader:
 
     def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
         """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]."""
-        return self._stored(name, (rows, cols), pack)
+        return self._stored(name, (rows, cols), lambda x: pack(x, self.dtype))
 
     def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
         """Weight and bias of a linear layer, stored as [in, out]."""
@@ -143,18 +144,21 @@ class GPT2:
 
     weights: named float32, float16 or bfloat16 (as uint16 bits) arrays in Hugging Face's names without `transformer.`;
     config: a GPT2Config or the content of a config.json, `weights.config` if None.
+    dtype: how matrices are stored, one of `nextword.formats.DTYPES`; the rest is float32.
     Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite.
     """
 
     Config = GPT2Config
 
     def __init__(self, weights: Mapping[str, NDArray[Any]], config: GPT2Config | Mapping[str, Any] | None = None, *,
-                 ops: ModuleType = fast_ops) -> None:
+                 ops: ModuleType = fast_ops, dtype: str = "float32") -> None:
         given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
         self.config = given if isinstance(given, GPT2Config) else GPT2Config.from_dict(given)
-        self.ops = ops
+        if dtype not in DTYPES:
+            raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        self.ops, self.dtype = ops, dtype
         self.tap = Tap()
-        read, c = Reader(weights, ops), self.config
+        read, c = Reader(weights, ops, dtype), self.config
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
         self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
         self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]

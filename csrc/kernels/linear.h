@@ -1,0 +1,82 @@
+// The matmul: the tiles of each weight format over panels and rows, and what is applied to a tile that is still in the
+// cache.
+#pragma once
+#include "../kernels.h"
+#include "compact.h"
+#include "elementwise.h"
+#include "matmul.h"
+
+namespace {
+
+// out[r, c] = activation(sums[r, c] * scale[r] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.
+template <class V>
+inline void finish(const float* sums, int64_t sums_stride, const float* scale, const float* bias, const float* residual,
+                   Activation kind, int64_t rows, int64_t cols, float* out, int64_t out_stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto factor = V::set(scale ? scale[r] : 1.0f);
+    for (int64_t c = 0; c < cols; c += V::lanes) {
+      const int64_t n = cols - c < V::lanes ? cols - c : V::lanes;
+      const auto get = [&](const float* p) { return n == V::lanes ? V::load(p) : V::load(p, n); };
+      auto y = get(sums + r * sums_stride + c);
+      if (scale) y = V::mul(y, factor);
+      if (bias) y = V::add(y, get(bias + c));
+      y = activation<V>(y, kind);
+      if (residual) y = V::add(y, get(residual + r * out_stride + c));
+      if (n == V::lanes) V::store(out + r * out_stride + c, y);
+      else V::store(out + r * out_stride + c, y, n);
+    }
+  }
+}
+
+// `count` rows from `row` on, one panel.
+template <class V, class Format, Fetch fetch>
+inline void rows_of_panel(const MatmulBlock& b, int64_t row, int64_t count, const char* panel, const char* ahead, float* sums,
+                          int64_t stride) {
+  if constexpr (Format::step == 1) {
+    const float* const x = static_cast<const float*>(b.x) + row * b.x_stride;
+    panel_tile<V, fetch>(x, b.x_stride, reinterpret_cast<const float*>(panel), b.depth, count,
+                         reinterpret_cast<const float*>(ahead), sums, stride);
+  } else {
+    compact_panel<V, Format, fetch>(b, row, count, panel, ahead, sums, stride);
+  }
+}
+
+// One panel of up to 32 columns for all rows of a block. A panel that a single tile reads is fetched shortly ahead of
+// its use. One that several tiles share is fetched while the panel before it is used: half by each of its first two
+// tiles.
+template <class V, class Format>
+inline void matmul_panel(const MatmulBlock& b, int64_t c) {
+  constexpr int64_t item = Format::step == 1 ? sizeof(float) : Format::step == 2 ? sizeof(uint16_t) : sizeof(int8_t);
+  const int64_t bytes = panel_bytes<Format>(b.depth);
+  const int64_t half = steps_of<Format>(b.depth) * ((Format::step_bytes / 64 + 1) / 2) * 64;
+  const char* const panel = static_cast<const char*>(b.panels) + c / panel_cols * bytes;
+  const int64_t cols = b.cols - c < panel_cols ? b.cols - c : panel_cols;
+  const bool in_place = cols == panel_cols && !b.x_scale;  // integers come back to their sums, which would clash in out
+  const bool finishes = b.bias || b.residual || b.activation != Activation::none;
+  for (int64_t r = 0; r < b.rows; r += V::tile_rows) {
+    const int64_t rows = b.rows - r < V::tile_rows ? b.rows - r : V::tile_rows;
+    float* const out = b.out + r * b.out_stride + c;
+    float apart[max_tile_rows * panel_cols];  // also for the last panel, of which only some columns exist
+    float* const sums = in_place ? out : apart;
+    const int64_t stride = in_place ? b.out_stride : panel_cols;
+    if (b.rows <= V::tile_rows && b.streams) {
+      rows_of_panel<V, Format, Fetch::panel_once>(b, r, rows, panel, panel + fetch_bytes, sums, stride);
+    } else if (b.rows <= V::tile_rows) {
+      rows_of_panel<V, Format, Fetch::panel>(b, r, rows, panel, panel + fetch_bytes, sums, stride);
+    } else {
+      const int64_t t = r / V::tile_rows;
+      const char* const next_rows = static_cast<const char*>(b.x) + (r + rows) * b.x_stride * item;
+      rows_of_panel<V, Format, Fetch::other>(b, r, rows, panel, t < 2 ? panel + bytes + t * half : next_rows, sums, stride);
+    }
+    if (finishes || !in_place)
+      finish<V>(sums, stride, b.x_scale ? b.x_scale + r : nullptr, b.bias ? b.bias + c : nullptr,
+                b.residual ? b.residual + r * b.out_stride + c : nullptr, b.activation, rows, cols, out, b.out_stride);
+  }
+}
+
+template <class V, class Format>
+void matmul(const MatmulBlock& b) {
+  for (int64_t c = 0; c < b.cols; c += panel_cols) matmul_panel<V, Format>(b, c);
+}
+
+}  // namespace

@@ -1,0 +1,164 @@
+"""One sequence: its tokens, its text so far, how the next is chosen and when it ends. Left out: running the model."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nextword import ops
+from nextword.explain import Step
+from nextword.layers import Floats, Ints
+from nextword.results import Generation, Timings, TokenLogprob
+from nextword.rules import Edit, Rules
+from nextword.sampling import choose
+from nextword.settings import Sampling
+from nextword.tokenizer import Decoder
+
+if TYPE_CHECKING:
+    from nextword.grammar import Grammar
+
+
+class Row:
+    """One sequence: its tokens, its text so far, how the next is chosen and when it ends.
+
+    settings: with a seed. number: what draws are keyed by, with the seed. end: the end token, None for none.
+    explain: candidates to explain at each step, 0 for none. text_of: shows a token in the explanation.
+    """
+
+    def __init__(self, prompt: Sequence[int] | Ints, settings: Sampling, rules: Rules, number: int = 0,
+                 end: int | None = None, decoder: Decoder | None = None, grammar: "Grammar | None" = None,
+                 explain: int = 0, text_of: Callable[[int], str] | None = None) -> None:
+        self.settings, self.rules, self.number, self.end_token = settings, rules, number, end
+        self.decoder, self.grammar, self.explain, self.text_of = decoder, grammar, explain, text_of
+        self.stop_texts = [s for s in settings.stop if isinstance(s, str)]  # type: ignore[union-attr]
+        self.stop_ids = frozenset(s for s in settings.stop if isinstance(s, int))  # type: ignore[union-attr]
+        self.prompt = np.asarray(prompt, np.int64)
+        self.waiting: Ints = self.prompt  # ids that the model has not seen yet
+        self.tokens: list[int] = []
+        self._new = np.empty(64, np.int64)  # the tokens as an array, which grows
+        self.text = ""
+        self.finish: str | None = None if settings.max_new_tokens else "length"
+        self._released = 0
+        self.logprobs: list[TokenLogprob] = []
+        self.steps: list[Step] = []
+        self.removed_mass: list[float] = []
+
+    def __len__(self) -> int:
+        """Tokens of prompt and text."""
+        return len(self.prompt) + len(self.tokens)
+
+    def ids(self, begin: int = 0) -> Ints:
+        """Prompt and text from token `begin` on: int64 [len(self) - begin], an array of its own."""
+        before = len(self.prompt)
+        return np.concatenate([self.prompt[begin:], self._new[max(0, begin - before) : len(self) - before]])
+
+    @property
+    def remaining(self) -> int:
+        """New tokens that may still come."""
+        return self.settings.max_new_tokens - len(self.tokens)
+
+    def ends_by(self, token: int) -> bool:
+        """Whether this token would be the last, whatever the text."""
+        return token == self.end_token or token in self.stop_ids
+
+    def take(self, logits: Floats) -> int:
+        """Choose the next token and see whether it is the last; returns it."""
+        count = len(self.tokens)
+        final, edits = self.rules(logits, self.prompt, self._new[:count])
+        removed = 0.0
+        if self.grammar is not None:
+            final, removed = self._constrain(final, edits)
+        choice = choose(final, self.settings, self.number, count)
+        token = choice.token
+        if self.explain:
+            self.steps.append(Step(logits, final, edits, self.settings, choice, self.explain, removed, self.text_of))
+        if token == self.end_token:
+            self.end("stop")
+            return token
+        if self.settings.logprobs is not None or self.settings.best_of is not None:
+            self.logprobs.append(token_logprob(logits, token, self.settings.logprobs or 0))
+        self._push(token)
+        return token
+
+    def _constrain(self, x: Floats, edits: list[Edit]) -> tuple[Floats, float]:
+        assert self.grammar is not None
+        allowed = self.grammar.mask()
+        masked = np.where(allowed, x, np.float32(-np.inf))
+        if not np.isfinite(masked.max()):
+            raise ValueError(f"sampling: regex or json_schema allows no token after {self.text!r} that the other rules "
+                             "leave; relax logit_bias, bad_words, min_new_tokens or processors")
+        removed = -np.expm1(ops.log_sum_exp(masked) - ops.log_sum_exp(x))
+        self.removed_mass.append(float(max(0.0, removed)))
+        edits.append(Edit("grammar", None, masked))
+        return masked, self.removed_mass[-1]
+
+    def _push(self, token: int) -> None:
+        if len(self.tokens) == len(self._new):
+            self._new = np.concatenate([self._new, np.empty_like(self._new)])
+        self._new[len(self.tokens)] = token
+        self.tokens.append(token)
+        self.waiting = self._new[len(self.tokens) - 1 : len(self.tokens)]
+        if token in self.stop_ids:
+            self.end("stop")
+            return
+        if self.decoder is not None:
+            try:
+                piece = self.decoder.push(token)
+            except IndexError:  # models pad their vocabulary: an id without a text
+                piece = self.decoder.flush() + "\ufffd"
+            self._add(piece)
+        if self.grammar is not None and self.finish is None:
+            self.grammar.accept(token)
+            if self.grammar.finished:
+                self.end("stop")
+        if self.finish is None and not self.remaining:
+            self.end("length")
+
+    def end(self, reason: str) -> None:
+        """Finish, with what the decoder still holds."""
+        self.finish = reason
+        if self.decoder is not None:
+            self._add(self.decoder.flush())
+
+    def _add(self, piece: str) -> None:
+        seen = len(self.text)
+        self.text += piece
+        found = [at for s in self.stop_texts if (at := self.text.find(s, max(0, seen - len(s) + 1))) >= 0]
+        if found:
+            self.text, self.finish = self.text[: min(found)], "stop"
+
+    def release(self) -> str:
+        """Text that is certain: what might begin a stop string is held back until the row ends."""
+        end = len(self.text)
+        if self.finish is None:
+            end -= max((n for s in self.stop_texts for n in range(1, len(s)) if self.text.endswith(s[:n])), default=0)
+        piece = self.text[self._released : end]
+        self._released = max(self._released, end)
+        return piece
+
+    @property
+    def mean_logprob(self) -> float:
+        """Log-probability a token, what best_of ranks by; nothing said ranks last."""
+        return sum(t.logprob for t in self.logprobs) / len(self.logprobs) if self.logprobs else -np.inf
+
+    def result(self, timings: Timings) -> Generation:
+        """What came of it."""
+        return Generation(
+            self.text if self.decoder is not None else None, self.tokens, self.prompt.tolist(), self.finish or "length",
+            self.settings.seed or 0, timings, self.logprobs if self.settings.logprobs is not None else None,
+            self.steps if self.explain else None, self.removed_mass if self.grammar is not None else None,
+        )  # fmt: skip
+
+
+def token_logprob(logits: Floats, token: int, top: int) -> TokenLogprob:
+    """Log-probabilities of a token and of the `top` most probable ones. logits: float32 [vocabulary]."""
+    total = ops.log_sum_exp(logits)
+    best = ops.top(logits, top) if top else np.empty(0, np.int64)
+    return TokenLogprob(token, float(logits[token]) - total,
+                        tuple((int(t), float(logits[t]) - total) for t in best))
+
+
+def end_ids(end: int | None, settings: Sampling) -> Collection[int]:
+    """The ids that end a text: what min_new_tokens forbids at first."""
+    stops = [s for s in settings.stop if isinstance(s, int)]  # type: ignore[union-attr]
+    return {*stops, *([] if end is None else [end])}
