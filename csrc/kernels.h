@@ -1,5 +1,5 @@
 // The kernels that every instruction set provides: one table for each file in isa/.
-// All are single-threaded and allocation-free and cannot fail; ops.cpp checks nothing either, bindings do.
+// All are single-threaded and allocation-free and cannot fail; their callers check nothing either, bindings do.
 #pragma once
 #include <stdint.h>
 
@@ -38,16 +38,21 @@ struct MatmulBlock {
 
 // Causal attention of `rows` <= tile_rows consecutive queries of one head; query r sees keys 0 .. first + r.
 //   s = scale * q . k     w = exp(s - max s) / sum     out = w . v
+// Keys and values of int8 are widened to integers; q . k is multiplied by the scale of k before it is by `scale`, and
+// exp(s - max s) by the scale of v before the sum over positions.
 // Every sum runs over ascending positions and skips what a query does not see, so a row does not depend on its tile.
 struct AttentionTile {
   const float* q;         // [rows, width]
   int64_t q_stride;
-  const float* keys;      // panels of one head, see formats.h
-  const float* values;    // panels of one head
-  int64_t value_stride;   // floats from panel to panel: capacity * 32
+  Element element;        // of the panels
+  const void* keys;       // panels of one head, see formats.h
+  const void* values;     // panels of one head
+  const float *key_scales, *value_scales;  // [capacity] of int8, else null
+  int64_t value_stride;   // elements from panel to panel: capacity * 32
   int64_t prefix;         // positions before those of keys and values that lie elsewhere: a multiple of 32, <= first
-  const float* prefix_keys;    // their panels, [prefix / 32, width, 32]
-  const float* prefix_values;  // and [panels_of(width), prefix, 32]
+  const void* prefix_keys;    // their panels, [prefix / 32, width, 32]
+  const void* prefix_values;  // and [panels_of(width), prefix, 32]
+  const float *prefix_key_scales, *prefix_value_scales;  // [prefix]
   float scale;
   int64_t rows, width, first;
   float* scratch;         // attention_scratch(first + rows) floats

@@ -26,32 +26,4 @@ void activate(const float* x, Activation activation, int64_t size, float* out);
 void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, const float* positions, int64_t count,
                float* out);
 
-// The cache of one layer, laid out as formats.h says.
-struct Cache {
-  float* keys;
-  float* values;
-  int64_t heads, width, capacity;
-  // What every sequence begins with, before what its slot holds: a multiple of 32 tokens, laid out like a slot of that
-  // capacity. 0 and null: nothing.
-  int64_t prefix = 0;
-  const float* prefix_keys = nullptr;
-  const float* prefix_values = nullptr;
-};
-
-// `count` sequences; sequence i has past[i] tokens in slot slots[i] and brings fresh[i] more, whose rows follow each
-// other in q, k, v and out.
-struct Sequences {
-  const int64_t *slots, *past, *fresh;
-  int64_t count;
-};
-
-// Stores rows of k and v [tokens, heads * width] behind what the slots hold.
-void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& sequences,
-            const Cache& cache);
-
-// Causal attention of the fresh tokens over the prefix and their own slot, which append has filled before.
-// out [tokens, heads * width]. scores and weights: null, or for a single sequence [heads, fresh, prefix + past + fresh].
-void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& sequences, float scale,
-               float* scores, float* weights, float* out);
-
 }  // namespace nextword

@@ -12,6 +12,9 @@
 
 namespace nextword {
 
+// Work below this many multiply-adds is done before a second thread has woken up (about 2 us).
+constexpr int64_t worth_a_thread = 1 << 16;
+
 bool has_openmp();
 int processors();         // that this process may run on
 int thread_count();       // at most; 1 without OpenMP

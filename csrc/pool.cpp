@@ -64,4 +64,16 @@ std::shared_ptr<float> pooled_floats(int64_t count) {
   return {data, [block](float*) { pool().put(block); }};
 }
 
+float* scratch(int64_t count) {
+  thread_local std::shared_ptr<float> memory;
+  thread_local int64_t size = 0;
+  if (size < count) {
+    memory.reset();
+    size = 0;
+    memory = aligned_floats(count);
+    size = count;
+  }
+  return memory.get();
+}
+
 }  // namespace nextword

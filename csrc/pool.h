@@ -13,4 +13,8 @@ constexpr int64_t pooled_from = int64_t{1} << 16;  // floats: 256 KiB
 // most 128 MB unused. Any thread. Throws std::bad_alloc.
 std::shared_ptr<float> pooled_floats(int64_t count);
 
+// At least `count` floats that the calling thread keeps from call to call, aligned to a cache line; contents undefined,
+// and the next call's the same memory. Throws std::bad_alloc.
+float* scratch(int64_t count);
+
 }  // namespace nextword

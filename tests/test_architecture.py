@@ -91,13 +91,14 @@ MAY_INCLUDE = {
     "encode": {"formats.h"},
     "packed": {"formats.h", "encode.h", "parallel.h"},
     "pool": {"packed.h"},
-    "ops": {"kernels.h", "formats.h", "encode.h", "packed.h", "cpu.h", "parallel.h"},
+    "ops": {"kernels.h", "formats.h", "encode.h", "packed.h", "cpu.h", "parallel.h", "pool.h"},
+    "attention": {"kernels.h", "formats.h", "cpu.h", "parallel.h", "pool.h"},
     "philox": set(),
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "machine.h", "encode.h", "packed.h",
-                 "parallel.h", "pool.h", "bindings"},
+    "bindings": {"ops.h", "attention.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "machine.h",
+                 "encode.h", "packed.h", "parallel.h", "pool.h", "bindings"},
 }
 
 

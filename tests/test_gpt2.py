@@ -180,7 +180,7 @@ def test_tracing_does_not_change_a_bit(isa, model, data):
     np.testing.assert_array_equal(traced, plain)
 
 
-# Sizes at which every operation divides its work: see worth_a_thread in csrc/ops.cpp.
+# Sizes at which every operation divides its work: see worth_a_thread in csrc/parallel.h.
 def large_model() -> GPT2:
     return random_model(tiny_config(n_layer=1, n_head=5, n_embd=5 * 40, n_inner=300, n_positions=400, vocab_size=999))
 

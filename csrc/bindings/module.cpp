@@ -6,6 +6,7 @@ namespace py = pybind11;
 void bind_cpu(py::module_& m);
 void bind_machine(py::module_& m);
 void bind_ops(py::module_& m);
+void bind_attention(py::module_& m);
 void bind_sampling(py::module_& m);
 void bind_bpe(py::module_& m);
 
@@ -15,6 +16,7 @@ PYBIND11_MODULE(_core, m) {
   bind_cpu(m);
   bind_machine(m);
   bind_ops(m);
+  bind_attention(m);
   bind_sampling(m);
   bind_bpe(m);
 }

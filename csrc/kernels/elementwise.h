@@ -135,6 +135,14 @@ inline void multiply(const float* x, float factor, int64_t n, float* out) {
   if (i < n) V::store(out + i, V::mul(V::load(x + i, n - i), f), n - i);
 }
 
+// x[i] *= by[i]
+template <class V>
+inline void multiply_each(float* x, const float* by, int64_t n) {
+  int64_t i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) V::store(x + i, V::mul(V::load(x + i), V::load(by + i)));
+  if (i < n) V::store(x + i, V::mul(V::load(x + i, n - i), V::load(by + i, n - i)), n - i);
+}
+
 template <class V>
 void softmax(const float* x, int64_t rows, int64_t cols, float* out) {
   for (int64_t r = 0; r < rows; ++r, x += cols, out += cols) {

@@ -32,11 +32,11 @@ inline void for_count(int64_t count, const F& f) {
 }
 
 // sums[r, c] = sum_k x[r, k] * panel[k, c]   for `vectors` registers of columns.
-//   x [rows, ..] with stride, panel [.., 32] at its first column, sums with stride
+//   x [rows, ..] with stride, panel [.., 32] at its first column, of any element that V loads, sums with stride
 // One chain of multiply-adds over ascending k for each element: the bits do not depend on rows or vectors.
 // Meanwhile `fetch` brings what is needed next, from `ahead` on.
-template <class V, int rows, int vectors, Fetch fetch, Reach reach, Start start = Start::zero>
-inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, const float* ahead, float* sums,
+template <class V, int rows, int vectors, Fetch fetch, Reach reach, Start start = Start::zero, class T>
+inline void tile(const float* x, int64_t x_stride, const T* panel, int64_t depth, const float* ahead, float* sums,
                  int64_t stride) {
   typename V::F acc[rows][vectors];
 #pragma GCC unroll 16
@@ -80,8 +80,8 @@ inline void tile(const float* x, int64_t x_stride, const float* panel, int64_t d
 
 // All 32 columns of a panel for 1 .. V::tile_rows rows. A single row takes the whole panel at once: it is bound by the
 // reading of the panel, and more chains hide the latency of the multiply-add.
-template <class V, Fetch fetch, Reach reach = Reach::equal, Start start = Start::zero, int rows = V::tile_rows>
-inline void panel_tile(const float* x, int64_t x_stride, const float* panel, int64_t depth, int64_t count,
+template <class V, Fetch fetch, Reach reach = Reach::equal, Start start = Start::zero, int rows = V::tile_rows, class T>
+inline void panel_tile(const float* x, int64_t x_stride, const T* panel, int64_t depth, int64_t count,
                        const float* ahead, float* sums, int64_t stride) {
   if constexpr (rows > 1) {
     if (count < rows)

@@ -18,6 +18,13 @@ struct Avx2 {
   }
   static F set(float a) { return _mm256_set1_ps(a); }
   static F load(const float* p) { return _mm256_loadu_ps(p); }
+  static F load(const uint16_t* p) {
+    const __m256i half = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(half, 16));
+  }
+  static F load(const int8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
   static void store(float* p, F a) { _mm256_storeu_ps(p, a); }
   static F load(const float* p, int64_t n) { return _mm256_maskload_ps(p, mask(n)); }
   static void store(float* p, F a, int64_t n) { _mm256_maskstore_ps(p, mask(n), a); }

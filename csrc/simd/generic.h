@@ -3,6 +3,9 @@
 #pragma once
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -16,6 +19,29 @@ struct Generic {
 
   static F set(float a) { return F{a, a, a, a}; }
   static F load(const float* p) { F a; memcpy(&a, p, sizeof a); return a; }
+  // bfloat16, as its bits, and int8, widened exactly. Compilers do not find the short way that SSE2 has.
+  static F load(const uint16_t* p) {
+#ifdef __SSE2__
+    const __m128i upper = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), upper));
+#else
+    typedef uint16_t H __attribute__((vector_size(8)));
+    H h; memcpy(&h, p, sizeof h);
+    const I bits = __builtin_convertvector(h, I) << 16;
+    F a; memcpy(&a, &bits, sizeof a); return a;
+#endif
+  }
+  static F load(const int8_t* p) {
+#ifdef __SSE2__
+    int32_t four; memcpy(&four, p, sizeof four);
+    __m128i a = _mm_cvtsi32_si128(four);
+    a = _mm_unpacklo_epi8(a, a);
+    return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(a, a), 24));
+#else
+    typedef int8_t B __attribute__((vector_size(4)));
+    B b; memcpy(&b, p, sizeof b); return __builtin_convertvector(b, F);
+#endif
+  }
   static void store(float* p, F a) { memcpy(p, &a, sizeof a); }
   // The first n lanes, 0 < n < lanes; memory behind them is not touched, lanes behind them are 0.
   static F load(const float* p, int64_t n) { F a = set(0); for (int64_t i = 0; i < n; ++i) a[i] = p[i]; return a; }

@@ -15,6 +15,12 @@ struct Neon {
 
   static F set(float a) { return vdupq_n_f32(a); }
   static F load(const float* p) { return vld1q_f32(p); }
+  static F load(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
+  static F load(const int8_t* p) {
+    int32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
+  }
   static void store(float* p, F a) { vst1q_f32(p, a); }
   static F load(const float* p, int64_t n) {
     float t[lanes] = {0, 0, 0, 0};

@@ -30,13 +30,15 @@ DEMO = Path(__file__).parent / "demo"
 
 
 def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32",
-         threads: int | None = None) -> LanguageModel:
+         threads: int | None = None, kv_dtype: str = "float32") -> LanguageModel:
     """Load a GPT-2 model from a Hugging Face folder or the hub.
 
     path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
         hub id such as "gpt2" (needs `pip install "nextword[hub]"`); None loads the small model of the package.
     dtype: how weight matrices are held: "float32", or in fewer bits "bfloat16", "int8", "int4" (docs/quantisation.md).
     threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
+    kv_dtype: how the keys and values of a text are held: "float32"; "bfloat16", half of it; "int8", a bit more than a
+        quarter (a float32 for each token and head beside them). The shorter ones change logits slightly.
     Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
     wrong. A folder without a vocabulary gives a model that works with token ids.
 
@@ -61,7 +63,7 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32
         config = architecture.Config.from_dict(weights.config)
     except ValueError as error:
         raise ValueError(f"load: {weights.folder / 'config.json'}: {error}") from None
-    model = architecture(weights, config, dtype=dtype)
+    model = architecture(weights, config, dtype=dtype, kv_dtype=kv_dtype)
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
                          f"{model.config.vocab_size}; they do not belong together")

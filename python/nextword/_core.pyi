@@ -107,20 +107,34 @@ def gelu_erf(x: _Floats) -> _Floats: ...
 def layer_norm(x: _Floats, weight: _Floats, bias: _Floats, eps: float) -> _Floats: ...
 def softmax(x: _Floats) -> _Floats: ...
 def embedding(ids: _Ints, places: _Ints, tokens: Packed, positions: _Floats) -> _Floats: ...
-def append(k: _Floats, v: _Floats, keys: _Floats, values: _Floats, slots: _Ints, past: _Ints, fresh: _Ints) -> None: ...
+
+# ---- the key-value cache (csrc/bindings/attention.cpp); panels are float32, uint16 or int8
+
+def append(
+    k: _Floats,
+    v: _Floats,
+    keys: NDArray[Any],
+    values: NDArray[Any],
+    slots: _Ints,
+    past: _Ints,
+    fresh: _Ints,
+    scales: _Floats | None,
+) -> None: ...
 def attention(
     q: _Floats,
-    keys: _Floats,
-    values: _Floats,
+    keys: NDArray[Any],
+    values: NDArray[Any],
     slots: _Ints,
     past: _Ints,
     fresh: _Ints,
     scale: float,
-    prefix_keys: _Floats | None,
-    prefix_values: _Floats | None,
+    prefix_keys: NDArray[Any] | None,
+    prefix_values: NDArray[Any] | None,
+    scales: _Floats | None,
+    prefix_scales: _Floats | None,
 ) -> _Floats: ...
 def attention_weights(
-    q: _Floats, keys: _Floats, values: _Floats, slot: int, past: int, scale: float
+    q: _Floats, keys: NDArray[Any], values: NDArray[Any], slot: int, past: int, scale: float, scales: _Floats | None
 ) -> tuple[_Floats, _Floats, _Floats]: ...
 
 # ---- from logits to a token (csrc/bindings/sampling.cpp)

@@ -115,7 +115,7 @@ def _log_probabilities(model: GPT2, prompt: list[int], choices: list[list[int]])
         last = [len(part) - 1] if begin + CHUNK >= len(prompt) else []
         logits = model([part], cache, [0], last)
     found = [[log_probability(logits[0], choice[0])] for choice in choices]
-    for array in [*cache.keys, *cache.values]:
+    for array in [*cache.keys, *cache.values, *cache.scales]:
         array[1:] = array[0]
     for first in range(0, len(longer), max(1, width)):
         group = longer[first : first + width]

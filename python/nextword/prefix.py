@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import takewhile
 
-from nextword.layers import PANEL, Floats, KVCache
+from nextword.layers import PANEL, Floats, KVCache, Panels, panels
 from nextword.models.gpt2 import GPT2
 from nextword.trace import Tap
 
@@ -13,8 +13,8 @@ SLAB = 8  # pages whose memory is taken at once: large enough for huge pages, sm
 class Page:
     """Up to 32 tokens that follow the parent's, and their keys and values in every layer."""
 
-    def __init__(self, parent: "Page | None", keys: Floats, values: Floats) -> None:
-        self.parent, self.keys, self.values = parent, keys, values
+    def __init__(self, parent: "Page | None", keys: Panels, values: Panels, scales: Floats) -> None:
+        self.parent, self.keys, self.values, self.scales = parent, keys, values, scales
         self.ids: list[int] = []
         self.children: list[Page] = []
         self.used = 0
@@ -23,10 +23,11 @@ class Page:
 class PrefixCache:
     """A bounded store of encoded prompts, so that what two prompts begin with is encoded once.
 
-    model: the model that encodes; tokens: how many the store holds at most, at `2 * layers * width` floats each (73,728
-    bytes for GPT-2 124M, so that 4,096 tokens take up to 302 MB). It keeps pages of 32 tokens in a tree: prompts with a
-    common beginning share its pages, and those not used for the longest time go first. Any common beginning counts, not
-    only whole pages. Memory is taken for 256 tokens at once and kept until `clear()`.
+    model: the model that encodes; tokens: how many the store holds at most, at `2 * layers * width` numbers of its
+    `kv_dtype` each (73,728 bytes for GPT-2 124M in float32, so that 4,096 tokens take up to 302 MB). It keeps pages of
+    32 tokens in a tree: prompts with a common beginning share its pages, and those not used for the longest time go
+    first. Any common beginning counts, not only whole pages. Memory is taken for 256 tokens at once and kept until
+    `clear()`.
 
     Bits do not depend on it: what it gives is what the model would compute (same instruction set; `clear()` after
     `set_isa`). While a trace looks into the model it stands aside, so that every activation is seen. Not for several
@@ -46,18 +47,19 @@ class PrefixCache:
     def __init__(self, model: GPT2, tokens: int = 4096) -> None:
         if tokens < PANEL:
             raise ValueError(f"PrefixCache: tokens must be at least {PANEL} (a page), got {tokens}")
-        self.model, self.tokens = model, tokens
+        self.model, self.tokens, self._dtype = model, tokens, model.kv_dtype
         c, width = model.config, model.config.n_embd // model.config.n_head
         self._keys = (c.n_layer, c.n_head, width, PANEL)
         self._values = (c.n_layer, c.n_head, -(-width // PANEL), PANEL, PANEL)
+        self._scales = (c.n_layer, c.n_head, 2, PANEL if self._dtype == "int8" else 0)
         self.clear()
 
     def clear(self) -> None:
         """Forget everything and give the memory back."""
         self._pages: set[Page] = set()
-        self._free: list[tuple[Floats, Floats]] = []  # keys and values of pages to come
-        self._slabs: list[Floats] = []
-        self._root = Page(None, *(self.model.ops.empty((0,)) for _ in range(2)))
+        self._free: list[tuple[Panels, Panels, Floats]] = []  # keys, values and scales of pages to come
+        self._slabs: list[Panels] = []
+        self._root = Page(None, *(self.model.ops.empty((0,)) for _ in range(3)))
         self._clock = 0
 
     def __len__(self) -> int:
@@ -97,9 +99,10 @@ class PrefixCache:
             page.used = self._clock
             if (number + 1) * PANEL > held:
                 at = slice(number * PANEL, number * PANEL + count)
-                for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
+                for layer, (keys, values, scales) in enumerate(cache.layers()):
                     keys[slot, :, number] = page.keys[layer]
                     values[slot, :, :, at] = page.values[layer, :, :, :count]
+                    scales[slot, :, :, at] = page.scales[layer, :, :, :count]
         cache.lengths[slot] = found
         return found
 
@@ -151,22 +154,25 @@ class PrefixCache:
     def _fill(self, page: Page, ids: list[int], at: int, cache: KVCache, slot: int) -> None:
         page.ids = ids[at : at + PANEL]
         count = len(page.ids)
-        for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
+        for layer, (keys, values, scales) in enumerate(cache.layers()):
             page.keys[layer] = keys[slot, :, at // PANEL]
             page.values[layer, :, :, :count] = values[slot, :, :, at : at + count]
+            page.scales[layer, :, :, :count] = scales[slot, :, :, at : at + count]
 
     def _grow(self) -> None:
         """Take memory for some more pages."""
         count = min(SLAB, self.tokens // PANEL - len(self._pages))
-        keys, values = (self.model.ops.empty((count, *shape)) for shape in (self._keys, self._values))
-        self._slabs += keys, values
-        self._free += zip(keys, values, strict=True)
+        ops = self.model.ops
+        keys, values = (panels(ops, (count, *shape[:-1]), self._dtype) for shape in (self._keys, self._values))
+        scales: Floats = ops.empty((count, *self._scales))
+        self._slabs += keys, values, scales
+        self._free += zip(keys, values, scales, strict=True)
 
     def _drop_oldest(self, keep: Page) -> None:
         leaves = (page for page in self._pages if not page.children and page is not keep)
         oldest = min(leaves, key=lambda page: page.used)
         self._pages.remove(oldest)
-        self._free.append((oldest.keys, oldest.values))
+        self._free.append((oldest.keys, oldest.values, oldest.scales))
         if oldest.parent is not None:
             oldest.parent.children.remove(oldest)
 
@@ -177,9 +183,9 @@ class PrefixCache:
     def _check(self, cache: KVCache) -> None:
         keys, layers = cache.keys, len(cache.keys)
         shape = (layers, *keys[0].shape[1:2], *keys[0].shape[3:]) if layers else (0,)
-        if shape != self._keys:
-            raise ValueError(f"PrefixCache: the cache must be the model's, [layers, heads, width, {PANEL}] = "
-                             f"{list(self._keys)}, got {list(shape)}")
+        if shape != self._keys or cache.dtype != self._dtype:
+            raise ValueError(f"PrefixCache: the cache must be the model's, {self._dtype} [layers, heads, width, "
+                             f"{PANEL}] = {list(self._keys)}, got {cache.dtype} {list(shape)}")
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

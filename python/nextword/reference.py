@@ -17,6 +17,8 @@ from nextword.formats import multiplied, stored
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Panels = NDArray[Any]
+
 _PANEL = 32
 
 
@@ -146,48 +148,92 @@ def _row_ranges(fresh: Ints) -> list[slice]:
     return [slice(int(e - n), int(e)) for e, n in zip(ends, fresh, strict=True)]
 
 
-def append(k: Floats, v: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints) -> None:
-    """Write new keys and values behind those that the cache of one layer holds, in place."""
+def _bfloat16(x: Floats) -> NDArray[np.uint16]:
+    """The upper half of each float32, rounded to nearest even; a NaN stays one."""
+    bits = x.view(np.uint32)
+    upper = bits >> 16
+    return np.where(np.isnan(x), upper | 0x40, (bits + (0x7FFF + (upper & 1))) >> 16).astype(np.uint16)
+
+
+def _int8(x: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """Each row [.., width] as q * s with s = max|x| / 127 [..]; see `ops.append`."""
+    s: Floats = np.abs(x).max(-1) / np.float32(127)
+    s[~np.isfinite(s)] = np.nan
+    s[s < np.finfo(np.float32).tiny] = 0
+    held = (s > 0)[..., None]
+    q = np.rint(np.divide(x, s[..., None], where=held, out=np.zeros_like(x)))
+    return q.astype(np.int8), s
+
+
+def _stored(x: Floats, dtype: np.dtype[Any]) -> tuple[Panels, Floats | None]:
+    """Rows [.., width] as a cache of this dtype has them, and the scales [..] of int8."""
+    if dtype == np.int8:
+        return _int8(x)
+    return (_bfloat16(x) if dtype == np.uint16 else x), None
+
+
+def _widened(x: Panels, scales: Floats | None) -> Doubles:
+    """What is stored, exactly. x: [heads, tokens, width]; scales: [heads, tokens] for int8."""
+    if x.dtype == np.int8 and scales is not None:
+        return _double(x) * _double(scales)[..., None]
+    return _double(to_float32(x))
+
+
+def append(k: Floats, v: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, fresh: Ints,
+           scales: Floats | None = None) -> None:
+    """Write new keys and values behind those that the cache of one layer holds, in place, as their dtype says."""
     heads, width = keys.shape[1], keys.shape[3]
     for slot, start, rows in zip(slots, past, _row_ranges(fresh), strict=True):
         at = np.arange(start, start + rows.stop - rows.start)
         d = np.arange(width)
-        keys[slot, :, at // _PANEL, :, at % _PANEL] = k[rows].reshape(-1, heads, width)
-        values[slot][:, d // _PANEL, at[:, None], d % _PANEL] = v[rows].reshape(-1, heads, width).swapaxes(0, 1)
+        new_keys, key_scales = _stored(k[rows].reshape(-1, heads, width), keys.dtype)
+        new_values, value_scales = _stored(v[rows].reshape(-1, heads, width), values.dtype)
+        keys[slot, :, at // _PANEL, :, at % _PANEL] = new_keys
+        values[slot][:, d // _PANEL, at[:, None], d % _PANEL] = new_values.swapaxes(0, 1)
+        if scales is not None and key_scales is not None and value_scales is not None:
+            scales[slot][:, 0, at], scales[slot][:, 1, at] = key_scales.T, value_scales.T
 
 
-def _attend(q: Floats, keys: Floats, values: Floats, past: int,
-            scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """keys [heads, capacity / 32, width, 32] and values [heads, ceil(width / 32), capacity, 32] of one sequence."""
+def _attend(q: Floats, keys: Panels, values: Panels, past: int, scale: float,
+            scales: Floats | None) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """keys [heads, capacity / 32, width, 32], values [heads, ceil(width / 32), capacity, 32] and, for int8, scales
+    [heads, 2, capacity] of one sequence."""
     heads, width = keys.shape[0], keys.shape[2]
     tokens = len(q)
     total = past + tokens
-    k = _double(keys).transpose(0, 1, 3, 2).reshape(heads, -1, width)[:, :total]
-    v = _double(values).transpose(0, 2, 1, 3).reshape(heads, values.shape[2], -1)[:, :total, :width]
-    scores = scale * (_double(q).reshape(tokens, heads, width).swapaxes(0, 1) @ k.swapaxes(1, 2))
+    k = keys.transpose(0, 1, 3, 2).reshape(heads, -1, width)[:, :total]
+    v = values.transpose(0, 2, 1, 3).reshape(heads, values.shape[2], -1)[:, :total, :width]
+    of_keys, of_values = (None, None) if scales is None else (scales[:, 0, :total], scales[:, 1, :total])
+    products = _double(q).reshape(tokens, heads, width).swapaxes(0, 1) @ _widened(k, of_keys).swapaxes(1, 2)
+    scores = scale * products
     hidden = np.arange(total) > past + np.arange(tokens)[:, None]
     scores[:, hidden] = -np.inf
     weights = _softmax(scores) if tokens else scores
-    return (weights @ v).swapaxes(0, 1).reshape(tokens, heads * width), scores, weights
+    return (weights @ _widened(v, of_values)).swapaxes(0, 1).reshape(tokens, heads * width), scores, weights
 
 
-def attention(q: Floats, keys: Floats, values: Floats, slots: Ints, past: Ints, fresh: Ints, scale: float,
-              prefix_keys: Floats | None = None, prefix_values: Floats | None = None) -> Floats:
+def attention(q: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, fresh: Ints, scale: float,
+              prefix_keys: Panels | None = None, prefix_values: Panels | None = None, scales: Floats | None = None,
+              prefix_scales: Floats | None = None) -> Floats:
     """Causal scaled dot-product attention of new tokens over their own cached sequence, behind a common prefix."""
     parts = []
     for slot, start, rows in zip(slots, past, _row_ranges(fresh), strict=True):
         k, v, before = keys[slot], values[slot], int(start)
+        s = None if scales is None else scales[slot]
         if prefix_keys is not None and prefix_values is not None:
             k, v = np.concatenate([prefix_keys, k], 1), np.concatenate([prefix_values, v], 2)
             before += prefix_values.shape[2]
-        parts.append(_attend(q[rows], k, v, before, scale)[0])
+            if s is not None and prefix_scales is not None:
+                s = np.concatenate([prefix_scales, s], 2)
+        parts.append(_attend(q[rows], k, v, before, scale, s)[0])
     return _single(np.concatenate([np.empty((0, q.shape[1])), *parts]))
 
 
-def attention_weights(q: Floats, keys: Floats, values: Floats, slot: int, past: int,
-                      scale: float) -> tuple[Floats, Floats, Floats]:
+def attention_weights(q: Floats, keys: Panels, values: Panels, slot: int, past: int, scale: float,
+                      scales: Floats | None = None) -> tuple[Floats, Floats, Floats]:
     """`attention` of one sequence that also gives its scores and weights."""
-    out, scores, weights = _attend(q, keys[slot], values[slot], past, scale)
+    s = None if scales is None else scales[slot]
+    out, scores, weights = _attend(q, keys[slot], values[slot], past, scale, s)
     return _single(out), _single(scores), _single(weights)
 
 

@@ -3,9 +3,11 @@
 A session's file is a safetensors file, so that other tools can open it:
 
     ids        int64   [tokens]                 the text
-    keys.N     float32 [held, heads * width]    keys of the first `held` tokens in layer N, as the layer computes them
-    values.N   float32 [held, heads * width]    their values
+    keys.N     [held, heads * width]            keys of the first `held` tokens in layer N, as the cache stores them
+    values.N   [held, heads * width]            their values
+    scales.N   float32 [held, heads, 2]         of an int8 cache: the scales of keys and of values
     metadata   format "nextword session", version "1",
+               kv_dtype: "float32", "bfloat16" (uint16 here) or "int8"; "float32" where it is missing,
                model: what the model looks like, for messages,
                fingerprint: BLAKE2b of its configuration, its vectors and a sample of the columns of its matrices,
                checksum: BLAKE2b of the whole file with the checksum's own 64 digits as zeros
@@ -27,7 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.layers import KVCache, Linear
+from nextword.layers import PANEL, KVCache, Linear
 from nextword.models.gpt2 import GPT2
 
 FORMAT, VERSION = "nextword session", "1"
@@ -76,14 +78,16 @@ def write_session(path: Path, model: GPT2, ids: Sequence[int], cache: KVCache, h
     from safetensors.numpy import save_file
 
     tensors: dict[str, NDArray[Any]] = {"ids": np.array(ids, np.int64)}
-    for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
+    for layer, (keys, values, scales) in enumerate(cache.layers()):
         heads, width, embd = keys.shape[1], keys.shape[3], model.config.n_embd
         k = keys[0].swapaxes(2, 3).reshape(heads, cache.capacity, width)[:, :held]                # [heads, held, width]
         v = values[0].swapaxes(1, 2).reshape(heads, cache.capacity, -1)[:, :held, :width]      # [heads, held, width]
         for name, x in (("keys", k), ("values", v)):
             tensors[f"{name}.{layer}"] = np.ascontiguousarray(x.swapaxes(0, 1)).reshape(held, embd)
+        if cache.dtype == "int8":
+            tensors[f"scales.{layer}"] = np.ascontiguousarray(scales[0, :, :, :held].transpose(2, 0, 1))
     about = {"format": FORMAT, "version": VERSION, "model": describe(model), "fingerprint": fingerprint(model),
-             "checksum": ZEROS}
+             "kv_dtype": cache.dtype, "checksum": ZEROS}
     part = ""
     try:
         handle, part = tempfile.mkstemp(".part", path.name + ".", path.parent)
@@ -174,6 +178,10 @@ def check_file(file: BinaryIO, path: Path, model: GPT2) -> None:
     if about.get("fingerprint") != fingerprint(model):
         raise ValueError(f"resume: {path} is a session of another model ({str(about.get('model'))[:200]}), "
                          f"this one has {describe(model)}; load the model that it was saved with")
+    held_as = str(about.get("kv_dtype", "float32"))
+    if held_as != model.kv_dtype:
+        raise ValueError(f"resume: {path} holds keys and values as {held_as[:20]}, this model takes {model.kv_dtype}; "
+                         f"load it with kv_dtype={held_as[:20]!r}, or begin the session anew")
 
 
 def take(tensors: Any, model: GPT2) -> tuple[list[int], KVCache]:
@@ -196,13 +204,19 @@ def take(tensors: Any, model: GPT2) -> tuple[list[int], KVCache]:
     ids = get("ids", "I64", None)
     if ids.size and not 0 <= ids.min() <= ids.max() < c.vocab_size:
         raise MismatchError(f"an id is outside of 0 .. {c.vocab_size - 1}")
-    held = len(get("keys.0", "F32", None, c.n_embd))
+    stored = {"float32": "F32", "bfloat16": "U16", "int8": "I8"}[model.kv_dtype]
+    held = len(get("keys.0", stored, None, c.n_embd))
     if held > min(max(0, len(ids) - 1), c.n_positions):
         raise MismatchError(f"keys.0 has {held} tokens for {len(ids)} ids")
     cache = model.cache(1, held)
-    slots, past, fresh = (np.array([n], np.int64) for n in (0, 0, held))
-    for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
-        k, v = (get(f"{name}.{layer}", "F32", held, c.n_embd) for name in ("keys", "values"))
-        model.ops.append(k, v, keys, values, slots, past, fresh)
+    for layer, (keys, values, scales) in enumerate(cache.layers()):
+        _, heads, panels, width, _ = keys.shape
+        k, v = (get(f"{name}.{layer}", stored, held, c.n_embd) for name in ("keys", "values"))
+        whole = np.zeros((2, cache.capacity, heads, values.shape[2] * PANEL), k.dtype)  # both, by token
+        whole[:, :held, :, :width] = k.reshape(held, heads, width), v.reshape(held, heads, width)
+        keys[0] = whole[0, :, :, :width].reshape(panels, PANEL, heads, width).transpose(2, 0, 3, 1)
+        values[0] = whole[1].reshape(cache.capacity, heads, -1, PANEL).transpose(1, 2, 0, 3)
+        if cache.dtype == "int8":
+            scales[0, :, :, :held] = get(f"scales.{layer}", "F32", held, heads, 2).transpose(1, 2, 0)
     cache.lengths[0] = held
     return ids.tolist(), cache

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "attention.h"
 #include "cpu.h"
 #include "ops.h"
 #include "parallel.h"
@@ -138,7 +139,7 @@ struct Sequence {
     const int64_t row = heads * width, zero = 0;
     keys.assign(static_cast<size_t>(heads * capacity() * width), NAN);
     values.assign(static_cast<size_t>(heads * panels_of(width) * capacity() * panel_cols), NAN);
-    const Cache cache{keys.data(), values.data(), heads, width, capacity()};
+    const Cache cache{Element::float32, keys.data(), values.data(), nullptr, heads, width, capacity()};
     if (past) append(k.data(), row, v.data(), row, {&zero, &zero, &past, 1}, cache);
     append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &past, &fresh, 1}, cache);
     out.assign(static_cast<size_t>(fresh * row), 0);
@@ -156,9 +157,9 @@ struct Sequence {
     Floats first_k(static_cast<size_t>(heads * apart * width)), own_k(static_cast<size_t>(heads * (capacity() - apart) * width));
     Floats first_v(static_cast<size_t>(heads * panels_of(width) * apart * panel_cols));
     Floats own_v(static_cast<size_t>(heads * panels_of(width) * (capacity() - apart) * panel_cols));
-    const Cache before{first_k.data(), first_v.data(), heads, width, apart};
+    const Cache before{Element::float32, first_k.data(), first_v.data(), nullptr, heads, width, apart};
     append(k.data(), row, v.data(), row, {&zero, &zero, &apart, 1}, before);
-    const Cache cache{own_k.data(), own_v.data(), heads, width, capacity() - apart, apart, first_k.data(), first_v.data()};
+    const Cache cache{Element::float32, own_k.data(), own_v.data(), nullptr, heads, width, capacity() - apart, apart, first_k.data(), first_v.data()};
     if (rest) append(k.data() + apart * row, row, v.data() + apart * row, row, {&zero, &zero, &rest, 1}, cache);
     append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &rest, &fresh, 1}, cache);
     Floats again(out.size());

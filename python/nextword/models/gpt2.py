@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nextword import ops as fast_ops
 from nextword.formats import DTYPES
-from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, LayerNorm, Linear
+from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, LayerNorm, Linear, check_dtype
 from nextword.trace import Tap
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
@@ -145,13 +145,15 @@ class GPT2:
     weights: named float32, float16 or bfloat16 (as uint16 bits) arrays in Hugging Face's names without `transformer.`;
     config: a GPT2Config or the content of a config.json, `weights.config` if None.
     dtype: how matrices are stored, one of `nextword.formats.DTYPES`; the rest is float32.
+    kv_dtype: how its caches store keys and values, "float32", "bfloat16" or "int8"; see `ops.append`.
     Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite.
     """
 
     Config = GPT2Config
 
     def __init__(self, weights: Mapping[str, NDArray[Any]], config: GPT2Config | Mapping[str, Any] | None = None, *,
-                 ops: ModuleType = fast_ops, dtype: str = "float32") -> None:
+                 ops: ModuleType = fast_ops, dtype: str = "float32", kv_dtype: str = "float32") -> None:
+        self.kv_dtype = check_dtype(kv_dtype, "load: kv_dtype")
         given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
         self.config = given if isinstance(given, GPT2Config) else GPT2Config.from_dict(given)
         if dtype not in DTYPES:
@@ -169,13 +171,14 @@ class GPT2:
         self.head = Linear(ops, tokens, bias)
 
     def cache(self, slots: int = 1, capacity: int | None = None, prefix: KVCache | None = None) -> KVCache:
-        """An empty cache for `slots` sequences of at most `capacity` tokens (the context window if None).
+        """An empty cache of `kv_dtype` for `slots` sequences of at most `capacity` tokens (the context window if None).
 
         prefix: a full cache of one slot, with whose tokens all sequences begin.
         """
         c = self.config
         tokens = c.n_positions if capacity is None else capacity
-        return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens, prefix)
+        return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens, prefix,
+                       self.kv_dtype)
 
     def encoded(self, ids: Sequence[int] | Ints) -> KVCache:
         """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with."""
