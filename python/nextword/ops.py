@@ -16,7 +16,8 @@ from nextword._core import Blocks, Packed
 
 __all__ = ["Blocks", "Packed", "append", "attention", "attention_weights", "chances", "distribution", "embedding",
            "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_gelu_erf",
-           "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "philox", "sample", "softmax", "to_float32", "top", "unpack"]
+           "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "philox", "sample", "softmax",
+           "to_float32", "top", "unpack"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
