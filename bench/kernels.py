@@ -62,18 +62,19 @@ def matmul(rng: np.random.Generator, rows: int, depth: int, cols: int, dtype: st
 def attention(rng: np.random.Generator, past: int, fresh: int, dtype: str) -> Case:
     total = past + fresh
     cache = KVCache(ops, 1, 1, shape.HEADS, shape.HEAD_WIDTH, total, dtype=dtype)
-    keys, values, scales = next(cache.layers())
+    keys, values, scales = cache.whole(0, 0)
     q, k, v = (rng.standard_normal((total, WIDTH), dtype=np.float32) for _ in range(3))
     zero, at, count = np.array([0]), np.array([past]), np.array([fresh])
     ops.append(k, v, keys, values, zero, zero, np.array([total]), scales)
     arguments = (q[past:], keys, values, zero, at, count, shape.HEAD_WIDTH**-0.5, None, None, scales)
     few = fresh == 1
+    held = (keys.nbytes + values.nbytes + scales.nbytes) * total / cache.capacity
     seen = past * fresh + fresh * (fresh + 1) / 2
     return Case(
         f"attention {dtype} {fresh} after {past}",
         lambda: ops.attention(*arguments),
         lambda: reference.attention(*arguments),
-        2.0 * total * WIDTH * keys.itemsize if few else 4.0 * seen * WIDTH,
+        held if few else 4.0 * seen * WIDTH,
         READ if few else PEAKS["float32"],  # whatever the cache holds
     )
 

@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "session": {"generate", "layers", "models", "prefix", "results", "row", "run", "session_file"},
     "arguments": {"", "formats", "generate", "settings", "terminal"},
     "generate_cli": {"", "arguments", "beam_tree", "generate", "explain", "results", "speculation", "terminal"},
-    "next_cli": {"arguments", "sampling", "settings", "terminal"},
+    "next_cli": {"arguments", "ops", "sampling", "settings", "terminal"},
     "choose_cli": {"arguments", "terminal"},
     "score_cli": {"arguments", "generate", "score", "terminal"},
     "tokenize_cli": {"arguments", "tokenizer", "terminal"},
@@ -93,12 +93,13 @@ MAY_INCLUDE = {
     "pool": {"packed.h"},
     "ops": {"kernels.h", "formats.h", "encode.h", "packed.h", "cpu.h", "parallel.h", "pool.h"},
     "attention": {"kernels.h", "formats.h", "cpu.h", "parallel.h", "pool.h"},
+    "blocks": {"attention.h", "ops.h", "pool.h"},
     "philox": set(),
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "attention.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h", "machine.h",
-                 "encode.h", "packed.h", "parallel.h", "pool.h", "bindings"},
+    "bindings": {"ops.h", "attention.h", "blocks.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
+                 "machine.h", "encode.h", "packed.h", "parallel.h", "pool.h", "bindings"},
 }
 
 
@@ -211,7 +212,7 @@ def functions(module):
 def test_every_operation_has_a_twin_of_the_same_signature():
     mine, twin = functions(ops), functions(reference)
     assert mine.keys() == twin.keys()
-    assert set(ops.__all__) == {*mine, "Packed"}
+    assert set(ops.__all__) == {*mine, "Blocks", "Packed"}
     for name in mine:
         a, b = ([(p.name, p.kind, p.default) for p in s.parameters.values()] for s in (mine[name], twin[name]))
         assert a == b, name

@@ -93,6 +93,33 @@ class Packed:
     @property
     def nbytes(self) -> int: ...
 
+class Blocks:
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def add(
+        self,
+        ln_1: tuple[_Floats, _Floats],
+        qkv: tuple[Packed, _Floats],
+        scale: float,
+        attn_out: tuple[Packed, _Floats],
+        ln_2: tuple[_Floats, _Floats],
+        eps: float,
+        fc: tuple[Packed, _Floats],
+        activation: str,
+        mlp_out: tuple[Packed, _Floats],
+    ) -> None: ...
+    def run(
+        self,
+        x: _Floats,
+        keys: list[NDArray[Any]],
+        values: list[NDArray[Any]],
+        scales: list[_Floats],
+        slots: _Ints,
+        past: _Ints,
+        fresh: _Ints,
+        before: list[tuple[Any, Any, Any]],
+    ) -> None: ...
+
 def empty(shape: Sequence[int]) -> _Floats: ...
 def pack(weight: NDArray[Any], dtype: str) -> Packed: ...
 def pack_transposed(weight: NDArray[Any], dtype: str) -> Packed: ...

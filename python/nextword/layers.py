@@ -24,6 +24,11 @@ class Linear:
     def __init__(self, ops: ModuleType, weight: Any, bias: Floats | None) -> None:
         self.ops, self.weight, self.bias = ops, weight, bias
 
+    @property
+    def parts(self) -> tuple[Any, Floats | None]:
+        """weight, bias."""
+        return self.weight, self.bias
+
     def __call__(self, x: Floats) -> Floats:
         y: Floats = self.ops.matmul(x, self.weight, self.bias)
         return y
@@ -41,6 +46,7 @@ class GeluLinear(Linear):
 
     def __init__(self, ops: ModuleType, weight: Any, bias: Floats | None, form: str) -> None:
         super().__init__(ops, weight, bias)
+        self.form = form
         self._gelu, self._fused = getattr(ops, form), getattr(ops, f"matmul_{form}")
 
     def activated(self, x: Floats, tap: Tap, name: str) -> Floats:
@@ -54,6 +60,11 @@ class LayerNorm:
 
     def __init__(self, ops: ModuleType, weight: Floats, bias: Floats, eps: float) -> None:
         self.ops, self.weight, self.bias, self.eps = ops, weight, bias, eps
+
+    @property
+    def vectors(self) -> tuple[Floats, Floats]:
+        """weight, bias."""
+        return self.weight, self.bias
 
     def __call__(self, x: Floats) -> Floats:
         y: Floats = self.ops.layer_norm(x, self.weight, self.bias, self.eps)
@@ -107,7 +118,7 @@ class KVCache:
     scales[layer]: float32 [slots, heads, 2, capacity] for int8, those of keys and of values; else [slots, heads, 2, 0].
     prefix: a cache of one slot and the same dtype, full, whose tokens all sequences begin with; they are held once, and
         `keys`, `values` and `scales` begin behind them. `prefix_tokens` of them, a multiple of 32, count in `lengths`
-        and `capacity`.
+        and `capacity`. before[layer]: its keys, values and scales without the slot, or three times None.
     """
 
     def __init__(self, ops: ModuleType, layers: int, slots: int, heads: int, width: int, capacity: int,
@@ -128,20 +139,18 @@ class KVCache:
         self.keys = list(panels(ops, (layers, slots, heads, count, width), dtype))
         self.values = list(panels(ops, (layers, slots, heads, -(-width // PANEL), own), dtype))
         self.scales: list[Floats] = list(ops.empty((layers, slots, heads, 2, own if dtype == "int8" else 0)))
+        self.before: list[tuple[Panels, Panels, Floats] | tuple[None, None, None]] = [(None, None, None)] * layers
+        if prefix is not None:
+            self.before = [(keys[0], values[0], scales[0]) for keys, values, scales in prefix.layers()]
 
     def layers(self) -> Iterator[tuple[Panels, Panels, Floats]]:
         """Keys, values and scales of each layer."""
         return zip(self.keys, self.values, self.scales, strict=True)
 
-    def before(self, layer: int) -> tuple[Panels, Panels, Floats] | tuple[None, None, None]:
-        """Keys, values and scales of the prefix in one layer."""
-        p = self.prefix
-        return (None, None, None) if p is None else (p.keys[layer][0], p.values[layer][0], p.scales[layer][0])
-
     def whole(self, layer: int, slot: int) -> tuple[Panels, Panels, Floats]:
         """Keys, values and scales of one sequence in one layer, prefix included, as a cache of one slot has them."""
         keys, values, scales = self.keys[layer][slot], self.values[layer][slot], self.scales[layer][slot]
-        first, second, third = self.before(layer)
+        first, second, third = self.before[layer]
         if first is not None:
             keys, values = np.concatenate([first, keys], 1), np.concatenate([second, values], 2)
             scales = np.concatenate([third, scales], 2)
@@ -199,7 +208,7 @@ class Attention:
         past = cache.lengths[slots] - cache.prefix_tokens
         self.ops.append(k, v, keys, values, slots, past, fresh, scales)
         if not (tap.wants(self._scores) or tap.wants(self._weights)):
-            prefix_keys, prefix_values, prefix_scales = cache.before(layer)
+            prefix_keys, prefix_values, prefix_scales = cache.before[layer]
             out: Floats = self.ops.attention(q, keys, values, slots, past, fresh, self.scale, prefix_keys,
                                              prefix_values, scales, prefix_scales)
             return out

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import _core
-from nextword._core import Packed
+from nextword._core import Blocks, Packed
 
-__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "distribution", "embedding", "empty",
-           "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_gelu_erf", "matmul_gelu_tanh",
-           "matmul_residual", "pack", "pack_transposed", "philox", "sample", "softmax", "to_float32", "top", "unpack"]
+__all__ = ["Blocks", "Packed", "append", "attention", "attention_weights", "chances", "distribution", "embedding",
+           "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_gelu_erf",
+           "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "philox", "sample", "softmax", "to_float32", "top", "unpack"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -47,8 +47,8 @@ def pack(weight: NDArray[Any], dtype: str = "float32") -> Packed:
 
     >>> pack(np.ones((2, 3), "f")).shape
     (2, 3)
-    >>> unpack(pack(np.float32([[1.27], [-0.502], [0.334]]), "int8")).round(2).tolist()
-    [[1.27], [-0.5], [0.33]]
+    >>> unpack(pack(np.float32([[127], [-50.2], [33.4]]), "int8")).tolist()
+    [[127.0], [-50.0], [33.0]]
     """
     return _core.pack(weight, dtype)
 

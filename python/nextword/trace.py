@@ -20,6 +20,8 @@ Replacement = Array | Callable[[Array], Array]
 class Tap:
     """The tap of a model that nobody looks into."""
 
+    looks = False  # whether activations must be shown one by one
+
     def __call__(self, name: str, x: Array) -> Array:
         """Pass an activation on."""
         return x
@@ -35,6 +37,8 @@ class Trace(Tap):
     `t[name]` is the last recorded value, `t.all(name)` a list with one value for each pass through the model (prefill
     chunks and decode steps), `t.seconds` the time from the step before to the one named, summed over passes.
     """
+
+    looks = True
 
     def __init__(self, target: Any, names: str | Sequence[str], replace: Mapping[str, Replacement]) -> None:
         self._model = getattr(target, "model", target)

@@ -160,6 +160,7 @@ class GPT2:
             raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.ops, self.dtype = ops, dtype
         self.tap = Tap()
+        self._blocks: Any = None
         read, c = Reader(weights, ops, dtype), self.config
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
         self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
@@ -187,6 +188,15 @@ class GPT2:
             self([np.asarray(ids[start : start + CHUNK], np.int64)], cache, rows=[])
         return cache
 
+    def _fused(self) -> Any:
+        """The blocks as one call, which computes what the loop of `__call__` does, with the same bits."""
+        if self._blocks is None:
+            self._blocks = self.ops.Blocks()
+            for b in self.blocks:
+                self._blocks.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
+                                 b.ln_1.eps, b.fc.parts, b.fc.form, b.mlp_out.parts)
+        return self._blocks
+
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
                  rows: Sequence[int] | Ints | None = None) -> Floats:
         """Run new tokens of one or more sequences and remember them in the cache.
@@ -208,13 +218,17 @@ class GPT2:
         places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
 
         x = self.embed(ids, places, tap)                                                # [tokens, embd]
-        for layer, b in enumerate(self.blocks):
-            h = tap(f"{b.name}.ln_1", b.ln_1(x))                                        # [tokens, embd]
-            h = b.attention(b.qkv(h), cache, layer, where, fresh, tap)                  # [tokens, embd]
-            x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
-            h = tap(f"{b.name}.ln_2", b.ln_2(x))                                        # [tokens, embd]
-            h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
-            x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
+        if tap.looks or not hasattr(self.ops, "Blocks"):
+            for layer, b in enumerate(self.blocks):
+                h = tap(f"{b.name}.ln_1", b.ln_1(x))                                    # [tokens, embd]
+                h = b.attention(b.qkv(h), cache, layer, where, fresh, tap)              # [tokens, embd]
+                x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
+                h = tap(f"{b.name}.ln_2", b.ln_2(x))                                    # [tokens, embd]
+                h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
+                x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
+        else:  # the same in one call
+            past = starts - cache.prefix_tokens
+            self._fused().run(x, cache.keys, cache.values, cache.scales, where, past, fresh, cache.before)
         cache.lengths[where] += fresh
 
         if rows is not None:
