@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -52,6 +53,30 @@ struct Finite {
   bool all() const { return worst < 0x7f800000u; }
 };
 
+// Memory for a matrix, on huge pages that it shares with the matrices made before and after it: most are shorter than one.
+// A chunk is given back when the last of its matrices goes.
+std::shared_ptr<char> matrix_memory(int64_t bytes) {
+  constexpr int64_t chunk = int64_t{64} << 20;
+  const auto pages = [](int64_t size) {
+    const auto memory = aligned_floats((size + 3) / 4);
+    return std::shared_ptr<char>(memory, reinterpret_cast<char*>(memory.get()));
+  };
+  if (bytes > chunk / 2) return pages(bytes);
+  static std::mutex mutex;
+  static std::weak_ptr<char> current;
+  static int64_t used = 0;
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto from = current.lock();
+  if (!from || used + bytes > chunk) {
+    from = pages(chunk);
+    current = from;
+    used = 0;
+  }
+  const int64_t at = used;
+  used += (bytes + 63) / 64 * 64;
+  return {from, from.get() + at};
+}
+
 // Rows of 32 columns of the source, depths k0 .. k1 - 1 of panel p: to panel[k][c].
 template <bool transposed, class T>
 void gather(const T* source, int64_t depth, int64_t cols, int64_t p, int64_t k0, int64_t k1, float* panel, Finite& seen) {
@@ -80,8 +105,8 @@ Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
                                 " rows, got " + std::to_string(depth) + "; use another dtype");
   Packed out = packed_from(nullptr, dtype, depth, cols);
   const int64_t panels = panels_of(cols), stride = out.panel_stride(), bytes = out.bytes();
-  const auto memory = aligned_floats(bytes / static_cast<int64_t>(sizeof(float)));
-  char* const data = reinterpret_cast<char*>(memory.get());
+  const auto memory = matrix_memory(bytes);
+  char* const data = memory.get();
   alive += bytes;
   out.data = {data, [memory, bytes](const char*) { alive -= bytes; }};
   std::atomic<bool> finite{true};
