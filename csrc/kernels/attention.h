@@ -17,6 +17,42 @@ inline void multiply_scales(float* row, const AttentionTile& t, const float* of_
   multiply_each<V>(row + t.prefix, own, seen - t.prefix);
 }
 
+// A single row over several panels at once, [depth, 32] each and panel_stride elements apart, whose sums follow each other:
+// the same chains as panel_tile's, enough of them to hide the latency of a multiply-add.
+template <class V, int panels, Start start, class T>
+inline void row_tile(const float* x, const T* panel, int64_t panel_stride, int64_t depth, float* sums) {
+  constexpr int vectors = panel_cols / V::lanes;
+  typename V::F acc[panels][vectors];
+#pragma GCC unroll 16
+  for (int p = 0; p < panels; ++p)
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v)
+      acc[p][v] = start == Start::zero ? V::set(0.0f) : V::load(sums + p * panel_cols + v * V::lanes);
+  for (int64_t k = 0; k < depth; ++k, panel += panel_cols) {
+    const auto a = V::set(x[k]);
+#pragma GCC unroll 16
+    for (int p = 0; p < panels; ++p)
+#pragma GCC unroll 16
+      for (int v = 0; v < vectors; ++v)
+        acc[p][v] = V::mul_add(a, V::load(panel + p * panel_stride + v * V::lanes), acc[p][v]);
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < panels; ++p)
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) V::store(sums + p * panel_cols + v * V::lanes, acc[p][v]);
+}
+
+template <class V>
+constexpr int panels_at_once = V::lanes >= 8 ? V::lanes / 4 : 1;  // 8 chains, which 4 lanes have in one panel
+
+template <class V, Start start, class T>
+inline void row_panels(const float* x, const T* panel, int64_t panel_stride, int64_t count, int64_t depth, float* sums) {
+  for (int64_t p = 0; p < count; p += panels_at_once<V>)
+    for_count<panels_at_once<V>>(count - p, [&](auto n) {
+      row_tile<V, decltype(n)::value, start>(x, panel + p * panel_stride, panel_stride, depth, sums + p * panel_cols);
+    });
+}
+
 // T: the element of the panels.
 template <class V, class T>
 void attend(const AttentionTile& t) {
@@ -27,7 +63,12 @@ void attend(const AttentionTile& t) {
   float* const scores = t.scratch;
   float* const sums = scores + max_tile_rows * stride;
 
-  for (int64_t k = 0; k < keys; k += panel_cols) {
+  if (t.rows == 1) {
+    const int64_t apart = t.width * panel_cols;
+    row_panels<V, Start::zero>(t.q, prefix_keys, apart, t.prefix / panel_cols, t.width, scores);
+    row_panels<V, Start::zero>(t.q, own_keys, apart, panels_of(keys - t.prefix), t.width, scores + t.prefix);
+  }
+  for (int64_t k = t.rows == 1 ? keys : 0; k < keys; k += panel_cols) {
     const T* const panel = k < t.prefix ? prefix_keys + k * t.width : own_keys + (k - t.prefix) * t.width;
     panel_tile<V, Fetch::none>(t.q, t.q_stride, panel, t.width, t.rows, nullptr, scores + k, stride);
   }
@@ -49,6 +90,16 @@ void attend(const AttentionTile& t) {
     if (t.value_scales) multiply_scales<V>(row, t, t.prefix_value_scales, t.value_scales, seen);
   }
 
+  if (t.rows == 1) {
+    for (int64_t c = 0; c < t.width; c += panels_at_once<V> * panel_cols) {
+      const int64_t rest = t.width - c, cols = rest < panels_at_once<V> * panel_cols ? rest : panels_at_once<V> * panel_cols;
+      const T* const panel = own_values + c / panel_cols * t.value_stride;
+      row_panels<V, Start::zero>(scores, prefix_values + c * t.prefix, t.prefix * panel_cols, panels_of(cols), t.prefix, sums);
+      row_panels<V, Start::sums>(scores + t.prefix, panel, t.value_stride, panels_of(cols), keys - t.prefix, sums);
+      multiply<V>(sums, inverse[0], cols, t.out + c);
+    }
+    return;
+  }
   for (int64_t c = 0; c < t.width; c += panel_cols) {
     const T* const panel = own_values + c / panel_cols * t.value_stride;
     const int64_t cols = t.width - c < panel_cols ? t.width - c : panel_cols;
