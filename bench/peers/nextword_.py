@@ -26,10 +26,10 @@ def convert(data: Path, precision: str) -> None:
     from nextword import cli
 
     dtype, _ = dtypes(precision)
-    if dtype == "float32" or "quantize" not in cli.COMMANDS:
-        return
     target = data / f"nextword-{dtype}"
     shutil.rmtree(target, ignore_errors=True)
+    if dtype == "float32" or "quantize" not in cli.COMMANDS:
+        return
     if cli.main(["quantize", str(data / "hf"), "--dtype", dtype, "--out", str(target)]):
         raise RuntimeError(f"nextword could not quantise to {dtype}")
 
