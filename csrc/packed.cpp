@@ -78,12 +78,10 @@ Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
   if (dtype == Dtype::int8 && depth > Int8::most_depth)
     throw std::invalid_argument("pack: int8 takes matrices of at most " + std::to_string(Int8::most_depth) +
                                 " rows, got " + std::to_string(depth) + "; use another dtype");
-  Packed out = packed_from(nullptr, dtype, depth, cols);
-  const int64_t panels = panels_of(cols), stride = out.panel_stride(), bytes = out.bytes();
-  const auto memory = aligned_floats(bytes / static_cast<int64_t>(sizeof(float)));
+  const int64_t panels = panels_of(cols), stride = panel_bytes(dtype, depth);
+  const auto memory = aligned_floats(panels * stride / static_cast<int64_t>(sizeof(float)));
   char* const data = reinterpret_cast<char*>(memory.get());
-  alive += bytes;
-  out.data = {data, [memory, bytes](const char*) { alive -= bytes; }};
+  Packed out = packed_from({memory, data}, dtype, depth, cols);
   std::atomic<bool> finite{true};
 
   const int64_t floats = depth * panel_cols;
@@ -135,7 +133,10 @@ Packed packed_from(std::shared_ptr<const char> bytes, Dtype dtype, int64_t depth
   out.dtype = dtype;
   out.depth = depth;
   out.cols = cols;
-  out.data = std::move(bytes);
+  const char* const data = bytes.get();
+  const int64_t size = out.bytes();
+  alive += size;
+  out.data = {data, [bytes, size](const char*) { alive -= size; }};
   return out;
 }
 Packed pack(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols) {
