@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import cpu, ops, reference
+from nextword.layers import KVCache
 from peers import limits, machine, shape
 
 Array = NDArray[np.float32]
@@ -51,25 +52,24 @@ def matmul(rng: np.random.Generator, rows: int, depth: int, cols: int) -> Case:
     )
 
 
-def attention(rng: np.random.Generator, past: int, fresh: int) -> Case:
+def attention(rng: np.random.Generator, past: int, fresh: int, kv_dtype: str = "float32") -> Case:
     heads, width = shape.HEADS, shape.HEAD_WIDTH
     total = past + fresh
-    panels = -(-total // 32)
-    keys = np.zeros((1, heads, panels, width, 32), np.float32)
-    values = np.zeros((1, heads, width // 32, panels * 32, 32), np.float32)
+    cache = KVCache(ops, 1, 1, heads, width, total, dtype=kv_dtype)
+    keys, values, scales = cache.whole(0, 0)
     q, k, v = (rng.standard_normal((total, WIDTH), dtype=np.float32) for _ in range(3))
     zero, at, count = np.array([0]), np.array([past]), np.array([fresh])
-    ops.append(k, v, keys, values, zero, zero, np.array([total]))
+    ops.append(k, v, keys, values, zero, zero, np.array([total]), scales)
     q = q[past:]
-    arguments = (q, keys, values, zero, at, count, width**-0.5)
+    arguments = (q, keys, values, zero, at, count, width**-0.5, None, None, scales)
     seen = past * fresh + fresh * (fresh + 1) / 2
     few = fresh == 1
-    amount = 8.0 * total * WIDTH if few else 4.0 * seen * WIDTH
+    held = (keys.nbytes + values.nbytes + scales.nbytes) * total / cache.capacity
     return Case(
-        f"attention {fresh} after {past}",
+        f"attention {fresh} after {past}" + (f", {kv_dtype}" if kv_dtype != "float32" else ""),
         lambda: ops.attention(*arguments),
         lambda: reference.attention(*arguments),
-        amount,
+        held if few else 4.0 * seen * WIDTH,
         "GB/s" if few else "GFLOP/s",
     )
 
@@ -93,7 +93,7 @@ def cases() -> list[Case]:
         matmul(rng, 1, WIDTH, shape.VOCABULARY),
         matmul(rng, 8, WIDTH, shape.VOCABULARY),
         *(matmul(rng, rows, depth, cols) for rows in (64, 512) for depth, cols in layers),
-        attention(rng, 900, 1),
+        *(attention(rng, 900, 1, kv_dtype) for kv_dtype in ("float32", "bfloat16", "int8")),
         attention(rng, 0, 512),
         *(rowwise(rng, name, 512, WIDTH) for name in ("layer_norm", "softmax")),
         *(rowwise(rng, name, 512, HIDDEN) for name in ("gelu_tanh", "gelu_erf")),

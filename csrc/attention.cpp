@@ -66,7 +66,8 @@ inline int8_t stored<int8_t>(float x, float scale) {
 }
 
 template <class T>
-void append_as(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& s, const Cache& cache) {
+void append_as(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& s,
+               const Cache& cache) {
   const int64_t width = cache.width, key_head = cache.capacity * width;
   const int64_t value_head = panels_of(width) * cache.capacity * panel_cols;
   int64_t tokens = 0;
@@ -91,14 +92,16 @@ void append_as(const float* k, int64_t k_stride, const float* v, int64_t v_strid
             if (scales) scales[at + t] = key_scales[t];
           }
           for (int64_t d = 0; d < width; ++d)
-            for (int64_t t = 0; t < n; ++t) to_k[d * panel_cols + t] = stored<T>(from_k[t * k_stride + d], key_scales[t]);
+            for (int64_t t = 0; t < n; ++t)
+              to_k[d * panel_cols + t] = stored<T>(from_k[t * k_stride + d], key_scales[t]);
           for (const int64_t stop = at + n; at < stop; ++at, ++row) {
             const float* const from_v = v + row * v_stride + head * width;
             const float value_scale = row_scale<T>(from_v, width);
             if (scales) scales[cache.capacity + at] = value_scale;
             for (int64_t d = 0; d < width; d += panel_cols) {
               T* const to_v = values + (d / panel_cols * cache.capacity + at) * panel_cols;
-              for (int64_t c = 0; c < std::min(panel_cols, width - d); ++c) to_v[c] = stored<T>(from_v[d + c], value_scale);
+              const int64_t cols = std::min(panel_cols, width - d);
+              for (int64_t c = 0; c < cols; ++c) to_v[c] = stored<T>(from_v[d + c], value_scale);
             }
           }
         }
@@ -109,7 +112,8 @@ void append_as(const float* k, int64_t k_stride, const float* v, int64_t v_strid
 
 }  // namespace
 
-void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& s, const Cache& cache) {
+void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& s,
+            const Cache& cache) {
   switch (cache.element) {
     case Element::float32: return append_as<float>(k, k_stride, v, v_stride, s, cache);
     case Element::bfloat16: return append_as<bfloat16>(k, k_stride, v, v_stride, s, cache);
@@ -152,8 +156,9 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
     t.values = panels_at(cache.values, slot * panels_of(width) * t.value_stride, cache.element);
     t.prefix = cache.prefix;
     if (cache.prefix > 0) {
+      const int64_t before = panels_of(width) * panel_cols * cache.prefix;
       t.prefix_keys = panels_at(cache.prefix_keys, head * cache.prefix * width, cache.element);
-      t.prefix_values = panels_at(cache.prefix_values, head * panels_of(width) * panel_cols * cache.prefix, cache.element);
+      t.prefix_values = panels_at(cache.prefix_values, head * before, cache.element);
     }
     if (cache.scales) {
       t.key_scales = cache.scales + slot * 2 * cache.capacity;

@@ -34,7 +34,7 @@ void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, 
             const Cache& cache);
 
 // Causal attention of the fresh tokens over the prefix and their own slot, which append has filled before.
-// out [tokens, heads * width]. scores and weights: null, or for a single sequence [heads, fresh, prefix + past + fresh].
+// out [tokens, heads * width]. scores and weights: null, or of a single sequence [heads, fresh, prefix + past + fresh].
 void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& sequences, float scale,
                float* scores, float* weights, float* out);
 

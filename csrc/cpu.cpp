@@ -5,11 +5,18 @@
 #include <fstream>
 #include <stdexcept>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 extern const Kernels kernels_baseline;
 #if defined(__x86_64__)
-extern const Kernels kernels_avx512_bf16, kernels_avx512_vnni, kernels_avx512, kernels_avx2;
+extern const Kernels kernels_avx512_bf16, kernels_avx512_vnni, kernels_avx512, kernels_avx2_vnni, kernels_avx2;
 #elif defined(__aarch64__)
-extern const Kernels kernels_neon;
+extern const Kernels kernels_neon_dot, kernels_neon;
 #endif
 
 namespace nextword {
@@ -28,6 +35,21 @@ bool avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 }
 bool vnni() { return avx512() && __builtin_cpu_supports("avx512vnni"); }
+bool avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+// AVX-VNNI, which __builtin_cpu_supports does not know in older compilers: CPUID leaf 7, part 1, bit 4 of EAX.
+bool avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#elif defined(__aarch64__)
+bool neon_dot() {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+  return true;  // every Apple processor
+#endif
+}
 #endif
 
 // Best first. To add an instruction set: one header in simd/, one file in isa/, one row here, one in CMakeLists.txt.
@@ -36,8 +58,10 @@ const Variant rows[] = {
     {&kernels_avx512_bf16, [] { return vnni() && __builtin_cpu_supports("avx512bf16"); }},
     {&kernels_avx512_vnni, vnni},
     {&kernels_avx512, avx512},
-    {&kernels_avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    {&kernels_avx2_vnni, [] { return avx2() && avx_vnni(); }},
+    {&kernels_avx2, avx2},
 #elif defined(__aarch64__)
+    {&kernels_neon_dot, neon_dot},
     {&kernels_neon, [] { return true; }},  // part of AArch64 itself
 #endif
     {&kernels_baseline, [] { return true; }},
@@ -90,10 +114,11 @@ std::vector<std::pair<std::string, bool>> features() {
 #if defined(__x86_64__)
 #define FEATURE(name) {name, static_cast<bool>(__builtin_cpu_supports(name))}
   return {FEATURE("sse4.2"), FEATURE("avx"), FEATURE("avx2"), FEATURE("fma"), FEATURE("avx512f"), FEATURE("avx512bw"),
-          FEATURE("avx512dq"), FEATURE("avx512vl"), FEATURE("avx512vnni"), FEATURE("avx512bf16")};
+          FEATURE("avx512dq"), FEATURE("avx512vl"), FEATURE("avx512vnni"), FEATURE("avx512bf16"),
+          {"avxvnni", avx_vnni()}};
 #undef FEATURE
 #elif defined(__aarch64__)
-  return {{"neon", true}};
+  return {{"neon", true}, {"dotprod", neon_dot()}};
 #else
   return {};
 #endif

@@ -68,8 +68,8 @@ static constexpr int64_t panel_bytes(int64_t depth) { return steps_of<Format>(de
 //   values  [slots, heads, panels_of(width), capacity, 32]
 // Their elements, in the order of the enumerators:
 //   float    as it is
-//   bfloat16 The upper 16 bits of a float32, rounded to nearest, ties to even: x (1 + e) with |e| <= 2^-8, for
-//            |x| < 2^-126 off by at most 2^-134; from 2^128 (1 - 2^-9) on infinite. Infinity and NaN stay what they are.
+//   bfloat16 The upper 16 bits of a float32, rounded to nearest, ties to even: x (1 + e) with |e| <= 2^-8, off by at
+//            most 2^-134 where |x| < 2^-126, infinite from 2^128 (1 - 2^-9) on. Infinity and NaN stay what they are.
 //   int8     The key or the value of one token in one head is one row q * s of integers -127 .. 127 and a float32 s:
 //            s = max|x| / 127, q = x / s to nearest, ties to even; off by at most s (1/2 + 2^-17). Where s is below
 //            float32's normal range, 2^-126, s and all q are 0: off by less than 2^-119. A row with NaN or infinity in

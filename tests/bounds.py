@@ -128,9 +128,29 @@ def gelu_erf(x: Array, x_error: Array | float = 0.0) -> Array:
     )
 
 
-def attention(q: Array, k: Array, v: Array, scale: float, hidden: NDArray[np.bool_]) -> Array:
-    """Scores, their softmax and a weighted sum. q [queries, width], k, v [keys, width]; hidden [queries, keys]."""
-    score_error = (gamma(q.shape[1] + 3) * (np.abs(q) @ np.abs(k).T) + 2 * q.shape[1] * TINY) * abs(scale) + TINY
+def bfloat16(x: Array) -> Array:
+    """How far the upper half of a float32 may lie from it: half a unit of its 8 bits, of 2^-133 below 2^-126."""
+    return 2.0**-8 * np.abs(x) + 2.0**-134
+
+
+def int8(x: Array) -> Array:
+    """How far q * s may lie from each row of x, s = max|x| / 127 after one rounding: half of s, and what the rounded
+    quotient, at most 127, is off; all of the row where s would be below 2^-126."""
+    s = np.abs(x).max(-1, keepdims=True) / 127 * (1 + U)
+    return np.broadcast_to(np.where(s < 2.0**-126 * (1 + 2 * U), 127 * s, (0.5 + 2.0**-17) * s), x.shape)
+
+
+def attention(q: Array, k: Array, v: Array, scale: float, hidden: NDArray[np.bool_],
+              scales: Array | None = None) -> Array:
+    """Scores, their softmax and a weighted sum. q [queries, width], k, v [keys, width]; hidden [queries, keys].
+
+    scales [2, keys]: those of int8 keys and values, which k and v include. Each is one more rounding, of a score and of
+    a weight; what underflows before is multiplied by a key's scale, and what does of a weight by 127 at most.
+    """
+    more, width = 0 if scales is None else 1, q.shape[1]
+    key_scales, most = (1.0, 1.0) if scales is None else (np.maximum(1, scales[0]), 127.0)
+    products = gamma(width + 3 + more) * (np.abs(q) @ np.abs(k).T) + (2 * width + more) * TINY * key_scales
+    score_error = products * abs(scale) + TINY
     scores = np.where(hidden, -np.inf, scale * (q @ k.T))
     worst = np.where(hidden, 0, score_error).max(-1, keepdims=True)
     d = scores - scores.max(-1, keepdims=True)
@@ -140,7 +160,8 @@ def attention(q: Array, k: Array, v: Array, scale: float, hidden: NDArray[np.boo
     spread = (p * relative).sum(-1, keepdims=True) + gamma(len(k) + 4)
     flushed = np.where(hidden, 0, (d < -87.0) * FLUSHED * 2) + len(k) * FLUSHED * p
     weight_error = p * (relative + spread) * 1.01 + flushed
-    return weight_error @ np.abs(v) + gamma(2 * len(k) + 4) * ((p + weight_error) @ np.abs(v)) + (2 * len(k) + 4) * TINY
+    chain = gamma(2 * len(k) + 4 + more) * ((p + weight_error) @ np.abs(v))
+    return weight_error @ np.abs(v) + chain + (2 * len(k) + 4) * most * TINY
 
 
 def rounded(exact: Array) -> Array:

@@ -81,6 +81,9 @@ def random_tensors(
     return tensors
 
 
+kv_dtypes = st.sampled_from(["float32", "bfloat16", "int8"])
+
+
 def random_model(config: dict[str, Any], seed: int = 0, head_bias: bool = False, **settings: Any) -> GPT2:
     """A model of random weights."""
     return GPT2(random_tensors(config, seed, head_bias), config, **settings)
@@ -88,9 +91,9 @@ def random_model(config: dict[str, Any], seed: int = 0, head_bias: bool = False,
 
 @st.composite
 def models(draw: st.DrawFn) -> GPT2:
-    """A model of any odd shape with random weights, stored in any format."""
-    seed, head_bias, dtype = draw(st.integers(0, 2**16)), draw(st.booleans()), draw(st.sampled_from(DTYPES))
-    return random_model(draw(configs()), seed, head_bias, dtype=dtype)
+    """A model of any odd shape with random weights, stored in any format, and a cache of any dtype."""
+    shape, seed, head_bias = draw(configs()), draw(st.integers(0, 2**16)), draw(st.booleans())
+    return random_model(shape, seed, head_bias, dtype=draw(st.sampled_from(DTYPES)), kv_dtype=draw(kv_dtypes))
 
 
 @st.composite

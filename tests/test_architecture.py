@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "session": {"generate", "layers", "models", "prefix", "results", "row", "run", "session_file"},
     "arguments": {"", "formats", "generate", "settings", "terminal"},
     "generate_cli": {"", "arguments", "beam_tree", "generate", "explain", "results", "speculation", "terminal"},
-    "next_cli": {"arguments", "sampling", "settings", "terminal"},
+    "next_cli": {"arguments", "ops", "sampling", "settings", "terminal"},
     "choose_cli": {"arguments", "terminal"},
     "score_cli": {"arguments", "generate", "score", "terminal"},
     "tokenize_cli": {"arguments", "tokenizer", "terminal"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nextword import ops, reference
 from nextword.layers import PANEL, Attention, Embedding, GeluLinear, KVCache, LayerNorm, Linear
 from nextword.trace import Tap
-from strategies import random_model, run, tiny_config
+from strategies import kv_dtypes, random_model, run, tiny_config
 
 
 class Asked(Tap):
@@ -76,11 +76,11 @@ def test_layer_norm_passes_its_epsilon_on():
     np.testing.assert_array_equal(found, [[-0.5, 0.5]])
 
 
-@given(seeds, st.integers(1, 3), sizes, st.lists(st.integers(0, 40), min_size=1, max_size=4))
-def test_attention_has_the_same_bits_seen_and_unseen(isa, seed, heads, width, fresh):
+@given(seeds, kv_dtypes, st.integers(1, 3), sizes, st.lists(st.integers(0, 40), min_size=1, max_size=4))
+def test_attention_has_the_same_bits_seen_and_unseen(isa, seed, dtype, heads, width, fresh):
     rng = np.random.default_rng(seed)
     count = len(fresh)
-    plain, traced = (KVCache(ops, 1, count, heads, width, 80) for _ in range(2))
+    plain, traced = (KVCache(ops, 1, count, heads, width, 80, dtype=dtype) for _ in range(2))
     layer = Attention(ops, heads, 0.3, "a")
     slots, new = rng.permutation(count), np.array(fresh)
     if not new.sum():
@@ -93,6 +93,33 @@ def test_attention_has_the_same_bits_seen_and_unseen(isa, seed, heads, width, fr
         for cache in (plain, traced):
             cache.lengths[slots] += new
     np.testing.assert_array_equal(asked.seen["a.q"], by_head(qkv[:, : heads * width], heads))
+
+
+class Replaced(Asked):
+    """A tap that gives other arrays of the same numbers."""
+
+    def __call__(self, name, x):
+        self.seen[name] = x
+        return x.copy()
+
+
+@given(seeds, kv_dtypes, st.integers(1, 3), sizes, st.integers(1, 70), st.booleans())
+def test_replaced_weights_are_of_the_values_that_the_cache_holds(isa, seed, dtype, heads, width, tokens, apart):
+    rng = np.random.default_rng(seed)
+    layer, one = Attention(ops, heads, 0.3, "a"), np.array([0])
+    first = KVCache(ops, 1, 1, heads, width, PANEL, dtype=dtype)
+    layer(normal(rng, PANEL, 3 * heads * width), first, 0, one, np.array([PANEL]), Tap())
+    first.lengths[0] = PANEL
+    plain, traced = (KVCache(ops, 1, 1, heads, width, 110, first if apart else None, dtype) for _ in range(2))
+    qkv, asked = normal(rng, tokens, 3 * heads * width), Replaced()
+    found = layer(qkv, plain, 0, one, np.array([tokens]), Tap())
+    again = layer(qkv, traced, 0, one, np.array([tokens]), asked)
+    # The same weighted sum, taken twice: a rounding for each product, each term of a chain, the two scales of a value
+    # and the weight itself; |v| of int8 is at most 127 / 127 of its row's largest.
+    weights = np.abs(asked.seen["a.weights"], dtype=np.float64)
+    most = max(np.abs(qkv).max(), 6) * 1.01
+    bound = (2 * weights.shape[2] + 20) * 2.0**-24 * weights.sum(-1) * most  # [heads, tokens]
+    assert (np.abs(found - again).reshape(tokens, heads, width) <= bound.T[..., None]).all()
 
 
 def by_head(x, heads):
@@ -126,10 +153,32 @@ def test_the_capacity_of_a_cache_is_whole_panels(asked, held):
     assert cache.lengths.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("dtype", "bytes_a_number"), [("float32", 4), ("bfloat16", 2), ("int8", 1)])
+def test_a_cache_takes_the_bytes_of_its_dtype_and_int8_two_scales_for_each_token_and_head(dtype, bytes_a_number):
+    cache = KVCache(ops, 2, 3, 4, 64, 96, dtype=dtype)
+    numbers = 2 * 2 * 3 * 4 * 64 * 96  # keys and values, layers, slots, heads, width, tokens
+    assert sum(x.nbytes for x in [*cache.keys, *cache.values]) == bytes_a_number * numbers
+    assert sum(x.nbytes for x in cache.scales) == (4 * numbers // 64 if dtype == "int8" else 0)
+
+
+def test_an_unknown_dtype_and_one_that_differs_are_errors_that_name_it():
+    with pytest.raises(ValueError, match="cache: dtype must be one of float32, bfloat16, int8, got 'int4'"):
+        KVCache(ops, 1, 1, 1, 4, 32, dtype="int4")
+    with pytest.raises(ValueError, match="kv_dtype must be one of float32, bfloat16, int8, got 'half'"):
+        random_model(tiny_config(), kv_dtype="half")
+    first = KVCache(ops, 1, 1, 1, 4, 32)
+    first.lengths[0] = 32
+    with pytest.raises(ValueError, match="prefix must be of the same dtype, int8, got float32"):
+        KVCache(ops, 1, 1, 1, 4, 64, first, "int8")
+    with pytest.raises(ValueError, match="both caches must have the same dtype, got float32 and bfloat16"):
+        first.copy(0, 0, 3, into=KVCache(ops, 1, 1, 1, 4, 32, dtype="bfloat16"))
+
+
 @given(st.data())
 def test_a_copied_slot_goes_on_with_the_bits_of_its_source(isa, data):
     config = tiny_config(n_positions=100)
-    model, ids = random_model(config), np.random.default_rng(0).integers(0, 37, 100)
+    model = random_model(config, kv_dtype=data.draw(kv_dtypes, "dtype"))
+    ids = np.random.default_rng(0).integers(0, 37, 100)
     held = data.draw(st.integers(1, 99), "held")
     tokens = data.draw(st.integers(0, held), "tokens")
     start = data.draw(st.integers(0, tokens), "start")
@@ -139,10 +188,10 @@ def test_a_copied_slot_goes_on_with_the_bits_of_its_source(isa, data):
     end = data.draw(st.integers(start, 100), "length of the target")
     if end:
         model([other[:end]], cache, [2])
-    before = [x.copy() for x in (*cache.keys, *cache.values)]
+    before = [x.copy() for x in (*cache.keys, *cache.values, *cache.scales)]
     cache.copy(1, 2, tokens, start)
     assert cache.lengths.tolist() == [0, held, tokens]
-    for now, then in zip((*cache.keys, *cache.values), before, strict=True):
+    for now, then in zip((*cache.keys, *cache.values, *cache.scales), before, strict=True):
         np.testing.assert_array_equal(now[:2], then[:2])
     fresh = data.draw(st.integers(1, 100 - tokens), "fresh")
     found = model([ids[tokens : tokens + fresh]], cache, [2])
@@ -170,7 +219,8 @@ def test_a_copy_of_what_is_not_there_is_an_error(slots, tokens, start, error):
 
 @given(st.data())
 def test_a_slot_copied_into_another_cache_goes_on_with_the_same_bits(isa, data):
-    model, ids = random_model(tiny_config(n_positions=100)), np.random.default_rng(0).integers(0, 37, 100)
+    model = random_model(tiny_config(n_positions=100), kv_dtype=data.draw(kv_dtypes, "dtype"))
+    ids = np.random.default_rng(0).integers(0, 37, 100)
     held = data.draw(st.integers(1, 99), "held")
     tokens = data.draw(st.integers(0, held), "tokens")
     narrow, wide = model.cache(2, held), model.cache(3, data.draw(st.integers(tokens + 1, 100), "capacity"))

@@ -16,9 +16,9 @@ from strategies import models, random_model, run, tiny_config
 WINDOW = 150
 
 
-@pytest.fixture(scope="module")
-def model():
-    return random_model(tiny_config(n_positions=WINDOW, vocab_size=5))
+@pytest.fixture(scope="module", params=["float32", "bfloat16", "int8"])
+def model(request):
+    return random_model(tiny_config(n_positions=WINDOW, vocab_size=5), kv_dtype=request.param)
 
 
 @st.composite
@@ -79,7 +79,9 @@ def test_the_longest_common_beginning_counts(model, several):
 
 @given(prompts(most=10), st.sampled_from([32, 33, 64, 96, 1000]))
 def test_the_store_keeps_its_bound_and_the_newest(model, several, tokens):
-    store, page = PrefixCache(model, tokens), 2 * 4 * 2 * 3 * PANEL * 32  # a head of 5 takes a panel of 32 in values
+    store = PrefixCache(model, tokens)
+    size, scales = {"float32": (4, 0), "bfloat16": (2, 0), "int8": (1, 2 * 4)}[model.kv_dtype]
+    page = 2 * 3 * PANEL * (size * (5 + 32) + scales)  # layers, heads, tokens; a head's 5 values take a panel of 32
     for ids in several:
         encode(model, store, ids)
         assert len(store) <= tokens
@@ -163,6 +165,9 @@ def test_a_store_of_less_than_a_page_or_of_another_model_is_an_error(model):
     for use in (store.fetch, store.remember):
         with pytest.raises(ValueError, match="the cache must be the model's"):
             use([1], other.cache(1))
+    longer = random_model(tiny_config(vocab_size=5), kv_dtype="int8" if model.kv_dtype == "float32" else "float32")
+    with pytest.raises(ValueError, match=f"model's, {model.kv_dtype} .* got {longer.kv_dtype}"):
+        store.fetch([1], longer.cache(1))
     encode(model, store, [1] * 40)
     with pytest.raises(ValueError, match="room for 40 tokens, got a capacity of 32"):
         store.fetch([1] * 40, model.cache(1, 3))

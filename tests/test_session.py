@@ -383,6 +383,36 @@ def test_another_version_is_an_error_that_names_both(lm, saved):
     refused(lm, saved, "has version '2' of the format, this nextword reads '1'; use the nextword that wrote it")
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_a_session_of_another_kv_dtype_is_refused_with_the_one_that_it_needs(lm, saved, dtype):
+    other = LanguageModel(random_model(tiny_config(n_positions=WINDOW), seed=5, kv_dtype=dtype))
+    message = "holds keys and values as {0}, this model takes {1}; load it with kv_dtype='{0}'"
+    refused(other, saved, message.format("float32", dtype))
+    other.session([3, 1, 4]).save(saved)
+    refused(lm, saved, message.format(dtype, "float32"))
+
+
+def test_a_file_that_names_no_kv_dtype_is_float32(lm, saved):
+    before = lm.resume(saved).logits
+    with safe_open(saved, framework="numpy") as file:
+        told = {name: text for name, text in file.metadata().items() if name != "kv_dtype"}
+    held = load_file(saved)
+    save_file(held, saved, told)
+    rewritten(saved)
+    with safe_open(saved, framework="numpy") as file:
+        assert "kv_dtype" not in file.metadata()
+    np.testing.assert_array_equal(lm.resume(saved).logits, before)
+
+
+@pytest.mark.parametrize(("dtype", "bytes_a_number"), [("float32", 4), ("bfloat16", 2), ("int8", 1)])
+def test_a_file_holds_what_the_cache_holds(tmp_path, dtype, bytes_a_number):
+    lm = LanguageModel(random_model(tiny_config(n_positions=WINDOW), seed=5, kv_dtype=dtype))
+    lm.session([3, 1, 4, 1, 5, 9, 2, 6]).save(tmp_path / "a")
+    tensors = load_file(tmp_path / "a")
+    assert {x.nbytes for name, x in tensors.items() if name[0] in "kv"} == {bytes_a_number * 7 * 15}
+    assert {x.shape for name, x in tensors.items() if name[0] == "s"} == ({(7, 3, 2)} if dtype == "int8" else set())
+
+
 def test_a_session_of_another_model_is_refused(lm, saved):
     rewritten(saved)
     lm.resume(saved)

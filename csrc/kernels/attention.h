@@ -11,7 +11,8 @@ namespace {
 
 // row[k] *= the scale of position k, which lies in the prefix or behind it.
 template <class V>
-inline void multiply_scales(float* row, const AttentionTile& t, const float* of_prefix, const float* own, int64_t seen) {
+inline void multiply_scales(float* row, const AttentionTile& t, const float* of_prefix, const float* own,
+                            int64_t seen) {
   multiply_each<V>(row, of_prefix, t.prefix);
   multiply_each<V>(row + t.prefix, own, seen - t.prefix);
 }

@@ -170,12 +170,14 @@ def given_text(words: list[str]) -> str | None:
             return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
         except UnicodeDecodeError as error:
             raise ValueError(f"stdin is not UTF-8 text from byte {error.start} on") from error
-    if not words:
-        return None
-    text = " ".join(words)
+    return checked_text(" ".join(words)) if words else None
+
+
+def checked_text(text: str) -> str:
+    """The text itself. Raises ValueError where bytes of the command line are not UTF-8."""
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError as error:  # bytes of the command line that are not UTF-8
+    except UnicodeEncodeError as error:
         raise ValueError(f"the text is not valid UTF-8 after {text[: error.start]!r}") from error
     return text
 
@@ -185,13 +187,18 @@ def given_prompt(words: list[str], lm: LanguageModel, seed: int | None) -> str |
     text = given_text(words)
     if lm.tokenizer is not None:
         return pick_opening(lm, seed) if text is None else text
+    return written_ids(text or "", "the prompt", lm)
+
+
+def written_ids(text: str, what: str, lm: LanguageModel) -> list[int]:
+    """Token ids that stand in the place of a text, for a model without a vocabulary. what: the text in an error."""
     try:
-        ids = [int(word) for word in (text or "").replace(",", " ").split()]
+        ids = [int(word) for word in text.replace(",", " ").split()]
     except ValueError:
         ids = []
     size = lm.config.vocab_size
     if not ids or not 0 <= min(ids) <= max(ids) < size:
-        raise ValueError(f"the model has no vocabulary: give the prompt as token ids 0 .. {size - 1}, such as 0 1 2")
+        raise ValueError(f"the model has no vocabulary: give {what} as token ids 0 .. {size - 1}, such as 0 1 2")
     return ids
 
 

@@ -142,6 +142,7 @@ def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measu
     decode: list[float] = []
     read: list[float] = []
     peak: list[float] = []
+    lm.generate(start, max_new_tokens=1, eos=None)  # threads are started and memory is taken before anything counts
     end = time.perf_counter() + seconds
     while not decode or (len(decode) < ROUNDS and time.perf_counter() < end):
         read.append(machine.read_bandwidth(buffer, LOOK))

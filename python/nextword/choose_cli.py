@@ -6,10 +6,9 @@ import argparse
 import math
 import shutil
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from nextword.arguments import add_model, load
+from nextword.arguments import add_model, checked_text, load, written_ids
 from nextword.terminal import bar, columns, print_json, printable, progress, style
 
 HELP = "say how probable each of several continuations is"
@@ -27,14 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what the arguments ask for; returns the exit code. Raises ValueError with a message for the user."""
-    for text in (args.prompt, *args.choices):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"choose: the text is not valid UTF-8 after {text[: error.start]!r}") from error
+    texts: list[Any] = [checked_text(text) for text in (args.prompt, *args.choices)]
     lm = load(args)
-    read: Callable[[str], Any] = _ids if lm.tokenizer is None else str
-    prompt, choices = read(args.prompt), [read(choice) for choice in args.choices]
+    if lm.tokenizer is None:
+        texts = [written_ids(text, "texts", lm) for text in texts]
+    prompt, *choices = texts
     with progress("reading the prompt"):
         found = lm.choose(prompt, choices)
     if args.json:
@@ -68,10 +64,3 @@ def run(args: argparse.Namespace) -> int:
         print(f"nextword: {', '.join(inside)} goes on within a word of the prompt; should it begin with a space?",
               file=sys.stderr)  # fmt: skip
     return 0
-
-
-def _ids(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.replace(",", " ").split()]
-    except ValueError:
-        raise ValueError("choose: the model has no vocabulary: give texts as token ids, such as 0 1 2") from None

@@ -58,6 +58,7 @@ def _several(kind: Any, low: float, high: float, wanted: str) -> Callable[[str],
 
 def run(args: argparse.Namespace) -> int:
     """Print what the arguments ask for; returns the exit code."""
+    from nextword import ops
     from nextword.sampling import probabilities
     from nextword.settings import Sampling
 
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     found = [probabilities(logits, Sampling(**{"temperature": 1.0, **one})) for one in every]
     shares = [dict(zip(kept.tolist(), p.tolist(), strict=True)) for kept, p in found]
     # The rows: the most probable tokens without any setting, which keep their order under every temperature.
-    best = (-logits).argsort(kind="stable")[: args.top].tolist()
+    best = ops.top(logits, args.top).tolist()
     best = [token for token in best if any(token in one for one in shares)]
     if args.json:
         tables = [

@@ -48,8 +48,8 @@ def pack(weight: NDArray[Any], dtype: str = "float32") -> Packed:
 
     >>> pack(np.ones((2, 3), "f")).shape
     (2, 3)
-    >>> unpack(pack(np.float32([[1.27], [-0.502], [0.334]]), "int8")).round(2).tolist()
-    [[1.27], [-0.5], [0.33]]
+    >>> unpack(pack(np.float32([[127], [-50.2], [33.4]]), "int8")).tolist()
+    [[127.0], [-50.0], [33.0]]
     """
     return _core.pack(weight, dtype)
 

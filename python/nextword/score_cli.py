@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextword.arguments import add_model, load
+from nextword.arguments import add_model, checked_text, load, written_ids
 from nextword.terminal import coloured, print_json, printable, progress, style
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     """Print what the arguments ask for; returns the exit code. Raises ValueError and OSError for the user to read."""
     text = given(args.text, args.literally)
     lm = load(args)
+    whole = written_ids(text, "the text", lm) if lm.tokenizer is None else text
     with progress("scoring") as tell:
-        found = lm.score(_ids(text) if lm.tokenizer is None else text, window=args.window, stride=args.stride,
-                         progress=tell)  # fmt: skip
+        found = lm.score(whole, window=args.window, stride=args.stride, progress=tell)
     if args.json:
         print_json(**as_json(found, lm))
         return 0
@@ -84,11 +84,7 @@ def given(words: list[str], literally: bool = False) -> str:
             return _utf8(path.read_bytes(), word)
         if len(words) == 1 and not any(c.isspace() for c in text) and (Path(text).suffix or "/" in text.rstrip("/")):
             raise ValueError(f"score: there is no file {text}; to score these characters as a text, add --text")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:  # bytes of the command line that are not UTF-8
-        raise ValueError(f"score: the text is not valid UTF-8 after {text[: error.start]!r}") from error
-    return text
+    return checked_text(text)
 
 
 def _is_path(word: str) -> bool:
@@ -106,13 +102,6 @@ def _utf8(raw: bytes, name: str) -> str:
     if not text:
         raise ValueError(f"score: {name} is empty")
     return text
-
-
-def _ids(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.replace(",", " ").split()]
-    except ValueError:
-        raise ValueError("score: the model has no vocabulary: give the text as token ids, such as 0 1 2") from None
 
 
 def as_json(found: Score, lm: LanguageModel) -> dict[str, object]:

@@ -146,7 +146,7 @@ class Session:
     def resume(cls, lm: LanguageModel, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
         """The session of a file that `save` wrote; goes on with the bits of the original.
 
-        Raises OSError if the file cannot be read, ValueError if it is damaged, of another version or another model.
+        Raises OSError if the file cannot be read, ValueError if it is damaged, of another version, model or kv_dtype.
         """
         session = cls(lm, prefix=prefix)
         session._ids, session._cache = read_session(Path(path), lm.model)

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -80,6 +81,52 @@ void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   }
 }
 
+// Weights in fewer bits, against the numbers that they and the rows stand for.
+void test_compact(Dtype dtype, int64_t rows, int64_t depth, int64_t cols) {
+  const Floats x = numbers(rows * depth), w = numbers(depth * cols), bias = numbers(cols);
+  const Packed packed = pack(w.data(), Source::float32, dtype, depth, cols);
+  Floats kept(w.size());
+  unpack(packed, kept.data());
+
+  const int64_t width = panels_of(depth) * 32;
+  std::vector<double> stands_for(x.size());
+  if (dtype == Dtype::bfloat16) {
+    std::vector<uint16_t> rounded(static_cast<size_t>(rows * width));
+    kernels().round_rows(x.data(), depth, rows, depth, width, rounded.data(), width);
+    Floats back(rounded.size());
+    to_float32(rounded.data(), Source::bfloat16, rows * width, back.data());
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < depth; ++k) stands_for[r * depth + k] = back[r * width + k];
+  } else {
+    std::vector<int8_t> codes(static_cast<size_t>(rows * width));
+    Floats scale(static_cast<size_t>(rows));
+    std::vector<int32_t> start(static_cast<size_t>(dtype == Dtype::int4 ? rows * width / Int4::step : rows));
+    kernels().quantise_rows(x.data(), depth, rows, depth, width, dtype, codes.data(), width, scale.data(), start.data());
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < depth; ++k) stands_for[r * depth + k] = static_cast<double>(scale[r]) * codes[r * width + k];
+  }
+
+  Floats out(static_cast<size_t>(rows * cols));
+  matmul(x.data(), depth, packed, bias.data(), nullptr, Activation::none, rows, out.data(), cols);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c) {
+      double sum = bias[c], size = std::fabs(bias[c]);
+      for (int64_t k = 0; k < depth; ++k) {
+        const double term = stands_for[r * depth + k] * kept[k * cols + c];
+        sum += term;
+        size += std::fabs(term);
+      }
+      // unpack rounds each weight once more
+      require(std::fabs(out[r * cols + c] - sum) <= gamma_of(depth + 8) * size, "compact matmul is within its bound");
+    }
+  const int64_t from = pick(0, rows - 1), count = pick(1, rows - from);
+  Floats part(static_cast<size_t>(count * cols));
+  set_thread_count(1);
+  matmul(x.data() + from * depth, depth, packed, bias.data(), nullptr, Activation::none, count, part.data(), cols);
+  set_thread_count(3);
+  require(same(part.data(), out.data() + from * cols, count * cols), "a row of compact matmul depends on that row alone");
+}
+
 void test_rows(int64_t rows, int64_t cols) {
   const Floats x = numbers(rows * cols), w = numbers(cols), b = numbers(cols);
   Floats norm(x.size()), soft(x.size()), one(static_cast<size_t>(cols));
@@ -127,19 +174,30 @@ void test_activation() {
 }
 
 struct Sequence {
+  Element element;
   int64_t heads, width, past, fresh;
-  Floats q, k, v, keys, values, out, scores, weights;
+  Floats q, k, v, scales, out, scores, weights;
+  std::vector<unsigned char> keys, values;
 
-  Sequence(int64_t heads_, int64_t width_, int64_t past_, int64_t fresh_)
-      : heads(heads_), width(width_), past(past_), fresh(fresh_), q(numbers((past + fresh) * heads * width)),
-        k(numbers((past + fresh) * heads * width)), v(numbers((past + fresh) * heads * width)) {}
+  Sequence(Element element_, int64_t heads_, int64_t width_, int64_t past_, int64_t fresh_)
+      : element(element_), heads(heads_), width(width_), past(past_), fresh(fresh_),
+        q(numbers((past + fresh) * heads * width)), k(numbers((past + fresh) * heads * width)),
+        v(numbers((past + fresh) * heads * width)) {}
 
   int64_t capacity() const { return panels_of(past + fresh) * panel_cols; }
+  // Panels and scales of that many tokens, all bits set: NaN, or -1 beside scales of NaN.
+  Cache cache_of(int64_t tokens, std::vector<unsigned char>& keys_, std::vector<unsigned char>& values_,
+                 Floats& scales_) {
+    const int64_t bytes = element == Element::float32 ? 4 : element == Element::bfloat16 ? 2 : 1;
+    keys_.assign(static_cast<size_t>(bytes * heads * tokens * width), 0xff);
+    values_.assign(static_cast<size_t>(bytes * heads * panels_of(width) * tokens * panel_cols), 0xff);
+    const bool scaled = element == Element::int8;
+    scales_.assign(static_cast<size_t>(scaled ? heads * 2 * tokens : 0), NAN);
+    return {element, keys_.data(), values_.data(), scaled ? scales_.data() : nullptr, heads, width, tokens};
+  }
   void run() {
     const int64_t row = heads * width, zero = 0;
-    keys.assign(static_cast<size_t>(heads * capacity() * width), NAN);
-    values.assign(static_cast<size_t>(heads * panels_of(width) * capacity() * panel_cols), NAN);
-    const Cache cache{Element::float32, keys.data(), values.data(), nullptr, heads, width, capacity()};
+    const Cache cache = cache_of(capacity(), keys, values, scales);
     if (past) append(k.data(), row, v.data(), row, {&zero, &zero, &past, 1}, cache);
     append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &past, &fresh, 1}, cache);
     out.assign(static_cast<size_t>(fresh * row), 0);
@@ -154,22 +212,49 @@ struct Sequence {
   // The first `apart` tokens held elsewhere, in memory of just that size.
   void run_behind(int64_t apart) {
     const int64_t row = heads * width, zero = 0, rest = past - apart;
-    Floats first_k(static_cast<size_t>(heads * apart * width)), own_k(static_cast<size_t>(heads * (capacity() - apart) * width));
-    Floats first_v(static_cast<size_t>(heads * panels_of(width) * apart * panel_cols));
-    Floats own_v(static_cast<size_t>(heads * panels_of(width) * (capacity() - apart) * panel_cols));
-    const Cache before{Element::float32, first_k.data(), first_v.data(), nullptr, heads, width, apart};
+    std::vector<unsigned char> first_k, first_v, own_k, own_v;
+    Floats first_scales, own_scales;
+    const Cache before = cache_of(apart, first_k, first_v, first_scales);
     append(k.data(), row, v.data(), row, {&zero, &zero, &apart, 1}, before);
-    const Cache cache{Element::float32, own_k.data(), own_v.data(), nullptr, heads, width, capacity() - apart, apart, first_k.data(), first_v.data()};
+    Cache cache = cache_of(capacity() - apart, own_k, own_v, own_scales);
+    cache.prefix = apart;
+    cache.prefix_keys = before.keys;
+    cache.prefix_values = before.values;
+    cache.prefix_scales = before.scales;
     if (rest) append(k.data() + apart * row, row, v.data() + apart * row, row, {&zero, &zero, &rest, 1}, cache);
     append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &rest, &fresh, 1}, cache);
     Floats again(out.size());
     attention(q.data() + past * row, row, cache, {&zero, &rest, &fresh, 1}, 0.25f, nullptr, nullptr, again.data());
     require(same(out.data(), again.data(), fresh * row), "attention has the same bits with its first tokens held apart");
   }
+  // Element i of panels as float64; its scale apart.
+  double number(const std::vector<unsigned char>& panels, int64_t i) const {
+    float x;
+    if (element == Element::int8) return static_cast<int8_t>(panels[static_cast<size_t>(i)]);
+    if (element == Element::float32) {
+      std::memcpy(&x, panels.data() + 4 * i, sizeof x);
+    } else {
+      const uint32_t bits = static_cast<uint32_t>(panels[static_cast<size_t>(2 * i)]) << 16 |
+                            static_cast<uint32_t>(panels[static_cast<size_t>(2 * i + 1)]) << 24;
+      std::memcpy(&x, &bits, sizeof x);
+    }
+    return x;
+  }
+  double scale(int64_t head, int64_t which, int64_t token) const {
+    return element == Element::int8 ? scales[static_cast<size_t>((head * 2 + which) * capacity() + token)] : 1.0;
+  }
+  double key(int64_t head, int64_t token, int64_t d) const {
+    const int64_t panel = head * capacity() / panel_cols + token / panel_cols;
+    return number(keys, (panel * width + d) * panel_cols + token % panel_cols) * scale(head, 0, token);
+  }
+  double value(int64_t head, int64_t token, int64_t d) const {
+    const int64_t panel = head * panels_of(width) + d / panel_cols;
+    return number(values, (panel * capacity() + token) * panel_cols + d % panel_cols) * scale(head, 1, token);
+  }
 };
 
-void test_attention(int64_t heads, int64_t width, int64_t past, int64_t fresh) {
-  Sequence s(heads, width, past, fresh);
+void test_attention(Element element, int64_t heads, int64_t width, int64_t past, int64_t fresh) {
+  Sequence s(element, heads, width, past, fresh);
   s.run();
   const int64_t row = heads * width, total = past + fresh;
   for (int64_t h = 0; h < heads; ++h)
@@ -179,19 +264,24 @@ void test_attention(int64_t heads, int64_t width, int64_t past, int64_t fresh) {
       for (int64_t j = 0; j <= t; ++j) {
         double dot = 0, size = 0;
         for (int64_t d = 0; d < width; ++d) {
-          const double term = static_cast<double>(s.q[t * row + h * width + d]) * s.k[j * row + h * width + d];
+          const double k = s.key(h, j, d), given = s.k[j * row + h * width + d];
+          // formats.h: 2^-8 of the number, or half a step of a row whose numbers are below 8
+          const double half = element == Element::int8 ? 4.01 / 127 : 0;
+          const double off = element == Element::bfloat16 ? std::fabs(given) / 256 : half;
+          require(std::fabs(k - given) <= off, "append stores a number within the bound of its format");
+          const double term = static_cast<double>(s.q[t * row + h * width + d]) * k;
           dot += term;
           size += std::fabs(term);
         }
         score[j] = 0.25 * dot;
-        worst = std::fmax(worst, 0.25 * size * gamma_of(width + 3));
+        worst = std::fmax(worst, 0.25 * size * gamma_of(width + 4));
         top = std::fmax(top, score[j]);
       }
       for (double& x : score) sum += x = std::exp(x - top);
       for (int64_t d = 0; d < width; ++d) {
         double y = 0, size = 0;
         for (int64_t j = 0; j <= t; ++j) {
-          const double term = score[j] / sum * s.v[j * row + h * width + d];
+          const double term = score[j] / sum * s.value(h, j, d);
           y += term;
           size += std::fabs(term);
         }
@@ -204,12 +294,24 @@ void test_attention(int64_t heads, int64_t width, int64_t past, int64_t fresh) {
                 "what comes later is masked");
     }
   // The last query alone, over the same keys: one more past token and one fresh one.
-  Sequence last(heads, width, total - 1, 1);
+  Sequence last(element, heads, width, total - 1, 1);
   last.q = s.q;
   last.k = s.k;
   last.v = s.v;
   last.run();
   require(same(last.out.data(), s.out.data() + (fresh - 1) * row, row), "a query depends on what it sees alone");
+}
+
+// Numbers of any bits are stored, and attended to, without a conversion that C++ leaves undefined.
+void test_any_bits(Element element) {
+  Sequence s(element, 3, 9, 40, 3);
+  for (Floats* const x : {&s.k, &s.v})
+    for (float& number : *x) {
+      const uint32_t bits = static_cast<uint32_t>(random_bits());
+      std::memcpy(&number, &bits, sizeof bits);
+    }
+  s.k[0] = NAN, s.k[1] = INFINITY, s.v[0] = std::numeric_limits<float>::max(), s.v[1] = 1e-45f;
+  s.run();
 }
 
 void test_embedding() {
@@ -280,14 +382,20 @@ int main() {
     set_thread_count(3);
     for (const int64_t rows : {1, 2, 5, 12, 13, 16, 30})
       for (const int64_t depth : {1, 17, 64, 512})
-        for (const int64_t cols : {1, 31, 33, 64, 70}) test_matmul(rows, depth, cols);
+        for (const int64_t cols : {1, 31, 33, 64, 70}) {
+          test_matmul(rows, depth, cols);
+          for (const Dtype dtype : {Dtype::bfloat16, Dtype::int8, Dtype::int4}) test_compact(dtype, rows, depth, cols);
+        }
     for (const int64_t cols : {1, 3, 4, 7, 8, 15, 16, 17, 100, 768}) test_rows(pick(1, 5), cols);
     test_activation();
     test_rates();
     for (const int64_t width : {1, 8, 25, 32, 48, 64})
       for (const int64_t past : {0, 1, 31, 70})
-        for (const int64_t fresh : {1, 2, 13, 40}) test_attention(2, width, past, fresh);
+        for (const int64_t fresh : {1, 2, 13, 40})
+          for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
+            test_attention(element, 2, width, past, fresh);
     test_embedding();
+    for (const auto element : {Element::float32, Element::bfloat16, Element::int8}) test_any_bits(element);
     for (const int64_t size : {1, 2, 15, 16, 17, 32, 33, 511, 513, 5000, 50257})
       for (const float spread : {0.0f, 0.01f, 4.0f})
         for (const Rules& rules : {Rules{1, 0, 1, 0, 1, Chances::proportional}, Rules{0.8, 5, 1, 0, 1, Chances::proportional},
