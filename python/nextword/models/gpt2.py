@@ -128,8 +128,8 @@ class Reader:
         return x
 
     def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
-        """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]. PackedBytes are taken
-        as they are."""
+        """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]. PackedBytes are
+        taken as they are."""
         x = self._named(name, (rows, cols))
         if not isinstance(x, PackedBytes):
             return self._stored(name, x, (rows, cols), lambda x: pack(x, self.dtype or "float32"))
