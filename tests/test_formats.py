@@ -94,7 +94,8 @@ def blank(dtype, depth, cols):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bytes_of_another_size_or_kind_are_refused(arithmetic, dtype):
     data = blank(dtype, 40, 70)
-    with pytest.raises(ValueError, match=rf"packed: data of the {dtype} matrix \[41, 97\] must be 4 times \d+ bytes, got "):
+    message = rf"packed: data of the {dtype} matrix \[41, 97\] must be 4 times \d+ bytes, got "
+    with pytest.raises(ValueError, match=message):
         arithmetic.packed(data, dtype, 41, 97)
     for wrong in (data[:-1], data[:0], data.astype(np.int8), data.reshape(1, -1)):
         with pytest.raises(ValueError, match="packed: data "):

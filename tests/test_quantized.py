@@ -170,9 +170,9 @@ def shapes(header, **changes):
 
 
 DAMAGE = {
-    "version": (lambda h: h["__metadata__"].update(version="2"), "has version '2' of packed weights, this nextword reads"),
+    "version": (lambda h: h["__metadata__"].update(version="2"), "has version '2' of packed weights, this nextword"),
     "dtype": (lambda h: h["__metadata__"].update(dtype="int3"), "claims the dtype 'int3', expected one of float32, "),
-    "other dtype": (lambda h: h["__metadata__"].update(dtype="int4"), "tensor 'wte.weight' of .*data of the int4 matrix"),
+    "other dtype": (lambda h: h["__metadata__"].update(dtype="int4"), "'wte.weight' .*data of the int4 matrix"),
     "format": (lambda h: h["__metadata__"].update(format="pt"), "tensor 'wte.weight' of .* is stored as U8"),
     "no metadata": (lambda h: h.pop("__metadata__"), "tensor 'wte.weight' of .* is stored as U8"),
     "no matrices": (lambda h: h["__metadata__"].pop("matrices"), "does not say which matrices it holds"),
@@ -181,8 +181,8 @@ DAMAGE = {
     "a word": (lambda h: shapes(h, **{"wte.weight": "37"}), "does not say which matrices it holds"),
     "one size": (lambda h: shapes(h, **{"wte.weight": [37]}), "does not say which matrices it holds"),
     "a fraction": (lambda h: shapes(h, **{"wte.weight": [15.0, 37]}), "does not say which matrices it holds"),
-    "shape": (lambda h: shapes(h, **{"wte.weight": [15, 38]}), r"tensor 'wte.weight' .* must have shape \[15, 37\] by"),
-    "turned": (lambda h: shapes(h, **{"wte.weight": [37, 15]}), r"tensor 'wte.weight' .* must have shape \[15, 37\] by"),
+    "shape": (lambda h: shapes(h, **{"wte.weight": [15, 38]}), r"'wte.weight' .* must have shape \[15, 37\] by"),
+    "turned": (lambda h: shapes(h, **{"wte.weight": [37, 15]}), r"'wte.weight' .* must have shape \[15, 37\] by"),
     "absent": (lambda h: shapes(h, x=[1, 1]), "claims to hold the matrix 'x' and does not"),
     "not claimed": (lambda h: shapes(h, **{"wte.weight": None}), "tensor 'wte.weight' of .* is stored as U8"),
     "a vector": (lambda h: shapes(h, **{"ln_f.bias": [15, 1]}), "tensor 'ln_f.bias' .* must be numbers, got a matrix"),
@@ -220,20 +220,21 @@ def test_a_damaged_file_opens_or_gives_one_clear_error(good, tmp_path, data):
     raw = bytearray((folder / FILE).read_bytes())
     head = 8 + struct.unpack("<Q", raw[:8])[0]
     for _ in range(data.draw(st.integers(0, 4))):
-        raw[data.draw(st.one_of(st.integers(0, head - 1), st.integers(0, len(raw) - 1)))] = data.draw(st.integers(0, 255))
+        place = data.draw(st.one_of(st.integers(0, head - 1), st.integers(0, len(raw) - 1)))
+        raw[place] = data.draw(st.integers(0, 255))
     (folder / FILE).write_bytes(bytes(raw[: data.draw(st.one_of(st.just(len(raw)), st.integers(0, len(raw))))]))
+    message = str(folder)
     try:
-        lm = nextword.load(folder)
+        assert nextword.load(folder).logits(IDS).shape == (len(IDS), 37)
     except ValueError as error:
-        assert str(folder) in str(error)
-    else:
-        assert lm.logits(IDS).shape == (len(IDS), lm.config.vocab_size)
+        message = str(error)
+    assert str(folder) in message
 
 
 def test_a_scale_that_is_no_number_gives_no_number_and_no_more(good, tmp_path):
     folder = copy(good, tmp_path)
     header, data = parts(folder / FILE)
-    begin, end = header["h.0.attn.c_attn.weight"]["data_offsets"]
+    _, end = header["h.0.attn.c_attn.weight"]["data_offsets"]
     data = bytearray(data)
     data[end - 128 : end] = np.full(32, np.nan, np.float32).tobytes()
     join(folder / FILE, header, bytes(data))
