@@ -46,10 +46,9 @@ def say(text: str) -> None:
 
 
 def install(folder: Path, name: str, peer: Peer, source: Path) -> None:
-    """A virtual environment of its own. The engine of this repository is built anew each time."""
+    """A virtual environment of its own. The engine of this repository is built and converts anew each time."""
     python, mark = python_of(folder, name), folder / "venvs" / name / "installed"
-    ours = "." in peer.packages[0]
-    if mark.exists() and not ours:
+    if mark.exists() and not peer.ours:
         return
     say(f"installing {name}")
     if not python.exists():
@@ -57,7 +56,7 @@ def install(folder: Path, name: str, peer: Peer, source: Path) -> None:
     for arguments in peer.packages:
         subprocess.run([python, "-m", "pip", "install", "--quiet", *arguments],
                        cwd=source, env=os.environ | dict(peer.build), check=True)
-    mark.write_text(commit_of(source) if ours else "")
+    mark.write_text(commit_of(source) if peer.ours else "")
 
 
 def worker_run(python: Path, script: str, *arguments: str, text: str | None = None) -> str:
@@ -85,7 +84,8 @@ def prepare(options: argparse.Namespace) -> None:
             for precision in PEERS[name].precisions.get(class_name, ()):
                 mark = converted_mark(folder, name, precision)
                 python = python_of(folder, name)
-                if mark.exists() or not python.exists() or not PEERS[name].converts:
+                made = mark.exists() and not PEERS[name].ours
+                if made or not python.exists() or not PEERS[name].converts:
                     continue
                 say(f"converting the weights for {name} {precision}")
                 mark.parent.mkdir(exist_ok=True)

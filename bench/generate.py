@@ -1,15 +1,14 @@
 """Prefill and decode of a model on each instruction set and thread count: checked, then timed.
 
-python bench/generate.py [--model FOLDER] [--prompt 64] [--new 64] [--rounds 5] [--threads 1,2] [--isa avx512,avx2]
+python bench/generate.py [--model FOLDER] [--dtype float32] [--kv-dtype float32] [--prompt 64] [--new 64] [--rounds 5]
+                         [--threads 1,2] [--isa avx512,avx2]
 
 The ceiling of decoding is the weights read a second: bytes of all packed weights times tokens a second, beside the read
 bandwidth of a buffer of that size. Settings take turns within a round; figures are medians.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,8 +16,10 @@ import numpy as np
 
 import nextword
 from nextword import cpu
+from nextword.formats import DTYPES
+from nextword.layers import ELEMENTS
 from nextword.models.gpt2 import GPT2
-from peers import limits, machine
+from peers import limits
 
 
 def weight_bytes(model: GPT2) -> int:
@@ -26,15 +27,11 @@ def weight_bytes(model: GPT2) -> int:
     return sum(layer.weight.nbytes for layer in linears)
 
 
-def bandwidth(build: Path, size: int, threads: int) -> float:
-    command = [str(limits.build(build)), str(max(1, size // 10**6)), *map(str, machine.cpus(threads))]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return float(found["read_gb_per_s"])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights")
+    parser.add_argument("--kv-dtype", default="float32", choices=ELEMENTS, help="of keys and values")
     parser.add_argument("--prompt", type=int, default=64, help="tokens in the prompt")
     parser.add_argument("--new", type=int, default=64, help="tokens to generate, at least 2")
     parser.add_argument("--rounds", type=int, default=5)
@@ -42,7 +39,7 @@ def main() -> None:
     parser.add_argument("--isa", default=",".join(cpu.variants()))
     parser.add_argument("--build", type=Path, default=Path(tempfile.gettempdir()) / "nextword-bench")
     options = parser.parse_args()
-    lm = nextword.load(options.model)
+    lm = nextword.load(options.model, dtype=options.dtype, kv_dtype=options.kv_dtype)
     prompt = np.random.default_rng(1).integers(0, lm.config.vocab_size, options.prompt)
     settings = [(isa, int(threads)) for threads in options.threads.split(",") for isa in options.isa.split(",")]
 
@@ -62,13 +59,14 @@ def main() -> None:
         for s in settings:
             rounds[s].append(run(*s))
     size = weight_bytes(lm.model)
-    print(f"{lm!r}, {size / 1e6:.0f} MB of weights read a token, prompt {options.prompt}, new {options.new}")
+    print(f"{lm!r}, {options.dtype}, cache {options.kv_dtype}, {size / 1e6:.0f} MB of weights read a token, "
+          f"prompt {options.prompt}, new {options.new}")
     print(
         f"{'variant':10} {'threads':>7} {'prefill tok/s':>14} {'decode tok/s':>13}"
         f" {'GB/s':>7} {'read limit':>11} {'share':>6}"
     )
     for threads in dict.fromkeys(t for _, t in settings):
-        limit = bandwidth(options.build, size, threads)
+        limit = limits.rates(limits.build(options.build), size / 1e6, threads)["read_gb_per_s"]
         for isa in options.isa.split(","):
             done = [g.timings for g in rounds[isa, threads]]
             prefill = statistics.median(t.prefill_tokens_per_second for t in done)

@@ -1,15 +1,14 @@
 """Every kernel on every instruction set, in the shapes of GPT-2 124M: checked, then timed beside this machine's limits.
 
-python bench/kernels.py [--threads 1,2] [--isa avx512,avx2] [--rounds 7] [--build FOLDER]
+python bench/kernels.py [--threads 1,2] [--isa avx512,avx2] [--only "matmul int8"] [--rounds 7] [--build FOLDER]
 
-A matmul of few rows is measured by the weights that it reads a second, one of many rows by its operations. Variants
-take turns within a round; the figure is the median over rounds.
+A matmul of few rows is measured by the weights that it reads a second, beside the reading of a buffer of their size
+(what the caches hold is read faster); one of many rows by its operations, beside the peak of the instructions made for
+its dtype. Variants take turns within a round; the figure is the median over rounds.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,11 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import cpu, ops, reference
-from nextword.layers import KVCache
-from peers import limits, machine, shape
+from nextword.formats import DTYPES, multiplied
+from nextword.layers import ELEMENTS, KVCache
+from peers import limits, shape
 
 Array = NDArray[np.float32]
 WIDTH, HIDDEN = shape.WIDTH, shape.HIDDEN
+READ = "read_gb_per_s"
+UNITS = {READ: "GB/s", "f32_gflops": "GFLOP/s", "bf16_gflops": "GFLOP/s", "int8_gops": "GOP/s"}  # of the limits
+PEAKS = {"float32": "f32_gflops", "bfloat16": "bf16_gflops", "int8": "int8_gops", "int4": "int8_gops"}
 
 
 @dataclass
@@ -33,44 +36,46 @@ class Case:
 
     name: str
     call: Callable[[], Array]
-    exact: Callable[[], Array]
+    exact: Callable[[], NDArray[np.floating]]
     amount: float  # bytes read or operations done
-    unit: str  # "GB/s" or "GFLOP/s"
+    limit: str  # what bounds it, a key of UNITS
+
+    @property
+    def megabytes(self) -> float:
+        """Of the buffer whose reading is its limit."""
+        return self.amount / 1e6 if self.limit == READ else 1
 
 
-def matmul(rng: np.random.Generator, rows: int, depth: int, cols: int) -> Case:
+def matmul(rng: np.random.Generator, rows: int, depth: int, cols: int, dtype: str = "float32") -> Case:
     x, weight = (rng.standard_normal(s, dtype=np.float32) for s in ((rows, depth), (depth, cols)))
-    packed = ops.pack(weight)
+    packed = ops.pack(weight, dtype)
     few = rows <= 16
-    amount = 4.0 * depth * cols if few else 2.0 * rows * depth * cols
     return Case(
-        f"matmul {rows}x{depth}x{cols}",
+        f"matmul {dtype} {rows}x{depth}x{cols}",
         lambda: ops.matmul(x, packed),
-        lambda: reference.matmul(x, weight),
-        amount,
-        "GB/s" if few else "GFLOP/s",
+        lambda: multiplied(x, dtype).astype(np.float64) @ ops.unpack(packed),  # of the numbers that the format keeps
+        packed.nbytes if few else 2.0 * rows * depth * cols,
+        READ if few else PEAKS[dtype],
     )
 
 
-def attention(rng: np.random.Generator, past: int, fresh: int, kv_dtype: str = "float32") -> Case:
-    heads, width = shape.HEADS, shape.HEAD_WIDTH
+def attention(rng: np.random.Generator, past: int, fresh: int, dtype: str) -> Case:
     total = past + fresh
-    cache = KVCache(ops, 1, 1, heads, width, total, dtype=kv_dtype)
+    cache = KVCache(ops, 1, 1, shape.HEADS, shape.HEAD_WIDTH, total, dtype=dtype)
     keys, values, scales = cache.whole(0, 0)
     q, k, v = (rng.standard_normal((total, WIDTH), dtype=np.float32) for _ in range(3))
     zero, at, count = np.array([0]), np.array([past]), np.array([fresh])
     ops.append(k, v, keys, values, zero, zero, np.array([total]), scales)
-    q = q[past:]
-    arguments = (q, keys, values, zero, at, count, width**-0.5, None, None, scales)
-    seen = past * fresh + fresh * (fresh + 1) / 2
+    arguments = (q[past:], keys, values, zero, at, count, shape.HEAD_WIDTH**-0.5, None, None, scales)
     few = fresh == 1
     held = (keys.nbytes + values.nbytes + scales.nbytes) * total / cache.capacity
+    seen = past * fresh + fresh * (fresh + 1) / 2
     return Case(
-        f"attention {fresh} after {past}" + (f", {kv_dtype}" if kv_dtype != "float32" else ""),
+        f"attention {dtype} {fresh} after {past}",
         lambda: ops.attention(*arguments),
         lambda: reference.attention(*arguments),
         held if few else 4.0 * seen * WIDTH,
-        "GB/s" if few else "GFLOP/s",
+        READ if few else PEAKS["float32"],  # whatever the cache holds
     )
 
 
@@ -82,7 +87,7 @@ def rowwise(rng: np.random.Generator, name: str, rows: int, cols: int) -> Case:
         lambda: getattr(ops, name)(x, *more),
         lambda: getattr(reference, name)(x, *more),
         8.0 * rows * cols,
-        "GB/s",
+        READ,
     )
 
 
@@ -90,24 +95,25 @@ def cases() -> list[Case]:
     rng = np.random.default_rng(1)
     layers = ((WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, HIDDEN), (HIDDEN, WIDTH))
     return [
-        matmul(rng, 1, WIDTH, shape.VOCABULARY),
-        matmul(rng, 8, WIDTH, shape.VOCABULARY),
-        *(matmul(rng, rows, depth, cols) for rows in (64, 512) for depth, cols in layers),
-        *(attention(rng, 900, 1, kv_dtype) for kv_dtype in ("float32", "bfloat16", "int8")),
-        attention(rng, 0, 512),
+        *(matmul(rng, rows, WIDTH, shape.VOCABULARY, dtype) for dtype in DTYPES for rows in (1, 8)),
+        *(matmul(rng, 64, depth, cols) for depth, cols in layers),
+        *(matmul(rng, 512, depth, cols, dtype) for dtype in DTYPES for depth, cols in layers),
+        *(attention(rng, past, fresh, dtype) for dtype in ELEMENTS for past, fresh in ((900, 1), (0, 512))),
         *(rowwise(rng, name, 512, WIDTH) for name in ("layer_norm", "softmax")),
         *(rowwise(rng, name, 512, HIDDEN) for name in ("gelu_tanh", "gelu_erf")),
     ]
 
 
-def check(case: Case) -> None:
-    """The result against exact arithmetic; the bound of a chain of n roundings, n the length of the longest sum."""
-    got, exact = case.call(), case.exact().astype(np.float64)
+def check(case: Case, variants: list[str]) -> None:
+    """The results against exact arithmetic; the bound of a chain of n roundings, n the length of the longest sum."""
+    exact = case.exact().astype(np.float64)
     longest = max(HIDDEN, 1024)
     bound = longest * 2.0**-24 * np.abs(exact).max() * 4
-    worst = np.abs(got - exact).max()
-    if not worst <= bound:
-        raise SystemExit(f"{case.name} on {cpu.isa()}: error {worst:.3g} above {bound:.3g}; not timed")
+    for isa in variants:
+        cpu.set_isa(isa)
+        worst = np.abs(case.call() - exact).max()
+        if not worst <= bound:
+            raise SystemExit(f"{case.name} on {isa}: error {worst:.3g} above {bound:.3g}; not timed")
 
 
 def seconds(call: Callable[[], Array]) -> float:
@@ -120,44 +126,35 @@ def seconds(call: Callable[[], Array]) -> float:
             return spent / calls
 
 
-def ceilings(build: Path, threads: int) -> dict[str, float]:
-    """Read bandwidth over 500 MB and the peak of multiply-adds, measured now."""
-    command = [str(limits.build(build)), "500", *map(str, machine.cpus(threads))]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return {"GB/s": found["read_gb_per_s"], "GFLOP/s": found["f32_gflops"]}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", default=f"1,{cpu.threads()}" if cpu.threads() > 1 else "1")
     parser.add_argument("--isa", default=",".join(cpu.variants()))
+    parser.add_argument("--only", default="", metavar="TEXT", help="kernels whose names contain it; default: all")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--build", type=Path, default=Path(tempfile.gettempdir()) / "nextword-bench")
     options = parser.parse_args()
     variants = options.isa.split(",")
-    todo = cases()
-    for isa in variants:
-        cpu.set_isa(isa)
-        for case in todo:
-            check(case)
+    todo = [case for case in cases() if options.only in case.name]
+    for case in todo:
+        check(case, variants)
+    program = limits.build(options.build)
     for threads in map(int, options.threads.split(",")):
         cpu.set_threads(threads)
-        limit = ceilings(options.build, threads)
-        print(f"\n{threads} threads: read {limit['GB/s']:.1f} GB/s, peak {limit['GFLOP/s']:.0f} GFLOP/s")
-        print(f"{'kernel':28} {'variant':10} {'ms':>9} {'rate':>9} {'unit':8} {'of limit':>8}")
+        print(f"\n{threads} threads")
+        print(f"{'kernel':32} {'variant':12} {'ms':>9} {'rate':>9} {'limit':>9} {'unit':8} {'of it':>6}")
         for case in todo:
             rounds: dict[str, list[float]] = {isa: [] for isa in variants}
             for _ in range(options.rounds):
                 for isa in variants:
                     cpu.set_isa(isa)
                     rounds[isa].append(seconds(case.call))
+            limit = limits.rates(program, case.megabytes, threads).get(case.limit, float("nan"))  # nan: no instruction
             for isa in variants:
                 spent = statistics.median(rounds[isa])
                 rate = case.amount / spent / 1e9
-                print(
-                    f"{case.name:28} {isa:10} {spent * 1e3:9.3f} {rate:9.1f} {case.unit:8}"
-                    f" {rate / limit[case.unit]:8.0%}"
-                )
+                print(f"{case.name:32} {isa:12} {spent * 1e3:9.3f} {rate:9.1f} {limit:9.1f} {UNITS[case.limit]:8} "
+                      f"{rate / limit:6.0%}")
 
 
 if __name__ == "__main__":

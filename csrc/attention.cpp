@@ -16,6 +16,12 @@ namespace {
 // there (a key of one token).
 constexpr int64_t read_once = 4, written_apart = 256;
 
+// Asks for the first lines of memory that is read soon: where a stream begins, the processor does not foresee it.
+void fetch_first(const void* from, int64_t bytes) {
+  constexpr int64_t line = 64, most = 4096;
+  for (int64_t at = 0; at < std::min(bytes, most); at += line) __builtin_prefetch(static_cast<const char*>(from) + at);
+}
+
 int64_t size_of(Element element) {
   return element == Element::float32 ? sizeof(float) : element == Element::bfloat16 ? sizeof(bfloat16) : sizeof(int8_t);
 }
@@ -82,6 +88,9 @@ void append_as(const float* k, int64_t k_stride, const float* v, int64_t v_strid
         T* const values = static_cast<T*>(cache.values) + slot_head * value_head;
         float* const scales = cache.scales ? cache.scales + slot_head * 2 * cache.capacity : nullptr;
         const int64_t end = s.past[i] + s.fresh[i];
+        if (s.fresh[i] == 1)  // each feature of a key goes to a line of its own: ask for all before the first is written
+          for (int64_t d = 0; d < width; ++d)
+            __builtin_prefetch(keys + (s.past[i] / panel_cols * width + d) * panel_cols + s.past[i] % panel_cols, 1);
         for (int64_t at = s.past[i]; at < end;) {  // as many tokens at once as share a panel of keys
           const int64_t n = std::min(end, (at / panel_cols + 1) * panel_cols) - at;
           const float* const from_k = k + row * k_stride + head * width;
@@ -140,8 +149,9 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
   const int workers = threads_for(std::min(items, read_once * work / worth_a_thread), 1);
   const int64_t room = attention_scratch(longest);
   float* const memory = scratch(workers * room);
+  const bool decodes = row == s.count;
 
-  parallel_items(items, workers, [&](int64_t item, int worker) {
+  const auto one = [&](int64_t item, int worker) {
     // Head by head, so that a head's keys and values stay in the cache; the longest tiles first.
     const auto count = static_cast<int64_t>(tiles.size());
     const Tile& tile = tiles[static_cast<size_t>(count - 1 - item % count)];
@@ -177,6 +187,12 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
     t.weights = weights ? weights + traced : nullptr;
     t.out = out + tile.row * heads * width + head * width;
     t.out_stride = heads * width;
+    if (decodes) {  // this head's values, the next one's keys
+      for (int64_t p = 0; p < panels_of(width); ++p)
+        fetch_first(panels_at(t.values, p * t.value_stride, cache.element), keys_seen * panel_cols * size_of(cache.element));
+      const int64_t head_bytes = cache.capacity * width * size_of(cache.element);
+      fetch_first(static_cast<const char*>(t.keys) + head_bytes, head_bytes);
+    }
     k.attention(t);
     // What lies behind the tile's own last key is masked for all of its queries.
     for (int64_t r = 0; r < tile.rows && (scores || weights); ++r)
@@ -184,6 +200,11 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
         if (scores) t.scores[r * keys_seen + key] = -__builtin_inff();
         if (weights) t.weights[r * keys_seen + key] = 0.0f;
       }
+  };
+  // A prompt's tiles differ in length and go to whichever thread is free; a thread that decodes reads one long range.
+  const int64_t together = decodes ? (items + workers - 1) / workers : 1;
+  parallel_items((items + together - 1) / together, workers, [&](int64_t i, int worker) {
+    for (int64_t item = i * together; item < std::min(items, (i + 1) * together); ++item) one(item, worker);
   });
 }
 

@@ -21,20 +21,20 @@ void run_blocks(const std::vector<Block>& blocks, const std::vector<Cache>& cach
   float* const act = mid + rows * width;      // [rows, inner]
 
   const auto linear = [rows](const float* from, int64_t stride, const Linear& layer, const float* residual,
-                             Activation activation, float* to, int64_t to_stride) {
-    matmul(from, stride, layer.weight, layer.bias, residual, activation, rows, to, to_stride);
+                             Activation activation, float* to, int64_t to_stride, const Linear* next) {
+    matmul(from, stride, layer.weight, layer.bias, residual, activation, rows, to, to_stride, next ? &next->weight : nullptr);
   };
   for (size_t i = 0; i < blocks.size(); ++i) {
     const Block& b = blocks[i];
     layer_norm(x, b.ln_1.weight, b.ln_1.bias, b.eps, rows, width, h);
-    linear(h, width, b.qkv, nullptr, Activation::none, qkv, 3 * width);
+    linear(h, width, b.qkv, nullptr, Activation::none, qkv, 3 * width, &b.attn_out);
     append(qkv + width, 3 * width, qkv + 2 * width, 3 * width, sequences, caches[i]);
     attention(qkv, 3 * width, caches[i], sequences, b.scale, nullptr, nullptr, h);
-    linear(h, width, b.attn_out, x, Activation::none, mid, width);
+    linear(h, width, b.attn_out, x, Activation::none, mid, width, &b.fc);
     layer_norm(mid, b.ln_2.weight, b.ln_2.bias, b.eps, rows, width, h);
     const int64_t stride = spread_stride(rows, b.fc.weight.cols);
-    linear(h, width, b.fc, nullptr, b.activation, act, stride);
-    linear(act, stride, b.mlp_out, mid, Activation::none, x, width);
+    linear(h, width, b.fc, nullptr, b.activation, act, stride, &b.mlp_out);
+    linear(act, stride, b.mlp_out, mid, Activation::none, x, width, i + 1 < blocks.size() ? &blocks[i + 1].qkv : nullptr);
   }
 }
 

@@ -16,6 +16,9 @@ constexpr int64_t block_rows = 512;
 
 constexpr int64_t ranges_per_thread = 12;
 
+// Bytes of the next weights that a thread asks for: as far ahead as a kernel does itself (kernels/matmul.h).
+constexpr int64_t fetched_before = 8192;
+
 // Rows that start a multiple of this apart share a few cache sets; from so many rows on that costs more than a copy.
 constexpr int64_t clash = 512, many_rows = 16, pad = 16;
 
@@ -66,7 +69,7 @@ Operand operand(const float* x, int64_t stride, Dtype dtype, int64_t rows, int64
 int64_t spread_stride(int64_t rows, int64_t cols) { return rows < many_rows || cols % clash ? cols : cols + pad; }
 
 void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
-            Activation activation, int64_t rows, float* out, int64_t out_stride) {
+            Activation activation, int64_t rows, float* out, int64_t out_stride, const Packed* next) {
   const auto product = kernels().matmul[static_cast<int>(weight.dtype)];
   const int64_t depth = weight.depth;
   // Weights beyond the cache are read from memory every time; kept out of it, they leave it to the activations, the
@@ -94,6 +97,10 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
       product(b);
+      if (next && n < many_rows) {
+        const char* const ahead = next->panel(begin * panels_of(next->cols) / panels);
+        for (int64_t at = 0; at < fetched_before; at += 64) __builtin_prefetch(ahead + at);
+      }
     };
     // Bound by memory, a thread reads one long range. Bound by arithmetic, short ranges go to whichever thread is free:
     // cores differ in speed, and others use them too.

@@ -10,9 +10,10 @@ namespace nextword {
 
 // out[rows, cols] = activation(x[rows, depth] weight + bias) + residual. Rows of x, and those of residual and out, lie
 // x_stride and out_stride floats apart. bias [cols] and residual may be null; out may not alias x or residual. The bits
-// of a row depend on that row alone.
+// of a row depend on that row alone. next: null, or the weights of the matmul that follows: their first lines are asked
+// for.
 void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
-            Activation activation, int64_t rows, float* out, int64_t out_stride);
+            Activation activation, int64_t rows, float* out, int64_t out_stride, const Packed* next = nullptr);
 
 // The row stride to give a matrix that a matmul will read: rows whose starts lie a multiple of 2 KiB apart share cache
 // sets and push each other out, so such rows get a pad.

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -52,6 +53,46 @@ struct Finite {
   bool all() const { return worst < 0x7f800000u; }
 };
 
+// Memory for a matrix, on huge pages that it shares with the matrices made before and after it: most are shorter than one.
+// A chunk is given back when the last of its matrices goes.
+std::shared_ptr<char> matrix_memory(int64_t bytes) {
+  constexpr int64_t chunk = int64_t{64} << 20;
+  const auto pages = [](int64_t size) {
+    const auto memory = aligned_floats((size + 3) / 4);
+    return std::shared_ptr<char>(memory, reinterpret_cast<char*>(memory.get()));
+  };
+  if (bytes > chunk / 2) return pages(bytes);
+  static std::mutex mutex;
+  static std::weak_ptr<char> current;
+  static int64_t used = 0;
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto from = current.lock();
+  if (!from || used + bytes > chunk) {
+    from = pages(chunk);
+    current = from;
+    used = 0;
+  }
+  const int64_t at = used;
+  used += (bytes + 63) / 64 * 64;
+  return {from, from.get() + at};
+}
+
+struct Unwritten {
+  Packed matrix;
+  char* data;
+};
+Unwritten empty_matrix(Dtype dtype, int64_t depth, int64_t cols) {
+  Packed out;
+  out.dtype = dtype;
+  out.depth = depth;
+  out.cols = cols;
+  const int64_t bytes = out.bytes();
+  const auto memory = matrix_memory(bytes);
+  alive += bytes;
+  out.data = {memory.get(), [memory, bytes](const char*) { alive -= bytes; }};
+  return {out, memory.get()};
+}
+
 // Rows of 32 columns of the source, depths k0 .. k1 - 1 of panel p: to panel[k][c].
 template <bool transposed, class T>
 void gather(const T* source, int64_t depth, int64_t cols, int64_t p, int64_t k0, int64_t k1, float* panel, Finite& seen) {
@@ -78,10 +119,9 @@ Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
   if (dtype == Dtype::int8 && depth > Int8::most_depth)
     throw std::invalid_argument("pack: int8 takes matrices of at most " + std::to_string(Int8::most_depth) +
                                 " rows, got " + std::to_string(depth) + "; use another dtype");
-  const int64_t panels = panels_of(cols), stride = panel_bytes(dtype, depth);
-  const auto memory = aligned_floats(panels * stride / static_cast<int64_t>(sizeof(float)));
-  char* const data = reinterpret_cast<char*>(memory.get());
-  Packed out = packed_from({memory, data}, dtype, depth, cols);
+  const Unwritten made = empty_matrix(dtype, depth, cols);
+  char* const data = made.data;
+  const int64_t panels = panels_of(cols), stride = made.matrix.panel_stride();
   std::atomic<bool> finite{true};
 
   const int64_t floats = depth * panel_cols;
@@ -109,7 +149,7 @@ Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
     if (!seen.all()) finite = false;
   });
   if (!finite) throw std::invalid_argument("pack: weight must be finite, got NaN or infinity");
-  return out;
+  return made.matrix;
 }
 
 template <bool transposed>
@@ -128,16 +168,15 @@ int64_t packed_bytes() { return alive; }
 int64_t Packed::panel_stride() const { return panel_bytes(dtype, depth); }
 int64_t Packed::bytes() const { return panels_of(cols) * panel_stride(); }
 
-Packed packed_from(std::shared_ptr<const char> bytes, Dtype dtype, int64_t depth, int64_t cols) {
-  Packed out;
-  out.dtype = dtype;
-  out.depth = depth;
-  out.cols = cols;
-  const char* const data = bytes.get();
-  const int64_t size = out.bytes();
-  alive += size;
-  out.data = {data, [bytes, size](const char*) { alive -= size; }};
-  return out;
+Packed packed_from(const void* bytes, Dtype dtype, int64_t depth, int64_t cols) {
+  const Unwritten made = empty_matrix(dtype, depth, cols);
+  const int64_t stride = made.matrix.panel_stride();
+  const char* const from = static_cast<const char*>(bytes);
+  char* const to = made.data;
+  parallel_ranges(panels_of(cols), (int64_t{1} << 18) / stride + 1, [=](int64_t begin, int64_t end) {
+    std::memcpy(to + begin * stride, from + begin * stride, static_cast<size_t>((end - begin) * stride));
+  });
+  return made.matrix;
 }
 Packed pack(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols) {
   return pack_from<false>(source, type, dtype, depth, cols);

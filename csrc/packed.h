@@ -7,8 +7,6 @@
 
 namespace nextword {
 
-constexpr int64_t line_bytes = 64;  // a cache line, at whose start every panel begins
-
 enum class Source { float32, float16, bfloat16 };  // how the numbers of a checkpoint are stored
 
 // A matrix [depth, cols] in panels of a format. Immutable once made; copies share the memory.
@@ -28,9 +26,9 @@ struct Packed {
 Packed pack(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols);
 Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols);
 
-// The matrix whose panels lie in `bytes`, as pack has written them, from a cache line's start on. Whatever the bytes are,
-// the products stay within them and cannot fail: codes and scales are numbers alone.
-Packed packed_from(std::shared_ptr<const char> bytes, Dtype dtype, int64_t depth, int64_t cols);
+// The matrix of panels as pack has written them, copied to huge pages. Whatever the bytes are, the products stay within
+// them and cannot fail: codes and scales are numbers alone.
+Packed packed_from(const void* bytes, Dtype dtype, int64_t depth, int64_t cols);
 
 // Bytes of all packed matrices alive in this process.
 int64_t packed_bytes();

@@ -52,11 +52,13 @@ def drafts(tiny):
         "a narrow window": random_model(tiny_config(n_positions=7), seed=5),
         "a window of one token": random_model(tiny_config(n_positions=1), seed=2),
         "a wide window": random_model(tiny_config(n_positions=2 * WINDOW), seed=5),
+        "its int8 copy": "int8",
+        "its int4 copy": "int4",
     }
 
 
 NAMES = ("lookup", "always right", "often right", "seldom right", "a stranger", "a narrow window",
-         "a window of one token", "a wide window")  # fmt: skip
+         "a window of one token", "a wide window", "its int8 copy", "its int4 copy")  # fmt: skip
 
 
 def told(out):
@@ -346,28 +348,18 @@ def test_a_draft_models_guess_is_its_own_continuation(data):
                     one.row.take(logits)
 
 
-def rounding():
-    """Operations whose `pack` takes a dtype: it keeps 4 bits of the mantissa for "bfloat16"."""
-    made = ModuleType("rounding")
-    vars(made).update(vars(nextword.ops))
-    made.pack = lambda x, dtype="float32": nextword.ops.pack(rounded(x) if dtype == "bfloat16" else x)
-    return made
-
-
-def rounded(x):
-    return (np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFF80000)).view(np.float32)
-
-
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_quantised_copy_is_the_model_of_rounded_matrices(tied):
+def test_a_quantised_copy_is_the_model_loaded_in_that_dtype(isa, tied, dtype):
     config = tiny_config(tie_word_embeddings=tied)
     tensors = random_tensors(config, 3)
-    model = GPT2(tensors, config, ops=rounding())
-    copy = quantised_copy(model, "bfloat16")
+    model = GPT2(tensors, config)
+    copy = quantised_copy(model, dtype)
     ids = [3, 1, 4, 1, 5, 9]
-    matrices = {name: rounded(x) if x.ndim == 2 and name != "wpe.weight" else x for name, x in tensors.items()}
-    np.testing.assert_array_equal(run(copy, [ids]), run(GPT2(matrices, config), [ids]))
-    np.testing.assert_array_equal(run(model, [ids]), run(GPT2(tensors, config), [ids]))
+    before = run(model, [ids])
+    np.testing.assert_array_equal(run(copy, [ids]), run(GPT2(tensors, config, dtype=dtype), [ids]))
+    np.testing.assert_array_equal(run(model, [ids]), before)
+    assert copy.dtype == dtype
     assert (copy.head.weight is copy.embed.tokens) == tied
     assert copy.ln_f is model.ln_f
     assert copy.embed.positions is model.embed.positions
@@ -376,9 +368,9 @@ def test_a_quantised_copy_is_the_model_of_rounded_matrices(tied):
 
 
 def test_a_quantised_copy_drafts_and_is_made_once():
-    ops, made = rounding(), []
-    pack = ops.pack
-    ops.pack = lambda x, dtype="float32": made.append(dtype) or pack(x, dtype)
+    ops, made = ModuleType("counting"), []
+    vars(ops).update(vars(nextword.ops))
+    ops.pack = lambda x, dtype="float32": made.append(dtype) or nextword.ops.pack(x, dtype)
     lm = LanguageModel(random_model(SHAPE, seed=5, ops=ops))
     made.clear()
     for _ in range(2):

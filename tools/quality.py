@@ -109,9 +109,9 @@ def small_perplexity() -> Table:
         found = perplexity(nextword.LanguageModel(GPT2(tensors, about["config"], dtype=dtype)), texts)
         exact = exact or found
         body.append([dtype, f"{found:.4f}", more(found, exact)])
-    return (f"Perplexity of gpt2-basic (463,168 parameters) on {len(texts)} texts of {room} tokens that its float32 model "
-            "writes, always taking the most probable token: it has learnt one small field, and guesses worse than chance "
-            "on the books above, where a change would say nothing:",
+    return (f"Perplexity of gpt2-basic (463,168 parameters) on {len(texts)} texts of {room} tokens that its float32 "
+            "model writes, always taking the most probable token: it has learnt one small field, and guesses worse "
+            "than chance on the books above, where a change would say nothing:",
             ["weights", "perplexity", "change"], body)  # fmt: skip
 
 
@@ -137,7 +137,8 @@ def errors() -> Table:
     return ("Relative error of a layer's output, `||y - exact|| / ||exact||`, on the real matrices of GPT-2 124M's "
             f"first attention. {ROWS} inputs of `c_attn` are a layer norm's: standard normal numbers times the real "
             "`ln_1` weight plus bias, outliers and all; those of `c_proj` are the values that `c_attn` makes of them:",
-            ["weights", "c_attn, weights alone", "with inputs", "c_proj, weights alone", "with inputs"], body)  # fmt: skip
+            ["weights", "c_attn, weights alone", "with inputs", "c_proj, weights alone", "with inputs"],
+            body)  # fmt: skip
 
 
 def percent(off: NDArray[np.float64], exact: NDArray[np.float64]) -> str:

@@ -20,12 +20,16 @@ def build(folder: Path) -> Path:
     return program
 
 
-def measure(program: Path, threads: int, precision: Class) -> Measured:
-    """Rates over a buffer of the size of the weights: what fits the last-level cache is read faster."""
-    megabytes = round(shape.PARAMETERS_READ * precision.weight_bits / 8e6)
-    command = [str(program), str(megabytes), *map(str, machine.cpus(threads))]
+def rates(program: Path, megabytes: float, threads: int) -> Measured:
+    """Rates over a buffer of so many MB (10^6 bytes): what fits the last-level cache is read faster."""
+    command = [str(program), str(max(1, round(megabytes))), *map(str, machine.cpus(threads))]
     result: Measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return result
+
+
+def measure(program: Path, threads: int, precision: Class) -> Measured:
+    """Rates over a buffer of the size of the weights."""
+    return rates(program, shape.PARAMETERS_READ * precision.weight_bits / 8e6, threads)
 
 
 def middle(first: Measured, second: Measured) -> Measured:

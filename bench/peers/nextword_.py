@@ -1,4 +1,5 @@
-"""nextword itself, through its public interface, on the Hugging Face folder."""
+"""nextword itself, through its public interface. A precision is the weights' dtype; keys and values are kept in float32
+beside float32, else in bfloat16, or with `+kv8` after the dtype in int8."""
 
 import time
 from pathlib import Path
@@ -7,8 +8,35 @@ from typing import Any
 import nextword
 
 
+def dtypes(precision: str) -> tuple[str, str]:
+    """Of the weights, of the cache."""
+    weights, _, cache = precision.partition("+")
+    return weights, "int8" if cache == "kv8" else "float32" if weights == "float32" else "bfloat16"
+
+
+def folder(data: Path, precision: str) -> Path:
+    """The weights as `nextword quantize` wrote them; the Hugging Face folder where it did not."""
+    quantised = data / f"nextword-{dtypes(precision)[0]}"
+    return quantised if quantised.exists() else data / "hf"
+
+
+def convert(data: Path, precision: str) -> None:
+    import shutil
+
+    from nextword import cli
+
+    dtype, _ = dtypes(precision)
+    if dtype == "float32" or "quantize" not in cli.COMMANDS:
+        return
+    target = data / f"nextword-{dtype}"
+    shutil.rmtree(target, ignore_errors=True)
+    if cli.main(["quantize", str(data / "hf"), "--dtype", dtype, "--out", str(target)]):
+        raise RuntimeError(f"nextword could not quantise to {dtype}")
+
+
 def load(data: Path, precision: str, threads: int) -> Any:
-    lm = nextword.load(str(data / "hf"), dtype=precision, threads=threads)
+    dtype, kv_dtype = dtypes(precision)
+    lm = nextword.load(str(folder(data, precision)), dtype=dtype, kv_dtype=kv_dtype, threads=threads)
 
     def generate(prompts: list[list[int]], new: int) -> tuple[list[list[int]], float, float]:
         start = time.perf_counter()

@@ -21,11 +21,11 @@ def convert(data: Path, precision: str) -> None:
     if target.stem.startswith("openvino-int"):
         import nncf
 
-        settings: dict[str, Any] = {"mode": nncf.CompressWeightsMode.INT8_SYM}
+        how: dict[str, Any] = {"mode": nncf.CompressWeightsMode.INT8_SYM}
         if "int4" in target.stem:  # `-all`: the tied output matrix too
-            settings = {"mode": nncf.CompressWeightsMode.INT4_SYM, "group_size": 64, "ratio": 1.0}
-            settings["all_layers"] = target.stem.endswith("-all")
-        model = nncf.compress_weights(model, **settings)
+            how = {"mode": nncf.CompressWeightsMode.INT4_SYM, "group_size": 64, "ratio": 1.0}
+            how["all_layers"] = target.stem.endswith("-all")
+        model = nncf.compress_weights(model, **how)
     ov.save_model(model, target, compress_to_fp16=target.stem.endswith("float16"))
 
 
@@ -93,16 +93,18 @@ def graph(data: Path) -> Any:
     return ov.Model([op.result(logits)], updates, [ids, positions, order], "gpt2")
 
 
-def load(data: Path, precision: str, threads: int) -> Any:
-    settings: dict[str, Any] = {
+def settings(precision: str, threads: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": "1",
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "bf16" if precision.endswith(("bfloat16", "+bf16")) else "f32",
     }
-    if precision == "float32":
-        settings["KV_CACHE_PRECISION"] = "f32"
-    request = ov.Core().compile_model(file(data, precision), "CPU", settings).create_infer_request()
+    return found | ({"KV_CACHE_PRECISION": "f32"} if precision == "float32" else {})
+
+
+def load(data: Path, precision: str, threads: int) -> Any:
+    request = ov.Core().compile_model(file(data, precision), "CPU", settings(precision, threads)).create_infer_request()
 
     def generate(prompts: list[list[int]], new: int) -> tuple[list[list[int]], float, float]:
         ids = np.array(prompts, np.int64)

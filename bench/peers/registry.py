@@ -60,9 +60,19 @@ class Peer:
     build: Mapping[str, str] = field(default_factory=dict)  # environment of the installation
     environment: Mapping[str, str] = field(default_factory=dict)  # of the worker
 
+    @property
+    def ours(self) -> bool:
+        """Built from this checkout."""
+        return "." in self.packages[0]
+
 
 PEERS = {
-    "nextword": Peer("nextword_", ((".",),), {"fp32": ("float32",)}, ("nextword", "numpy"), converts=False),
+    "nextword": Peer(
+        "nextword_",
+        ((".",),),
+        {"fp32": ("float32",), "16bit": ("bfloat16",), "int8": ("int8", "int8+kv8"), "int4": ("int4", "int4+kv8")},
+        ("nextword", "numpy"),
+    ),
     "numpy": Peer("numpy_", (("numpy", "safetensors"),), {"fp32": ("float32",)}, ("numpy",), converts=False),
     "transformers": Peer(
         "transformers_",
@@ -87,13 +97,21 @@ PEERS = {
     "openvino": Peer(
         "openvino_",
         (("openvino", "nncf", "safetensors", "numpy"),),
-        {"fp32": ("float32",), "16bit": ("bfloat16",), "int8": ("int8", "int8+bf16"), "int4": ("int4", "int4-all")},
+        {"fp32": ("float32",), "16bit": ("bfloat16",), "int8": ("int8", "int8+bf16"),
+         "int4": ("int4-all", "int4-all+bf16")},
         ("openvino",),
+    ),
+    "openvino-genai": Peer(
+        "openvino_genai_",
+        (("openvino-genai", "nncf", "safetensors", "numpy"),),
+        {"fp32": ("float32",), "16bit": ("bfloat16",), "int8": ("int8", "int8+bf16"),
+         "int4": ("int4-all", "int4-all+bf16")},
+        ("openvino-genai", "openvino"),
     ),
     "llama.cpp": Peer(
         "llama_cpp_",
         (("--no-binary", "llama-cpp-python", "llama-cpp-python", "gguf", "safetensors", "numpy"),),
-        {"fp32": ("f32",), "16bit": ("f16", "bf16"), "int8": ("q8_0",), "int4": ("q4_0", "q4_0-pure", "q4_k")},
+        {"fp32": ("f32",), "16bit": ("f16", "bf16"), "int8": ("q8_0",), "int4": ("q4_0", "q4_0-pure", "q4_k-pure")},
         ("llama-cpp-python",),
         build={
             "CMAKE_ARGS": "-DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF",

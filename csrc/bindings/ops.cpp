@@ -5,7 +5,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <cstdint>
 #include <limits>
 #include <string>
 
@@ -83,14 +82,9 @@ Packed packed_array(const py::object& data, const std::string& dtype, int64_t de
   if (a.size() % size || a.size() / size != panels)
     throw std::invalid_argument("packed: data of the " + dtype + " matrix " + shape + " must be " + std::to_string(panels) +
                                 " times " + std::to_string(size) + " bytes, got " + received(a));
-  const auto* const from = static_cast<const char*>(a.data());
-  if (reinterpret_cast<uintptr_t>(from) % line_bytes)
-    throw std::invalid_argument("packed: data must begin at a multiple of 64 bytes in memory");
-  auto* const owner = new py::array(a);
-  return packed_from({from, [owner](const char*) {
-                        const py::gil_scoped_acquire locked;  // a matrix may outlive its Python object
-                        delete owner;
-                      }}, format, depth, cols);
+  const void* const from = a.data();
+  py::gil_scoped_release unlocked;  // below this line only views are used
+  return packed_from(from, format, depth, cols);
 }
 
 py::array_t<float> matmul_array(const char* op, const py::object& x, const Packed& weight, const py::object& bias,

@@ -37,7 +37,7 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
         hub id such as "gpt2" (needs `pip install "nextword[hub]"`); None loads the small model of the package.
     dtype: how weight matrices are held: "float32", or in fewer bits "bfloat16", "int8", "int4" (docs/quantisation.md).
-        None: as a folder of `nextword quantize` holds them, which is opened as it lies, and float32 of any other.
+        None: as a folder of `nextword quantize` holds them, which takes no conversion, and float32 of any other.
     threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
     kv_dtype: how the keys and values of a text are held: "float32"; "bfloat16", half of it; "int8", a bit more than a
         quarter (a float32 for each token and head beside them). The shorter ones change logits slightly.

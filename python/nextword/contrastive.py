@@ -48,6 +48,8 @@ class ContrastiveResult:
 class _Hidden(Tap):
     """Keeps what goes into the last layer norm; all else is the business of the tap in use."""
 
+    looks = True
+
     def __init__(self, outer: Tap, name: str) -> None:
         self._outer, self._name = outer, name
         self.wants = outer.wants  # type: ignore[method-assign]

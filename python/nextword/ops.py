@@ -64,10 +64,10 @@ def pack_transposed(weight: NDArray[Any], dtype: str = "float32") -> Packed:
 
 
 def packed(data: NDArray[np.uint8], dtype: str, depth: int, cols: int) -> Packed:
-    """The matrix [depth, cols] whose packed bytes are those of data: nothing is converted or copied.
+    """The matrix [depth, cols] whose packed bytes are those of data: they are copied to huge pages, as they are.
 
-    data: what `packed_bytes` gave, uint8 [bytes], from a multiple of 64 bytes in memory on. It is kept alive and must
-    not change. Its content is not looked at: other bytes than pack's give other numbers, NaN among them, and no more.
+    data: what `packed_bytes` gave, uint8 [bytes]. Its content is not looked at: other bytes than pack's stand for other
+    numbers, NaN among them, and do no other harm.
     Raises ValueError if the dtype is unknown, a size outside of its range, or data not as long as these say.
 
     >>> weight = pack(np.ones((2, 3), "f"), "int8")

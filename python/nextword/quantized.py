@@ -18,7 +18,7 @@ __all__ = ["quantize"]
 
 def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathLike[str],
              progress: Callable[[int, int], None] | None = None) -> Path:
-    """Write a model's folder anew with its weights in fewer bits. `load` opens it where it lies: nothing is converted.
+    """Write a model's folder anew with its weights in fewer bits. `load` then converts nothing.
 
     path_or_id: what `load` takes; dtype: "int8", "int4", "bfloat16" or "float32"; out: a folder that is not there or
         empty. It gets `config.json`, the vocabulary files as they are, and one `model.safetensors` (packed_file.py).

@@ -20,7 +20,7 @@ Replacement = Array | Callable[[Array], Array]
 class Tap:
     """The tap of a model that nobody looks into."""
 
-    looks = False  # whether activations must be shown one by one
+    looks = False  # whether it does anything with an activation, so that the model must show each
 
     def __call__(self, name: str, x: Array) -> Array:
         """Pass an activation on."""

@@ -115,8 +115,7 @@ class Weights(Mapping[str, npt.NDArray[Any] | PackedBytes]):
     copies tensor after tensor holds one of them at a time (arrays given out earlier stay valid and are read from the
     page cache again). `len` and `in` read no data.
 
-    The files must not be written to while they are in use (packed matrices are for as long as there are models of
-    them): a map of a file that shrinks ends the process.
+    The files must not be written to while they are in use: a map of a file that shrinks ends the process.
 
     Raises MissingTensorError (a ValueError and a KeyError) for an unknown name, ValueError for another stored dtype.
 

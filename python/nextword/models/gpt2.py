@@ -151,7 +151,7 @@ class GPT2:
     """The model: token ids in, logits out. `ops` does the arithmetic; `ops=nextword.reference` is the NumPy model.
 
     weights: named float32, float16 or bfloat16 (as uint16 bits) arrays in Hugging Face's names without `transformer.`;
-        matrices may be PackedBytes, which are used where they lie.
+        matrices may be PackedBytes, which are taken as they are.
     config: a GPT2Config or the content of a config.json, `weights.config` if None.
     dtype: how matrices are stored, one of `nextword.formats.DTYPES`; None: as they come packed, else float32. The rest
         is float32.
