@@ -77,6 +77,22 @@ std::shared_ptr<char> matrix_memory(int64_t bytes) {
   return {from, from.get() + at};
 }
 
+struct Unwritten {
+  Packed matrix;
+  char* data;
+};
+Unwritten empty_matrix(Dtype dtype, int64_t depth, int64_t cols) {
+  Packed out;
+  out.dtype = dtype;
+  out.depth = depth;
+  out.cols = cols;
+  const int64_t bytes = out.bytes();
+  const auto memory = matrix_memory(bytes);
+  alive += bytes;
+  out.data = {memory.get(), [memory, bytes](const char*) { alive -= bytes; }};
+  return {out, memory.get()};
+}
+
 // Rows of 32 columns of the source, depths k0 .. k1 - 1 of panel p: to panel[k][c].
 template <bool transposed, class T>
 void gather(const T* source, int64_t depth, int64_t cols, int64_t p, int64_t k0, int64_t k1, float* panel, Finite& seen) {
@@ -103,12 +119,9 @@ Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
   if (dtype == Dtype::int8 && depth > Int8::most_depth)
     throw std::invalid_argument("pack: int8 takes matrices of at most " + std::to_string(Int8::most_depth) +
                                 " rows, got " + std::to_string(depth) + "; use another dtype");
-  Packed out = packed_from(nullptr, dtype, depth, cols);
-  const int64_t panels = panels_of(cols), stride = out.panel_stride(), bytes = out.bytes();
-  const auto memory = matrix_memory(bytes);
-  char* const data = memory.get();
-  alive += bytes;
-  out.data = {data, [memory, bytes](const char*) { alive -= bytes; }};
+  const Unwritten made = empty_matrix(dtype, depth, cols);
+  char* const data = made.data;
+  const int64_t panels = panels_of(cols), stride = made.matrix.panel_stride();
   std::atomic<bool> finite{true};
 
   const int64_t floats = depth * panel_cols;
@@ -136,7 +149,7 @@ Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
     if (!seen.all()) finite = false;
   });
   if (!finite) throw std::invalid_argument("pack: weight must be finite, got NaN or infinity");
-  return out;
+  return made.matrix;
 }
 
 template <bool transposed>
@@ -155,13 +168,15 @@ int64_t packed_bytes() { return alive; }
 int64_t Packed::panel_stride() const { return panel_bytes(dtype, depth); }
 int64_t Packed::bytes() const { return panels_of(cols) * panel_stride(); }
 
-Packed packed_from(std::shared_ptr<const char> bytes, Dtype dtype, int64_t depth, int64_t cols) {
-  Packed out;
-  out.dtype = dtype;
-  out.depth = depth;
-  out.cols = cols;
-  out.data = std::move(bytes);
-  return out;
+Packed packed_from(const void* bytes, Dtype dtype, int64_t depth, int64_t cols) {
+  const Unwritten made = empty_matrix(dtype, depth, cols);
+  const int64_t stride = made.matrix.panel_stride();
+  const char* const from = static_cast<const char*>(bytes);
+  char* const to = made.data;
+  parallel_ranges(panels_of(cols), (int64_t{1} << 18) / stride + 1, [=](int64_t begin, int64_t end) {
+    std::memcpy(to + begin * stride, from + begin * stride, static_cast<size_t>((end - begin) * stride));
+  });
+  return made.matrix;
 }
 Packed pack(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols) {
   return pack_from<false>(source, type, dtype, depth, cols);

@@ -26,8 +26,9 @@ struct Packed {
 Packed pack(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols);
 Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t depth, int64_t cols);
 
-// The matrix whose panels lie in `bytes`, as pack has written them; kept alive by whoever keeps the result.
-Packed packed_from(std::shared_ptr<const char> bytes, Dtype dtype, int64_t depth, int64_t cols);
+// The matrix of panels as pack has written them, copied to huge pages. Whatever the bytes are, the products stay within
+// them and cannot fail: codes and scales are numbers alone.
+Packed packed_from(const void* bytes, Dtype dtype, int64_t depth, int64_t cols);
 
 // Bytes of all packed matrices alive in this process.
 int64_t packed_bytes();

@@ -1,6 +1,8 @@
 """Weights in fewer bits: each format against its definition in NumPy, its error bound, and the same bits for a row in
 every batch, on every instruction set."""
 
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 import bounds
 from nextword import cpu, ops, reference
-from nextword.formats import DTYPES, GROUP, multiplied, stored, to_bfloat16
+from nextword.formats import DTYPES, GROUP, multiplied, panel_bytes, stored, to_bfloat16
 
 COMPACT = [d for d in DTYPES if d != "float32"]
 seeds = st.integers(0, 2**32 - 1)
@@ -41,6 +43,87 @@ def test_packing_keeps_the_numbers_of_the_definition(dtype, seed, depth, cols):
     assert (packed.dtype, packed.shape) == (dtype, (depth, cols))
     np.testing.assert_array_equal(ops.unpack(packed), twin)
     np.testing.assert_array_equal(ops.unpack(ops.pack_transposed(np.ascontiguousarray(w.T), dtype)), twin)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(seeds, depths_, cols_)
+def test_packed_bytes_are_those_of_the_definition_and_make_the_same_matrix(dtype, seed, depth, cols):
+    rng = np.random.default_rng(seed)
+    w = numbers(rng, depth, cols) * np.float32(10.0 ** rng.integers(-34, 30))
+    packed, twin = ops.pack(w, dtype), reference.pack(w, dtype)
+    data = ops.packed_bytes(packed)
+    assert same_bits(data, reference.packed_bytes(twin))
+    assert not data.flags.writeable
+    again = ops.packed(data, dtype, depth, cols)
+    assert (again.dtype, again.shape, again.nbytes) == (dtype, (depth, cols), data.nbytes)
+    assert same_bits(ops.packed_bytes(again), data)
+    assert same_bits(ops.unpack(again), ops.unpack(packed))
+    assert same_bits(reference.unpack(reference.packed(data, dtype, depth, cols)), reference.unpack(twin))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(seeds, st.integers(1, 40), depths_, st.integers(1, 70))
+def test_any_bytes_are_a_matrix_whose_products_stay_in_it(isa, dtype, seed, rows, depth, cols):
+    """What they stand for is the definition's: NaN and infinity too, and codes that pack never writes. The products are
+    run for the sanitizers, and for a crash."""
+    rng = np.random.default_rng(seed)
+    data = rng.integers(0, 256, len(blank(dtype, depth, cols)), np.uint8)
+    packed, twin = ops.packed(data, dtype, depth, cols), reference.packed(data, dtype, depth, cols)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(ops.unpack(packed), reference.unpack(twin))
+        y = ops.matmul(numbers(rng, rows, depth), packed)
+        ids = rng.integers(0, cols, 3)
+        found = ops.embedding(ids, np.zeros_like(ids), packed, np.zeros((1, depth), np.float32))
+        np.testing.assert_array_equal(found, ops.unpack(packed).T[ids] + np.float32(0))
+    assert y.shape == (rows, cols)
+
+
+def blank(dtype, depth, cols):
+    return np.zeros(-(-cols // 32) * panel_bytes(dtype, depth), np.uint8)
+
+
+@pytest.mark.parametrize("arithmetic", [ops, reference], ids=["ops", "reference"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bytes_of_another_size_or_kind_are_refused(arithmetic, dtype):
+    data = blank(dtype, 40, 70)
+    message = rf"packed: data of the {dtype} matrix \[41, 97\] must be 4 times \d+ bytes, got "
+    with pytest.raises(ValueError, match=message):
+        arithmetic.packed(data, dtype, 41, 97)
+    for wrong in (data[:-1], data[:0], data.astype(np.int8), data.reshape(1, -1)):
+        with pytest.raises(ValueError, match="packed: data "):
+            arithmetic.packed(wrong, dtype, 40, 70)
+    for depth, cols in ((0, 70), (40, 0), (-40, 70), (2**40, 70), (40, 2**62)):
+        with pytest.raises(ValueError, match=r"packed: .* takes 1 \.\. \d+ rows and 1 \.\. 2\^31 - 1 columns, got "):
+            arithmetic.packed(data, dtype, depth, cols)
+    with pytest.raises(ValueError, match="packed: dtype must be one of float32, bfloat16, int8, int4, got 'int3'"):
+        arithmetic.packed(data, "int3", 40, 70)
+
+
+def test_bytes_may_begin_anywhere_and_change_later():
+    w = np.arange(70 * 40, dtype=np.float32).reshape(70, 40)
+    data = ops.packed_bytes(ops.pack(w))
+    room = np.concatenate([data[:1], data])[1:]
+    packed = ops.packed(room, "float32", 70, 40)
+    room[:] = 0
+    assert same_bits(ops.unpack(packed), w)
+
+
+def test_int8_sums_of_any_codes_stay_within_an_integer(isa):
+    """The most that codes 0 .. 255 can sum to over the most depths: no overflow, so no undefined behaviour."""
+    for byte, weight in ((255, 127.0), (0, -128.0)):
+        data = blank("int8", 65536, 1)
+        data[:-128] = byte
+        data[-128:].view(np.float32)[:] = 1
+        for sign in (1, -1):
+            x = np.full((3, 65536), sign * 127, np.float32)
+            assert ops.matmul(x, ops.packed(data, "int8", 65536, 1)).tolist() == [[sign * 127 * weight * 65536]] * 3
+
+
+def test_packed_bytes_outlive_their_matrix():
+    w = np.arange(70 * 40, dtype=np.float32).reshape(70, 40)
+    data = ops.packed_bytes(ops.pack(w))  # the matrix itself is gone
+    gc.collect()
+    assert same_bits(ops.unpack(ops.packed(data, "float32", 70, 40)), w)
 
 
 @pytest.mark.parametrize("dtype", COMPACT)

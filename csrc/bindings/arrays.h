@@ -41,6 +41,7 @@ inline std::string received(const py::handle& object) {
 template <class T> struct TypeName;
 template <> struct TypeName<float> { static constexpr const char* value = "float32"; };
 template <> struct TypeName<uint16_t> { static constexpr const char* value = "uint16"; };
+template <> struct TypeName<uint8_t> { static constexpr const char* value = "uint8"; };
 template <> struct TypeName<int8_t> { static constexpr const char* value = "int8"; };
 template <> struct TypeName<int64_t> { static constexpr const char* value = "int64"; };
 

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <limits>
 #include <string>
 
 #include "arrays.h"
@@ -68,6 +69,24 @@ Packed pack_array(const char* op, const py::object& weight, const std::string& d
   return make(p, type, format, depth, cols);
 }
 
+Packed packed_array(const py::object& data, const std::string& dtype, int64_t depth, int64_t cols) {
+  const Dtype format = dtype_of("packed", dtype);
+  constexpr int64_t largest = std::numeric_limits<int32_t>::max();
+  const int64_t most = format == Dtype::int8 ? Int8::most_depth : largest;
+  const auto shape = "[" + std::to_string(depth) + ", " + std::to_string(cols) + "]";
+  if (depth < 1 || cols < 1 || depth > most || cols > largest)
+    throw std::invalid_argument("packed: " + dtype + " takes 1 .. " + std::to_string(most) +
+                                " rows and 1 .. 2^31 - 1 columns, got " + shape);
+  const auto a = array<uint8_t>("packed", "data", data, {"bytes"});
+  const int64_t panels = panels_of(cols), size = panel_bytes(format, depth);
+  if (a.size() % size || a.size() / size != panels)
+    throw std::invalid_argument("packed: data of the " + dtype + " matrix " + shape + " must be " + std::to_string(panels) +
+                                " times " + std::to_string(size) + " bytes, got " + received(a));
+  const void* const from = a.data();
+  py::gil_scoped_release unlocked;  // below this line only views are used
+  return packed_from(from, format, depth, cols);
+}
+
 py::array_t<float> matmul_array(const char* op, const py::object& x, const Packed& weight, const py::object& bias,
                                 const py::object& residual, Activation activation) {
   const auto a = rows<float>(op, "x", x, {"rows", weight.depth});
@@ -112,6 +131,13 @@ void bind_ops(py::module_& m) {
   });
   m.def("pack_transposed", [](const py::object& weight, const std::string& dtype) {
     return pack_array<pack_transposed, true>("pack_transposed", weight, dtype);
+  });
+  m.def("packed", packed_array);
+  m.def("packed_bytes", [](const py::object& weight) {
+    const auto& w = weight.cast<const Packed&>();
+    py::array_t<uint8_t> out(w.bytes(), reinterpret_cast<const uint8_t*>(w.data.get()), weight);  // a view that keeps it
+    out.attr("setflags")(false);
+    return out;
   });
   m.def("unpack", [](const Packed& weight) {
     auto out = empty({weight.depth, weight.cols});

@@ -15,8 +15,9 @@ from nextword import cpu, ops, reference
 from nextword._core import __version__
 from nextword.formats import DTYPES
 from nextword.generate import LanguageModel
-from nextword.models import ARCHITECTURES
+from nextword.models import build
 from nextword.prefix import PrefixCache
+from nextword.quantized import quantize
 from nextword.results import Generation
 from nextword.settings import Sampling
 from nextword.tokenizer import Tokenizer
@@ -24,18 +25,19 @@ from nextword.trace import trace
 from nextword.weights import open_model
 
 __all__ = ["Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu", "load", "ops",
-           "reference", "trace"]
+           "quantize", "reference", "trace"]
 
 DEMO = Path(__file__).parent / "demo"
 
 
-def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32",
+def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = None,
          threads: int | None = None, kv_dtype: str = "float32") -> LanguageModel:
     """Load a GPT-2 model from a Hugging Face folder or the hub.
 
     path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
         hub id such as "gpt2" (needs `pip install "nextword[hub]"`); None loads the small model of the package.
     dtype: how weight matrices are held: "float32", or in fewer bits "bfloat16", "int8", "int4" (docs/quantisation.md).
+        None: as a folder of `nextword quantize` holds them, which takes no conversion, and float32 of any other.
     threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
     kv_dtype: how the keys and values of a text are held: "float32"; "bfloat16", half of it; "int8", a bit more than a
         quarter (a float32 for each token and head beside them). The shorter ones change logits slightly.
@@ -45,25 +47,16 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str = "float32
     >>> load().config.n_layer
     4
     """
-    if dtype not in DTYPES:
+    if dtype not in (None, *DTYPES):
         raise ValueError(f"load: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     if threads is not None:
         cpu.set_threads(threads)
     weights = open_model(DEMO if path_or_id is None else path_or_id)
-    kind = weights.config.get("model_type", "gpt2")
-    if not isinstance(kind, str) or kind not in ARCHITECTURES:
-        raise ValueError(f"load: model_type in {weights.folder / 'config.json'} must be one of "
-                         f"{', '.join(ARCHITECTURES)}, got {kind!r}")
     try:
         tokenizer = Tokenizer.load(weights.folder)
     except FileNotFoundError:
         tokenizer = None
-    architecture = ARCHITECTURES[kind]
-    try:
-        config = architecture.Config.from_dict(weights.config)
-    except ValueError as error:
-        raise ValueError(f"load: {weights.folder / 'config.json'}: {error}") from None
-    model = architecture(weights, config, dtype=dtype, kv_dtype=kv_dtype)
+    model = build(weights, dtype=dtype, kv_dtype=kv_dtype)
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
                          f"{model.config.vocab_size}; they do not belong together")

@@ -146,8 +146,9 @@ def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
     """Add --model, and for commands that run it --dtype, --threads and --kv-dtype."""
     parser.add_argument("--model", metavar="PATH_OR_ID", help="a model folder, or a hub id such as gpt2 (the demo)")
     if threads:
-        parser.add_argument("--dtype", choices=DTYPES, default="float32",
-                            help="how weights are held: fewer bits are faster and less exact (float32)")
+        parser.add_argument("--dtype", choices=DTYPES,
+                            help="how weights are held: fewer bits are faster and less exact (float32; a folder of "
+                                 "`nextword quantize` has its own)")
         parser.add_argument("--threads", type=positive, metavar="N", help="threads to use (see `nextword doctor`)")
         parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
                             help="how keys and values are held: shorter ones take less memory and time in long texts")
@@ -158,7 +159,7 @@ def load(args: argparse.Namespace) -> LanguageModel:
     import nextword
 
     with progress(f"loading {args.model or 'the demo model'}"):
-        return nextword.load(args.model, getattr(args, "dtype", "float32"), getattr(args, "threads", None),
+        return nextword.load(args.model, getattr(args, "dtype", None), getattr(args, "threads", None),
                              getattr(args, "kv_dtype", "float32"))
 
 

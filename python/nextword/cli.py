@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nextword import bench_cli, choose_cli, doctor_cli, generate_cli, next_cli, score_cli, tokenize_cli
+from nextword import bench_cli, choose_cli, doctor_cli, generate_cli, next_cli, quantize_cli, score_cli, tokenize_cli
 
 WELCOME = """\
 nextword runs GPT-2-style language models on the CPU and lets you look inside.
@@ -46,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "tokenize": tokenize_cli,
     "doctor": doctor_cli,
     "bench": bench_cli,
+    "quantize": quantize_cli,
 }
 
 

@@ -16,8 +16,8 @@ from nextword._core import Blocks, Packed
 
 __all__ = ["Blocks", "Packed", "append", "attention", "attention_weights", "chances", "distribution", "embedding",
            "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_gelu_erf",
-           "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "philox", "sample", "softmax",
-           "to_float32", "top", "unpack"]
+           "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox",
+           "sample", "softmax", "to_float32", "top", "unpack"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -61,6 +61,29 @@ def pack_transposed(weight: NDArray[Any], dtype: str = "float32") -> Packed:
     (3, 2)
     """
     return _core.pack_transposed(weight, dtype)
+
+
+def packed(data: NDArray[np.uint8], dtype: str, depth: int, cols: int) -> Packed:
+    """The matrix [depth, cols] whose packed bytes are those of data: they are copied to huge pages, as they are.
+
+    data: what `packed_bytes` gave, uint8 [bytes]. Its content is not looked at: other bytes than pack's stand for other
+    numbers, NaN among them, and do no other harm.
+    Raises ValueError if the dtype is unknown, a size outside of its range, or data not as long as these say.
+
+    >>> weight = pack(np.ones((2, 3), "f"), "int8")
+    >>> packed(packed_bytes(weight), "int8", 2, 3)
+    Packed(int8 [2, 3])
+    """
+    return _core.packed(data, dtype, depth, cols)
+
+
+def packed_bytes(weight: Packed) -> NDArray[np.uint8]:
+    """The bytes in which a matrix is packed, as csrc/formats.h lays them out: uint8 [bytes], a read-only view.
+
+    >>> packed_bytes(pack(np.float32([[1, 2]]))).view("f").tolist()[:3]
+    [1.0, 2.0, 0.0]
+    """
+    return _core.packed_bytes(weight)
 
 
 def unpack(weight: Packed) -> Floats:

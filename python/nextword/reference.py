@@ -7,12 +7,13 @@ Everything is computed in float64 and rounded to float32 once, at the end. What 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.formats import multiplied, stored
+from nextword.formats import check_packed, decoded, encoded, multiplied
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -24,15 +25,16 @@ _PANEL = 32
 
 @dataclass(frozen=True)
 class Packed:
-    """A weight matrix: the numbers that stand for it in its format."""
+    """A weight matrix in its format."""
 
-    values: NDArray[np.floating]  # [depth, cols]
+    data: NDArray[np.uint8]  # its panels
     dtype: str
+    shape: tuple[int, int]  # depth, cols
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """depth, cols."""
-        return self.values.shape[0], self.values.shape[1]
+    @cached_property
+    def values(self) -> NDArray[np.floating]:
+        """The numbers that stand for it, [depth, cols]."""
+        return decoded(self.data, self.dtype, *self.shape)
 
 
 def _double(x: NDArray[Any]) -> NDArray[np.float64]:
@@ -53,15 +55,28 @@ def pack(weight: NDArray[Any], dtype: str = "float32") -> Packed:
     values = to_float32(weight)
     if values.ndim != 2 or not values.size:
         raise ValueError(f"pack: weight must be a matrix [depth, cols] that is not empty, got {list(values.shape)}")
-    kept = stored(values, dtype) if np.isfinite(values).all() else values
-    if not np.isfinite(kept).all():  # a number may become infinite in bfloat16
+    packed = Packed(encoded(values, dtype), dtype, values.shape) if np.isfinite(values).all() else None
+    if packed is None or not np.isfinite(packed.values).all():  # a number may become infinite in bfloat16
         raise ValueError("pack: weight must be finite, got NaN or infinity")
-    return Packed(kept, dtype)
+    return packed
 
 
 def pack_transposed(weight: NDArray[Any], dtype: str = "float32") -> Packed:
     """The matrix [depth, cols] in a format, from [cols, depth]."""
     return pack(weight.T, dtype)
+
+
+def packed(data: NDArray[np.uint8], dtype: str, depth: int, cols: int) -> Packed:
+    """The matrix whose panels lie in data."""
+    check_packed(data, dtype, depth, cols)
+    return Packed(data, dtype, (depth, cols))
+
+
+def packed_bytes(weight: Packed) -> NDArray[np.uint8]:
+    """The panels."""
+    view = weight.data.view()
+    view.flags.writeable = False
+    return view
 
 
 def unpack(weight: Packed) -> Floats:

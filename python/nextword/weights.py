@@ -17,14 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nextword import packed_file
+from nextword.formats import PackedBytes
+
 __all__ = ["MissingTensorError", "Weights", "open_model"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-HUB_FILES = (
-    "config.json", SINGLE, INDEX, "model-*.safetensors",
-    "vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json",
-)  # fmt: skip
+VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json")
+HUB_FILES = ("config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
 
 # NumPy has no bfloat16: its bits are given out as uint16. float32 = (bits.astype(uint32) << 16).view(float32)
 READABLE: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
@@ -66,7 +67,8 @@ class TensorFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries = read_header(path)
+        self.entries, about = read_header(path)
+        self.matrices = packed_file.matrices(about, self.entries, path)
         with path.open("rb") as file:
             self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if any(entry.end > len(self.map) for entry in self.entries.values()):
@@ -75,9 +77,11 @@ class TensorFile:
         if hasattr(mmap, "MADV_WILLNEED"):  # reading ahead halves the time from a cold disk
             self.map.madvise(mmap.MADV_WILLNEED)
 
-    def read(self, name: str, label: str) -> npt.NDArray[Any]:
-        """The tensor's view of the map; a copy only where the file stores it unaligned."""
+    def read(self, name: str, label: str) -> npt.NDArray[Any] | PackedBytes:
+        """The tensor's view of the map; a copy only where the file stores numbers unaligned."""
         entry = self.entries[name]
+        if name in self.matrices:
+            return PackedBytes(self.bytes[entry.begin : entry.end], *self.matrices[name])
         if entry.dtype not in READABLE:
             raise ValueError(
                 f"weights: {label} is stored as {entry.dtype}; expected float32, float16 or bfloat16: "
@@ -101,14 +105,15 @@ class TensorFile:
                 self.map.madvise(mmap.MADV_DONTNEED, begin, entry.end - begin)
 
 
-class Weights(Mapping[str, npt.NDArray[Any]]):
+class Weights(Mapping[str, npt.NDArray[Any] | PackedBytes]):
     """The named tensors of a model folder, read-only, each a view of the memory-mapped file.
 
     folder: where the files lie; config: the contents of `config.json`. Names are without a leading `transformer.`;
     stored masks (`h.N.attn.bias`, `h.N.attn.masked_bias`) are left out; `lm_head.weight` is there if the file has it.
-    `weights[name]` is float32 or float16 as stored, and bfloat16 as its uint16 bits. Reading a tensor releases the
-    mapped pages of the one read before, so that who copies tensor after tensor holds one of them at a time
-    (arrays given out earlier stay valid and are read from the page cache again). `len` and `in` read no data.
+    `weights[name]` is float32 or float16 as stored, bfloat16 as its uint16 bits, and PackedBytes for a matrix in a file
+    of packed weights (packed_file.py). Reading a tensor releases the mapped pages of the one read before, so that who
+    copies tensor after tensor holds one of them at a time (arrays given out earlier stay valid and are read from the
+    page cache again). `len` and `in` read no data.
 
     The files must not be written to while they are in use: a map of a file that shrinks ends the process.
 
@@ -137,7 +142,7 @@ class Weights(Mapping[str, npt.NDArray[Any]]):
                 )
             self._places[name] = (file, stored)
 
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+    def __getitem__(self, name: str) -> npt.NDArray[Any] | PackedBytes:
         place = self._places.get(name)
         if place is None:
             import difflib
@@ -297,8 +302,8 @@ def refuse_other_kinds(path: Path, first_bytes: bytes) -> None:
             raise ValueError(f"weights: {path} is {kind}; {way_out}")
 
 
-def read_header(path: Path) -> dict[str, Entry]:
-    """Validate the file with the safetensors library, then read where each tensor lies.
+def read_header(path: Path) -> tuple[dict[str, Entry], dict[str, Any]]:
+    """Validate the file with the safetensors library, then read where each tensor lies, and the metadata.
 
     The library checks that the tensors cover the data exactly, one after the other; its NumPy front cannot give out
     bfloat16, so the offsets are read here from the header that it has accepted, and held against the file once more.
@@ -323,7 +328,7 @@ def read_header(path: Path) -> dict[str, Entry]:
         with safetensors.safe_open(path, framework="numpy"):
             pass
         header = json.loads(raw, object_pairs_hook=without_duplicates)
-        header.pop("__metadata__", None)
+        about = header.pop("__metadata__", None) or {}
         for name, tensor in header.items():
             begin, end = tensor["data_offsets"]
             entry = Entry(tensor["dtype"], tuple(tensor["shape"]), data + begin, data + end)
@@ -334,7 +339,7 @@ def read_header(path: Path) -> dict[str, Entry]:
             entries[name] = entry
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"weights: {path} is truncated or damaged: {error}") from error
-    return entries
+    return entries, about
 
 
 def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

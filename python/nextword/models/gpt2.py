@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import ops as fast_ops
-from nextword.formats import DTYPES
+from nextword.formats import DTYPES, PackedBytes
 from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, LayerNorm, Linear, check_dtype
 from nextword.trace import Tap
 
@@ -95,40 +95,48 @@ class Block:
 class Reader:
     """Takes named arrays, checks them against the configuration and stores them for ops."""
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]], ops: ModuleType, dtype: str) -> None:
+    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], ops: ModuleType, dtype: str | None) -> None:
         self.weights, self.ops, self.dtype = weights, ops, dtype
 
-    def _array(self, name: str, *shape: int) -> NDArray[Any]:
+    def _named(self, name: str, shape: tuple[int, ...]) -> NDArray[Any] | PackedBytes:
         if name not in self.weights:
             raise ValueError(f"load: {self._called(name)} is missing; "
                              f"the configuration asks for it with shape {list(shape)}")
-        x = self.weights[name]
-        if x.shape != shape:
-            raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, "
-                             f"got {list(x.shape)}")
-        return x
+        return self.weights[name]
 
     def _called(self, name: str) -> str:
         describe = getattr(self.weights, "describe", None)
         return str(describe(name)) if describe else f"tensor {name!r}"
 
-    def _stored(self, name: str, shape: tuple[int, ...], store: Any) -> Any:
-        x = self._array(name, *shape)
+    def _stored(self, name: str, x: NDArray[Any] | PackedBytes, shape: tuple[int, ...], store: Any) -> Any:
+        if x.shape != shape:
+            raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, "
+                             f"got {list(x.shape)}")
         try:
-            return store(np.ascontiguousarray(x))
+            return store(*x) if isinstance(x, PackedBytes) else store(np.ascontiguousarray(x))
         except ValueError as error:
             raise ValueError(f"load: {self._called(name)}: {error}") from None
 
     def vector(self, name: str, *shape: int) -> Floats:
         """A small array as float32 of its own."""
-        x: Floats = self._stored(name, shape, self.ops.to_float32)
+        given = self._named(name, shape)
+        if isinstance(given, PackedBytes):
+            raise ValueError(f"load: {self._called(name)} must be numbers, got a matrix packed as {given.dtype}")
+        x: Floats = self._stored(name, given, shape, self.ops.to_float32)
         if not np.isfinite(x).all():
             raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
         return x
 
     def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
-        """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]."""
-        return self._stored(name, (rows, cols), lambda x: pack(x, self.dtype))
+        """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]. PackedBytes are
+        taken as they are."""
+        x = self._named(name, (rows, cols))
+        if not isinstance(x, PackedBytes):
+            return self._stored(name, x, (rows, cols), lambda x: pack(x, self.dtype or "float32"))
+        if self.dtype not in (None, x.dtype):
+            raise ValueError(f"load: {self._called(name)} is packed as {x.dtype} and cannot become {self.dtype}; "
+                             "leave the dtype out, or load the model that it was made of")
+        return self._stored(name, x, (rows, cols) if pack is self.ops.pack else (cols, rows), self.ops.packed)
 
     def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
         """Weight and bias of a linear layer, stored as [in, out]."""
@@ -143,26 +151,30 @@ class GPT2:
     """The model: token ids in, logits out. `ops` does the arithmetic; `ops=nextword.reference` is the NumPy model.
 
     weights: named float32, float16 or bfloat16 (as uint16 bits) arrays in Hugging Face's names without `transformer.`;
+        matrices may be PackedBytes, which are taken as they are.
     config: a GPT2Config or the content of a config.json, `weights.config` if None.
-    dtype: how matrices are stored, one of `nextword.formats.DTYPES`; the rest is float32.
+    dtype: how matrices are stored, one of `nextword.formats.DTYPES`; None: as they come packed, else float32. The rest
+        is float32.
     kv_dtype: how its caches store keys and values, "float32", "bfloat16" or "int8"; see `ops.append`.
     Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite.
     """
 
     Config = GPT2Config
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]], config: GPT2Config | Mapping[str, Any] | None = None, *,
-                 ops: ModuleType = fast_ops, dtype: str = "float32", kv_dtype: str = "float32") -> None:
+    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes],
+                 config: GPT2Config | Mapping[str, Any] | None = None, *,
+                 ops: ModuleType = fast_ops, dtype: str | None = None, kv_dtype: str = "float32") -> None:
         self.kv_dtype = check_dtype(kv_dtype, "load: kv_dtype")
         given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
         self.config = given if isinstance(given, GPT2Config) else GPT2Config.from_dict(given)
-        if dtype not in DTYPES:
+        if dtype not in (None, *DTYPES):
             raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        self.ops, self.dtype = ops, dtype
+        self.ops = ops
         self.tap = Tap()
         self._blocks: Any = None
         read, c = Reader(weights, ops, dtype), self.config
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
+        self.dtype: str = tokens.dtype
         self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
         self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]
         self.ln_f = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
@@ -170,6 +182,28 @@ class GPT2:
             tokens = read.matrix("lm_head.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
         bias = read.vector("lm_head.bias", c.vocab_size) if "lm_head.bias" in weights else None
         self.head = Linear(ops, tokens, bias)
+
+    def tensors(self) -> dict[str, Any]:
+        """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
+        found = {"wte.weight": self.embed.tokens, "wpe.weight": self.embed.positions}
+
+        def add(name: str, weight: Any, bias: Floats | None) -> None:
+            found[f"{name}.weight"] = weight
+            if bias is not None:
+                found[f"{name}.bias"] = bias
+
+        for b in self.blocks:
+            add(f"{b.name}.ln_1", *b.ln_1.vectors)
+            add(f"{b.name}.attn.c_attn", *b.qkv.parts)
+            add(f"{b.name}.attn.c_proj", *b.attn_out.parts)
+            add(f"{b.name}.ln_2", *b.ln_2.vectors)
+            add(f"{b.name}.mlp.c_fc", *b.fc.parts)
+            add(f"{b.name}.mlp.c_proj", *b.mlp_out.parts)
+        add("ln_f", *self.ln_f.vectors)
+        add("lm_head", *self.head.parts)
+        if self.config.tie_word_embeddings:
+            del found["lm_head.weight"]
+        return found
 
     def cache(self, slots: int = 1, capacity: int | None = None, prefix: KVCache | None = None) -> KVCache:
         """An empty cache of `kv_dtype` for `slots` sequences of at most `capacity` tokens (the context window if None).
