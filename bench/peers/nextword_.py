@@ -28,7 +28,7 @@ def convert(data: Path, precision: str) -> None:
     dtype, _ = dtypes(precision)
     target = data / f"nextword-{dtype}"
     shutil.rmtree(target, ignore_errors=True)
-    if dtype == "float32" or "quantize" not in cli.COMMANDS:
+    if dtype == "float32":
         return
     if cli.main(["quantize", str(data / "hf"), "--dtype", dtype, "--out", str(target)]):
         raise RuntimeError(f"nextword could not quantise to {dtype}")
