@@ -76,7 +76,10 @@ struct Blocks {
     auto a = writable<float>(op, "x", x, {args[0].tokens, width});
     float* const to = mutable_data<float>(a);
     py::gil_scoped_release unlocked;  // below this line only views are used
-    run_blocks(blocks, caches, args[0].sequences, args[0].tokens, to);
+    run_blocks(blocks, caches, args[0].sequences, args[0].tokens, to, [] {
+      const py::gil_scoped_acquire locked;
+      if (PyErr_CheckSignals()) throw py::error_already_set();  // Ctrl-C need not wait for the pass
+    });
   }
 };
 
