@@ -2,6 +2,7 @@
 // scores of a tile stay in the cache.
 #pragma once
 #include <math.h>
+#include <string.h>
 
 #include "../kernels.h"
 #include "elementwise.h"
@@ -40,6 +41,18 @@ inline void row_tile(const float* x, const T* panel, int64_t panel_stride, int64
   for (int p = 0; p < panels; ++p)
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; ++v) V::store(sums + p * panel_cols + v * V::lanes, acc[p][v]);
+}
+
+// sums[r] += sum_{k < r} x[r, k] * panel[k], as a causal mask has it: the chains of a tile go on, row r for r more.
+template <class V, class T>
+inline void triangle(const float* x, int64_t x_stride, const T* panel, int64_t rows, float* sums) {
+  for (int64_t r = 1; r < rows; ++r)
+    for (int64_t c = 0; c < panel_cols; c += V::lanes) {
+      auto sum = V::load(sums + r * panel_cols + c);
+      for (int64_t k = 0; k < r; ++k)
+        sum = V::mul_add(V::set(x[r * x_stride + k]), V::load(panel + k * panel_cols + c), sum);
+      V::store(sums + r * panel_cols + c, sum);
+    }
 }
 
 template <class V>
@@ -102,15 +115,14 @@ void attend(const AttentionTile& t) {
   }
   for (int64_t c = 0; c < t.width; c += panel_cols) {
     const T* const panel = own_values + c / panel_cols * t.value_stride;
-    const int64_t cols = t.width - c < panel_cols ? t.width - c : panel_cols;
-    if (t.prefix == 0) {
-      panel_tile<V, Fetch::none, Reach::causal>(scores, stride, panel, t.first + 1, t.rows, nullptr, sums, panel_cols);
-    } else {  // the same chain, from one memory and then from the other
-      const T* const before = prefix_values + c * t.prefix;
-      panel_tile<V, Fetch::none>(scores, stride, before, t.prefix, t.rows, nullptr, sums, panel_cols);
-      panel_tile<V, Fetch::none, Reach::causal, Start::sums>(scores + t.prefix, stride, panel, t.first + 1 - t.prefix,
-                                                             t.rows, nullptr, sums, panel_cols);
-    }
+    const int64_t cols = t.width - c < panel_cols ? t.width - c : panel_cols, shared = t.first + 1 - t.prefix;
+    // One chain from the prefix into the slot, then what the later queries alone see.
+    memset(sums, 0, static_cast<size_t>(t.rows * panel_cols) * sizeof(float));
+    if (t.prefix > 0)
+      panel_tile<V, Fetch::none, Start::sums>(scores, stride, prefix_values + c * t.prefix, t.prefix, t.rows, nullptr, sums,
+                                              panel_cols);
+    panel_tile<V, Fetch::none, Start::sums>(scores + t.prefix, stride, panel, shared, t.rows, nullptr, sums, panel_cols);
+    triangle<V>(scores + t.prefix + shared, stride, panel + shared * panel_cols, t.rows, sums);
     for (int64_t r = 0; r < t.rows; ++r)
       multiply<V>(sums + r * panel_cols, inverse[r], cols, t.out + r * t.out_stride + c);
   }

@@ -12,9 +12,6 @@ constexpr int64_t fetch_bytes = 8192;    // how far ahead of its use a panel is 
 // which stays in the caches or, where it is read once and then not for long, passes them by.
 enum class Fetch { none, other, panel, panel_once };
 
-// How far each row of a tile goes: all rows through `depth`, or row r through depth + r, as a causal mask has it.
-enum class Reach { equal, causal };
-
 // What a sum begins with: 0, or what `sums` holds of a chain that goes on.
 enum class Start { zero, sums };
 
@@ -35,7 +32,7 @@ inline void for_count(int64_t count, const F& f) {
 //   x [rows, ..] with stride, panel [.., 32] at its first column, of any element that V loads, sums with stride
 // One chain of multiply-adds over ascending k for each element: the bits do not depend on rows or vectors.
 // Meanwhile `fetch` brings what is needed next, from `ahead` on.
-template <class V, int rows, int vectors, Fetch fetch, Reach reach, Start start = Start::zero, class T>
+template <class V, int rows, int vectors, Fetch fetch, Start start = Start::zero, class T>
 inline void tile(const float* x, int64_t x_stride, const T* panel, int64_t depth, const float* ahead, float* sums,
                  int64_t stride) {
   typename V::F acc[rows][vectors];
@@ -60,18 +57,6 @@ inline void tile(const float* x, int64_t x_stride, const T* panel, int64_t depth
       for (int v = 0; v < vectors; ++v) acc[r][v] = V::mul_add(a, w[v], acc[r][v]);
     }
   }
-  if constexpr (reach == Reach::causal) {
-#pragma GCC unroll 16
-    for (int k = 0; k < rows - 1; ++k) {
-#pragma GCC unroll 16
-      for (int r = k + 1; r < rows; ++r) {
-        const auto a = V::set(x[r * x_stride + depth + k]);
-#pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v)
-          acc[r][v] = V::mul_add(a, V::load(panel + k * panel_cols + v * V::lanes), acc[r][v]);
-      }
-    }
-  }
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 16
@@ -80,17 +65,16 @@ inline void tile(const float* x, int64_t x_stride, const T* panel, int64_t depth
 
 // All 32 columns of a panel for 1 .. V::tile_rows rows. A single row takes the whole panel at once: it is bound by the
 // reading of the panel, and more chains hide the latency of the multiply-add.
-template <class V, Fetch fetch, Reach reach = Reach::equal, Start start = Start::zero, int rows = V::tile_rows, class T>
-inline void panel_tile(const float* x, int64_t x_stride, const T* panel, int64_t depth, int64_t count,
-                       const float* ahead, float* sums, int64_t stride) {
-  if constexpr (rows > 1) {
-    if (count < rows)
-      return panel_tile<V, fetch, reach, start, rows - 1>(x, x_stride, panel, depth, count, ahead, sums, stride);
-  }
-  constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
-  tile<V, rows, vectors, fetch, reach, start>(x, x_stride, panel, depth, ahead, sums, stride);
-  for (int64_t c = vectors * V::lanes; c < panel_cols; c += vectors * V::lanes)
-    tile<V, rows, vectors, Fetch::none, reach, start>(x, x_stride, panel + c, depth, nullptr, sums + c, stride);
+template <class V, Fetch fetch, Start start = Start::zero, class T>
+inline void panel_tile(const float* x, int64_t x_stride, const T* panel, int64_t depth, int64_t count, const float* ahead,
+                       float* sums, int64_t stride) {
+  for_count<V::tile_rows>(count, [&](auto n) {
+    constexpr int rows = decltype(n)::value;
+    constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
+    tile<V, rows, vectors, fetch, start>(x, x_stride, panel, depth, ahead, sums, stride);
+    for (int64_t c = vectors * V::lanes; c < panel_cols; c += vectors * V::lanes)
+      tile<V, rows, vectors, Fetch::none, start>(x, x_stride, panel + c, depth, nullptr, sums + c, stride);
+  });
 }
 
 }  // namespace
