@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <vector>
 
 #include "cpu.h"
 #include "parallel.h"
@@ -130,31 +129,34 @@ void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, 
   }
 }
 
-void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& s, float scale, float* scores,
-               float* weights, float* out) {
-  const auto& k = kernels();
-  const int64_t width = cache.width, heads = cache.heads, step = k.tile_rows;
-  struct Tile { int64_t sequence, row, offset, rows; };  // `rows` queries from `offset` on; row: of q and out
-  std::vector<Tile> tiles;
-  int64_t row = 0, longest = 0, work = 0;
+Queries::Queries(const Sequences& s, int64_t prefix) {
+  const int64_t step = kernels().tile_rows;
+  int64_t row = 0, longest = 0;
   for (int64_t i = 0; i < s.count; ++i) {
-    const int64_t seen = cache.prefix + s.past[i] + s.fresh[i];
+    const int64_t seen = prefix + s.past[i] + s.fresh[i];
     longest = std::max(longest, seen);
-    work += s.fresh[i] * seen * width * heads;
+    scored += s.fresh[i] * seen;
     for (int64_t offset = 0; offset < s.fresh[i]; offset += step)
       tiles.push_back({i, row + offset, offset, std::min(step, s.fresh[i] - offset)});
     row += s.fresh[i];
   }
-  const int64_t items = static_cast<int64_t>(tiles.size()) * heads;
-  const int workers = threads_for(std::min(items, read_once * work / worth_a_thread), 1);
-  const int64_t room = attention_scratch(longest);
-  float* const memory = scratch(workers * room);
-  const bool decodes = row == s.count;
+  decode = row == s.count;
+  room = attention_scratch(longest);
+  threads = thread_count();
+  scratch = pooled_floats(threads * room);
+}
+
+void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& s, const Queries& queries,
+               float scale, float* scores, float* weights, float* out) {
+  const auto& k = kernels();
+  const auto& tiles = queries.tiles;
+  const int64_t width = cache.width, heads = cache.heads;
+  const int64_t items = static_cast<int64_t>(tiles.size()) * heads, work = queries.scored * width * heads;
 
   const auto one = [&](int64_t item, int worker) {
     // Head by head, so that a head's keys and values stay in the cache; the longest tiles first.
     const auto count = static_cast<int64_t>(tiles.size());
-    const Tile& tile = tiles[static_cast<size_t>(count - 1 - item % count)];
+    const Queries::Tile& tile = tiles[static_cast<size_t>(count - 1 - item % count)];
     const int64_t head = item / count, slot = s.slots[tile.sequence] * heads + head;
     const int64_t past = cache.prefix + s.past[tile.sequence], keys_seen = past + s.fresh[tile.sequence];
     AttentionTile t{};
@@ -180,14 +182,14 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
     t.rows = tile.rows;
     t.width = width;
     t.first = past + tile.offset;
-    t.scratch = memory + worker * room;
+    t.scratch = queries.scratch.get() + worker * queries.room;
     t.weights_stride = keys_seen;
     const int64_t traced = (head * s.fresh[tile.sequence] + tile.offset) * keys_seen;
     t.scores = scores ? scores + traced : nullptr;
     t.weights = weights ? weights + traced : nullptr;
     t.out = out + tile.row * heads * width + head * width;
     t.out_stride = heads * width;
-    if (decodes) {  // this head's values, the next one's keys
+    if (queries.decode) {  // this head's values, the next one's keys
       for (int64_t p = 0; p < panels_of(width); ++p)
         fetch_first(panels_at(t.values, p * t.value_stride, cache.element), keys_seen * panel_cols * size_of(cache.element));
       const int64_t head_bytes = cache.capacity * width * size_of(cache.element);
@@ -201,11 +203,8 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
         if (weights) t.weights[r * keys_seen + key] = 0.0f;
       }
   };
-  // A prompt's tiles differ in length and go to whichever thread is free; a thread that decodes reads one long range.
-  const int64_t together = decodes ? (items + workers - 1) / workers : 1;
-  parallel_items((items + together - 1) / together, workers, [&](int64_t i, int worker) {
-    for (int64_t item = i * together; item < std::min(items, (i + 1) * together); ++item) one(item, worker);
-  });
+  const int workers = threads_for(std::min(items, read_once * work / worth_a_thread), 1);
+  parallel_items(items, std::min(workers, queries.threads), one);
 }
 
 }  // namespace nextword

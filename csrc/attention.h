@@ -1,7 +1,9 @@
 // The key-value cache and attention over it: contracts, work divided over threads, the chosen table of kernels called.
-// Arguments are checked by the bindings. Scratch memory is allocated here (std::bad_alloc), before any thread starts.
+// Arguments are checked by the bindings. Scratch memory is allocated by Queries (std::bad_alloc), before any thread starts.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "kernels.h"
 
@@ -33,9 +35,23 @@ struct Sequences {
 void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const Sequences& sequences,
             const Cache& cache);
 
+// The fresh tokens cut into tiles of one sequence each, and scratch memory for every thread: the same for all layers whose
+// caches begin with a prefix of this length.
+struct Queries {
+  struct Tile { int64_t sequence, row, offset, rows; };  // `rows` queries from `offset` on; row: of q and out
+  std::vector<Tile> tiles;
+  int64_t scored = 0;   // pairs of a query and a key that its sequence holds
+  bool decode;          // one token a sequence
+  int threads;          // that scratch memory is for
+  int64_t room;         // floats of it for each
+  std::shared_ptr<float> scratch;
+
+  Queries(const Sequences& sequences, int64_t prefix);
+};
+
 // Causal attention of the fresh tokens over the prefix and their own slot, which append has filled before.
 // out [tokens, heads * width]. scores and weights: null, or of a single sequence [heads, fresh, prefix + past + fresh].
-void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& sequences, float scale,
-               float* scores, float* weights, float* out);
+void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& sequences, const Queries& queries,
+               float scale, float* scores, float* weights, float* out);
 
 }  // namespace nextword

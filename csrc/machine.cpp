@@ -13,6 +13,7 @@ namespace nextword {
 namespace {
 
 constexpr int64_t least_size = int64_t{1} << 20, most_size = int64_t{1} << 36;
+constexpr int64_t piece_floats = int64_t{1} << 15;
 constexpr double most_seconds = 60;
 constexpr int least_passes = 3;
 constexpr int64_t multiply_adds_a_pass = int64_t{1} << 26;  // of one thread: a millisecond on fast cores
@@ -44,8 +45,8 @@ double read_bandwidth(int64_t size, double seconds) {
   const auto& k = kernels();
   const int64_t units = size / static_cast<int64_t>(read_floats * sizeof(float));
   const auto memory = aligned_floats(units * read_floats);
-  const auto each_range = [&](const auto& work) {  // one a thread, as a matmul of one row takes its weights
-    parallel_ranges(units, 1, [&](int64_t begin, int64_t end) {
+  const auto each_range = [&](const auto& work) {  // divided as the weights of a matmul of one row
+    parallel_ranges(units, piece_floats / read_floats, [&](int64_t begin, int64_t end) {
       work(memory.get() + begin * read_floats, (end - begin) * read_floats);
     });
   };

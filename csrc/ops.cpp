@@ -14,13 +14,12 @@ namespace {
 // Rows taken through all weights at once: enough products for each weight that is read from memory.
 constexpr int64_t block_rows = 512;
 
-constexpr int64_t ranges_per_thread = 12;
-
 // Bytes of the next weights that a thread asks for: as far ahead as a kernel does itself (kernels/matmul.h).
 constexpr int64_t fetched_before = 8192;
 
 // Rows that start a multiple of this apart share a few cache sets; from so many rows on that costs more than a copy.
 constexpr int64_t clash = 512, many_rows = 16, pad = 16;
+constexpr int64_t line = 64;  // bytes
 
 // x as a format multiplies it, its rows apart: x itself, or a copy in this thread's scratch memory.
 struct Operand {
@@ -30,55 +29,70 @@ struct Operand {
   const int32_t* start = nullptr;
 };
 
-Operand spread(const float* x, int64_t stride, int64_t rows, int64_t cols) {
+Operand spread(const float* x, int64_t stride, int64_t rows, int64_t cols, float* room) {
   if (rows < many_rows || stride % clash) return {x, stride};
-  float* const copy = scratch(rows * (cols + pad));
   parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
-      std::memcpy(copy + r * (cols + pad), x + r * stride, static_cast<size_t>(cols) * sizeof(float));
+      std::memcpy(room + r * (cols + pad), x + r * stride, static_cast<size_t>(cols) * sizeof(float));
   });
-  return {copy, cols + pad};
+  return {room, cols + pad};
 }
 
-Operand operand(const float* x, int64_t stride, Dtype dtype, int64_t rows, int64_t cols) {
-  if (dtype == Dtype::float32) return spread(x, stride, rows, cols);
+// Rows of x as compact formats have them.
+struct CompactRows {
+  int64_t width, item, apart, groups;  // elements, bytes of one, elements from row to row, groups of one start each
+
+  CompactRows(Dtype dtype, int64_t rows, int64_t cols)
+      : width(panels_of(cols) * panel_cols),  // whole groups of every format
+        item(dtype == Dtype::bfloat16 ? sizeof(uint16_t) : sizeof(int8_t)),
+        apart(width + (rows >= many_rows && width * item % (clash / 2) == 0 ? line / item : 0)),
+        groups(dtype == Dtype::int4 ? width / Int4::step : 1) {}
+  int64_t floats(int64_t rows) const { return rows * apart * item / static_cast<int64_t>(sizeof(float)); }
+};
+
+Operand operand(const float* x, int64_t stride, Dtype dtype, int64_t rows, int64_t cols, float* room) {
+  if (dtype == Dtype::float32) return spread(x, stride, rows, cols, room);
   const auto& k = kernels();
-  const int64_t width = panels_of(cols) * 32, grain = 4 * worth_a_thread / cols + 1;  // whole groups of every format
-  const int64_t item = dtype == Dtype::bfloat16 ? sizeof(uint16_t) : sizeof(int8_t);
-  const int64_t bytes = width * item, line = 64;
-  const int64_t apart = (rows >= many_rows && bytes % (clash / 2) == 0 ? bytes + line : bytes) / item;
-  const int64_t groups = dtype == Dtype::int4 ? width / Int4::step : 1;
-  const int64_t beside = dtype == Dtype::bfloat16 ? 0 : rows * (1 + groups);
-  float* const memory = scratch(beside + line + (rows * apart * item) / 4);
-  float* const scale = memory + rows * apart * item / 4 + line;
+  const CompactRows to(dtype, rows, cols);
+  float* const scale = room + to.floats(rows) + line;
   auto* const start = reinterpret_cast<int32_t*>(scale + rows);
-  parallel_ranges(rows, grain, [&](int64_t begin, int64_t end) {
+  parallel_ranges(rows, 4 * worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
     const float* const from = x + begin * stride;
     if (dtype == Dtype::bfloat16)
-      k.round_rows(from, stride, end - begin, cols, width, reinterpret_cast<uint16_t*>(memory) + begin * apart, apart);
+      k.round_rows(from, stride, end - begin, cols, to.width, reinterpret_cast<uint16_t*>(room) + begin * to.apart, to.apart);
     else
-      k.quantise_rows(from, stride, end - begin, cols, width, dtype, reinterpret_cast<int8_t*>(memory) + begin * apart,
-                      apart, scale + begin, start + begin * groups);
+      k.quantise_rows(from, stride, end - begin, cols, to.width, dtype, reinterpret_cast<int8_t*>(room) + begin * to.apart,
+                      to.apart, scale + begin, start + begin * to.groups);
   });
-  if (dtype == Dtype::bfloat16) return {memory, apart};
-  return {memory, apart, scale, start};
+  if (dtype == Dtype::bfloat16) return {room, to.apart};
+  return {room, to.apart, scale, start};
 }
 
+// Panels that are a piece of work for one thread.
+int64_t grain_of(const Packed& weight, int64_t rows) { return worth_a_thread / (rows * weight.depth * panel_cols) + 1; }
+
 }  // namespace
+
+int64_t matmul_room(const Packed& weight, int64_t rows) {
+  const int64_t n = std::min(rows, block_rows);
+  if (weight.dtype == Dtype::float32) return n < many_rows ? 0 : n * (weight.depth + pad);
+  const CompactRows to(weight.dtype, n, weight.depth);
+  return to.floats(n) + line + n * (1 + to.groups);
+}
 
 int64_t spread_stride(int64_t rows, int64_t cols) { return rows < many_rows || cols % clash ? cols : cols + pad; }
 
 void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
-            Activation activation, int64_t rows, float* out, int64_t out_stride, const Packed* next) {
+            Activation activation, int64_t rows, float* out, int64_t out_stride, const Packed* next, float* room) {
   const auto product = kernels().matmul[static_cast<int>(weight.dtype)];
   const int64_t depth = weight.depth;
   // Weights beyond the cache are read from memory every time; kept out of it, they leave it to the activations, the
   // key-value cache and the program around.
   const bool streams = packed_bytes() > last_level_cache();
+  if (!room) room = scratch(matmul_room(weight, rows));
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
     const int64_t n = std::min(block_rows, rows - r0);
-    const Operand from = operand(x + r0 * x_stride, x_stride, weight.dtype, n, depth);
-    const int64_t panels = panels_of(weight.cols), grain = worth_a_thread / (n * depth * panel_cols) + 1;
+    const Operand from = operand(x + r0 * x_stride, x_stride, weight.dtype, n, depth, room);
     const auto columns = [&](int64_t begin, int64_t end) {
       const int64_t c0 = begin * panel_cols, c1 = std::min(end * panel_cols, weight.cols);
       MatmulBlock b{};
@@ -97,21 +111,14 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
       product(b);
-      if (next && n < many_rows) {
-        const char* const ahead = next->panel(begin * panels_of(next->cols) / panels);
-        for (int64_t at = 0; at < fetched_before; at += 64) __builtin_prefetch(ahead + at);
-      }
     };
-    // Bound by memory, a thread reads one long range. Bound by arithmetic, short ranges go to whichever thread is free:
-    // cores differ in speed, and others use them too.
-    if (n < many_rows) {
-      parallel_ranges(panels, grain, columns);
-    } else {
-      const int workers = threads_for(panels, grain);
-      const int64_t step = std::max<int64_t>(1, panels / (ranges_per_thread * workers));
-      parallel_items((panels + step - 1) / step, workers,
-                     [&](int64_t i, int) { columns(i * step, std::min(panels, (i + 1) * step)); });
-    }
+    const auto fetch_next = [&] {  // what this thread begins with
+      if (!next || n >= many_rows) return;
+      const int64_t panels = panels_of(next->cols), grain = grain_of(*next, n);
+      const char* const ahead = next->panel(member ? member->first((panels + grain - 1) / grain) * grain : 0);
+      for (int64_t at = 0; at < fetched_before; at += line) __builtin_prefetch(ahead + at);
+    };
+    parallel_ranges(panels_of(weight.cols), grain_of(weight, n), columns, fetch_next);
   }
 }
 

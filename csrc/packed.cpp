@@ -126,11 +126,11 @@ Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
 
   const int64_t floats = depth * panel_cols;
   const bool direct = dtype == Dtype::float32;
-  const int64_t grain = std::max<int64_t>(1, 65536 / floats);
-  const auto workers = static_cast<size_t>(threads_for(panels, grain));
-  std::vector<float> rooms(direct ? 0 : workers * static_cast<size_t>(floats));
-  std::atomic<size_t> next_room{0};
-  parallel_ranges(panels, grain, [&](int64_t begin, int64_t end) {
+  const int64_t piece = std::max<int64_t>(1, 65536 / floats), pieces = (panels + piece - 1) / piece;
+  const int workers = threads_for(pieces, 1);
+  std::vector<float> rooms(direct ? 0 : static_cast<size_t>(workers * floats));
+  parallel_items(pieces, workers, [&](int64_t item, int worker) {
+    const int64_t begin = item * piece, end = std::min(panels, begin + piece);
     Finite seen;
     if (direct) {
       for (int64_t k = 0; k < depth; k += line_floats)
@@ -138,7 +138,7 @@ Packed pack_as(const T* source, Dtype dtype, int64_t depth, int64_t cols) {
           gather<transposed>(source, depth, cols, p, k, std::min(depth, k + line_floats),
                              reinterpret_cast<float*>(data + p * stride), seen);
     } else {
-      float* const room = rooms.data() + next_room++ * static_cast<size_t>(floats);
+      float* const room = rooms.data() + worker * floats;
       for (int64_t p = begin; p < end; ++p) {
         gather<transposed>(source, depth, cols, p, 0, depth, room, seen);
         if (dtype == Dtype::bfloat16)

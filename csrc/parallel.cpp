@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -23,6 +24,14 @@ void after_fork_in_child() { if (started) orphaned = true; }
 std::atomic<int> requested{0};  // 0: all processors
 
 }  // namespace
+
+thread_local const Member* member = nullptr;
+
+Share* shares_for(int threads) {
+  thread_local std::vector<Share> kept;
+  if (kept.size() < static_cast<size_t>(threads)) kept = std::vector<Share>(static_cast<size_t>(threads));
+  return kept.data();
+}
 
 bool has_openmp() {
 #ifdef _OPENMP

@@ -4,6 +4,7 @@
 // was forked after the parent had started its threads: they do not exist there, and OpenMP would wait for them forever.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 #ifdef _OPENMP
@@ -23,31 +24,99 @@ void set_thread_count(int count);  // 1 .. 1024; throws std::invalid_argument
 // Threads for work of this many units when fewer than `grain` units are not worth a thread; notes that threads start.
 int threads_for(int64_t units, int64_t grain);
 
-// fn(begin, end) for contiguous ranges that cover [0, size), one a thread. fn must not throw.
+// What a thread of a team has not begun yet of the work that they share: pieces first .. last - 1. It takes them from
+// the front itself; whoever has finished earlier takes them from the back.
+class alignas(64) Share {
+ public:
+  void set(int64_t first, int64_t last) { left_.store(first << 32 | last, std::memory_order_release); }
+  int64_t take(bool front) {  // a piece, or -1
+    for (int64_t left = left_.load(std::memory_order_acquire);;) {
+      const int64_t first = left >> 32, last = left & 0xffffffff;
+      if (first >= last) return -1;
+      const int64_t rest = front ? left + (int64_t{1} << 32) : left - 1;
+      if (left_.compare_exchange_weak(left, rest, std::memory_order_acq_rel)) return front ? first : last - 1;
+    }
+  }
+
+ private:
+  std::atomic<int64_t> left_{0};
+};
+
+// One thread's place among those that run together(): it makes the calls that all make, and does its part of each.
+struct Member {
+  Share* shares;  // one a thread
+  int index, count;
+
+  int64_t first(int64_t pieces) const { return pieces * index / count; }  // of the pieces that are its own at the start
+};
+extern thread_local const Member* member;  // the calling thread's; null outside of a team
+
+Share* shares_for(int threads);  // kept by the calling thread; throws std::bad_alloc
+
+// fn() on each thread of a team. Every parallel_ranges and parallel_items in it is shared out among them and ends when
+// all of it is done: it costs a barrier instead of a start of threads. fn must not throw, and must make the same calls on
+// each thread.
 template <class F>
-void parallel_ranges(int64_t size, int64_t grain, const F& fn) {
-  const int threads = threads_for(size, grain);
-  if (threads <= 1) return fn(int64_t{0}, size);
+void together(int threads, const F& fn) {
+  if (threads <= 1) return fn();
 #ifdef _OPENMP
+  Share* const shares = shares_for(threads);
 #pragma omp parallel num_threads(threads)
   {
-    const int64_t n = omp_get_num_threads(), i = omp_get_thread_num();
-    fn(size * i / n, size * (i + 1) / n);
+    const Member me{shares, omp_get_thread_num(), omp_get_num_threads()};
+    member = &me;
+    fn();
+    member = nullptr;
   }
 #endif
 }
 
-// fn(item, worker) for each item, taken in order by whichever of `workers` threads is free. fn must not throw.
+struct Nothing {
+  void operator()() const {}
+};
+
+// fn(piece, thread) for each of `pieces`, by the team that the calling thread is in. Each begins with a contiguous part,
+// and helps the others when it has done its own: threads differ in speed, and other programs take their turns.
+// before_waiting() is called on each thread after its last piece.
+template <class F, class G = Nothing>
+void share_out(int64_t pieces, const F& fn, const G& before_waiting = {}) {
+#ifdef _OPENMP
+  const Member* const me = member;
+  me->shares[me->index].set(me->first(pieces), pieces * (me->index + 1) / me->count);
+  member = nullptr;  // what a piece calls runs serially
+  for (int i = 0; i < me->count; ++i) {
+    Share& share = me->shares[(me->index + i) % me->count];
+    for (int64_t piece; (piece = share.take(i == 0)) >= 0;) fn(piece, me->index);
+  }
+  member = me;
+  before_waiting();
+#pragma omp barrier
+#else
+  (void)pieces, (void)fn, (void)before_waiting;
+#endif
+}
+
+// fn(begin, end) for ranges of `grain` that cover [0, size). fn must not throw.
+template <class F, class G = Nothing>
+void parallel_ranges(int64_t size, int64_t grain, const F& fn, const G& before_waiting = {}) {
+  const auto shared = [&] {
+    share_out((size + grain - 1) / grain, [&](int64_t i, int) { fn(i * grain, std::min(size, (i + 1) * grain)); },
+              before_waiting);
+  };
+  if (member) return shared();
+  const int threads = threads_for(size, grain);
+  if (threads > 1) return together(threads, shared);
+  fn(int64_t{0}, size);
+  before_waiting();
+}
+
+// fn(item, worker) for each item; worker: 0 .. workers - 1, or the number of a thread in its team. fn must not throw.
 template <class F>
 void parallel_items(int64_t items, int workers, const F& fn) {
-  if (workers <= 1) {
-    for (int64_t i = 0; i < items; ++i) fn(i, 0);
-    return;
-  }
-#ifdef _OPENMP
-#pragma omp parallel for schedule(dynamic, 1) num_threads(workers)
-  for (int64_t i = 0; i < items; ++i) fn(i, omp_get_thread_num());
-#endif
+  const auto shared = [&] { share_out(items, fn); };
+  if (member) return shared();
+  if (workers > 1) return together(workers, shared);
+  for (int64_t i = 0; i < items; ++i) fn(i, 0);
 }
 
 }  // namespace nextword

@@ -97,7 +97,7 @@ MAY_INCLUDE = {
     "pool": {"packed.h"},
     "ops": {"kernels.h", "formats.h", "encode.h", "packed.h", "cpu.h", "parallel.h", "pool.h"},
     "attention": {"kernels.h", "formats.h", "cpu.h", "parallel.h", "pool.h"},
-    "blocks": {"attention.h", "ops.h", "pool.h"},
+    "blocks": {"attention.h", "ops.h", "parallel.h", "pool.h"},
     "philox": set(),
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},

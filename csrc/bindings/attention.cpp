@@ -22,7 +22,8 @@ py::array_t<float> attention_array(const char* op, const py::object& q, const Ca
   const int64_t stride = row_stride(a);
   float* const to = out.mutable_data();
   py::gil_scoped_release unlocked;  // below this line only views are used
-  attention(from, stride, args.cache, args.sequences, scale, scores, weights, to);
+  const Queries queries(args.sequences, args.cache.prefix);
+  attention(from, stride, args.cache, args.sequences, queries, scale, scores, weights, to);
   return out;
 }
 

@@ -1,4 +1,4 @@
-// Transformer blocks for Python: nextword/fused.py documents them.
+// Transformer blocks for Python: nextword/ops.py documents them.
 #include "blocks.h"
 
 #include <pybind11/pybind11.h>
@@ -86,7 +86,7 @@ struct Blocks {
 }  // namespace
 
 void bind_blocks(py::module_& m) {
-  py::class_<Blocks>(m, "Blocks", "Transformer blocks that run in one call; see nextword.fused.")
+  py::class_<Blocks>(m, "Blocks", "Transformer blocks that run in one call; see nextword.ops.")
       .def(py::init<>())
       .def("__len__", [](const Blocks& b) { return b.blocks.size(); })
       .def("add", &Blocks::add)

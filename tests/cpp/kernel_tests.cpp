@@ -201,11 +201,13 @@ struct Sequence {
     if (past) append(k.data(), row, v.data(), row, {&zero, &zero, &past, 1}, cache);
     append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &past, &fresh, 1}, cache);
     out.assign(static_cast<size_t>(fresh * row), 0);
-    attention(q.data() + past * row, row, cache, {&zero, &past, &fresh, 1}, 0.25f, nullptr, nullptr, out.data());
+    const Sequences one{&zero, &past, &fresh, 1};
+    const Queries queries(one, 0);
+    attention(q.data() + past * row, row, cache, one, queries, 0.25f, nullptr, nullptr, out.data());
     Floats again(out.size());
     scores.assign(static_cast<size_t>(heads * fresh * (past + fresh)), 0);
     weights = scores;
-    attention(q.data() + past * row, row, cache, {&zero, &past, &fresh, 1}, 0.25f, scores.data(), weights.data(), again.data());
+    attention(q.data() + past * row, row, cache, one, queries, 0.25f, scores.data(), weights.data(), again.data());
     require(same(out.data(), again.data(), fresh * row), "attention has the same bits with its weights given out");
     for (int64_t apart = panel_cols; apart <= past; apart += panel_cols) run_behind(apart);
   }
@@ -224,7 +226,8 @@ struct Sequence {
     if (rest) append(k.data() + apart * row, row, v.data() + apart * row, row, {&zero, &zero, &rest, 1}, cache);
     append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &rest, &fresh, 1}, cache);
     Floats again(out.size());
-    attention(q.data() + past * row, row, cache, {&zero, &rest, &fresh, 1}, 0.25f, nullptr, nullptr, again.data());
+    const Sequences later{&zero, &rest, &fresh, 1};
+    attention(q.data() + past * row, row, cache, later, Queries(later, apart), 0.25f, nullptr, nullptr, again.data());
     require(same(out.data(), again.data(), fresh * row), "attention has the same bits with its first tokens held apart");
   }
   // Element i of panels as float64; its scale apart.
