@@ -97,12 +97,12 @@ MAY_INCLUDE = {
     "pool": {"packed.h"},
     "ops": {"kernels.h", "formats.h", "encode.h", "packed.h", "cpu.h", "parallel.h", "pool.h"},
     "attention": {"kernels.h", "formats.h", "cpu.h", "parallel.h", "pool.h"},
-    "blocks": {"attention.h", "ops.h", "parallel.h", "pool.h"},
+    "network": {"attention.h", "ops.h", "parallel.h", "pool.h"},
     "philox": set(),
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
     "bpe": {"bpe", "pretokenize.h", "parallel.h"},
-    "bindings": {"ops.h", "attention.h", "blocks.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
+    "bindings": {"ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
                  "machine.h", "encode.h", "packed.h", "parallel.h", "pool.h", "bindings"},
 }
 
@@ -216,7 +216,7 @@ def functions(module):
 def test_every_operation_has_a_twin_of_the_same_signature():
     mine, twin = functions(ops), functions(reference)
     assert mine.keys() == twin.keys()
-    assert set(ops.__all__) == {*mine, "Blocks", "Packed"}
+    assert set(ops.__all__) == {*mine, "Network", "Packed"}
     for name in mine:
         a, b = ([(p.name, p.kind, p.default) for p in s.parameters.values()] for s in (mine[name], twin[name]))
         assert a == b, name

@@ -113,6 +113,14 @@ inline py::array_t<float> empty(const std::vector<py::ssize_t>& shape) {
   return py::array_t<float>(shape, data, base);
 }
 
+// Raises IndexError unless each of `count` numbers is 0 .. size - 1. first: the place of the first of them.
+inline void check_indices(const char* op, const char* name, const int64_t* x, int64_t count, int64_t size, int64_t first = 0) {
+  for (int64_t i = 0; i < count; ++i)
+    if (x[i] < 0 || x[i] >= size)
+      throw std::out_of_range(std::string(op) + ": " + name + " must be 0 .. " + std::to_string(size - 1) + ", got " +
+                              std::to_string(x[i]) + " at " + std::to_string(first + i));
+}
+
 template <class T> const T* data(const py::array& a) { return static_cast<const T*>(a.data()); }
 template <class T> T* mutable_data(py::array& a) { return static_cast<T*>(a.mutable_data()); }
 

@@ -7,7 +7,7 @@ void bind_cpu(py::module_& m);
 void bind_machine(py::module_& m);
 void bind_ops(py::module_& m);
 void bind_attention(py::module_& m);
-void bind_blocks(py::module_& m);
+void bind_network(py::module_& m);
 void bind_sampling(py::module_& m);
 void bind_bpe(py::module_& m);
 
@@ -18,7 +18,7 @@ PYBIND11_MODULE(_core, m) {
   bind_machine(m);
   bind_ops(m);
   bind_attention(m);
-  bind_blocks(m);
+  bind_network(m);
   bind_sampling(m);
   bind_bpe(m);
 }

@@ -205,14 +205,8 @@ void bind_ops(py::module_& m) {
     const auto p = array<int64_t>("embedding", "places", places, {i.shape(0)});
     const auto table = array<float>("embedding", "positions", positions, {"places", tokens.depth});
     const int64_t n = i.shape(0);
-    const auto check = [&](const char* name, const int64_t* x, int64_t size) {
-      for (int64_t t = 0; t < n; ++t)
-        if (x[t] < 0 || x[t] >= size)
-          throw std::out_of_range(std::string("embedding: ") + name + " must be 0 .. " + std::to_string(size - 1) + ", got " +
-                                  std::to_string(x[t]) + " at " + std::to_string(t));
-    };
-    check("ids", data<int64_t>(i), tokens.cols);
-    check("places", data<int64_t>(p), table.shape(0));
+    check_indices("embedding", "ids", data<int64_t>(i), n, tokens.cols);
+    check_indices("embedding", "places", data<int64_t>(p), n, table.shape(0));
     auto out = empty({n, tokens.depth});
     const int64_t *const from = data<int64_t>(i), *const at = data<int64_t>(p);
     const float* const add = data<float>(table);

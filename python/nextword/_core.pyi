@@ -93,8 +93,15 @@ class Packed:
     @property
     def nbytes(self) -> int: ...
 
-class Blocks:
-    def __init__(self) -> None: ...
+class Network:
+    def __init__(
+        self,
+        tokens: Packed,
+        positions: _Floats,
+        ln_f: tuple[_Floats, _Floats],
+        head: tuple[Packed, _Floats | None],
+        eps: float,
+    ) -> None: ...
     def __len__(self) -> int: ...
     def add(
         self,
@@ -103,22 +110,22 @@ class Blocks:
         scale: float,
         attn_out: tuple[Packed, _Floats],
         ln_2: tuple[_Floats, _Floats],
-        eps: float,
         fc: tuple[Packed, _Floats],
         activation: str,
         mlp_out: tuple[Packed, _Floats],
     ) -> None: ...
     def run(
         self,
-        x: _Floats,
+        ids: _Ints,
+        slots: _Ints,
+        fresh: _Ints,
+        wanted: _Ints,
+        lengths: _Ints,
         keys: list[NDArray[Any]],
         values: list[NDArray[Any]],
         scales: list[_Floats],
-        slots: _Ints,
-        past: _Ints,
-        fresh: _Ints,
         before: list[tuple[Any, Any, Any]],
-    ) -> None: ...
+    ) -> _Floats: ...
 
 def empty(shape: Sequence[int]) -> _Floats: ...
 def pack(weight: NDArray[Any], dtype: str) -> Packed: ...

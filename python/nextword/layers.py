@@ -77,6 +77,11 @@ class Embedding:
     def __init__(self, ops: ModuleType, tokens: Any, positions: Floats) -> None:
         self.ops, self.tokens, self.positions = ops, tokens, positions
 
+    @property
+    def tables(self) -> tuple[Any, Floats]:
+        """tokens, positions."""
+        return self.tokens, self.positions
+
     def __call__(self, ids: Ints, places: Ints, tap: Tap) -> Floats:
         if tap.wants("wte") or tap.wants("wpe"):
             nowhere = np.zeros((1, self.positions.shape[1]), np.float32)

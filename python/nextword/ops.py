@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import _core
-from nextword._core import Blocks, Packed
+from nextword._core import Network, Packed
 
-__all__ = ["Blocks", "Packed", "append", "attention", "attention_weights", "chances", "distribution", "embedding",
+__all__ = ["Network", "Packed", "append", "attention", "attention_weights", "chances", "distribution", "embedding",
            "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_gelu_erf",
            "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox",
            "sample", "softmax", "to_float32", "top", "unpack"]

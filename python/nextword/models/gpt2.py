@@ -171,7 +171,7 @@ class GPT2:
             raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.ops = ops
         self.tap = Tap()
-        self._blocks: Any = None
+        self._network: Any = None
         read, c = Reader(weights, ops, dtype), self.config
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
         self.dtype: str = tokens.dtype
@@ -223,13 +223,13 @@ class GPT2:
         return cache
 
     def _fused(self) -> Any:
-        """The blocks as one call, which computes what the loop of `__call__` does, with the same bits."""
-        if self._blocks is None:
-            self._blocks = self.ops.Blocks()
+        """The network as one call, which computes what `__call__` does, with the same bits."""
+        if self._network is None:
+            self._network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
             for b in self.blocks:
-                self._blocks.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
-                                 b.ln_1.eps, b.fc.parts, b.fc.form, b.mlp_out.parts)
-        return self._blocks
+                self._network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
+                                  b.fc.parts, b.fc.form, b.mlp_out.parts)
+        return self._network
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
                  rows: Sequence[int] | Ints | None = None) -> Floats:
@@ -248,30 +248,28 @@ class GPT2:
                              f"got {where.tolist()}")
         fresh = np.array([len(ids) for ids in batch], np.int64)
         ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
+        wanted = np.arange(len(ids)) if rows is None else np.asarray(rows, np.int64)
+        if not tap.looks and hasattr(self.ops, "Network"):
+            found: Floats = self._fused().run(ids, where, fresh, wanted, cache.lengths, cache.keys, cache.values,
+                                              cache.scales, cache.before)
+            return found
+
         starts = cache.lengths[where]
         places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
-
         x = self.embed(ids, places, tap)                                                # [tokens, embd]
-        if tap.looks or not hasattr(self.ops, "Blocks"):
-            for layer, b in enumerate(self.blocks):
-                h = tap(f"{b.name}.ln_1", b.ln_1(x))                                    # [tokens, embd]
-                h = b.attention(b.qkv(h), cache, layer, where, fresh, tap)              # [tokens, embd]
-                x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
-                h = tap(f"{b.name}.ln_2", b.ln_2(x))                                    # [tokens, embd]
-                h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
-                x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
-        else:  # the same in one call
-            past = starts - cache.prefix_tokens
-            self._fused().run(x, cache.keys, cache.values, cache.scales, where, past, fresh, cache.before)
+        for layer, b in enumerate(self.blocks):
+            h = tap(f"{b.name}.ln_1", b.ln_1(x))                                        # [tokens, embd]
+            h = b.attention(b.qkv(h), cache, layer, where, fresh, tap)                  # [tokens, embd]
+            x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
+            h = tap(f"{b.name}.ln_2", b.ln_2(x))                                        # [tokens, embd]
+            h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
+            x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
         cache.lengths[where] += fresh
-
-        if rows is not None:
-            x = x[np.asarray(rows, np.int64)]                                           # [rows, embd]
-        return tap("logits", self.head(tap("ln_f", self.ln_f(x))))                      # [rows, vocabulary]
+        return tap("logits", self.head(tap("ln_f", self.ln_f(x[wanted]))))              # [rows, vocabulary]
 
 
 def _row_of_ids(ids: Any) -> Ints:
     row = np.asarray(ids)
-    if row.ndim != 1 or (row.size and not np.issubdtype(row.dtype, np.integer)):
+    if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
         raise ValueError(f"model: ids must be integers [tokens], got {row.dtype} {list(row.shape)}")
     return row.astype(np.int64)

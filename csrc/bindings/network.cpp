@@ -1,0 +1,147 @@
+// The network for Python: nextword/ops.py documents it.
+#include "network.h"
+
+#include <pybind11/pybind11.h>
+
+#include "cache.h"
+
+namespace py = pybind11;
+using namespace nextword;
+using namespace nextword::bindings;
+
+namespace {
+
+const char* const op = "network";
+
+// A network, and the arrays that it points into.
+struct Graph {
+  Network network;
+  std::vector<py::array> arrays;
+  int64_t most_places;
+
+  const float* vector(const char* name, const py::handle& object, int64_t size) {
+    arrays.push_back(array<float>(op, name, object, {size}));
+    return data<float>(arrays.back());
+  }
+  Norm norm(const char* name, const py::handle& pair) {
+    const auto [weight, bias] = pair.cast<std::pair<py::object, py::object>>();
+    const int64_t width = network.tokens.depth;
+    return {vector(name, weight, width), vector(name, bias, width)};
+  }
+  Linear linear(const char* name, const py::handle& pair, int64_t depth, int64_t cols) {
+    const auto [weight, bias] = pair.cast<std::pair<Packed, py::object>>();
+    if (weight.depth != depth || (cols && weight.cols != cols))
+      throw std::invalid_argument(std::string(op) + ": " + name + " must be a matrix [" + std::to_string(depth) + ", " +
+                                  (cols ? std::to_string(cols) : "inner") + "], got [" + std::to_string(weight.depth) +
+                                  ", " + std::to_string(weight.cols) + "]");
+    return {weight, bias.is_none() ? nullptr : vector(name, bias, weight.cols)};
+  }
+
+  Graph(const Packed& tokens, const py::object& positions, const py::object& ln_f, const py::object& head, float eps) {
+    network.tokens = tokens;
+    network.eps = eps;
+    arrays.push_back(array<float>(op, "positions", positions, {"places", tokens.depth}));
+    network.positions = data<float>(arrays.back());
+    most_places = arrays.back().shape(0);
+    network.ln_f = norm("ln_f", ln_f);
+    network.head = linear("head", head, tokens.depth, tokens.cols);
+  }
+
+  void add(const py::object& ln_1, const py::object& qkv, float scale, const py::object& attn_out, const py::object& ln_2,
+           const py::object& fc, const std::string& activation, const py::object& mlp_out) {
+    Block b{};
+    const int64_t width = network.tokens.depth;
+    b.ln_1 = norm("ln_1", ln_1);
+    b.qkv = linear("qkv", qkv, width, 3 * width);
+    b.scale = scale;
+    b.attn_out = linear("attn_out", attn_out, width, width);
+    b.ln_2 = norm("ln_2", ln_2);
+    b.fc = linear("fc", fc, width, 0);
+    if (activation != "gelu_tanh" && activation != "gelu_erf")
+      throw std::invalid_argument(std::string(op) + ": activation must be gelu_tanh or gelu_erf, got '" + activation + "'");
+    b.activation = activation == "gelu_tanh" ? Activation::gelu_tanh : Activation::gelu_erf;
+    b.mlp_out = linear("mlp_out", mlp_out, b.fc.weight.cols, width);
+    network.blocks.push_back(b);
+  }
+
+  // The caches of all layers, checked. args keeps what they point into.
+  std::vector<Cache> caches(const py::list& keys, const py::list& values, const py::list& scales, const py::list& before,
+                            const py::object& slots, const py::object& past, const py::object& fresh,
+                            std::vector<CacheArgs>& args) const {
+    const size_t count = network.blocks.size();
+    for (const auto& [name, list] : {std::pair{"keys", &keys}, {"values", &values}, {"scales", &scales}, {"before", &before}})
+      if (list->size() != count)
+        throw std::invalid_argument(std::string(op) + ": " + name + " must hold one entry for each of " +
+                                    std::to_string(count) + " blocks, got " + std::to_string(list->size()));
+    args.reserve(count);
+    std::vector<Cache> found;
+    for (size_t i = 0; i < count; ++i) {
+      args.emplace_back(op, keys[i], values[i], slots, past, fresh, scales[i]);
+      const auto [first, second, third] = before[i].cast<std::tuple<py::object, py::object, py::object>>();
+      args.back().set_prefix(op, first, second, third);
+      const Cache& cache = args.back().cache;
+      if (cache.heads * cache.width != network.tokens.depth)
+        throw std::invalid_argument(std::string(op) + ": keys must hold heads * width = " +
+                                    std::to_string(network.tokens.depth) + ", got " + std::to_string(cache.heads) + " * " +
+                                    std::to_string(cache.width));
+      if (cache.prefix != args[0].cache.prefix)
+        throw std::invalid_argument(std::string(op) + ": before must be of one length in all blocks, got " +
+                                    std::to_string(args[0].cache.prefix) + " and " + std::to_string(cache.prefix));
+      found.push_back(cache);
+    }
+    return found;
+  }
+
+  py::array_t<float> run(const py::object& ids_, const py::object& slots_, const py::object& fresh_, const py::object& wanted_,
+                         const py::object& lengths_, const py::list& keys, const py::list& values, const py::list& scales,
+                         const py::list& before) const {
+    const auto slots = array<int64_t>(op, "slots", slots_, {"sequences"});
+    const int64_t sequences = slots.shape(0);
+    const auto fresh = array<int64_t>(op, "fresh", fresh_, {sequences});
+    auto lengths = writable<int64_t>(op, "lengths", lengths_, {"slots"});
+    check_indices(op, "slots", data<int64_t>(slots), sequences, lengths.shape(0));
+    int64_t prefix = 0, tokens = 0;
+    if (before.size() && !before[0].cast<py::tuple>()[0].is_none())
+      prefix = before[0].cast<py::tuple>()[0].cast<py::array>().shape(1) * panel_cols;
+    py::array_t<int64_t> past(sequences);
+    std::vector<int64_t> places;
+    for (int64_t i = 0; i < sequences; ++i) {
+      const int64_t length = data<int64_t>(lengths)[data<int64_t>(slots)[i]], more = data<int64_t>(fresh)[i];
+      past.mutable_data()[i] = length - prefix;
+      for (int64_t j = 0; j < more; ++j, ++tokens) {
+        places.push_back(length + j);
+        check_indices("embedding", "places", &places.back(), 1, most_places, tokens);
+      }
+    }
+    const auto ids = array<int64_t>(op, "ids", ids_, {tokens});
+    const auto wanted = array<int64_t>(op, "wanted", wanted_, {"rows"});
+    check_indices("embedding", "ids", data<int64_t>(ids), tokens, network.tokens.cols);
+    check_indices(op, "wanted", data<int64_t>(wanted), wanted.shape(0), tokens);
+    std::vector<CacheArgs> args;
+    const auto layers = caches(keys, values, scales, before, slots, past, fresh, args);
+
+    auto logits = empty({wanted.shape(0), network.head.weight.cols});
+    const Sequences rows{data<int64_t>(slots), past.data(), data<int64_t>(fresh), sequences};
+    const Pass pass{rows, data<int64_t>(ids), places.data(), data<int64_t>(wanted), tokens, wanted.shape(0)};
+    float* const out = logits.mutable_data();
+    {
+      py::gil_scoped_release unlocked;  // in here only views are used
+      nextword::run(network, layers, pass, out, [] {
+        const py::gil_scoped_acquire locked;
+        if (PyErr_CheckSignals()) throw py::error_already_set();  // Ctrl-C need not wait for the pass
+      });
+    }
+    for (int64_t i = 0; i < sequences; ++i) mutable_data<int64_t>(lengths)[rows.slots[i]] += rows.fresh[i];
+    return logits;
+  }
+};
+
+}  // namespace
+
+void bind_network(py::module_& m) {
+  py::class_<Graph>(m, "Network", "GPT-2 from ids to logits in one call; see nextword.ops.")
+      .def(py::init<const Packed&, const py::object&, const py::object&, const py::object&, float>())
+      .def("__len__", [](const Graph& g) { return g.network.blocks.size(); })
+      .def("add", &Graph::add)
+      .def("run", &Graph::run);
+}
