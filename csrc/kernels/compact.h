@@ -94,6 +94,7 @@ inline void compact_tile(Int8, const MatmulBlock& b, int64_t row, const char* pa
     }
 }
 
+// A group's sum is an integer, the sum of groups a float32: both stay in registers.
 template <class V, Fetch fetch, int rows, int vectors>
 inline void compact_tile(Int4, const MatmulBlock& b, int64_t row, const char* panel, int64_t first, const char* ahead,
                          float* sums, int64_t stride) {
@@ -101,6 +102,11 @@ inline void compact_tile(Int4, const MatmulBlock& b, int64_t row, const char* pa
   const int8_t* const x = static_cast<const int8_t*>(b.x) + row * b.x_stride;
   const int64_t groups = steps_of<Int4>(b.depth);
   const int32_t* const start = b.x_start + row * groups;
+  typename V::F total[rows][vectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) total[r][v] = V::set(0.0f);
   for (int64_t g = 0; g < groups; ++g) {
     fetch_step<V, Int4, fetch>(ahead, g);
     const char* const from = panel + g * Int4::step_bytes;
@@ -130,20 +136,24 @@ inline void compact_tile(Int4, const MatmulBlock& b, int64_t row, const char* pa
     for (int v = 0; v < vectors; ++v) {
       const auto scale = V::widen(scales + v * V::lanes);
 #pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) {
-        float* const to = sums + r * stride + v * V::lanes;
-        const auto sum = V::to_float(acc[r][v]);
-        V::store(to, g == 0 ? V::mul(sum, scale) : V::mul_add(sum, scale, V::load(to)));
-      }
+      for (int r = 0; r < rows; ++r) total[r][v] = V::mul_add(V::to_float(acc[r][v]), scale, total[r][v]);
     }
   }
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) V::store(sums + r * stride + v * V::lanes, total[r][v]);
 }
 
-// All 32 columns of a panel for 1 .. V::tile_rows rows, as panel_tile in matmul.h.
+// Rows of a tile at most: as many as its sums leave registers for.
+template <class V, class Format>
+constexpr int most_rows = Format::step == Int4::step ? V::tile_rows / 2 : V::tile_rows;
+
+// All 32 columns of a panel for 1 .. most_rows rows, as panel_tile in matmul.h.
 template <class V, class Format, Fetch fetch>
 inline void compact_panel(const MatmulBlock& b, int64_t row, int64_t count, const char* panel, const char* ahead, float* sums,
                           int64_t stride) {
-  for_count<V::tile_rows>(count, [&](auto n) {
+  for_count<most_rows<V, Format>>(count, [&](auto n) {
     constexpr int rows = decltype(n)::value;
     constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
     compact_tile<V, fetch, rows, vectors>(Format{}, b, row, panel, 0, ahead, sums, stride);

@@ -53,18 +53,20 @@ inline void matmul_panel(const MatmulBlock& b, int64_t c) {
   const int64_t cols = b.cols - c < panel_cols ? b.cols - c : panel_cols;
   const bool in_place = cols == panel_cols && !b.x_scale;  // integers come back to their sums, which would clash in out
   const bool finishes = b.bias || b.residual || b.activation != Activation::none;
-  for (int64_t r = 0; r < b.rows; r += V::tile_rows) {
-    const int64_t rows = b.rows - r < V::tile_rows ? b.rows - r : V::tile_rows;
+  const int64_t tiles = (b.rows + most_rows<V, Format> - 1) / most_rows<V, Format>;
+  const int64_t step = tiles > 1 ? (b.rows + tiles - 1) / tiles : b.rows;  // tiles of one height, as far as it goes
+  for (int64_t r = 0; r < b.rows; r += step) {
+    const int64_t rows = b.rows - r < step ? b.rows - r : step;
     float* const out = b.out + r * b.out_stride + c;
     float apart[max_tile_rows * panel_cols];  // also for the last panel, of which only some columns exist
     float* const sums = in_place ? out : apart;
     const int64_t stride = in_place ? b.out_stride : panel_cols;
-    if (b.rows <= V::tile_rows && b.streams) {
+    if (tiles == 1 && b.streams) {
       rows_of_panel<V, Format, Fetch::panel_once>(b, r, rows, panel, panel + fetch_bytes, sums, stride);
-    } else if (b.rows <= V::tile_rows) {
+    } else if (tiles == 1) {
       rows_of_panel<V, Format, Fetch::panel>(b, r, rows, panel, panel + fetch_bytes, sums, stride);
     } else {
-      const int64_t t = r / V::tile_rows;
+      const int64_t t = r / step;
       const char* const next_rows = static_cast<const char*>(b.x) + (r + rows) * b.x_stride * item;
       rows_of_panel<V, Format, Fetch::other>(b, r, rows, panel, t < 2 ? panel + bytes + t * half : next_rows, sums, stride);
     }
