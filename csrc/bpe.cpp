@@ -2,8 +2,10 @@
 #include "bpe.h"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <stdexcept>
+#include <thread>
 
 #include "bpe_merge.h"
 #include "parallel.h"
@@ -17,6 +19,7 @@ namespace {
 
 constexpr size_t chunk_pieces = 512;  // probes under way at once; the keys of a chunk stay in the first-level cache
 constexpr size_t batch_grain = 16384;  // bytes that are worth a thread's turn
+constexpr size_t at_a_time = 16;       // turns whose ids are handed over together
 constexpr unsigned few_lanes = 4;            // so many words are merged as fast one by one
 constexpr size_t large_text = size_t{1} << 20;
 constexpr size_t slack = 4;           // ids may be written up to here beyond the last
@@ -313,6 +316,7 @@ class Bpe::Borrowed {
   }
   Borrowed(const Borrowed&) = delete;
   Encoder* operator->() const { return encoder_.get(); }
+  Encoder* get() const { return encoder_.get(); }
 
  private:
   const Bpe& bpe_;
@@ -323,42 +327,124 @@ void Bpe::encode(std::string_view text, IdBuffer& ids) const { Borrowed(*this)->
 
 size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(text); }
 
-void Bpe::encode_batch(const std::vector<std::string_view>& texts, int threads, std::vector<IdBuffer>& buffers,
-                       std::vector<Place>& places) const {
+// Many texts on their way to their ids. Threads take portions in order; the calling one hands over what is ready and
+// encodes while nothing is.
+class Bpe::Batch {
+ public:
+  // grain: bytes of a portion, but for its last text
+  Batch(const std::vector<std::string_view>& texts, size_t grain) : texts_(texts) {
+    size_t bytes = grain;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      if (bytes >= grain) {
+        portions_.emplace_back();
+        portions_.back().first = i;
+        bytes = 0;
+      }
+      portions_.back().counts.push_back(0);
+      bytes += texts[i].size();
+    }
+    done_ = std::vector<std::atomic<bool>>(portions_.size());
+  }
+
+  size_t size() const { return portions_.size(); }
+
+  // Encodes the next portion; returns whether there was one.
+  bool encode_one(Encoder& encoder) {
+    const size_t i = next_++;
+    if (i >= size() || stopped_) return false;
+    Portion& portion = portions_[i];
+    try {
+      portion.ids = spare();
+      for (size_t j = 0; j < portion.counts.size(); ++j) {
+        const size_t before = portion.ids.size();
+        encoder.encode(texts_[portion.first + j], portion.ids);
+        portion.counts[j] = static_cast<uint32_t>(portion.ids.size() - before);
+      }
+    } catch (...) {  // an exception must not leave a thread
+      const std::lock_guard<std::mutex> lock(mutex_);
+      error_ = std::current_exception();
+      stopped_ = true;
+    }
+    done_[i].store(true, std::memory_order_release);
+    return true;
+  }
+
+  // What of the next portions is ready: nothing, while there are fewer than at_a_time and more to encode.
+  std::vector<Portion*> ready() {
+    std::vector<Portion*> found;
+    for (size_t i = handed_; i < size() && done_[i].load(std::memory_order_acquire); ++i) found.push_back(&portions_[i]);
+    if (found.size() < at_a_time && next_ < size()) found.clear();
+    return found;
+  }
+  void handed_over(const std::vector<Portion*>& portions) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (Portion* portion : portions) spare_.push_back(std::move(portion->ids));
+    handed_ += portions.size();
+  }
+  bool over() const { return handed_ == size() || stopped_; }
+  void stop() { stopped_ = true; }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  IdBuffer spare() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (spare_.empty()) return {};
+    IdBuffer ids = std::move(spare_.back());
+    spare_.pop_back();
+    ids.clear();
+    return ids;
+  }
+
+  const std::vector<std::string_view>& texts_;
+  std::vector<Portion> portions_;
+  std::vector<std::atomic<bool>> done_;
+  std::atomic<size_t> next_{0};
+  std::atomic<bool> stopped_{false};
+  size_t handed_ = 0;  // of the calling thread
+  std::mutex mutex_;   // of what follows
+  std::vector<IdBuffer> spare_;
+  std::exception_ptr error_;
+};
+
+void Bpe::encode_batch(const std::vector<std::string_view>& texts, int threads,
+                       const std::function<bool(const std::vector<Portion*>&)>& hand_over) const {
   size_t bytes = 0;
   for (const std::string_view text : texts) bytes += text.size();
-  const auto units = static_cast<int64_t>(bytes / batch_grain + 1);
-  const int workers = std::min<int>({threads, threads_for(units, 1), static_cast<int>(texts.size() + 1)});
+  const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / batch_grain + 1), 1)));
+  Batch batch(texts, workers > 1 ? batch_grain : bytes + 1);  // alone, one after the other is faster than in turns
   std::vector<std::unique_ptr<Borrowed>> encoders;
   for (int i = 0; i < workers; ++i) encoders.push_back(std::make_unique<Borrowed>(*this));
-  buffers.resize(static_cast<size_t>(workers));
-  places.resize(texts.size());
-  std::exception_ptr error;  // of whichever worker met one; an exception must not leave a thread
-  std::mutex error_mutex;
-  // Neighbouring texts go to one worker, some hundred bytes to some ten thousand at a time.
-  std::vector<size_t> starts{0};
-  size_t gathered = 0;
-  for (size_t i = 0; i < texts.size(); ++i) {
-    gathered += texts[i].size();
-    if (gathered >= batch_grain || i + 1 == texts.size()) {
-      starts.push_back(i + 1);
-      gathered = 0;
-    }
-  }
-  parallel_items(static_cast<int64_t>(starts.size()) - 1, workers, [&](int64_t item, int worker) {
-    const auto w = static_cast<size_t>(worker);
-    try {
-      for (size_t i = starts[static_cast<size_t>(item)]; i < starts[static_cast<size_t>(item) + 1]; ++i) {
-        const size_t begin = buffers[w].size();
-        (*encoders[w])->encode(texts[i], buffers[w]);
-        places[i] = {static_cast<uint32_t>(w), static_cast<uint32_t>(buffers[w].size() - begin), begin};
+  std::exception_ptr error;  // of hand_over
+  const auto hand_over_all = [&](Encoder& encoder) {
+    while (!batch.over()) {
+      const std::vector<Portion*> ready = batch.ready();
+      if (ready.empty()) {
+        if (!batch.encode_one(encoder)) std::this_thread::yield();
+        continue;
       }
+      if (!hand_over(ready)) batch.stop();
+      batch.handed_over(ready);
+    }
+  };
+  together(workers, [&] {
+    const int index = member ? member->index : 0;
+    Encoder& encoder = *encoders[static_cast<size_t>(index)]->get();
+    if (index > 0) {
+      while (batch.encode_one(encoder)) {
+      }
+      return;
+    }
+    try {
+      hand_over_all(encoder);
     } catch (...) {
-      const std::lock_guard<std::mutex> lock(error_mutex);
       error = std::current_exception();
+      batch.stop();
     }
   });
   if (error) std::rethrow_exception(error);
+  batch.rethrow();
 }
 
 }  // namespace nextword

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -28,6 +29,12 @@ class IdBuffer {
   ~IdBuffer() { std::free(data_); }
   IdBuffer(IdBuffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+  IdBuffer& operator=(IdBuffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+    return *this;
+  }
   IdBuffer(const IdBuffer&) = delete;
 
   const uint32_t* data() const { return data_; }
@@ -108,18 +115,21 @@ class Bpe {
   void encode(std::string_view text, IdBuffer& ids) const;
   size_t count(std::string_view text) const;
 
-  // Where the ids of one of many texts are: buffers[worker], from `begin` on.
-  struct Place {
-    uint32_t worker = 0, count = 0;
-    size_t begin = 0;
+  // The ids of some neighbouring texts, one after the other, and how many each has.
+  struct Portion {
+    size_t first = 0;
+    IdBuffer ids;
+    std::vector<uint32_t> counts;
   };
   // The ids of each text, divided over threads; the ids of a text do not depend on how. threads: at most so many.
-  // places: [texts.size()]. Throws as encode does.
-  void encode_batch(const std::vector<std::string_view>& texts, int threads, std::vector<IdBuffer>& buffers,
-                    std::vector<Place>& places) const;
+  // hand_over: called on the calling thread with the portions in the order of their texts, some at a time, while the
+  // other threads go on; returns whether to go on. Throws as encode does, then some portions have been handed over.
+  void encode_batch(const std::vector<std::string_view>& texts, int threads,
+                    const std::function<bool(const std::vector<Portion*>&)>& hand_over) const;
 
  private:
   class Borrowed;
+  class Batch;
   Vocabulary vocabulary_;
   Pattern pattern_;
   mutable std::mutex mutex_;  // of idle_, held for an exchange only

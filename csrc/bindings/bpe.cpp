@@ -327,25 +327,32 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& texts, const std::optional
   if (threads && *threads < 1) {
     throw std::invalid_argument("encode_batch: threads must be at least 1, got " + std::to_string(*threads));
   }
-  std::vector<IdBuffer> buffers;
-  std::vector<Bpe::Place> places;
-  {
-    py::gil_scoped_release unlocked;  // below this line only views are used; `held` keeps their texts
-    bpe.core.encode_batch(views, threads.value_or(thread_count()), buffers, places);
-  }
   // Lists of ints make no cycles, but the collector would walk all of them again and again while they are made.
   struct CollectorPause {
     const int enabled = PyGC_Disable();
     ~CollectorPause() {
       if (enabled) PyGC_Enable();
     }
-  } pause;
-  py::list out(places.size());
-  for (size_t i = 0; i < places.size(); ++i) {
-    PyObject* list = bpe.list(buffers[places[i].worker].data() + places[i].begin, places[i].count);
-    if (!list) throw py::error_already_set();
-    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), list);
+  };
+  py::list out(views.size());
+  const auto lists_of = [&](const std::vector<Bpe::Portion*>& portions) {  // whether Python had the memory
+    const py::gil_scoped_acquire locked;
+    const CollectorPause pause;
+    for (const Bpe::Portion* portion : portions) {
+      const uint32_t* ids = portion->ids.data();
+      for (size_t i = 0; i < portion->counts.size(); ids += portion->counts[i++]) {
+        PyObject* list = bpe.list(ids, portion->counts[i]);
+        if (!list) return false;
+        PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(portion->first + i), list);
+      }
+    }
+    return true;
+  };
+  {
+    py::gil_scoped_release unlocked;  // below this line only views are used; `held` keeps their texts
+    bpe.core.encode_batch(views, threads.value_or(thread_count()), lists_of);
   }
+  if (PyErr_Occurred()) throw py::error_already_set();
   return out;
 }
 
