@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,8 @@ def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathL
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(f"quantize: {target} is there and no empty folder; give one that is not there")
     weights = open_model(path_or_id)
+    import shutil  # with it come all kinds of archives, which who only loads does not want
+
     model = build(_Told(weights, progress), dtype=dtype)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -57,7 +58,7 @@ def _write(model: GPT2, weights: Weights, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**weights.config, "quantization_config": note}, indent=2) + "\n")
     for name in VOCABULARY_FILES:
         if (weights.folder / name).is_file():
-            shutil.copyfile(weights.folder / name, folder / name)
+            (folder / name).write_bytes((weights.folder / name).read_bytes())
     tensors = {name: PackedBytes(ops.packed_bytes(x), x.dtype, *x.shape) if isinstance(x, ops.Packed) else x
                for name, x in model.tensors().items()}  # fmt: skip
     with (folder / SINGLE).open("wb") as file:

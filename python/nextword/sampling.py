@@ -1,6 +1,5 @@
 """From logits to the next token: pure functions of (logits, settings, row, step). Penalties and bans are in rules."""
 
-import secrets
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,8 @@ class Choice(NamedTuple):
 
 def new_seed() -> int:
     """A seed from the operating system's randomness, for whoever gave none."""
+    import secrets  # brings a library of hashes
+
     return secrets.randbits(32)
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -171,7 +170,9 @@ class Sampling:
         """
         for name in settings:
             if name not in NAMES:
-                near = get_close_matches(name, NAMES, 1)
+                import difflib
+
+                near = difflib.get_close_matches(name, NAMES, 1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
                 raise TypeError(f"sampling: no setting is called {name!r}; {hint}")
         return replace(self, **settings)
