@@ -12,6 +12,7 @@
 
 #include "attention.h"
 #include "cpu.h"
+#include "network.h"
 #include "ops.h"
 #include "parallel.h"
 #include "sampling.h"
@@ -330,6 +331,79 @@ void test_embedding() {
       require(out[i * width + d] == tokens[ids[i] * width + d] + positions[places[i] * width + d], "embedding is a sum");
 }
 
+// A whole model: its logits have the same bits whether a text goes through it in one pass, in two or token by token, by one
+// thread or by a team.
+struct Model {
+  static constexpr int64_t width = 64, heads = 2, inner = 160, vocabulary = 70, places = 64;
+  std::vector<Floats> memory;
+  Network network;
+  Element element;
+  std::vector<std::vector<unsigned char>> panels;
+  std::vector<Floats> scales;
+  std::vector<Cache> caches;
+
+  const float* kept(Floats x) {
+    memory.push_back(std::move(x));
+    return memory.back().data();
+  }
+  Linear linear(Dtype dtype, int64_t depth, int64_t cols) {
+    return {pack(numbers(depth * cols).data(), Source::float32, dtype, depth, cols), kept(numbers(cols))};
+  }
+  Norm norm() { return {kept(numbers(width)), kept(numbers(width))}; }
+
+  Model(Dtype dtype, Element element_) : element(element_) {
+    network.tokens = pack(numbers(width * vocabulary).data(), Source::float32, dtype, width, vocabulary);
+    network.positions = kept(numbers(places * width));
+    network.ln_f = norm();
+    network.head = {network.tokens, nullptr};
+    network.eps = 1e-5f;
+    for (int layer = 0; layer < 2; ++layer)
+      network.blocks.push_back({norm(), norm(), linear(dtype, width, 3 * width), linear(dtype, width, width),
+                                linear(dtype, width, inner), linear(dtype, inner, width), 0.2f, Activation::gelu_tanh});
+  }
+  void forget() {
+    const int64_t bytes = element == Element::float32 ? 4 : element == Element::bfloat16 ? 2 : 1;
+    panels.assign(4, std::vector<unsigned char>(static_cast<size_t>(bytes * places * width), 0xff));
+    scales.assign(2, Floats(static_cast<size_t>(element == Element::int8 ? heads * 2 * places : 0), NAN));
+    caches.clear();
+    for (size_t layer = 0; layer < 2; ++layer)
+      caches.push_back({element, panels[2 * layer].data(), panels[2 * layer + 1].data(),
+                        element == Element::int8 ? scales[layer].data() : nullptr, heads, width / heads, places});
+  }
+  // The logits of all tokens of a text that goes through in pieces of these lengths.
+  Floats logits(const std::vector<int64_t>& ids, const std::vector<int64_t>& pieces) {
+    forget();
+    Floats found;
+    int64_t past = 0;
+    for (const int64_t fresh : pieces) {
+      const int64_t slot = 0;
+      std::vector<int64_t> at(static_cast<size_t>(fresh)), wanted(at);
+      for (int64_t i = 0; i < fresh; ++i) at[static_cast<size_t>(i)] = past + i, wanted[static_cast<size_t>(i)] = i;
+      Floats out(static_cast<size_t>(fresh * vocabulary));
+      nextword::run(network, caches, {{&slot, &past, &fresh, 1}, ids.data() + past, at.data(), wanted.data(), fresh, fresh},
+                    out.data(), [] {});
+      found.insert(found.end(), out.begin(), out.end());
+      past += fresh;
+    }
+    return found;
+  }
+};
+
+void test_network(Dtype dtype, Element element) {
+  Model model(dtype, element);
+  std::vector<int64_t> ids(40);
+  for (int64_t& id : ids) id = pick(0, Model::vocabulary - 1);
+  const Floats whole = model.logits(ids, {40});
+  for (const float x : whole) require(std::isfinite(x), "logits are finite");
+  for (const int threads : {1, 3}) {
+    set_thread_count(threads);
+    for (const auto& pieces : {std::vector<int64_t>{40}, {13, 27}, std::vector<int64_t>(40, 1)}) {
+      const Floats again = model.logits(ids, pieces);
+      require(same(whole.data(), again.data(), static_cast<int64_t>(whole.size())), "logits do not depend on how a text came");
+    }
+  }
+}
+
 // Selection by sorting, in float64, beside keep; the probabilities, and a draw beside the plain cumulative sum.
 void test_sampling(int64_t size, float spread, const Rules& rules) {
   Floats x = numbers(size);
@@ -398,6 +472,8 @@ int main() {
           for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
             test_attention(element, 2, width, past, fresh);
     test_embedding();
+    for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4})
+      for (const auto element : {Element::float32, Element::bfloat16, Element::int8}) test_network(dtype, element);
     for (const auto element : {Element::float32, Element::bfloat16, Element::int8}) test_any_bits(element);
     for (const int64_t size : {1, 2, 15, 16, 17, 32, 33, 511, 513, 5000, 50257})
       for (const float spread : {0.0f, 0.01f, 4.0f})
