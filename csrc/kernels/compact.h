@@ -149,11 +149,11 @@ inline void compact_tile(Int4, const MatmulBlock& b, int64_t row, const char* pa
 template <class V, class Format>
 constexpr int most_rows = Format::step == Int4::step ? V::tile_rows / 2 : V::tile_rows;
 
-// All 32 columns of a panel for 1 .. most_rows rows, as panel_tile in matmul.h.
-template <class V, class Format, Fetch fetch>
+// All 32 columns of a panel for 1 .. most rows, as panel_tile in matmul.h.
+template <class V, class Format, Fetch fetch, int most>
 inline void compact_panel(const MatmulBlock& b, int64_t row, int64_t count, const char* panel, const char* ahead, float* sums,
                           int64_t stride) {
-  for_count<most_rows<V, Format>>(count, [&](auto n) {
+  for_count<most>(count, [&](auto n) {
     constexpr int rows = decltype(n)::value;
     constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
     compact_tile<V, fetch, rows, vectors>(Format{}, b, row, panel, 0, ahead, sums, stride);

@@ -28,16 +28,16 @@ inline void finish(const float* sums, int64_t sums_stride, const float* scale, c
   }
 }
 
-// `count` rows from `row` on, one panel.
-template <class V, class Format, Fetch fetch>
+// `count` <= `most` rows from `row` on, one panel.
+template <class V, class Format, Fetch fetch, int most = most_rows<V, Format>>
 inline void rows_of_panel(const MatmulBlock& b, int64_t row, int64_t count, const char* panel, const char* ahead, float* sums,
                           int64_t stride) {
   if constexpr (Format::step == 1) {
     const float* const x = static_cast<const float*>(b.x) + row * b.x_stride;
-    panel_tile<V, fetch>(x, b.x_stride, reinterpret_cast<const float*>(panel), b.depth, count,
-                         reinterpret_cast<const float*>(ahead), sums, stride);
+    panel_tile<V, fetch, Start::zero, most>(x, b.x_stride, reinterpret_cast<const float*>(panel), b.depth, count,
+                                            reinterpret_cast<const float*>(ahead), sums, stride);
   } else {
-    compact_panel<V, Format, fetch>(b, row, count, panel, ahead, sums, stride);
+    compact_panel<V, Format, fetch, most>(b, row, count, panel, ahead, sums, stride);
   }
 }
 
@@ -61,8 +61,8 @@ inline void matmul_panel(const MatmulBlock& b, int64_t c) {
     float apart[max_tile_rows * panel_cols];  // also for the last panel, of which only some columns exist
     float* const sums = in_place ? out : apart;
     const int64_t stride = in_place ? b.out_stride : panel_cols;
-    if (tiles == 1 && b.streams) {
-      rows_of_panel<V, Format, Fetch::panel_once>(b, r, rows, panel, panel + fetch_bytes, sums, stride);
+    if (b.rows == 1 && b.streams) {
+      rows_of_panel<V, Format, Fetch::panel_once, 1>(b, r, rows, panel, panel + fetch_bytes, sums, stride);
     } else if (tiles == 1) {
       rows_of_panel<V, Format, Fetch::panel>(b, r, rows, panel, panel + fetch_bytes, sums, stride);
     } else {

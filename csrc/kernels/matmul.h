@@ -63,12 +63,12 @@ inline void tile(const float* x, int64_t x_stride, const T* panel, int64_t depth
     for (int v = 0; v < vectors; ++v) V::store(sums + r * stride + v * V::lanes, acc[r][v]);
 }
 
-// All 32 columns of a panel for 1 .. V::tile_rows rows. A single row takes the whole panel at once: it is bound by the
+// All 32 columns of a panel for 1 .. most rows. A single row takes the whole panel at once: it is bound by the
 // reading of the panel, and more chains hide the latency of the multiply-add.
-template <class V, Fetch fetch, Start start = Start::zero, class T>
+template <class V, Fetch fetch, Start start = Start::zero, int most = V::tile_rows, class T>
 inline void panel_tile(const float* x, int64_t x_stride, const T* panel, int64_t depth, int64_t count, const float* ahead,
                        float* sums, int64_t stride) {
-  for_count<V::tile_rows>(count, [&](auto n) {
+  for_count<most>(count, [&](auto n) {
     constexpr int rows = decltype(n)::value;
     constexpr int vectors = rows == 1 ? panel_cols / V::lanes : V::tile_vectors;
     tile<V, rows, vectors, fetch, start>(x, x_stride, panel, depth, ahead, sums, stride);
