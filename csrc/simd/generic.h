@@ -12,6 +12,7 @@ namespace {
 struct Generic {
   typedef float F __attribute__((vector_size(16)));
   typedef int32_t I __attribute__((vector_size(16)));
+  typedef uint32_t U __attribute__((vector_size(16)));
   static constexpr int64_t lanes = 4;
 
   // Register tile of the matmul: 4 x 2 accumulators + 2 operands + 1 broadcast fit SSE2's 16 registers.
@@ -64,8 +65,8 @@ struct Generic {
 
   // 2^n for the integer n in the low bits of n + 1.5 * 2^23 (see exp in elementwise.h).
   static F pow2(F shifted) {
-    I bits; memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits << 23) + 0x3f800000;
+    U bits; memcpy(&bits, &shifted, sizeof bits);  // unsigned: NaN has any bits
+    bits = (bits << 23) + 0x3f800000u;
     F a; memcpy(&a, &bits, sizeof a); return a;
   }
   // Fixed trees, so that the order of the sum is part of the definition.
