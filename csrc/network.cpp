@@ -31,13 +31,14 @@ void run(const Network& n, const std::vector<Cache>& caches, const Pass& pass, f
   int64_t inner = 0;
   for (const Block& b : n.blocks) inner = std::max(inner, spread_stride(rows, b.fc.weight.cols));
   const int64_t room_floats = most_room(n, rows, pass.wanted_count);
-  const auto memory = pooled_floats(room_floats + rows * (6 * width + inner));
+  const int64_t most = std::max(rows, pass.wanted_count);  // a row may be wanted more than once
+  const auto memory = pooled_floats(room_floats + 4 * rows * width + 2 * most * width + rows * inner);
   float* const room = memory.get();             // of a matmul
   float* const x = room + room_floats;          // [rows, width]
-  float* const h = x + rows * width;            // [rows, width]: what a linear layer reads
-  float* const qkv = h + rows * width;          // [rows, 3 * width]
-  float* const mid = qkv + 3 * rows * width;    // [rows, width]: x between attention and feed-forward
-  float* const act = mid + rows * width;        // [rows, inner]
+  float* const h = x + rows * width;            // [most, width]: what a linear layer reads
+  float* const qkv = h + most * width;          // [rows, 3 * width]
+  float* const mid = qkv + 3 * rows * width;    // [most, width]: x between attention and feed-forward, then what is wanted
+  float* const act = mid + most * width;        // [rows, inner]
   const Queries queries(pass.sequences, caches.empty() ? 0 : caches[0].prefix);
 
   const auto pause = [&] {

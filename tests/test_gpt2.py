@@ -165,9 +165,20 @@ def test_a_cache_of_any_capacity_gives_the_same_bits(isa, model, data):
 @given(models(), st.data())
 def test_asking_for_some_rows_gives_the_bits_they_have_among_all(isa, model, data):
     ids = data.draw(token_ids(model))
-    rows = data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=5))
+    rows = data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=200))  # more than there are tokens, too
     found = model([np.array(ids)], model.cache(1), rows=rows)
     np.testing.assert_array_equal(found, run(model, [ids])[np.array(rows, int)])
+
+
+@pytest.mark.parametrize("rows", [[2], [-1], [0, 1, 99]])
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_row_that_is_no_token_is_an_index_error_that_leaves_the_cache_as_it_was(traced, rows):
+    model = random_model(tiny_config())
+    cache = model.cache(1)
+    names = ["ln_f"] if traced else []
+    with nextword.trace(model, names=names), pytest.raises(IndexError, match=r"rows must be 0 \.\. 1"):
+        model([np.array([1, 2])], cache, rows=rows)
+    assert cache.lengths.tolist() == [0]
 
 
 @given(models(), st.data())

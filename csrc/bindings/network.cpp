@@ -1,4 +1,4 @@
-// The network for Python: nextword/ops.py documents it.
+// The network for Python, documented at its class below.
 #include "network.h"
 
 #include <pybind11/pybind11.h>
@@ -116,7 +116,7 @@ struct Graph {
     const auto ids = array<int64_t>(op, "ids", ids_, {tokens});
     const auto wanted = array<int64_t>(op, "wanted", wanted_, {"rows"});
     check_indices("embedding", "ids", data<int64_t>(ids), tokens, network.tokens.cols);
-    check_indices(op, "wanted", data<int64_t>(wanted), wanted.shape(0), tokens);
+    check_indices("model", "rows", data<int64_t>(wanted), wanted.shape(0), tokens);
     std::vector<CacheArgs> args;
     const auto layers = caches(keys, values, scales, before, slots, past, fresh, args);
 
@@ -139,9 +139,19 @@ struct Graph {
 }  // namespace
 
 void bind_network(py::module_& m) {
-  py::class_<Graph>(m, "Network", "GPT-2 from ids to logits in one call; see nextword.ops.")
+  py::class_<Graph>(m, "Network", R"(GPT-2 (Radford et al. 2019) from ids to logits in one call, of packed matrices and float32 vectors that it keeps.
+
+tokens: Packed [width, vocabulary]; positions: float32 [places, width]; ln_f: (weight, bias), float32 [width] each;
+head: (Packed [width, vocabulary], bias or None); eps: of all norms. Raises ValueError if a shape does not fit.
+models/gpt2.py has the same step by step, and examples.)")
       .def(py::init<const Packed&, const py::object&, const py::object&, const py::object&, float>())
       .def("__len__", [](const Graph& g) { return g.network.blocks.size(); })
-      .def("add", &Graph::add)
-      .def("run", &Graph::run);
+      .def("add", &Graph::add, R"(Another transformer block: norms as pairs (weight, bias), linear layers as (Packed, bias), the scale of
+attention's scores, and "gelu_tanh" or "gelu_erf". Raises ValueError if a shape does not fit.)")
+      .def("run", &Graph::run, R"(Run new tokens of some sequences and remember them in the cache; float32 [wanted, vocabulary].
+
+ids: int64 [tokens], one sequence after the other; slots, fresh: int64 [sequences], where each lives and how many of the
+tokens are its own; wanted: int64, the tokens that give logits; lengths: int64 [slots], raised by what is new at the end.
+keys, values, scales, before: of a KVCache. Raises IndexError for an id, place, slot or row out of range, ValueError if a
+shape does not fit; then nothing is remembered.)");
 }

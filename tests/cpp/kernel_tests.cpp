@@ -391,6 +391,13 @@ struct Model {
 
 void test_network(Dtype dtype, Element element) {
   Model model(dtype, element);
+  model.forget();
+  const int64_t zero = 0, one = 1, times = 50;  // more rows are wanted than there are
+  const std::vector<int64_t> wanted(static_cast<size_t>(times), 0);
+  Floats many(static_cast<size_t>(times * Model::vocabulary));
+  nextword::run(model.network, model.caches, {{&zero, &zero, &one, 1}, &one, &zero, wanted.data(), 1, times}, many.data(), [] {});
+  for (int64_t i = 1; i < times; ++i)
+    require(same(many.data(), many.data() + i * Model::vocabulary, Model::vocabulary), "a row wanted again is the same");
   std::vector<int64_t> ids(40);
   for (int64_t& id : ids) id = pick(0, Model::vocabulary - 1);
   const Floats whole = model.logits(ids, {40});

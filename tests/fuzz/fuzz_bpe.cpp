@@ -31,7 +31,7 @@ const std::string& folder() {
   static const std::string path = [] {
     const char* const place = std::getenv("TMPDIR");
     std::string name = std::string(place && *place ? place : "/tmp") + "/nextword-fuzz-XXXXXX";
-    if (!mkdtemp(name.data())) wrong("no temporary folder");  // fills in the Xs
+    if (!mkdtemp(name.data())) wrong("no temporary folder");  // which writes a name over the Xs
     return name;
   }();
   return path;

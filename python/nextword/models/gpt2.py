@@ -236,10 +236,10 @@ class GPT2:
         """Run new tokens of one or more sequences and remember them in the cache.
 
         batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ...).
-        rows: which of the tokens, counted through the batch, give logits (None: all).
+        rows: which of the tokens, counted through the batch, give logits (None: all), in any order and any number.
         Returns float32 [rows, vocabulary].
-        Raises IndexError if an id is not in the vocabulary or a sequence outgrows the context window or the cache,
-        ValueError if ids are no integers or two sequences share a slot.
+        Raises IndexError if an id is not in the vocabulary, a row is none of the tokens, or a sequence outgrows the
+        context window or the cache, ValueError if ids are no integers or two sequences share a slot.
         """
         tap = self.tap
         where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
@@ -254,6 +254,8 @@ class GPT2:
                                               cache.scales, cache.before)
             return found
 
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
+            raise IndexError(f"model: rows must be 0 .. {len(ids) - 1}, got {wanted.min()} .. {wanted.max()}")
         starts = cache.lengths[where]
         places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
         x = self.embed(ids, places, tap)                                                # [tokens, embd]
