@@ -17,15 +17,15 @@
 namespace nextword {
 namespace {
 
-constexpr size_t chunk_pieces = 512;  // probes under way at once; the keys of a chunk stay in the first-level cache
 constexpr size_t batch_grain = 16384;  // bytes that are worth a thread's turn
 constexpr size_t at_a_time = 16;       // turns whose ids are handed over together
 constexpr unsigned few_lanes = 4;            // so many words are merged as fast one by one
+constexpr size_t long_whole = 32;      // bytes of pieces that recur as they are; of longer ones, parts do
 constexpr size_t large_text = size_t{1} << 20;
-constexpr size_t slack = 4;           // ids may be written up to here beyond the last
+constexpr size_t slack = PackedIds::slack;   // ids may be written up to here beyond the last
 
 inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
-  std::memcpy(out, ids.data, sizeof(uint32_t) * ids.count);
+  for (uint32_t i = 0; i < ids.count; i += 2) std::memcpy(out + i, ids.data + i, 2 * sizeof *out);  // two: see LongPieces::Ids
   return out + ids.count;
 }
 
@@ -60,12 +60,12 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
   }
   const auto* p = reinterpret_cast<const uint8_t*>(text.data());
   Splitter splitter(pattern_, p, p + text.size());
-  uint32_t ends[chunk_pieces + 1];
+  uint32_t ends[Splitter::room];
   size_t begin = 0, first = ids.size();
   unknown_.clear();
   unknown_bytes_ = 0;
   for (unsigned chunks = 1;; ++chunks) {
-    const size_t count = splitter.next(ends, chunk_pieces + 1);
+    const size_t count = splitter.next(ends);
     if (count > 0) {
       short_pieces_.grow_if_crowded();
       uint32_t* const out = ids.reserve(ends[count - 1] - begin + slack);
@@ -73,7 +73,7 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
       ids.resize(ids.size() + static_cast<size_t>(end - out));
       begin = ends[count - 1];
     }
-    if (count > 0 && unknown_.size() < 8 * lanes && chunks % 16 != 0) continue;
+    if (count > 0 && unknown_.size() < 8 * lanes && chunks % 32 != 0) continue;
     if (!unknown_.empty()) merge_unknown(ids, first);
     settled();
     first = ids.size();
@@ -98,59 +98,44 @@ size_t Encoder::count(std::string_view text) {
 
 // at: how many ids stand before `out` since the unknown words were last merged.
 uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out, size_t at) {
-  struct Probe {
-    ShortKey key;
-    const ShortPieces::Slot* bucket;
-  };
-  Probe probes[chunk_pieces + 1];
-  size_t from = begin;
-  for (size_t i = 0; i < count; ++i) {
-    const char* p = text.data() + from;
-    const size_t size = ends[i] - from;
-    Probe& probe = probes[i];
-    probe.key = size > ShortKey::max_size ? ShortKey::none() : from + 16 <= text.size() ? ShortKey::readable(p, size) : ShortKey::any(p, size);
-    probe.bucket = short_pieces_.bucket(short_pieces_.place(probe.key));
-    __builtin_prefetch(probe.bucket);
-    from = ends[i];
-  }
-  const bool later = vocabulary_.orderly() && !vocabulary_.whole_pieces();
+  Probe probes[Splitter::room];
+  known_.probe(short_pieces_, text, begin, ends, count, probes);
   uint32_t* const first = out;
-  for (size_t i = 0; i < count; ++i) {
-    const Probe& probe = probes[i];
-    const bool second = probe.bucket[1].holds(probe.key);
-    const bool here = probe.bucket[0].holds(probe.key) | second;
-    const ShortPieces::Slot* slot = probe.bucket + second;
-    std::memcpy(out, slot->ids, sizeof slot->ids);
-    if (__builtin_expect(here & (slot->count >= 0), 1)) {
-      out += slot->count;
-      continue;
-    }
-    from = i ? ends[i - 1] : begin;
-    const std::string_view piece = text.substr(from, ends[i] - from);
-    if (piece.size() > ShortKey::max_size) {
-      out = encode_long(piece, out);
-    } else if (later && !here) {
-      __builtin_prefetch(short_pieces_.other_bucket(probe.bucket));
-      unknown_.push_back({probe.key, piece, at + static_cast<size_t>(out - first)});
-      unknown_bytes_ += piece.size();
-    } else {
-      uint32_t* end = known_short(probe.key, out);
-      out = end != out ? end : merge_short(probe.key, piece, out);
-    }
+  for (size_t i = 0;; ++i) {
+    out = known_.write(probes, i, count, out);
+    if (i == count) return out;
+    const size_t from = i ? ends[i - 1] : begin;
+    out = encode_other(probes[i], text.substr(from, ends[i] - from), out, at + static_cast<size_t>(out - first));
   }
-  return out;
 }
+
+// A piece whose ids are not in its slot.
+uint32_t* Encoder::encode_other(const Probe& probe, std::string_view piece, uint32_t* out, size_t at) {
+  if (piece.size() > ShortKey::max_size) return encode_long(piece, out);
+  if (probe.slot->holds(probe.key)) {
+    uint32_t* end = kept(probe.slot->ids.position(), out);
+    return end != out ? end : merge_short(probe.key, piece, out);
+  }
+  if (vocabulary_.orderly() && !vocabulary_.whole_pieces()) {
+    short_pieces_.prefetch_group(probe.slot);
+    unknown_.push_back({probe.key, piece, at});
+    unknown_bytes_ += piece.size();
+    return out;
+  }
+  uint32_t* end = known_short(probe.key, out);
+  return end != out ? end : merge_short(probe.key, piece, out);
+}
+
+uint32_t* Encoder::kept(uint64_t position, uint32_t* out) const { return copy(long_pieces_.at(position), out); }
 
 // The ids of a short piece that the cache has, or nothing.
 uint32_t* Encoder::known_short(ShortKey key, uint32_t* out) {
   const ShortPieces::Slot* slot = short_pieces_.find(key);
   if (!slot) return out;
-  if (slot->count >= 0) {
-    std::copy(slot->ids, slot->ids + slot->count, out);
-    return out + slot->count;
-  }
-  const LongPieces::Ids ids = long_pieces_.at(slot->ids[0] | static_cast<uint64_t>(slot->ids[1]) << 32);
-  return ids.count ? copy(ids, out) : out;
+  const uint32_t count = slot->ids.count();
+  if (count == 0) return kept(slot->ids.position(), out);
+  narrow_ ? slot->ids.write<true>(out) : slot->ids.write<false>(out);
+  return out + count;
 }
 
 uint32_t* Encoder::merge_short(ShortKey key, std::string_view piece, uint32_t* out) {
@@ -161,14 +146,8 @@ uint32_t* Encoder::merge_short(ShortKey key, std::string_view piece, uint32_t* o
 }
 
 void Encoder::remember_short(ShortKey key, const uint32_t* ids, uint32_t count) {
-  if (count <= 3) {
-    const uint32_t three[3] = {ids[0], count > 1 ? ids[1] : 0, count > 2 ? ids[2] : 0};
-    short_pieces_.add(key, three, static_cast<int32_t>(count));
-  } else {
-    const uint64_t position = long_pieces_.keep(ids, count);
-    const uint32_t three[3] = {static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0};
-    short_pieces_.add(key, three, -1);
-  }
+  const bool fits = count <= PackedIds::most(narrow_);
+  short_pieces_.add(key, fits ? PackedIds(ids, count, narrow_) : PackedIds(long_pieces_.keep(ids, count)));
 }
 
 // Finds or merges the words that were left out, all lanes at a time, and moves the ids from `first` on apart to let
@@ -231,7 +210,17 @@ uint32_t* Encoder::whole_piece(std::string_view piece, uint32_t* out) const {
 
 uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
   if (uint32_t* end = whole_piece(piece, out); end != out) return end;
-  // Between two bytes that stand side by side in no token, nothing merges: there a long piece falls apart.
+  if (piece.size() > long_whole) return encode_parts(piece, out);
+  const uint64_t hash = LongPieces::hash(piece);
+  const LongPieces::Ids known = long_pieces_.find(hash, piece);
+  if (known.count) return copy(known, out);
+  uint32_t* end = encode_parts(piece, out);
+  if (long_pieces_.find(hash, piece).count == 0) long_pieces_.add(hash, piece, out, static_cast<uint32_t>(end - out));
+  return end;
+}
+
+// Between two bytes that stand side by side in no token, nothing merges: there a long piece falls apart.
+uint32_t* Encoder::encode_parts(std::string_view piece, uint32_t* out) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(piece.data());
   size_t begin = 0;
   for (size_t i = 1; i < piece.size(); ++i) {

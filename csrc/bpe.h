@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bpe_cache.h"
+#include "bpe_known.h"
 #include "bpe_lanes.h"
 #include "bpe_vocabulary.h"
 #include "pretokenize.h"
@@ -60,7 +61,8 @@ class IdBuffer {
 // One thread's working memory over a vocabulary.
 class Encoder {
  public:
-  Encoder(const Vocabulary& vocabulary, Pattern pattern) : vocabulary_(vocabulary), pattern_(pattern) {}
+  Encoder(const Vocabulary& vocabulary, Pattern pattern)
+      : vocabulary_(vocabulary), pattern_(pattern), narrow_(vocabulary.size() <= size_t{1} << 16), known_(known_pieces(narrow_)) {}
 
   void encode(std::string_view text, IdBuffer& ids);  // appends
   size_t count(std::string_view text);                // without keeping the ids
@@ -78,12 +80,15 @@ class Encoder {
   template <class Settled>
   void encode_chunks(std::string_view text, IdBuffer& ids, const Settled& settled);
   uint32_t* encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out, size_t at);
+  uint32_t* encode_other(const Probe& probe, std::string_view piece, uint32_t* out, size_t at);
+  uint32_t* kept(uint64_t position, uint32_t* out) const;
   uint32_t* known_short(ShortKey key, uint32_t* out);
   uint32_t* merge_short(ShortKey key, std::string_view piece, uint32_t* out);
   void remember_short(ShortKey key, const uint32_t* ids, uint32_t count);
   void merge_unknown(IdBuffer& buffer, size_t first);
   uint32_t* whole_piece(std::string_view piece, uint32_t* out) const;
   uint32_t* encode_long(std::string_view piece, uint32_t* out);
+  uint32_t* encode_parts(std::string_view piece, uint32_t* out);
   uint32_t* encode_part(std::string_view part, uint32_t* out);
   uint32_t* encode_remembered(std::string_view part, uint32_t* out);
   uint32_t* encode_windows(std::string_view part, uint32_t* out);
@@ -91,6 +96,8 @@ class Encoder {
 
   const Vocabulary& vocabulary_;
   Pattern pattern_;
+  bool narrow_;  // all ids are below 2^16
+  KnownPieces known_;
   ShortPieces short_pieces_;
   LongPieces long_pieces_;
   std::vector<Unknown> unknown_;

@@ -28,7 +28,7 @@ ShortPieces::ShortPieces() { allocate(first_bits); }
 // From 2 MiB on straight from the system: zero already, and where it has huge pages a probe seldom misses the TLB.
 void ShortPieces::allocate(int bits) {
   constexpr size_t huge_page = size_t{2} << 20;
-  const size_t size = sizeof(Slot) * 2 << bits;
+  const size_t size = sizeof(Slot) << bits;
 #if defined(__linux__)
   if (size >= huge_page) {
     void* memory = mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -64,45 +64,40 @@ void ShortPieces::release(void* memory, size_t mapped) {
 }
 
 const ShortPieces::Slot* ShortPieces::find(ShortKey key) {
-  const size_t at = place(key);
-  Slot* own = slots_ + at;
-  Slot* other = slots_ + (at ^ 2);
-  for (int i = 0; i < 2; ++i) {
-    if (own[i].holds(key)) return own + i;
-    if (other[i].holds(key)) {
-      std::swap(other[i], own[1]);
-      return own + 1;
-    }
+  const auto at = static_cast<size_t>(own()(key) - slots_);
+  for (size_t i = 0; i < 4; ++i) {
+    if (!slots_[at ^ i].holds(key)) continue;
+    if (i > 0) std::swap(slots_[at], slots_[at ^ i]);
+    return &slots_[at];
   }
   return nullptr;
 }
 
-void ShortPieces::add(ShortKey key, const uint32_t* ids, int32_t count) {
-  const Slot added{key.low, key.high, {ids[0], ids[1], ids[2]}, count};
-  const size_t at = place(key);
-  Slot* order[4] = {slots_ + at, slots_ + at + 1, slots_ + (at ^ 2), slots_ + (at ^ 2) + 1};
-  for (Slot* slot : order) {
-    if (slot->holds(key)) {
-      *slot = added;
+void ShortPieces::add(ShortKey key, PackedIds ids) {
+  const Slot added{key.low, key.high | static_cast<uint64_t>(ids.count() == 0) << 63, ids};
+  const auto at = static_cast<size_t>(own()(key) - slots_);
+  for (size_t i = 0; i < 4; ++i) {
+    if (slots_[at ^ i].holds(key)) {
+      slots_[at ^ i] = added;
       return;
     }
   }
-  int free = 0;
-  while (free < 3 && order[free]->high) ++free;
-  used_ += order[free]->high == 0;
-  for (; free > 0; --free) *order[free] = *order[free - 1];
-  *order[0] = added;
+  size_t free = 0;
+  while (free < 3 && slots_[at ^ free].high) ++free;
+  used_ += slots_[at ^ free].high == 0;
+  for (; free > 0; --free) slots_[at ^ free] = slots_[at ^ (free - 1)];
+  slots_[at] = added;
 }
 
 void ShortPieces::grow_if_crowded() {
-  const size_t slots = size_t{2} << bits_;
+  const size_t slots = size_t{1} << bits_;
   if (used_ * 4 < slots || bits_ >= last_bits) return;  // fuller, groups overflow
   const Slot* old = slots_;
   void* const old_memory = memory_;
   const size_t old_mapped = mapped_;
   allocate(bits_ + 2 < last_bits ? bits_ + 2 : last_bits);
-  for (size_t i = slots; i-- > 0;) {  // the older ones of each bucket first
-    if (old[i].high) add({old[i].low, old[i].high}, old[i].ids, old[i].count);
+  for (size_t i = 0; i < slots; ++i) {
+    if (old[i].high) add({old[i].low, old[i].high << 1 >> 1}, old[i].ids);
   }
   release(old_memory, old_mapped);
 }

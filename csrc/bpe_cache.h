@@ -12,8 +12,8 @@ namespace nextword {
 class LongPieces {
  public:
   struct Ids {
-    const uint32_t* data;
-    uint32_t count;  // 0: not known
+    const uint32_t* data;  // an even number may be read
+    uint32_t count;        // 0: not known
   };
 
   LongPieces();
@@ -74,37 +74,75 @@ struct ShortKey {
   static const uint64_t masks[32];  // [size]: bytes of the first word; [16 + size]: of the second
 };
 
-// Short pieces with their ids, in buckets of one cache line. Two neighbouring buckets form a group: a piece that finds its
-// own bucket full lives in the other one until it is asked for.
+// The ids of a short piece as a slot has them: up to 7 where all ids of the vocabulary are below 2^16 (narrow), up to 3
+// else. More are in LongPieces.
+class PackedIds {
+ public:
+  static constexpr uint32_t most(bool narrow) { return narrow ? 7 : 3; }
+  static constexpr uint32_t slack = 8;
+
+  PackedIds(const uint32_t* ids, uint32_t count, bool narrow) {  // count <= most(narrow)
+    if (narrow) {
+      for (uint32_t i = 0; i < count; ++i) words_[i] = static_cast<uint16_t>(ids[i]);
+    } else {
+      std::memcpy(words_, ids, sizeof *ids * count);
+    }
+    words_[7] = static_cast<uint16_t>(count);
+  }
+  explicit PackedIds(uint64_t position) { std::memcpy(words_, &position, sizeof position); }
+
+  uint32_t count() const { return words_[7]; }  // 0: the ids are in LongPieces, at position()
+  uint64_t position() const {
+    uint64_t position;
+    std::memcpy(&position, words_, sizeof position);
+    return position;
+  }
+  // Writes the ids. What stands in the `slack` numbers from `out` on is lost.
+  template <bool narrow>
+  void write(uint32_t* out) const {
+    if (!narrow) {
+      std::memcpy(out, words_, sizeof words_);
+      return;
+    }
+    for (int i = 0; i < 8; ++i) out[i] = words_[i];
+  }
+
+ private:
+  uint16_t words_[8] = {};
+};
+
+// Short pieces with their ids. Each piece has one slot of its own, found by its hash, and lives there or, until it is
+// asked for again, in one of the three slots beside it: four make a group of two cache lines.
 class ShortPieces {
  public:
   struct alignas(32) Slot {
-    uint64_t low, high;  // high is 0 where the slot is free
-    uint32_t ids[3];
-    int32_t count;  // 1 .. 3; negative: ids[0] and ids[1] are a position in LongPieces
+    uint64_t low, high;  // of the key; high is 0 where the slot is free, and has its topmost bit set where `ids` has a position
+    PackedIds ids;
 
-    bool holds(ShortKey key) const { return ((low ^ key.low) | (high ^ key.high)) == 0; }
+    bool holds(ShortKey key) const { return ((low ^ key.low) | (high ^ key.high) << 1) == 0; }
   };
 
   ShortPieces();
   ~ShortPieces() { release(memory_, mapped_); }
   ShortPieces(const ShortPieces&) = delete;
 
-  size_t place(ShortKey key) const {
-    return static_cast<size_t>((key.low ^ key.high * 0x9E3779B97F4A7C15ull) * 0xD6E8FEB86659FD93ull >> shift_) * 2;
-  }
-  const Slot* bucket(size_t place) const { return slots_ + place; }  // two slots, where most pieces are
-
-  const Slot* other_bucket(const Slot* bucket) const { return slots_ + (static_cast<size_t>(bucket - slots_) ^ 2); }
-
-  // The slot of a piece, wherever in its group it is, or nullptr. Moves it into its bucket.
+  // The slot of a piece. It holds the piece, or another one, or nothing.
+  struct Own {
+    const Slot* slots;
+    int shift;
+    const Slot* operator()(ShortKey key) const { return slots + ((key.low + key.high * 8) * 0x9E3779B97F4A7C15ull >> shift); }
+  };
+  Own own() const { return {slots_, shift_}; }
+  // The slot of a piece, which holds it now, or nullptr where none of the group does.
   const Slot* find(ShortKey key);
+  void prefetch_group(const Slot* own) const { __builtin_prefetch(slots_ + (static_cast<size_t>(own - slots_) ^ 2)); }
+
   // A piece that find() does not know, or whose ids LongPieces has lost. Drives out the oldest of a full group.
-  void add(ShortKey key, const uint32_t* ids, int32_t count);
-  void grow_if_crowded();  // makes every place() of before invalid
+  void add(ShortKey key, PackedIds ids);
+  void grow_if_crowded();  // makes every Own of before invalid
 
  private:
-  static constexpr int first_bits = 10, last_bits = 17;  // buckets: 2^bits of 64 bytes
+  static constexpr int first_bits = 11, last_bits = 18;  // slots: 2^bits
   void allocate(int bits);
   static void release(void* memory, size_t mapped);
 

@@ -1,7 +1,7 @@
-// bpe_lanes.h with AVX-512. With char_masks.cpp the only file of the tokenizer that has intrinsics.
+// bpe_lanes.h with AVX-512.
 #include "bpe_lanes.h"
 
-#include <atomic>
+#include "bpe_cpu.h"
 
 #if defined(__x86_64__)
 #if defined(__GNUC__) && !defined(__clang__)
@@ -12,8 +12,6 @@
 
 namespace nextword {
 namespace {
-
-std::atomic<bool> permitted{true};
 
 #if defined(__x86_64__)
 
@@ -151,9 +149,7 @@ MergeLanes detect() { return nullptr; }
 
 MergeLanes merge_lanes() {
   static const MergeLanes found = detect();
-  return permitted.load(std::memory_order_relaxed) ? found : nullptr;
+  return special_instructions ? found : nullptr;
 }
-
-void use_merge_lanes(bool allowed) { permitted.store(allowed); }
 
 }  // namespace nextword

@@ -15,7 +15,6 @@ constexpr unsigned lanes = 16;
 using MergeLanes = void (*)(const Vocabulary& vocabulary, const std::string_view* pieces, unsigned count,
                             uint32_t (*ids)[lanes], uint32_t* counts);
 
-MergeLanes merge_lanes();            // nullptr where this CPU has no fitting instructions, or after use_merge_lanes(false)
-void use_merge_lanes(bool allowed);  // for tests
+MergeLanes merge_lanes();  // nullptr where this CPU has no fitting instructions, or without special_instructions
 
 }  // namespace nextword

@@ -19,7 +19,6 @@ namespace nextword {
 namespace {
 
 constexpr size_t unit_bytes = size_t{1} << 20;  // text that is worth a thread's turn
-constexpr size_t chunk_pieces = 512;
 
 inline bool ascii_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 
@@ -74,10 +73,10 @@ class PieceCounts::Table {
   void add_text(Pattern pattern, std::string_view text) {
     const auto* p = reinterpret_cast<const uint8_t*>(text.data());
     Splitter splitter(pattern, p, p + text.size());
-    uint32_t ends[chunk_pieces];
-    ShortKey keys[chunk_pieces];
+    uint32_t ends[Splitter::room];
+    ShortKey keys[Splitter::room];
     size_t begin = 0;
-    while (const size_t count = splitter.next(ends, chunk_pieces)) {
+    while (const size_t count = splitter.next(ends)) {
       size_t shorts = 0;
       for (size_t i = 0; i < count; begin = ends[i++]) {
         const size_t size = ends[i] - begin;

@@ -146,11 +146,14 @@ const Byte* o200k_end(const Byte* p, const Byte* end) {
   return without_last(p, run, end);
 }
 
+constexpr size_t scanned_at_a_time = 256;  // pieces
+static_assert(scanned_at_a_time <= Splitter::room);
+
 template <const Byte* (*next)(const Byte*, const Byte*)>
-size_t scan(const Byte* begin, const Byte*& at, const Byte* end, uint32_t* ends, size_t capacity) {
+size_t scan(const Byte* begin, const Byte*& at, const Byte* end, uint32_t* ends) {
   size_t count = 0;
   const Byte* p = at;
-  for (; p < end && count < capacity; ++count) {
+  for (; p < end && count < scanned_at_a_time; ++count) {
     p = next(p, end);
     ends[count] = static_cast<uint32_t>(p - begin);
   }
@@ -192,12 +195,12 @@ const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* e
   }
 }
 
-size_t Splitter::next(uint32_t* ends, size_t capacity) {
+size_t Splitter::next(uint32_t* ends) {
   switch (pattern_) {
-    case Pattern::cl100k: return scan<cl100k_end<true>>(begin_, at_, end_, ends, capacity);
-    case Pattern::llama3: return scan<cl100k_end<false>>(begin_, at_, end_, ends, capacity);
-    case Pattern::o200k: return scan<o200k_end>(begin_, at_, end_, ends, capacity);
-    default: return blocks_.next(ends, capacity);
+    case Pattern::cl100k: return scan<cl100k_end<true>>(begin_, at_, end_, ends);
+    case Pattern::llama3: return scan<cl100k_end<false>>(begin_, at_, end_, ends);
+    case Pattern::o200k: return scan<o200k_end>(begin_, at_, end_, ends);
+    default: return blocks_.next(ends);
   }
 }
 

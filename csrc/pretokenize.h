@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "char_masks.h"
+#include "byte_blocks.h"
 
 namespace nextword {
 
@@ -30,15 +30,17 @@ const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* e
 class Gpt2Blocks {
  public:
   Gpt2Blocks(const uint8_t* begin, const uint8_t* end);
-  size_t next(uint32_t* ends, size_t capacity);  // capacity >= 65; as Splitter::next
+  static constexpr size_t batch = 16;  // blocks at a time
+
+  size_t next(uint32_t* ends);  // as Splitter::next
 
  private:
-  static constexpr size_t batch = 16;  // blocks whose masks are made in one call
   struct Block {
-    uint64_t letter, number, white, narrow_white, wide_white;  // narrow: ASCII; wide: first bytes of the others
+    uint64_t letter, number, other, white, narrow_white, wide_white;  // narrow: ASCII; wide: first bytes of the others
     uint64_t blank, quote;
   };
   void load(Block& block);
+  uint64_t borders(const Block& before, const Block& block, const Block& after);
 
   const uint8_t* begin_;
   const uint8_t* end_;
@@ -46,22 +48,23 @@ class Gpt2Blocks {
   size_t masks_at_ = batch, masks_count_ = batch;
   unsigned spill_ = 0;            // bytes of the next block that belong to the last character of the one before
   unsigned spill_class_ = 0;
-  Block ahead_;                   // the block after the one that next() works on
-  uint64_t letter_before_ = 0, number_before_ = 0, other_before_ = 0, white_before_ = 0, blank_before_ = 0;  // bit 0
+  Block before_{}, ahead_;        // the block before done_, and the one that begins there
   uint64_t set_ = 0, clear_ = 0;  // borders that a contraction of the block before makes and removes
-  CharMasksFunction char_masks_;
+  ByteBlocks bytes_;
   CharMasks masks_[batch];
 };
 
 // Goes over a text once. The text is valid UTF-8, below 4 GiB, and outlives the splitter.
 class Splitter {
  public:
+  static constexpr size_t room = 64 * Gpt2Blocks::batch + positions_slack;
+
   Splitter(Pattern pattern, const uint8_t* begin, const uint8_t* end)
       : pattern_(pattern), begin_(begin), at_(begin), end_(end), blocks_(begin, pattern == Pattern::gpt2 ? end : begin) {}
 
-  // The ends of the next pieces as distances from the text's begin. Writes at most `capacity` (at least 65) and returns
-  // how many; 0 at the end of the text.
-  size_t next(uint32_t* ends, size_t capacity);
+  // The ends of the next pieces as distances from the text's begin. Returns how many; 0 at the end of the text.
+  // ends: [room]; what stands in it after the pieces is lost.
+  size_t next(uint32_t* ends);
 
  private:
   Pattern pattern_;

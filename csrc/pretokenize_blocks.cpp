@@ -3,6 +3,7 @@
 // With one bit for each byte, a run starts where a class begins: L & ~(L << 1). A blank before a run belongs to it, so
 // such starts are dropped, and the last character of white space before other text starts a piece of its own, which a
 // following run then joins. Contractions are mended one by one. All bytes of a character carry its class.
+#include <algorithm>
 #include <cstring>
 
 #include "pretokenize.h"
@@ -10,7 +11,7 @@
 
 namespace nextword {
 
-Gpt2Blocks::Gpt2Blocks(const uint8_t* begin, const uint8_t* end) : begin_(begin), end_(end), char_masks_(char_masks()) {
+Gpt2Blocks::Gpt2Blocks(const uint8_t* begin, const uint8_t* end) : begin_(begin), end_(end), bytes_(byte_blocks()) {
   if (begin < end) load(ahead_);
 }
 
@@ -18,7 +19,7 @@ Gpt2Blocks::Gpt2Blocks(const uint8_t* begin, const uint8_t* end) : begin_(begin)
 void Gpt2Blocks::load(Block& block) {
   const size_t size = static_cast<size_t>(end_ - begin_);
   if (loaded_ >= size) {
-    block = {0, 0, ~uint64_t{0}, ~uint64_t{0}, 0, ~uint64_t{0}, 0};
+    block = {0, 0, 0, ~uint64_t{0}, ~uint64_t{0}, 0, ~uint64_t{0}, 0};
     loaded_ += 64;
     return;
   }
@@ -27,17 +28,17 @@ void Gpt2Blocks::load(Block& block) {
     masks_count_ = (size - loaded_) / 64;
     if (masks_count_ > batch) masks_count_ = batch;
     if (masks_count_ > 0) {
-      char_masks_(begin_ + loaded_, masks_count_, masks_);
+      bytes_.char_masks(begin_ + loaded_, masks_count_, masks_);
     } else {
       uint8_t last[64];
       std::memset(last, ' ', sizeof last);
       std::memcpy(last, begin_ + loaded_, size - loaded_);
       masks_count_ = 1;
-      char_masks_(last, 1, masks_);
+      bytes_.char_masks(last, 1, masks_);
     }
   }
   const CharMasks& m = masks_[masks_at_++];
-  block = {m.letter, m.number, m.white, m.white, 0, m.blank, m.quote};
+  block = {m.letter, m.number, 0, m.white, m.white, 0, m.blank, m.quote};
   if (m.high | spill_) {
     const uint64_t spilled = (uint64_t{1} << spill_) - 1;
     uint64_t left = m.high & ~spilled;
@@ -65,6 +66,7 @@ void Gpt2Blocks::load(Block& block) {
       }
     }
   }
+  block.other = ~(block.letter | block.number | block.white);
   loaded_ += 64;
 }
 
@@ -76,50 +78,55 @@ static unsigned contraction(const uint8_t* p, const uint8_t* end) {
   return (p[0] == 'l' && p[1] == 'l') || ((p[0] == 'v' || p[0] == 'r') && p[1] == 'e') ? 2 : 0;
 }
 
-size_t Gpt2Blocks::next(uint32_t* ends, size_t capacity) {
+// One bit for each byte of `block` that begins a piece. Called for each block in turn.
+uint64_t Gpt2Blocks::borders(const Block& before, const Block& block, const Block& after) {
+  const auto first = [](uint64_t run, uint64_t run_before) { return run & ~(run << 1 | run_before >> 63); };
+  uint64_t borders = first(block.letter, before.letter) | first(block.number, before.number) | first(block.other, before.other);
+  borders &= ~(block.blank << 1 | before.blank >> 63);
+  borders |= first(block.white, before.white);
+  borders |= block.narrow_white & ~(block.white >> 1 | after.white << 63);
+  for (uint64_t left = block.wide_white; left; left &= left - 1) {
+    const unsigned at = static_cast<unsigned>(__builtin_ctzll(left));
+    const unsigned next = at + char_at(begin_ + done_ + at).size;
+    const uint64_t white = next < 64 ? block.white >> next : after.white >> (next - 64);
+    if (!(white & 1)) borders |= uint64_t{1} << at;
+  }
+  borders = (borders & ~clear_) | set_;
+  set_ = clear_ = 0;
+  if (done_ == 0) borders |= 1;
+  for (uint64_t left = block.quote & borders; left; left &= left - 1) {
+    const unsigned at = static_cast<unsigned>(__builtin_ctzll(left));
+    const unsigned letters = contraction(begin_ + done_ + at + 1, end_);
+    if (!letters) continue;
+    if (at < 63) {
+      borders &= ~(uint64_t{2} << at);
+    } else {
+      clear_ = 1;
+    }
+    const unsigned next = at + 1 + letters;
+    (next < 64 ? borders : set_) |= uint64_t{1} << next % 64;
+  }
+  return done_ == 0 ? borders & ~uint64_t{1} : borders;
+}
+
+size_t Gpt2Blocks::next(uint32_t* ends) {
   const size_t size = static_cast<size_t>(end_ - begin_);
   size_t count = 0;
-  while (done_ < size && count + 65 <= capacity) {
-    const Block b = ahead_;
-    load(ahead_);
-    const uint64_t other = ~(b.letter | b.number | b.white);
-    uint64_t borders = (b.letter & ~(b.letter << 1 | letter_before_)) | (b.number & ~(b.number << 1 | number_before_)) |
-                       (other & ~(other << 1 | other_before_));
-    borders &= ~(b.blank << 1 | blank_before_);
-    borders |= b.white & ~(b.white << 1 | white_before_);
-    borders |= b.narrow_white & ~(b.white >> 1 | ahead_.white << 63);
-    for (uint64_t left = b.wide_white; left; left &= left - 1) {
-      const unsigned at = static_cast<unsigned>(__builtin_ctzll(left));
-      const unsigned after = at + char_at(begin_ + done_ + at).size;
-      const uint64_t white_after = after < 64 ? b.white >> after : ahead_.white >> (after - 64);
-      if (!(white_after & 1)) borders |= uint64_t{1} << at;
+  while (count == 0 && done_ < size) {
+    const size_t blocks = std::min(batch, (size - done_ + 63) / 64);
+    const auto base = static_cast<uint32_t>(done_);
+    Block block[batch + 2];  // with the one before and the one after
+    uint64_t words[batch];
+    block[0] = before_;
+    block[1] = ahead_;
+    for (size_t i = 0; i < blocks; ++i, done_ += 64) {
+      load(block[i + 2]);
+      words[i] = borders(block[i], block[i + 1], block[i + 2]);
     }
-    borders = (borders & ~clear_) | set_;
-    set_ = clear_ = 0;
-    if (done_ == 0) borders |= 1;
-    for (uint64_t left = b.quote & borders; left; left &= left - 1) {
-      const unsigned at = static_cast<unsigned>(__builtin_ctzll(left));
-      const unsigned letters = contraction(begin_ + done_ + at + 1, end_);
-      if (!letters) continue;
-      if (at < 63) {
-        borders &= ~(uint64_t{2} << at);
-      } else {
-        clear_ = 1;
-      }
-      const unsigned after = at + 1 + letters;
-      (after < 64 ? borders : set_) |= uint64_t{1} << after % 64;
-    }
-    letter_before_ = b.letter >> 63;
-    number_before_ = b.number >> 63;
-    other_before_ = other >> 63;
-    white_before_ = b.white >> 63;
-    blank_before_ = b.blank >> 63;
-    if (done_ == 0) borders &= ~uint64_t{1};
-    if (size - done_ < 64) borders &= (uint64_t{1} << (size - done_)) - 1;
-    for (const auto base = static_cast<uint32_t>(done_); borders; borders &= borders - 1) {
-      ends[count++] = base + static_cast<uint32_t>(__builtin_ctzll(borders));
-    }
-    done_ += 64;
+    before_ = block[blocks];
+    ahead_ = block[blocks + 1];
+    if (done_ > size) words[blocks - 1] &= ~uint64_t{0} >> (done_ - size);
+    count = bytes_.positions(words, blocks, base, ends);
     if (done_ >= size) ends[count++] = static_cast<uint32_t>(size);
   }
   return count;

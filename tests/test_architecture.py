@@ -80,7 +80,7 @@ LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": 
              "session_file": {"numpy", "safetensors"}}
 
 # Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.
-GROUPS = {"pretokenize": ("pretokenize", "unicode_", "char_masks"), "bpe": ("bpe", "byte_alphabet", "json")}
+GROUPS = {"pretokenize": ("pretokenize", "unicode_", "byte_blocks"), "bpe": ("bpe", "byte_alphabet", "json")}
 
 # C++: file, group, or folder with all of its files -> files, groups and folders that it may include.
 MAY_INCLUDE = {

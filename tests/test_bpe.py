@@ -93,22 +93,27 @@ def test_pieces_of_the_demo_vocabulary_merge_as_the_definition_says(text):
     assert [tokenizer.token_bytes(i) for i in tokenizer.encode(text)] == expected
 
 
-@pytest.mark.parametrize("lanes", [False, True])
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("name", ["r50k_base", "cl100k_base"])  # ids below 2^16, and others
 @given(text=st.text(st.sampled_from("aàeinrst  '1"), max_size=600))
-def test_words_that_were_never_seen_merge_as_in_tiktoken(lanes, text):
-    _core.use_merge_lanes(lanes)
+def test_words_that_were_never_seen_merge_as_in_tiktoken(name, special, text):
+    _core.use_special_instructions(special)
     try:
-        assert fresh().encode(text) == helpers.judge("r50k_base").encode_ordinary(text)
+        tokenizer = fresh(name, special)
+        expected = helpers.judge(name).encode_ordinary(text)
+        assert tokenizer.encode(text) == expected
+        assert tokenizer.encode(text) == expected  # from its caches
     finally:
-        _core.use_merge_lanes(True)
+        _core.use_special_instructions(True)
 
 
-def fresh(cache=[]):  # noqa: B006 the same until its caches have seen 100 texts
-    if len(cache) % 100 == 0:
-        cache.clear()
-        cache.append(Tokenizer.load(helpers.data("gpt2_tokenizer")))
-    cache.append(cache[0])
-    return cache[0]
+def fresh(name, special, made={}):  # noqa: B006 the same until its caches have seen 100 texts
+    tokenizer, texts = made.get((name, special), (None, 0))
+    if texts % 100 == 0:
+        source = "gpt2_tokenizer" if name == "r50k_base" else f"tiktoken_ranks/{name}.tiktoken"
+        tokenizer = Tokenizer.load(helpers.data(source))
+    made[name, special] = (tokenizer, texts + 1)
+    return tokenizer
 
 
 @pytest.mark.parametrize("letter", ["a", " ", "^", "\n", "中", "=", "é", "ab", "-="])

@@ -38,15 +38,15 @@ def test_any_text_splits_as_in_tiktoken(name, text):
     assert helpers.ours(name).encode(text) == helpers.judge(name).encode_ordinary(text)
 
 
-@pytest.mark.parametrize("variant", _core.char_masks_variants())
+@pytest.mark.parametrize("variant", _core.byte_blocks_variants())
 @given(text=helpers.texts())
 def test_blocks_of_64_bytes_split_as_one_character_at_a_time(variant, text):
-    _core.set_char_masks(variant)
+    _core.set_byte_blocks(variant)
     try:
         for text in (text, "x" * 61 + text, text * 3):  # noqa: B020
             assert _core.pieces("gpt2", text) == _core.pieces_scanned("gpt2", text)
     finally:
-        _core.set_char_masks(_core.char_masks_variants()[-1])
+        _core.set_byte_blocks(_core.byte_blocks_variants()[-1])
 
 
 def test_borders_of_blocks_do_not_matter():
@@ -82,7 +82,7 @@ def test_an_unknown_pattern_or_variant_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"gpt2, cl100k, llama3, o200k, got 'gpt9'"):
         _core.pieces("gpt9", "")
     with pytest.raises(ValueError, match="must be one of portable"):
-        _core.set_char_masks("gpu")
+        _core.set_byte_blocks("gpu")
 
 
 def classes_by_tiktoken(pattern):

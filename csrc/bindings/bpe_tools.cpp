@@ -2,8 +2,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bpe_cpu.h"
 #include "bpe_files.h"
-#include "bpe_lanes.h"
 #include "pretokenize.h"
 #include "text.h"
 #include "unicode_chars.h"
@@ -18,9 +18,9 @@ py::list pieces(Pattern pattern, PyObject* text) {
   const std::string_view view = utf8("pieces", text);
   const auto* begin = reinterpret_cast<const uint8_t*>(view.data());
   Splitter splitter(pattern, begin, begin + view.size());
-  uint32_t ends[100], at = 0;
+  uint32_t ends[Splitter::room], at = 0;
   py::list out;
-  while (const size_t count = splitter.next(ends, 100)) {
+  while (const size_t count = splitter.next(ends)) {
     for (size_t i = 0; i < count; at = ends[i++]) out.append(py::bytes(view.data() + at, ends[i] - at));
   }
   return out;
@@ -58,13 +58,15 @@ void bind_bpe_tools(py::module_& m) {
   m.def(
       "pieces_scanned", [](const std::string& pattern, const py::object& text) { return pieces_scanned(pattern, text.ptr()); },
       py::arg("pattern"), py::arg("text"));
-  m.def("char_masks_variants", [] {
+  m.def("byte_blocks_variants", [] {
     std::vector<std::string> names;
-    for (const auto& variant : char_masks_variants()) names.push_back(variant.first);
+    for (const auto& variant : byte_blocks_variants()) names.push_back(variant.first);
     return names;
   });
-  m.def("set_char_masks", &set_char_masks, py::arg("variant"), "For tests: how bytes are classified.");
-  m.def("use_merge_lanes", &use_merge_lanes, py::arg("allowed"), "For tests: whether unknown words are merged in lanes.");
+  m.def("set_byte_blocks", &set_byte_blocks, py::arg("variant"), "For tests: how bytes are classified.");
+  m.def(
+      "use_special_instructions", [](bool allowed) { special_instructions = allowed; }, py::arg("allowed"),
+      "For tests: whether tokenizers made from now on use instructions that not every CPU of its kind has.");
   m.def(
       "check_utf8", [](const py::bytes& text, const std::string& file) { check_utf8(std::string_view(text), file); },
       py::arg("text"), py::arg("file"));

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "bpe.h"
+#include "bpe_cpu.h"
 #include "bpe_files.h"
 #include "bpe_train.h"
 #include "byte_alphabet.h"
@@ -86,19 +87,19 @@ void check_text(const Bpe& bpe, std::string_view text) {
   bpe.encode(text, ids);
   if (decoded(bpe.vocabulary(), ids) != text) wrong("the tokens are not the text");
   if (bpe.count(text) != ids.size()) wrong("count differs from encode");
-  use_merge_lanes(false);
+  special_instructions = false;
   Encoder fresh(bpe.vocabulary(), bpe.pattern());
   IdBuffer again;
   fresh.encode(text, again);
-  use_merge_lanes(true);
+  special_instructions = true;
   if (again.size() != ids.size() || (ids.size() && std::memcmp(ids.data(), again.data(), 4 * ids.size()) != 0)) {
-    wrong("ids depend on the cache or the lanes");
+    wrong("ids depend on the cache or on special instructions");
   }
   const auto* begin = reinterpret_cast<const uint8_t*>(text.data());
   Splitter splitter(bpe.pattern(), begin, begin + text.size());
   const uint8_t* p = begin;
-  uint32_t ends[70];
-  while (const size_t count = splitter.next(ends, 70)) {
+  uint32_t ends[Splitter::room];
+  while (const size_t count = splitter.next(ends)) {
     for (size_t i = 0; i < count; ++i) {
       p = piece_end(bpe.pattern(), p, begin + text.size());
       if (begin + ends[i] != p) wrong("blocks and scanner split differently");

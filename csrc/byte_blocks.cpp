@@ -1,5 +1,5 @@
-// The variants of char_masks.h. The only file of the tokenizer with intrinsics; each function names its own target.
-#include "char_masks.h"
+// The variants of byte_blocks.h; each function names its own target.
+#include "byte_blocks.h"
 
 #include <atomic>
 #include <stdexcept>
@@ -11,7 +11,7 @@
 namespace nextword {
 namespace {
 
-void portable(const uint8_t* text, size_t blocks, CharMasks* out) {
+void portable_masks(const uint8_t* text, size_t blocks, CharMasks* out) {
   for (size_t block = 0; block < blocks; ++block, text += 64) {
     CharMasks m{};
     for (unsigned i = 0; i < 64; ++i) {
@@ -28,6 +28,25 @@ void portable(const uint8_t* text, size_t blocks, CharMasks* out) {
   }
 }
 
+// Several bits at a time, wanted or not: a loop that ends with the last bit would end unforeseen.
+constexpr int bits_at_a_time = 12;
+static_assert(bits_at_a_time <= positions_slack);
+
+size_t portable_positions(const uint64_t* words, size_t count, uint32_t base, uint32_t* out) {
+  const uint32_t* const begin = out;
+  for (size_t i = 0; i < count; ++i, base += 64) {
+    uint64_t left = words[i];
+    const int found = __builtin_popcountll(left);
+    for (int done = 0; done < found; done += bits_at_a_time) {
+      for (int j = done; j < done + bits_at_a_time; ++j, left &= left - 1) {
+        out[j] = base + static_cast<uint32_t>(__builtin_ctzll(left | uint64_t{1} << 63));
+      }
+    }
+    out += found;
+  }
+  return static_cast<size_t>(out - begin);
+}
+
 #if defined(__x86_64__)
 
 // SSE2 is part of every x86-64.
@@ -40,7 +59,7 @@ inline __m128i sse2_within(__m128i v, char first, char span) {  // first <= byte
   return _mm_cmpeq_epi8(_mm_min_epu8(distance, _mm_set1_epi8(span)), distance);
 }
 
-void sse2(const uint8_t* text, size_t blocks, CharMasks* out) {
+void sse2_masks(const uint8_t* text, size_t blocks, CharMasks* out) {
   const __m128i blank = _mm_set1_epi8(' '), quote = _mm_set1_epi8('\'');
   for (size_t block = 0; block < blocks; ++block, text += 64) {
     __m128i v[4], letter[4], number[4], is_blank[4], white[4], is_quote[4];
@@ -57,7 +76,7 @@ void sse2(const uint8_t* text, size_t blocks, CharMasks* out) {
   }
 }
 
-__attribute__((target("avx2"))) void avx2(const uint8_t* text, size_t blocks, CharMasks* out) {
+__attribute__((target("avx2"))) void avx2_masks(const uint8_t* text, size_t blocks, CharMasks* out) {
   const __m256i blank = _mm256_set1_epi8(' '), quote = _mm256_set1_epi8('\'');
   const __m256i a = _mm256_set1_epi8('a'), letters = _mm256_set1_epi8(25), zero = _mm256_set1_epi8('0');
   const __m256i nine = _mm256_set1_epi8(9), tab = _mm256_set1_epi8('\t'), four = _mm256_set1_epi8(4);
@@ -82,7 +101,7 @@ __attribute__((target("avx2"))) void avx2(const uint8_t* text, size_t blocks, Ch
   }
 }
 
-__attribute__((target("avx512f,avx512bw"))) void avx512(const uint8_t* text, size_t blocks, CharMasks* out) {
+__attribute__((target("avx512f,avx512bw"))) void avx512_masks(const uint8_t* text, size_t blocks, CharMasks* out) {
   const __m512i blank = _mm512_set1_epi8(' '), quote = _mm512_set1_epi8('\'');
   const __m512i a = _mm512_set1_epi8('a'), letters = _mm512_set1_epi8(25), zero = _mm512_set1_epi8('0');
   const __m512i nine = _mm512_set1_epi8(9), tab = _mm512_set1_epi8('\t'), four = _mm512_set1_epi8(4);
@@ -98,38 +117,74 @@ __attribute__((target("avx512f,avx512bw"))) void avx512(const uint8_t* text, siz
   }
 }
 
+__attribute__((target("bmi,popcnt"))) size_t bmi_positions(const uint64_t* words, size_t count, uint32_t base, uint32_t* out) {
+  const uint32_t* const begin = out;
+  for (size_t i = 0; i < count; ++i, base += 64) {
+    uint64_t left = words[i];
+    const int found = __builtin_popcountll(left);
+    for (int done = 0; done < found; done += bits_at_a_time) {
+      for (int j = done; j < done + bits_at_a_time; ++j, left &= left - 1) out[j] = base + static_cast<uint32_t>(_tzcnt_u64(left));
+    }
+    out += found;
+  }
+  return static_cast<size_t>(out - begin);
+}
+
+// The places of all bits at once: those of the numbers 0 to 63 whose bit is set.
+__attribute__((target("avx512f,avx512bw,avx512vbmi2,popcnt"))) size_t vbmi2_positions(const uint64_t* words, size_t count,
+                                                                                      uint32_t base, uint32_t* out) {
+  static_assert(positions_slack >= 32);
+  alignas(64) uint8_t all[64];
+  for (uint8_t i = 0; i < 64; ++i) all[i] = i;
+  const __m512i places = _mm512_load_si512(all);
+  const uint32_t* const begin = out;
+  for (size_t i = 0; i < count; ++i, base += 64) {
+    const __m512i set = _mm512_maskz_compress_epi8(words[i], places), from = _mm512_set1_epi32(static_cast<int>(base));
+    const int found = __builtin_popcountll(words[i]);
+    _mm512_storeu_si512(out, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_castsi512_si128(set))));
+    _mm512_storeu_si512(out + 16, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(set, 1))));
+    if (__builtin_expect(found > 32, 0)) {
+      _mm512_storeu_si512(out + 32, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(set, 2))));
+      _mm512_storeu_si512(out + 48, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(set, 3))));
+    }
+    out += found;
+  }
+  return static_cast<size_t>(out - begin);
+}
+
 #endif
 
-std::atomic<CharMasksFunction> chosen{nullptr};
+std::atomic<const ByteBlocks*> chosen{nullptr};
 
 }  // namespace
 
-std::vector<std::pair<std::string, CharMasksFunction>> char_masks_variants() {
-  std::vector<std::pair<std::string, CharMasksFunction>> out{{"portable", portable}};
+std::vector<std::pair<std::string, ByteBlocks>> byte_blocks_variants() {
+  std::vector<std::pair<std::string, ByteBlocks>> out{{"portable", {portable_masks, portable_positions}}};
 #if defined(__x86_64__)
-  out.emplace_back("sse2", sse2);
-  if (__builtin_cpu_supports("avx2")) out.emplace_back("avx2", avx2);
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) out.emplace_back("avx512", avx512);
+  out.push_back({"sse2", {sse2_masks, portable_positions}});
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi")) return out;
+  out.push_back({"avx2", {avx2_masks, bmi_positions}});
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw")) return out;
+  out.push_back({"avx512", {avx512_masks, bmi_positions}});
+  if (__builtin_cpu_supports("avx512vbmi2")) out.push_back({"avx512_vbmi2", {avx512_masks, vbmi2_positions}});
 #endif
   return out;
 }
 
-CharMasksFunction char_masks() {
-  CharMasksFunction function = chosen.load(std::memory_order_relaxed);
-  if (!function) {
-    function = char_masks_variants().back().second;
-    chosen.store(function, std::memory_order_relaxed);
-  }
-  return function;
+ByteBlocks byte_blocks() {
+  static const ByteBlocks fastest = byte_blocks_variants().back().second;
+  const ByteBlocks* set = chosen.load(std::memory_order_acquire);
+  return set ? *set : fastest;
 }
 
-void set_char_masks(const std::string& variant) {
+void set_byte_blocks(const std::string& variant) {
+  static const auto variants = byte_blocks_variants();
   std::string names;
-  for (const auto& [name, function] : char_masks_variants()) {
-    if (name == variant) return chosen.store(function);
+  for (const auto& [name, functions] : variants) {
+    if (name == variant) return chosen.store(&functions, std::memory_order_release);
     names += (names.empty() ? "" : ", ") + name;
   }
-  throw std::invalid_argument("set_char_masks: variant must be one of " + names + ", got '" + variant + "'");
+  throw std::invalid_argument("set_byte_blocks: variant must be one of " + names + ", got '" + variant + "'");
 }
 
 }  // namespace nextword
