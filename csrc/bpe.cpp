@@ -10,10 +10,6 @@
 #include "bpe_merge.h"
 #include "parallel.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 namespace nextword {
 namespace {
 
@@ -30,26 +26,6 @@ inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
 }
 
 }  // namespace
-
-void prefer_huge_pages(void* memory, size_t size) {
-#if defined(__linux__)
-  constexpr uintptr_t huge_page = uintptr_t{2} << 20;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + huge_page - 1) & ~(huge_page - 1);
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + size) & ~(huge_page - 1);
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-  (void)memory, (void)size;
-#endif
-}
-
-void IdBuffer::grow(size_t need) {
-  const size_t capacity = need + capacity_ / 2;
-  void* data = std::realloc(data_, capacity * sizeof(uint32_t));
-  if (!data) throw std::bad_alloc();
-  prefer_huge_pages(data, capacity * sizeof(uint32_t));
-  data_ = static_cast<uint32_t*>(data);
-  capacity_ = capacity;
-}
 
 // Unknown words are left out at first and merged many at a time, some chunks later; then settled() is called.
 template <class Settled>
@@ -82,7 +58,7 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
 }
 
 void Encoder::encode(std::string_view text, IdBuffer& ids) {
-  if (text.size() >= large_text) ids.reserve(text.size() / 2);  // few texts need more; what is not written costs nothing
+  if (text.size() >= large_text) ids.reserve(text.size() / 3);  // enough for most
   encode_chunks(text, ids, [] {});
 }
 
@@ -321,16 +297,16 @@ size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(t
 class Bpe::Batch {
  public:
   // grain: bytes of a portion, but for its last text
-  Batch(const std::vector<std::string_view>& texts, size_t grain) : texts_(texts) {
+  Batch(const Texts& texts, size_t grain) : texts_(texts) {
     size_t bytes = grain;
-    for (size_t i = 0; i < texts.size(); ++i) {
+    for (size_t i = 0; i < texts.count(); ++i) {
       if (bytes >= grain) {
         portions_.emplace_back();
         portions_.back().first = i;
         bytes = 0;
       }
       portions_.back().counts.push_back(0);
-      bytes += texts[i].size();
+      bytes += texts.size(i);
     }
     done_ = std::vector<std::atomic<bool>>(portions_.size());
   }
@@ -338,7 +314,7 @@ class Bpe::Batch {
   size_t size() const { return portions_.size(); }
 
   // Encodes the next portion; returns whether there was one.
-  bool encode_one(Encoder& encoder) {
+  bool encode_one(Encoder& encoder, TextBuffer& text) {
     const size_t i = next_++;
     if (i >= size() || stopped_) return false;
     Portion& portion = portions_[i];
@@ -346,12 +322,12 @@ class Bpe::Batch {
       portion.ids = spare();
       for (size_t j = 0; j < portion.counts.size(); ++j) {
         const size_t before = portion.ids.size();
-        encoder.encode(texts_[portion.first + j], portion.ids);
+        encoder.encode(texts_.utf8(portion.first + j, text), portion.ids);
         portion.counts[j] = static_cast<uint32_t>(portion.ids.size() - before);
       }
     } catch (...) {  // an exception must not leave a thread
       const std::lock_guard<std::mutex> lock(mutex_);
-      error_ = std::current_exception();
+      if (!error_ || i < error_at_) error_ = std::current_exception(), error_at_ = i;  // earlier ones are all under way
       stopped_ = true;
     }
     done_[i].store(true, std::memory_order_release);
@@ -386,7 +362,7 @@ class Bpe::Batch {
     return ids;
   }
 
-  const std::vector<std::string_view>& texts_;
+  const Texts& texts_;
   std::vector<Portion> portions_;
   std::vector<std::atomic<bool>> done_;
   std::atomic<size_t> next_{0};
@@ -395,22 +371,23 @@ class Bpe::Batch {
   std::mutex mutex_;   // of what follows
   std::vector<IdBuffer> spare_;
   std::exception_ptr error_;
+  size_t error_at_ = 0;  // the portion
 };
 
-void Bpe::encode_batch(const std::vector<std::string_view>& texts, int threads,
+void Bpe::encode_batch(const Texts& texts, int threads,
                        const std::function<bool(const std::vector<Portion*>&)>& hand_over) const {
   size_t bytes = 0;
-  for (const std::string_view text : texts) bytes += text.size();
+  for (size_t i = 0; i < texts.count(); ++i) bytes += texts.size(i);
   const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / batch_grain + 1), 1)));
   Batch batch(texts, workers > 1 ? batch_grain : bytes + 1);  // alone, one after the other is faster than in turns
   std::vector<std::unique_ptr<Borrowed>> encoders;
   for (int i = 0; i < workers; ++i) encoders.push_back(std::make_unique<Borrowed>(*this));
   std::exception_ptr error;  // of hand_over
-  const auto hand_over_all = [&](Encoder& encoder) {
+  const auto hand_over_all = [&](Encoder& encoder, TextBuffer& text) {
     while (!batch.over()) {
       const std::vector<Portion*> ready = batch.ready();
       if (ready.empty()) {
-        if (!batch.encode_one(encoder)) std::this_thread::yield();
+        if (!batch.encode_one(encoder, text)) std::this_thread::yield();
         continue;
       }
       if (!hand_over(ready)) batch.stop();
@@ -420,13 +397,14 @@ void Bpe::encode_batch(const std::vector<std::string_view>& texts, int threads,
   together(workers, [&] {
     const int index = member ? member->index : 0;
     Encoder& encoder = *encoders[static_cast<size_t>(index)]->get();
+    TextBuffer text;
     if (index > 0) {
-      while (batch.encode_one(encoder)) {
+      while (batch.encode_one(encoder, text)) {
       }
       return;
     }
     try {
-      hand_over_all(encoder);
+      hand_over_all(encoder, text);
     } catch (...) {
       error = std::current_exception();
       batch.stop();

@@ -1,14 +1,11 @@
 // Byte-pair encoding: text to token ids and back. Vocabulary files are read elsewhere (bpe_files.h).
 #pragma once
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "bpe_cache.h"
@@ -16,47 +13,9 @@
 #include "bpe_lanes.h"
 #include "bpe_vocabulary.h"
 #include "pretokenize.h"
+#include "raw_buffer.h"
 
 namespace nextword {
-
-// Asks the system to back memory with huge pages, where it does such a thing: new memory is then given out in some
-// large steps instead of thousands of small ones. Changes nothing but speed.
-void prefer_huge_pages(void* memory, size_t size);
-
-// Ids as they are written: a vector that leaves new memory as it is.
-class IdBuffer {
- public:
-  IdBuffer() = default;
-  ~IdBuffer() { std::free(data_); }
-  IdBuffer(IdBuffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
-  IdBuffer& operator=(IdBuffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
-    std::swap(capacity_, other.capacity_);
-    return *this;
-  }
-  IdBuffer(const IdBuffer&) = delete;
-
-  const uint32_t* data() const { return data_; }
-  uint32_t* data() { return data_; }
-  size_t size() const { return size_; }
-  void resize(size_t size) { size_ = size; }  // at most what reserve made room for
-  void clear() { size_ = 0; }
-  uint32_t* reserve(size_t more) {            // the end, with room for `more` ids
-    if (size_ + more > capacity_) grow(size_ + more);
-    return data_ + size_;
-  }
-  void push_back(uint32_t id) {
-    *reserve(1) = id;
-    ++size_;
-  }
-
- private:
-  void grow(size_t need);
-  uint32_t* data_ = nullptr;
-  size_t size_ = 0, capacity_ = 0;
-};
 
 // One thread's working memory over a vocabulary.
 class Encoder {
@@ -122,6 +81,14 @@ class Bpe {
   void encode(std::string_view text, IdBuffer& ids) const;
   size_t count(std::string_view text) const;
 
+  // Texts for encode_batch, which asks for them from several threads at once.
+  class Texts {
+   public:
+    virtual ~Texts() = default;
+    virtual size_t count() const = 0;
+    virtual size_t size(size_t i) const = 0;  // of text i, roughly: by this the work is divided
+    virtual std::string_view utf8(size_t i, TextBuffer& buffer) const = 0;  // may stand in `buffer`, whose content is lost
+  };
   // The ids of some neighbouring texts, one after the other, and how many each has.
   struct Portion {
     size_t first = 0;
@@ -130,8 +97,9 @@ class Bpe {
   };
   // The ids of each text, divided over threads; the ids of a text do not depend on how. threads: at most so many.
   // hand_over: called on the calling thread with the portions in the order of their texts, some at a time, while the
-  // other threads go on; returns whether to go on. Throws as encode does, then some portions have been handed over.
-  void encode_batch(const std::vector<std::string_view>& texts, int threads,
+  // other threads go on; returns whether to go on. Throws as encode and Texts::utf8 do, the error of the first text that
+  // has one; some portions have been handed over then.
+  void encode_batch(const Texts& texts, int threads,
                     const std::function<bool(const std::vector<Portion*>&)>& hand_over) const;
 
  private:

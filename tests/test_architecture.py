@@ -101,9 +101,11 @@ MAY_INCLUDE = {
     "philox": set(),
     "sampling": {"kernels.h", "cpu.h"},
     "pretokenize": {"pretokenize", "parallel.h"},
-    "bpe": {"bpe", "pretokenize.h", "parallel.h"},
+    "raw_buffer": set(),
+    "utf8": set(),
+    "bpe": {"bpe", "pretokenize.h", "parallel.h", "raw_buffer.h"},
     "bindings": {"ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
-                 "machine.h", "encode.h", "packed.h", "parallel.h", "pool.h", "bindings"},
+                 "machine.h", "encode.h", "packed.h", "parallel.h", "pool.h", "raw_buffer.h", "utf8.h", "bindings"},
 }
 
 

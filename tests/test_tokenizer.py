@@ -192,6 +192,43 @@ def test_a_lone_surrogate_is_a_value_error_that_names_it(call):
         getattr(helpers.demo(), call)("ab\ud83d")
 
 
+@pytest.mark.parametrize("widest", ["x", "é", "ÿ", "Ā", "߿", "ࠀ", "中", "\uffff", "😀", "\U0010ffff"])
+@pytest.mark.parametrize("filler", ["a", "é", "中", "😀"])
+def test_text_of_every_width_reaches_the_vocabulary_as_its_utf8(widest, filler):
+    """Python keeps 1, 2 or 4 bytes of each character, by the widest; ASCII goes several at a time."""
+    tokenizer = helpers.demo()
+    for before in (*range(20), 65_535, 65_536):
+        text = filler * before + widest + "a" * (before % 40)
+        copies = ["".join(list(text)) for _ in range(4)]  # none of them has its UTF-8 yet
+        assert tokenizer.decode_bytes(tokenizer.encode(copies[0])) == text.encode()
+        assert tokenizer.encode_array(copies[1]).tolist() == tokenizer.encode(text)
+        assert tokenizer.encode_batch([copies[2], text]) == [tokenizer.encode(text)] * 2
+        assert tokenizer.count(copies[3]) == len(tokenizer.encode(text))
+
+
+def test_a_text_of_a_class_of_its_own_is_text():
+    class Line(str):
+        pass
+
+    for text in ("plain", "für", "中文"):
+        assert helpers.demo().encode(Line(text)) == helpers.demo().encode(text)
+
+
+def test_a_surrogate_is_named_where_it_is_however_far():
+    for at in (0, 15, 65_536, 70_001):
+        with pytest.raises(ValueError, match=rf"encode: text holds the lone surrogate U\+DFFF at index {at}, "):
+            helpers.demo().encode("a" * at + "\udfff" + "é")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_error_of_a_batch_is_that_of_its_first_bad_text(threads):
+    texts = ["word " * 5000] * 30
+    for bad in (4, 9, 28):
+        texts[bad] = "x" * bad + "\ud800"
+    with pytest.raises(ValueError, match=r"encode_batch: text holds the lone surrogate U\+D800 at index 4,"):
+        helpers.demo().encode_batch(texts, threads=threads)
+
+
 @pytest.mark.parametrize("wrong", [b"bytes", None, 5, ["text"]])
 def test_text_that_is_no_str_is_a_type_error(wrong):
     for call in (helpers.demo().encode, helpers.demo().count):

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "bpe.h"
+#include "id_lists.h"
 #include "parallel.h"
 #include "text.h"
 
@@ -21,40 +22,31 @@ namespace {
 
 constexpr size_t unlocked_size = 4096;  // below, handing the interpreter lock over costs more than the work
 
-// A Bpe and the Python ints of its ids, made when first needed: a list of ready-made ints is several times faster than
-// one of new ints. Guarded by the interpreter lock.
 struct PyBpe {
-  PyBpe(VocabularySource source, Pattern pattern) : core(std::move(source), pattern), ints(core.vocabulary().size()) {}
-  ~PyBpe() {
-    for (PyObject* i : ints) Py_XDECREF(i);
-  }
-  PyBpe(const PyBpe&) = delete;
-
-  PyObject* number(uint32_t id) {  // a new reference, or nullptr with a Python error
-    if (!ints[id] && !(ints[id] = PyLong_FromUnsignedLong(id))) return nullptr;
-    Py_INCREF(ints[id]);
-    return ints[id];
-  }
-  PyObject* list(const uint32_t* ids, size_t count) {
-    PyObject* out = PyList_New(static_cast<Py_ssize_t>(count));
-    if (!out) return nullptr;
-    PyObject** items = PySequence_Fast_ITEMS(out);
-    if (count >= size_t{1} << 18) prefer_huge_pages(items, count * sizeof *items);
-    constexpr size_t ahead = 16;
-    for (size_t i = 0; i < count; ++i) {
-      if (i + ahead < count) __builtin_prefetch(ints[ids[i + ahead]], 1);
-      PyObject* id = number(ids[i]);
-      if (!id) {
-        Py_DECREF(out);
-        return nullptr;
-      }
-      items[i] = id;
-    }
-    return out;
-  }
+  PyBpe(VocabularySource source, Pattern pattern) : core(std::move(source), pattern), lists(core.vocabulary().size()) {}
 
   Bpe core;
-  std::vector<PyObject*> ints;
+  IdLists lists;
+  IdBuffer spare_ids;  // memory of the last call, for the next one
+  TextBuffer spare_text;
+};
+
+// The buffers of a call: those of the call before, unless it is not over yet, and given on if they are not too large.
+class Buffers {
+ public:
+  explicit Buffers(PyBpe& bpe) : ids(std::move(bpe.spare_ids)), text(std::move(bpe.spare_text)), bpe_(bpe) { ids.clear(); }
+  ~Buffers() {
+    constexpr size_t most = size_t{16} << 20;  // bytes
+    if (ids.capacity() * sizeof(uint32_t) <= most) bpe_.spare_ids = std::move(ids);
+    if (text.capacity() <= most) bpe_.spare_text = std::move(text);
+  }
+  Buffers(const Buffers&) = delete;
+
+  IdBuffer ids;
+  TextBuffer text;
+
+ private:
+  PyBpe& bpe_;
 };
 
 PyBpe& self_of(PyObject* self) {
@@ -87,13 +79,12 @@ PyObject* guarded(Body body) {
   return nullptr;
 }
 
-void encode_plain(const Bpe& core, std::string_view text, IdBuffer& ids) {
-  if (text.size() < unlocked_size) {
-    core.encode(text, ids);
-  } else {
-    py::gil_scoped_release unlocked;  // below this line only the view is used; the caller holds the str
-    core.encode(text, ids);
-  }
+// Runs work(), which needs no interpreter lock, without it where the text is worth it.
+template <class Work>
+void without_lock(const Text& text, const Work& work) {
+  if (text.size() < unlocked_size) return work();
+  py::gil_scoped_release unlocked;  // below this line only views are used; the caller holds the str
+  work();
 }
 
 using Specials = std::vector<std::pair<std::string_view, uint32_t>>;
@@ -147,13 +138,16 @@ void encode_with_specials(const Bpe& core, std::string_view text, const Specials
   core.encode(text.substr(at), ids);
 }
 
-// `allowed` is nullptr where the caller did not say.
-void encode_allowing(const Bpe& core, std::string_view text, PyObject* allowed, IdBuffer& ids) {
-  if (!allowed) return encode_plain(core, text, ids);
-  const Specials specials = allowed_specials(core, allowed);
-  if (specials.empty()) return encode_plain(core, text, ids);
-  py::gil_scoped_release unlocked;  // below this line only views are used
-  encode_with_specials(core, text, specials, ids);
+// The ids of a text. `allowed` is nullptr where the caller did not say.
+void encode_allowing(const Bpe& core, const Text& text, PyObject* allowed, TextBuffer& buffer, IdBuffer& ids) {
+  const Specials specials = allowed ? allowed_specials(core, allowed) : Specials();
+  without_lock(text, [&] {
+    if (specials.empty()) {
+      core.encode(text.utf8(buffer), ids);
+    } else {
+      encode_with_specials(core, text.utf8(buffer), specials, ids);
+    }
+  });
 }
 
 // The one positional argument and the optional keyword allowed_special (nullptr where absent).
@@ -185,10 +179,9 @@ PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObje
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
     const Arguments a = arguments("encode", args, count, names, "text");
-    const std::string_view text = utf8("encode", a.text);
-    IdBuffer ids;
-    encode_allowing(bpe.core, text, a.allowed, ids);
-    return bpe.list(ids.data(), ids.size());
+    Buffers buffers(bpe);
+    encode_allowing(bpe.core, Text("encode", a.text), a.allowed, buffers.text, buffers.ids);
+    return bpe.lists.make(buffers.ids.data(), buffers.ids.size());
   });
 }
 
@@ -196,18 +189,14 @@ PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, 
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
     const Arguments a = arguments("count", args, count, names, "text");
-    const std::string_view text = utf8("count", a.text);
+    const Text text("count", a.text);
+    Buffers buffers(bpe);
     if (a.allowed) {
-      IdBuffer ids;
-      encode_allowing(bpe.core, text, a.allowed, ids);
-      return PyLong_FromSize_t(ids.size());
+      encode_allowing(bpe.core, text, a.allowed, buffers.text, buffers.ids);
+      return PyLong_FromSize_t(buffers.ids.size());
     }
-    if (text.size() < unlocked_size) return PyLong_FromSize_t(bpe.core.count(text));
     size_t total = 0;
-    {
-      py::gil_scoped_release unlocked;  // below this line only the view is used; the caller holds the str
-      total = bpe.core.count(text);
-    }
+    without_lock(text, [&] { total = bpe.core.count(text.utf8(buffers.text)); });
     return PyLong_FromSize_t(total);
   });
 }
@@ -216,9 +205,9 @@ PyObject* encode_array(PyObject* self, PyObject* const* args, Py_ssize_t count, 
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
     const Arguments a = arguments("encode_array", args, count, names, "text");
-    const std::string_view text = utf8("encode_array", a.text);
+    Buffers buffers(bpe);
     auto ids = std::make_unique<IdBuffer>();
-    encode_allowing(bpe.core, text, a.allowed, *ids);
+    encode_allowing(bpe.core, Text("encode_array", a.text), a.allowed, buffers.text, *ids);
     const auto size = static_cast<py::ssize_t>(ids->size());
     const uint32_t* data = ids->data();
     const py::capsule owner(ids.release(), [](void* p) { delete static_cast<IdBuffer*>(p); });
@@ -317,13 +306,26 @@ PyObject* decode_bytes(PyObject* self, PyObject* ids) {
   });
 }
 
-py::list encode_batch(PyBpe& bpe, const py::iterable& texts, const std::optional<int>& threads) {
-  std::vector<py::object> held;
-  std::vector<std::string_view> views;
-  for (const py::handle text : texts) {
-    held.push_back(py::reinterpret_borrow<py::object>(text));
-    views.push_back(utf8("encode_batch", text.ptr()));
+// The texts of a batch, held as long as this lives.
+class HeldTexts : public Bpe::Texts {
+ public:
+  HeldTexts(const char* operation, const py::iterable& texts) {
+    for (const py::handle text : texts) {
+      texts_.emplace_back(operation, text.ptr());
+      held_.push_back(py::reinterpret_borrow<py::object>(text));
+    }
   }
+  size_t count() const override { return texts_.size(); }
+  size_t size(size_t i) const override { return texts_[i].size(); }
+  std::string_view utf8(size_t i, TextBuffer& buffer) const override { return texts_[i].utf8(buffer); }
+
+ private:
+  std::vector<Text> texts_;
+  std::vector<py::object> held_;
+};
+
+py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads) {
+  const HeldTexts texts("encode_batch", iterable);
   if (threads && *threads < 1) {
     throw std::invalid_argument("encode_batch: threads must be at least 1, got " + std::to_string(*threads));
   }
@@ -334,14 +336,14 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& texts, const std::optional
       if (enabled) PyGC_Enable();
     }
   };
-  py::list out(views.size());
+  py::list out(texts.count());
   const auto lists_of = [&](const std::vector<Bpe::Portion*>& portions) {  // whether Python had the memory
     const py::gil_scoped_acquire locked;
     const CollectorPause pause;
     for (const Bpe::Portion* portion : portions) {
       const uint32_t* ids = portion->ids.data();
       for (size_t i = 0; i < portion->counts.size(); ids += portion->counts[i++]) {
-        PyObject* list = bpe.list(ids, portion->counts[i]);
+        PyObject* list = bpe.lists.make(ids, portion->counts[i]);
         if (!list) return false;
         PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(portion->first + i), list);
       }
@@ -349,8 +351,8 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& texts, const std::optional
     return true;
   };
   {
-    py::gil_scoped_release unlocked;  // below this line only views are used; `held` keeps their texts
-    bpe.core.encode_batch(views, threads.value_or(thread_count()), lists_of);
+    py::gil_scoped_release unlocked;  // below this line only views are used; `texts` holds what they are of
+    bpe.core.encode_batch(texts, threads.value_or(thread_count()), lists_of);
   }
   if (PyErr_Occurred()) throw py::error_already_set();
   return out;

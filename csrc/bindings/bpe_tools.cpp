@@ -15,7 +15,8 @@ namespace {
 
 // The pieces of a text by the splitter that encoding uses.
 py::list pieces(Pattern pattern, PyObject* text) {
-  const std::string_view view = utf8("pieces", text);
+  TextBuffer buffer;
+  const std::string_view view = Text("pieces", text).utf8(buffer);
   const auto* begin = reinterpret_cast<const uint8_t*>(view.data());
   Splitter splitter(pattern, begin, begin + view.size());
   uint32_t ends[Splitter::room], at = 0;
@@ -28,7 +29,8 @@ py::list pieces(Pattern pattern, PyObject* text) {
 
 // The same one character at a time: the definition that the splitter is tested against.
 py::list pieces_scanned(const std::string& pattern, PyObject* text) {
-  const std::string_view view = utf8("pieces", text);
+  TextBuffer buffer;
+  const std::string_view view = Text("pieces", text).utf8(buffer);
   const auto* p = reinterpret_cast<const uint8_t*>(view.data());
   const auto* end = p + view.size();
   py::list out;
