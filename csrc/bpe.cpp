@@ -17,7 +17,6 @@ constexpr size_t batch_grain = 16384;  // bytes that are worth a thread's turn
 constexpr size_t at_a_time = 16;       // turns whose ids are handed over together
 constexpr unsigned few_lanes = 4;            // so many words are merged as fast one by one
 constexpr size_t long_whole = 32;      // bytes of pieces that recur as they are; of longer ones, parts do
-constexpr size_t large_text = size_t{1} << 20;
 constexpr size_t slack = PackedIds::slack;   // ids may be written up to here beyond the last
 
 inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
@@ -58,7 +57,6 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
 }
 
 void Encoder::encode(std::string_view text, IdBuffer& ids) {
-  if (text.size() >= large_text) ids.reserve(text.size() / 3);  // enough for most
   encode_chunks(text, ids, [] {});
 }
 

@@ -206,6 +206,15 @@ def test_text_of_every_width_reaches_the_vocabulary_as_its_utf8(widest, filler):
         assert tokenizer.count(copies[3]) == len(tokenizer.encode(text))
 
 
+@pytest.mark.parametrize("shift", [0, 1, 7, 20])
+def test_a_long_text_is_encoded_as_one_wherever_it_is_parted(name, shift):
+    """Text that is not ASCII is made into UTF-8 in parts of some 65,536 characters."""
+    for words in ("It's a naïve word ", "don't STOP we'LL go 12 345 ... \n\n Ok ", "日本語 und deutsch — "):
+        text = "é" * shift + words * (140_000 // len(words))
+        assert helpers.ours(name).encode(text) == helpers.judge(name).encode_ordinary(text)
+        assert helpers.ours(name).count("".join(list(text))) == len(helpers.ours(name).encode(text))
+
+
 def test_a_text_of_a_class_of_its_own_is_text():
     class Line(str):
         pass

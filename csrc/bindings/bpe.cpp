@@ -20,6 +20,7 @@ using namespace nextword;
 
 namespace {
 
+constexpr size_t large_text = size_t{1} << 20;
 constexpr size_t unlocked_size = 4096;  // below, handing the interpreter lock over costs more than the work
 
 struct PyBpe {
@@ -141,12 +142,10 @@ void encode_with_specials(const Bpe& core, std::string_view text, const Specials
 // The ids of a text. `allowed` is nullptr where the caller did not say.
 void encode_allowing(const Bpe& core, const Text& text, PyObject* allowed, TextBuffer& buffer, IdBuffer& ids) {
   const Specials specials = allowed ? allowed_specials(core, allowed) : Specials();
+  if (text.size() >= large_text) ids.reserve(text.size() / 3);  // enough for most
   without_lock(text, [&] {
-    if (specials.empty()) {
-      core.encode(text.utf8(buffer), ids);
-    } else {
-      encode_with_specials(core, text.utf8(buffer), specials, ids);
-    }
+    if (!specials.empty()) return encode_with_specials(core, text.utf8(buffer), specials, ids);
+    text.each_part(buffer, [&](std::string_view part) { core.encode(part, ids); });
   });
 }
 
@@ -196,7 +195,7 @@ PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, 
       return PyLong_FromSize_t(buffers.ids.size());
     }
     size_t total = 0;
-    without_lock(text, [&] { total = bpe.core.count(text.utf8(buffers.text)); });
+    without_lock(text, [&] { text.each_part(buffers.text, [&](std::string_view part) { total += bpe.core.count(part); }); });
     return PyLong_FromSize_t(total);
   });
 }

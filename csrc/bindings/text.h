@@ -40,29 +40,59 @@ class Text {
 
   // The UTF-8, maybe in `buffer`, whose content is lost. Needs no interpreter lock.
   std::string_view utf8(TextBuffer& buffer) const {
-    switch (unit_) {
-      case 0: return {static_cast<const char*>(data_), size_};
-      case 1: return made<uint8_t>(buffer);
-      case 2: return made<uint16_t>(buffer);
-      default: return made<uint32_t>(buffer);
-    }
+    if (unit_ == 0) return {static_cast<const char*>(data_), size_};
+    buffer.clear();
+    by_unit([&](const auto* text) { append(text, 0, size_, buffer); });
+    return {buffer.data(), buffer.size()};
+  }
+
+  // The same in parts that are made one after the other, in memory that stays in the cache: use(part) for each. Their
+  // tokens are those of the whole text. A text is parted between a letter and a blank before another letter: whatever the
+  // splitting pattern, a piece ends there and would without what follows.
+  template <class Use>
+  void each_part(TextBuffer& buffer, const Use& use) const {
+    if (unit_ == 0) return use(utf8(buffer));
+    by_unit([&](const auto* text) {
+      for (size_t at = 0; at < size_;) {
+        const size_t end = part_end(text, at);
+        buffer.clear();
+        append(text, at, end, buffer);
+        use(std::string_view(buffer.data(), buffer.size()));
+        at = end;
+      }
+    });
   }
 
  private:
+  static constexpr size_t step = size_t{1} << 16;  // characters of a part, where that can be
+
+  template <class Work>
+  void by_unit(const Work& work) const {
+    if (unit_ == 1) return work(static_cast<const uint8_t*>(data_));
+    if (unit_ == 2) return work(static_cast<const uint16_t*>(data_));
+    work(static_cast<const uint32_t*>(data_));
+  }
+
   template <class Unit>
-  std::string_view made(TextBuffer& buffer) const {
-    constexpr size_t step = size_t{1} << 16;  // characters: room is made for so many that take all the bytes they may
-    const auto* text = static_cast<const Unit*>(data_);
-    buffer.clear();
-    for (size_t at = 0; at < size_; at += step) {
-      const size_t count = std::min(step, size_ - at);
+  size_t part_end(const Unit* text, size_t at) const {
+    const auto letter = [](Unit c) { return (c | 0x20u) - 'a' < 26u; };
+    for (size_t end = at + step; end + 1 < size_; ++end) {
+      if (text[end] == ' ' && letter(text[end - 1]) && letter(text[end + 1])) return end;
+    }
+    return size_;
+  }
+
+  template <class Unit>
+  void append(const Unit* text, size_t at, size_t end, TextBuffer& buffer) const {
+    while (at < end) {
+      const size_t count = std::min(step, end - at);  // room is made for so many that take all the bytes they may
       size_t done = 0;
       char* const out = buffer.reserve(count * utf8_per_unit(sizeof(Unit)));
-      const char* const end = write_utf8(text + at, count, out, done);
+      const char* const out_end = write_utf8(text + at, count, out, done);
       if (done < count) lone_surrogate(static_cast<unsigned>(text[at + done]), at + done);
-      buffer.resize(buffer.size() + static_cast<size_t>(end - out));
+      buffer.resize(buffer.size() + static_cast<size_t>(out_end - out));
+      at += count;
     }
-    return {buffer.data(), buffer.size()};
   }
 
   [[noreturn]] void lone_surrogate(unsigned unit, size_t at) const {
