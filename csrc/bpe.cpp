@@ -13,8 +13,8 @@
 namespace nextword {
 namespace {
 
-constexpr size_t batch_grain = 16384;  // bytes that are worth a thread's turn
-constexpr size_t at_a_time = 16;       // turns whose ids are handed over together
+constexpr size_t batch_grain = 16384;   // bytes that are worth a thread's turn
+constexpr size_t at_a_time = 16;        // turns whose ids are handed over together
 constexpr unsigned few_lanes = 4;            // so many words are merged as fast one by one
 constexpr size_t long_whole = 32;      // bytes of pieces that recur as they are; of longer ones, parts do
 constexpr size_t slack = PackedIds::slack;   // ids may be written up to here beyond the last
@@ -294,8 +294,8 @@ size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(t
 // encodes while nothing is.
 class Bpe::Batch {
  public:
-  // grain: bytes of a portion, but for its last text
-  Batch(const Texts& texts, size_t grain) : texts_(texts) {
+  // grain: bytes of a portion, but for its last text; together: portions that are handed over together
+  Batch(const Texts& texts, size_t grain, size_t together) : texts_(texts), together_(together) {
     size_t bytes = grain;
     for (size_t i = 0; i < texts.count(); ++i) {
       if (bytes >= grain) {
@@ -332,11 +332,11 @@ class Bpe::Batch {
     return true;
   }
 
-  // What of the next portions is ready: nothing, while there are fewer than at_a_time and more to encode.
+  // What of the next portions is ready: nothing, while there are fewer than `together` and more to encode.
   std::vector<Portion*> ready() {
     std::vector<Portion*> found;
     for (size_t i = handed_; i < size() && done_[i].load(std::memory_order_acquire); ++i) found.push_back(&portions_[i]);
-    if (found.size() < at_a_time && next_ < size()) found.clear();
+    if (found.size() < together_ && next_ < size()) found.clear();
     return found;
   }
   void handed_over(const std::vector<Portion*>& portions) {
@@ -361,6 +361,7 @@ class Bpe::Batch {
   }
 
   const Texts& texts_;
+  const size_t together_;
   std::vector<Portion> portions_;
   std::vector<std::atomic<bool>> done_;
   std::atomic<size_t> next_{0};
@@ -377,7 +378,7 @@ void Bpe::encode_batch(const Texts& texts, int threads,
   size_t bytes = 0;
   for (size_t i = 0; i < texts.count(); ++i) bytes += texts.size(i);
   const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / batch_grain + 1), 1)));
-  Batch batch(texts, workers > 1 ? batch_grain : bytes + 1);  // alone, one after the other is faster than in turns
+  Batch batch(texts, workers > 1 ? batch_grain : at_a_time * batch_grain, workers > 1 ? at_a_time : 1);
   std::vector<std::unique_ptr<Borrowed>> encoders;
   for (int i = 0; i < workers; ++i) encoders.push_back(std::make_unique<Borrowed>(*this));
   std::exception_ptr error;  // of hand_over

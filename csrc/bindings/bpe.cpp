@@ -311,14 +311,17 @@ class HeldTexts : public Bpe::Texts {
   HeldTexts(const char* operation, const py::iterable& texts) {
     for (const py::handle text : texts) {
       texts_.emplace_back(operation, text.ptr());
+      bytes_ += texts_.back().size();
       held_.push_back(py::reinterpret_borrow<py::object>(text));
     }
   }
   size_t count() const override { return texts_.size(); }
+  size_t bytes() const { return bytes_; }  // roughly
   size_t size(size_t i) const override { return texts_[i].size(); }
   std::string_view utf8(size_t i, TextBuffer& buffer) const override { return texts_[i].utf8(buffer); }
 
  private:
+  size_t bytes_ = 0;
   std::vector<Text> texts_;
   std::vector<py::object> held_;
 };
@@ -335,6 +338,7 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
       if (enabled) PyGC_Enable();
     }
   };
+  expect_again(texts.bytes() / 3 * sizeof(PyObject*));  // of the lists together, which come and go like one
   py::list out(texts.count());
   const auto lists_of = [&](const std::vector<Bpe::Portion*>& portions) {  // whether Python had the memory
     const py::gil_scoped_acquire locked;
