@@ -41,6 +41,14 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
+// Before so many bytes of a file are read. Room that is never written takes no memory; to grow does.
+void make_room(VocabularySource& source, size_t tokens, size_t merges) {
+  constexpr size_t token_line = 12, merge_line = 6;  // bytes; most files have some more
+  source.bytes.reserve(tokens + merges);
+  source.tokens.reserve(tokens / token_line);
+  source.merges.reserve(merges / merge_line);
+}
+
 uint32_t place(const VocabularySource& source) { return static_cast<uint32_t>(source.bytes.size()); }
 
 void add_spelled(VocabularySource& source, std::string_view spelling, uint32_t id, uint32_t line) {
@@ -153,7 +161,7 @@ VocabularySource read_vocab_and_merges(const std::string& vocab_path, const std:
   const std::string vocab = read_file(vocab_path), merges = read_file(merges_path);
   check_utf8(vocab, source.tokens_file);
   check_utf8(merges, source.merges_file);
-  source.bytes.reserve(vocab.size() + merges.size());
+  make_room(source, vocab.size(), merges.size());
   JsonReader json(vocab, source.tokens_file);
   read_vocab(json, source);
   json.finish();
@@ -168,7 +176,7 @@ VocabularySource read_ranks(const std::string& path) {
   VocabularySource source;
   source.tokens_file = last_part(path);
   const std::string text = read_file(path);
-  source.bytes.reserve(text.size());
+  make_room(source, text.size(), 0);
   for_each_line(text, [&](std::string_view line, uint32_t number) {
     if (line.empty()) return;
     const size_t space = line.find(' ');
@@ -193,7 +201,7 @@ VocabularySource read_tokenizer_json(const std::string& path) {
   source.whole_pieces = false;
   const std::string text = read_file(path);
   check_utf8(text, source.tokens_file);
-  source.bytes.reserve(text.size());
+  make_room(source, text.size() / 2, text.size() / 2);
   JsonReader json(text, source.tokens_file);
   bool has_model = false, has_vocab = false, has_merges = false;
   const auto keep = [&](const std::string& key) {

@@ -29,10 +29,23 @@ uint64_t hash_bytes(std::string_view s) {
     std::memcpy(&x, p, 8);
     h = mix(h ^ x);
   }
-  uint64_t x = 0;
-  if (n) std::memcpy(&x, p, n);
-  return mix(h ^ x);
+  uint32_t first = 0, last = 0;  // of the 1 to 7 bytes left
+  if (n >= 4) {
+    std::memcpy(&first, p, 4);
+    std::memcpy(&last, p + n - 4, 4);
+  } else if (n > 0) {
+    first = static_cast<uint32_t>(static_cast<uint8_t>(p[0]) | static_cast<uint8_t>(p[n / 2]) << 8 | static_cast<uint8_t>(p[n - 1]) << 16);
+  }
+  return mix(h ^ (first | static_cast<uint64_t>(last) << 32));
 }
+
+// Entries of the index: id + 1 with some bits of the hash above, so that few other tokens are looked at.
+constexpr uint32_t erased = 0xFFFFFFFFu;
+constexpr int id_bits = 25;
+static_assert(max_tokens < (1u << id_bits) - 1);
+uint32_t entry_of(uint32_t id, uint64_t hash) { return (id + 1) | static_cast<uint32_t>(hash >> 57) << id_bits; }
+uint32_t id_of(uint32_t entry) { return (entry & ((1u << id_bits) - 1)) - 1; }
+bool may_be(uint32_t entry, uint64_t hash) { return entry >> id_bits == hash >> 57 && entry != erased; }
 
 inline uint64_t hash_pair(uint32_t left, uint32_t right) { return mix(static_cast<uint64_t>(left) << 32 | right); }
 
@@ -112,14 +125,15 @@ void Vocabulary::add_tokens(VocabularySource& source) {
       const auto left = static_cast<uint8_t>(text[i - 1]), right = static_cast<uint8_t>(text[i]);
       inside_[left << 2 | right >> 6] |= uint64_t{1} << (right & 63);
     }
-    size_t at = hash_bytes(text) & mask;
+    const uint64_t hash = hash_bytes(text);
+    size_t at = hash & mask;
     for (; index_[at]; at = (at + 1) & mask) {
-      if (bytes(index_[at] - 1) == text) {
+      if (may_be(index_[at], hash) && bytes(id_of(index_[at])) == text) {
         fail(source.tokens_file, token.line, "the token " + quoted(text) + " is given a second time, with id " +
-             std::to_string(token.id) + " after id " + std::to_string(index_[at] - 1));
+             std::to_string(token.id) + " after id " + std::to_string(id_of(index_[at])));
       }
     }
-    index_[at] = token.id + 1;
+    index_[at] = entry_of(token.id, hash);
     longest_ = std::max(longest_, token.size);
     if (token.size == 1) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
   }
@@ -298,9 +312,10 @@ bool Vocabulary::cut(uint32_t left, uint32_t right) const {
 void Vocabulary::make_special(uint32_t id, std::string name) {
   if (has(id)) {
     const size_t mask = index_.size() - 1;
-    size_t at = hash_bytes(bytes(id)) & mask;
-    while (index_[at] != id + 1) at = (at + 1) & mask;
-    index_[at] = no_token;
+    const uint64_t hash = hash_bytes(bytes(id));
+    size_t at = hash & mask;
+    while (index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
+    index_[at] = erased;
   }
   if (id >= size()) tokens_.resize(id + 1);
   arena_.resize(arena_.size() - padding);
@@ -324,9 +339,11 @@ void Vocabulary::add_specials(const VocabularySource& source) {
 }
 
 uint32_t Vocabulary::find(std::string_view token) const {
+  if (token.size() == 1) return byte_tokens_[static_cast<uint8_t>(token[0])];
   const size_t mask = index_.size() - 1;
-  for (size_t at = hash_bytes(token) & mask; index_[at]; at = (at + 1) & mask) {
-    if (index_[at] != no_token && bytes(index_[at] - 1) == token) return index_[at] - 1;
+  const uint64_t hash = hash_bytes(token);
+  for (size_t at = hash & mask; index_[at]; at = (at + 1) & mask) {
+    if (may_be(index_[at], hash) && bytes(id_of(index_[at])) == token) return id_of(index_[at]);
   }
   return no_token;
 }

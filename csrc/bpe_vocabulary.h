@@ -120,7 +120,7 @@ class Vocabulary {
 
   std::string arena_;
   std::vector<Span> tokens_;     // by id
-  std::vector<uint32_t> index_;  // open addressing: id + 1; 0 free; no_token erased
+  std::vector<uint32_t> index_;  // open addressing: entry_of the tokens; 0 free
   uint32_t longest_ = 0;
   bool whole_pieces_ = true;
   bool orderly_ = false;

@@ -51,6 +51,8 @@ inline std::string spell(std::string_view bytes) {
 inline bool unspell(std::string_view spelling, std::string& out) {
   const size_t before = out.size();
   const auto& table = byte_alphabet().byte_of_code;
+  out.resize(before + spelling.size());
+  char* to = &out[before];
   for (size_t i = 0; i < spelling.size(); ++i) {
     unsigned code = static_cast<uint8_t>(spelling[i]);
     if (code >= 0xC0) {
@@ -61,8 +63,9 @@ inline bool unspell(std::string_view spelling, std::string& out) {
       out.resize(before);
       return false;
     }
-    out += static_cast<char>(table[code]);
+    *to++ = static_cast<char>(table[code]);
   }
+  out.resize(static_cast<size_t>(to - out.data()));
   return true;
 }
 
