@@ -85,7 +85,7 @@ uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint3
 
 // A piece whose ids are not in its slot.
 uint32_t* Encoder::encode_other(const Probe& probe, std::string_view piece, uint32_t* out, size_t at) {
-  if (piece.size() > ShortKey::max_size) return encode_long(piece, out);
+  if (piece.size() > ShortKey::max_size) return encode_long(piece, out, at);
   if (probe.slot->holds(probe.key)) {
     uint32_t* end = kept(probe.slot->ids.position(), out);
     return end != out ? end : merge_short(probe.key, piece, out);
@@ -182,35 +182,51 @@ uint32_t* Encoder::whole_piece(std::string_view piece, uint32_t* out) const {
   return *out == no_token ? out : out + 1;
 }
 
-uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
+// at: as for encode_chunk.
+uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out, size_t at) {
   if (uint32_t* end = whole_piece(piece, out); end != out) return end;
-  if (piece.size() > long_whole) return encode_parts(piece, out);
+  if (piece.size() > long_whole) return encode_parts(piece, out, at);
   const uint64_t hash = LongPieces::hash(piece);
   const LongPieces::Ids known = long_pieces_.find(hash, piece);
   if (known.count) return copy(known, out);
-  uint32_t* end = encode_parts(piece, out);
-  if (long_pieces_.find(hash, piece).count == 0) long_pieces_.add(hash, piece, out, static_cast<uint32_t>(end - out));
+  const size_t unknown = unknown_.size();
+  uint32_t* end = encode_parts(piece, out, at);
+  const bool complete = unknown_.size() == unknown;
+  if (complete && !long_pieces_.find(hash, piece).count) long_pieces_.add(hash, piece, out, static_cast<uint32_t>(end - out));
   return end;
 }
 
-// Between two bytes that stand side by side in no token, nothing merges: there a long piece falls apart.
-uint32_t* Encoder::encode_parts(std::string_view piece, uint32_t* out) {
+// Between two bytes that stand side by side in no token, nothing merges: there a long piece falls apart. Its parts are
+// encoded as pieces are, unless pieces are looked up whole before anything is merged.
+uint32_t* Encoder::encode_parts(std::string_view piece, uint32_t* out, size_t at) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(piece.data());
-  size_t begin = 0;
-  for (size_t i = 1; i < piece.size(); ++i) {
-    if (vocabulary_.within_a_token(bytes[i - 1], bytes[i])) continue;
-    out = encode_part(piece.substr(begin, i - begin), out);
-    begin = i;
+  const uint32_t* const first = out;
+  uint32_t ends[Splitter::room];
+  size_t begin = 0, count = 0;
+  const auto encode_some = [&] {
+    if (!vocabulary_.whole_pieces()) {
+      out = encode_chunk(piece, begin, ends, count, out, at + static_cast<size_t>(out - first));
+    } else {
+      for (size_t i = 0, from = begin; i < count; from = ends[i++]) out = encode_part(piece.substr(from, ends[i] - from), out);
+    }
+    begin = ends[count - 1];
+    count = 0;
+  };
+  for (size_t i = 1; i < piece.size();) {
+    const size_t stop = std::min(piece.size(), i + Splitter::room / 2);
+    for (; i < stop; ++i) {  // no branch: where a piece falls apart is hard to foresee
+      ends[count] = static_cast<uint32_t>(i);
+      count += !vocabulary_.within_a_token(bytes[i - 1], bytes[i]);
+    }
+    if (count >= Splitter::room / 2) encode_some();
   }
-  return encode_part(piece.substr(begin), out);
+  if (begin == 0 && count == 0) return encode_part(piece, out);
+  ends[count++] = static_cast<uint32_t>(piece.size());
+  encode_some();
+  return out;
 }
 
 uint32_t* Encoder::encode_part(std::string_view part, uint32_t* out) {
-  if (part.size() <= ShortKey::max_size && !vocabulary_.whole_pieces()) {  // else a piece may differ from the same part
-    const ShortKey key = ShortKey::any(part.data(), part.size());
-    uint32_t* end = known_short(key, out);
-    return end != out ? end : merge_short(key, part, out);
-  }
   if (part.size() <= merge_few_limit) return encode_remembered(part, out);
   return vocabulary_.orderly() ? encode_windows(part, out) : merge(part, out);
 }

@@ -46,8 +46,8 @@ class Encoder {
   void remember_short(ShortKey key, const uint32_t* ids, uint32_t count);
   void merge_unknown(IdBuffer& buffer, size_t first);
   uint32_t* whole_piece(std::string_view piece, uint32_t* out) const;
-  uint32_t* encode_long(std::string_view piece, uint32_t* out);
-  uint32_t* encode_parts(std::string_view piece, uint32_t* out);
+  uint32_t* encode_long(std::string_view piece, uint32_t* out, size_t at);
+  uint32_t* encode_parts(std::string_view piece, uint32_t* out, size_t at);
   uint32_t* encode_part(std::string_view part, uint32_t* out);
   uint32_t* encode_remembered(std::string_view part, uint32_t* out);
   uint32_t* encode_windows(std::string_view part, uint32_t* out);
