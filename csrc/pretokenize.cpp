@@ -1,6 +1,7 @@
 // The scanners of pretokenize.h, one character at a time.
 #include "pretokenize.h"
 
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -24,14 +25,34 @@ inline bool in(Char c, unsigned set) { return set >> c.kind & 1; }
 inline bool in(const Byte* p, const Byte* end, unsigned set) { return p < end && in(char_at(p), set); }
 inline bool newline(Byte b) { return b == '\r' || b == '\n'; }
 
+// The first of 8 bytes that is no letter of a to z, or 8. fold: A to Z are letters too.
+template <bool fold>
+inline unsigned ascii_letters(const Byte* p) {
+  constexpr uint64_t each = 0x0101010101010101u, top = 0x80 * each;
+  uint64_t bytes;
+  std::memcpy(&bytes, p, 8);
+  const uint64_t low = (fold ? bytes | 0x20 * each : bytes) & ~top;  // sums stay within their bytes
+  const uint64_t from_a = low + (0x80 - 'a') * each, past_z = low + (0x80 - 'z' - 1) * each;
+  const uint64_t others = ~(from_a & ~past_z & ~bytes) & top;
+  return others ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
+}
+
+template <bool words = false, bool fold = false>  // words: mostly ASCII letters will come
 inline const Byte* skip(const Byte* p, const Byte* end, unsigned set) {
   while (p < end) {
+    if (words && end - p >= 8) {
+      const unsigned run = ascii_letters<fold>(p);
+      p += run;
+      if (run == 8) continue;
+    }
     const Char c = char_at(p);
     if (!in(c, set)) break;
     p += c.size;
   }
   return p;
 }
+
+inline const Byte* skip_word(const Byte* p, const Byte* end) { return skip<true, true>(p, end, letters); }
 
 inline const Byte* skip_numbers(const Byte* p, const Byte* end) {  // \p{N}{1,3}
   for (int i = 0; i < 3 && in(p, end, numbers); ++i) p += char_at(p).size;
@@ -93,9 +114,9 @@ const Byte* cl100k_end(const Byte* p, const Byte* end) {
   if (const Byte* q = contraction_any_case(p, end); q != p) return q;
   const Char first = char_at(p);
   const Byte* q = p + first.size;
-  if (in(first, letters)) return skip(q, end, letters);
+  if (in(first, letters)) return skip_word(q, end);
   if (in(first, numbers)) return skip_numbers(p, end);
-  if (!newline(*p) && in(q, end, letters)) return skip(q, end, letters);
+  if (!newline(*p) && in(q, end, letters)) return skip_word(q, end);
   if (in(first, signs) || (*p == ' ' && in(q, end, signs))) {
     q = skip(q, end, signs);
     while (q < end && newline(*q)) ++q;
@@ -119,7 +140,7 @@ inline const Byte* lower_word(const Byte* p, const Byte* end, const Byte*& upper
     if (in(c, lower_part)) last = q;
   }
   upper_end = q;
-  return in(q, end, lower_part) ? skip(q, end, lower_part) : last;
+  return in(q, end, lower_part) ? skip<true>(q, end, lower_part) : last;
 }
 
 const Byte* o200k_end(const Byte* p, const Byte* end) {
