@@ -1,6 +1,5 @@
 // A vector that leaves new memory as it is.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -9,15 +8,19 @@
 
 namespace nextword {
 
-// Before memory of this size is asked for: lets malloc keep it when it is freed, for the next one, as it otherwise does
-// from the second time on. Without, each time has new pages, and to get them takes as long as to encode what they hold.
+// To be called before memory is asked for that may be large. glibc takes new pages for each large block and gives them
+// back, until it has seen such a block come and go; from then on it keeps some. To get new pages takes as long as to
+// encode what they hold: so it is shown a block, which is never written, at once.
 inline void expect_again(size_t size) {
 #if defined(__GLIBC__)
-  static std::atomic<size_t> largest{size_t{128} << 10};  // below, malloc keeps it anyway
-  if (size <= largest.load(std::memory_order_relaxed)) return;
-  largest.store(size, std::memory_order_relaxed);
-  void* volatile never_written = std::malloc(size);
-  std::free(never_written);
+  constexpr size_t large = size_t{1} << 20, most = (size_t{32} << 20) - (size_t{64} << 10);  // it keeps twice that at most
+  if (size < large) return;
+  static const bool shown = [] {
+    void* volatile never_written = std::malloc(most);
+    std::free(never_written);
+    return true;
+  }();
+  (void)shown;
 #else
   (void)size;
 #endif
