@@ -70,7 +70,7 @@ size_t Encoder::count(std::string_view text) {
   return total;
 }
 
-// at: how many ids stand before `out` since the unknown words were last merged.
+// at: how many ids stand before `out` since the unknown words were last merged, or at_once: then none is left out.
 uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out, size_t at) {
   Probe probes[Splitter::room];
   known_.probe(short_pieces_, text, begin, ends, count, probes);
@@ -79,18 +79,18 @@ uint32_t* Encoder::encode_chunk(std::string_view text, size_t begin, const uint3
     out = known_.write(probes, i, count, out);
     if (i == count) return out;
     const size_t from = i ? ends[i - 1] : begin;
-    out = encode_other(probes[i], text.substr(from, ends[i] - from), out, at + static_cast<size_t>(out - first));
+    out = encode_other(probes[i], text.substr(from, ends[i] - from), out, at == at_once ? at : at + static_cast<size_t>(out - first));
   }
 }
 
 // A piece whose ids are not in its slot.
 uint32_t* Encoder::encode_other(const Probe& probe, std::string_view piece, uint32_t* out, size_t at) {
-  if (piece.size() > ShortKey::max_size) return encode_long(piece, out, at);
+  if (piece.size() > ShortKey::max_size) return encode_long(piece, out);
   if (probe.slot->holds(probe.key)) {
     uint32_t* end = kept(probe.slot->ids.position(), out);
     return end != out ? end : merge_short(probe.key, piece, out);
   }
-  if (vocabulary_.orderly() && !vocabulary_.whole_pieces()) {
+  if (at != at_once && vocabulary_.orderly() && !vocabulary_.whole_pieces()) {
     short_pieces_.prefetch_group(probe.slot);
     unknown_.push_back({probe.key, piece, at});
     unknown_bytes_ += piece.size();
@@ -182,30 +182,27 @@ uint32_t* Encoder::whole_piece(std::string_view piece, uint32_t* out) const {
   return *out == no_token ? out : out + 1;
 }
 
-// at: as for encode_chunk.
-uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out, size_t at) {
+uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
   if (uint32_t* end = whole_piece(piece, out); end != out) return end;
-  if (piece.size() > long_whole) return encode_parts(piece, out, at);
+  if (piece.size() > long_whole) return encode_parts(piece, out);
   const uint64_t hash = LongPieces::hash(piece);
   const LongPieces::Ids known = long_pieces_.find(hash, piece);
   if (known.count) return copy(known, out);
-  const size_t unknown = unknown_.size();
-  uint32_t* end = encode_parts(piece, out, at);
-  const bool complete = unknown_.size() == unknown;
-  if (complete && !long_pieces_.find(hash, piece).count) long_pieces_.add(hash, piece, out, static_cast<uint32_t>(end - out));
+  uint32_t* end = encode_parts(piece, out);
+  if (long_pieces_.find(hash, piece).count == 0) long_pieces_.add(hash, piece, out, static_cast<uint32_t>(end - out));
   return end;
 }
 
 // Between two bytes that stand side by side in no token, nothing merges: there a long piece falls apart. Its parts are
-// encoded as pieces are, unless pieces are looked up whole before anything is merged.
-uint32_t* Encoder::encode_parts(std::string_view piece, uint32_t* out, size_t at) {
+// encoded as pieces are, unless pieces are looked up whole before anything is merged. A long piece may have millions of
+// them: what is unknown is merged at once.
+uint32_t* Encoder::encode_parts(std::string_view piece, uint32_t* out) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(piece.data());
-  const uint32_t* const first = out;
   uint32_t ends[Splitter::room];
   size_t begin = 0, count = 0;
   const auto encode_some = [&] {
     if (!vocabulary_.whole_pieces()) {
-      out = encode_chunk(piece, begin, ends, count, out, at + static_cast<size_t>(out - first));
+      out = encode_chunk(piece, begin, ends, count, out, at_once);
     } else {
       for (size_t i = 0, from = begin; i < count; from = ends[i++]) out = encode_part(piece.substr(from, ends[i] - from), out);
     }

@@ -36,6 +36,7 @@ class Encoder {
   struct LaneIds {
     uint32_t ids[lanes];
   };
+  static constexpr size_t at_once = ~size_t{0};
   template <class Settled>
   void encode_chunks(std::string_view text, IdBuffer& ids, const Settled& settled);
   uint32_t* encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out, size_t at);
@@ -46,8 +47,8 @@ class Encoder {
   void remember_short(ShortKey key, const uint32_t* ids, uint32_t count);
   void merge_unknown(IdBuffer& buffer, size_t first);
   uint32_t* whole_piece(std::string_view piece, uint32_t* out) const;
-  uint32_t* encode_long(std::string_view piece, uint32_t* out, size_t at);
-  uint32_t* encode_parts(std::string_view piece, uint32_t* out, size_t at);
+  uint32_t* encode_long(std::string_view piece, uint32_t* out);
+  uint32_t* encode_parts(std::string_view piece, uint32_t* out);
   uint32_t* encode_part(std::string_view part, uint32_t* out);
   uint32_t* encode_remembered(std::string_view part, uint32_t* out);
   uint32_t* encode_windows(std::string_view part, uint32_t* out);

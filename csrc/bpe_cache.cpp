@@ -95,7 +95,7 @@ void ShortPieces::grow_if_crowded() {
   const Slot* old = slots_;
   void* const old_memory = memory_;
   const size_t old_mapped = mapped_;
-  allocate(bits_ + 2 < last_bits ? bits_ + 2 : last_bits);
+  allocate(bits_ + 3 < last_bits ? bits_ + 2 : last_bits);
   for (size_t i = 0; i < slots; ++i) {
     if (old[i].high) add({old[i].low, old[i].high << 1 >> 1}, old[i].ids);
   }

@@ -2,6 +2,9 @@
 
 import math
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -122,6 +125,25 @@ def test_a_long_run_encodes_as_in_tiktoken(letter):
         for name in ("r50k_base", "cl100k_base", "o200k_base"):
             text = letter * length
             assert helpers.ours(name).encode(text) == helpers.judge(name).encode_ordinary(text)
+
+
+@pytest.mark.parametrize("letter", ["a", " ", "^", "中"])
+def test_a_long_run_takes_little_memory(letter):
+    """Four million pieces, parts or merges that wait for something would not fit."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs /proc to know how much memory is in use")
+    code = f"""if True:
+        import resource
+        from nextword.tokenizer import Tokenizer
+        tokenizer = Tokenizer.load({str(helpers.data("gpt2_tokenizer"))!r})
+        text = {letter!r} * (4_000_000 // len({letter!r}.encode()))
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + 200_000_000
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        print(tokenizer.count(text))"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10_000
 
 
 @pytest.mark.parametrize("alphabet", ["ab", "etaoin", "0", "中文字漢", "ァアィイ", "\u0301a"])
