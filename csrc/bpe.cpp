@@ -13,11 +13,11 @@
 namespace nextword {
 namespace {
 
-constexpr size_t batch_grain = 16384;   // bytes that are worth a thread's turn
-constexpr size_t at_a_time = 16;        // turns whose ids are handed over together
-constexpr unsigned few_lanes = 4;            // so many words are merged as fast one by one
-constexpr size_t long_whole = 32;      // bytes of pieces that recur as they are; of longer ones, parts do
-constexpr size_t slack = PackedIds::slack;   // ids may be written up to here beyond the last
+constexpr size_t batch_grain = 16384;       // bytes that are worth a thread's turn
+constexpr size_t at_a_time = 16;            // turns whose ids are handed over together
+constexpr unsigned few_lanes = 4;           // so many words are merged as fast one by one
+constexpr size_t long_whole = 32;           // bytes of pieces that recur as they are; of longer ones, parts do
+constexpr size_t slack = PackedIds::slack;  // ids may be written up to here beyond the last
 
 inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
   for (uint32_t i = 0; i < ids.count; i += 2) std::memcpy(out + i, ids.data + i, 2 * sizeof *out);  // two: see LongPieces::Ids
