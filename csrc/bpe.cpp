@@ -326,8 +326,9 @@ class Bpe::Batch {
 
   // Encodes the next portion; returns whether there was one.
   bool encode_one(Encoder& encoder, TextBuffer& text) {
-    const size_t i = next_++;
-    if (i >= size() || stopped_) return false;
+    if (stopped_) return false;
+    const size_t i = next_++;  // who has taken a portion encodes it: of two errors the first one is met
+    if (i >= size()) return false;
     Portion& portion = portions_[i];
     try {
       portion.ids = spare();

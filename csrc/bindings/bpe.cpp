@@ -369,8 +369,8 @@ PyMethodDef fast_methods[] = {
 The token ids of `text`, a str, as a list of int.
 
 Names of special tokens such as <|endoftext|> are plain text, unless allowed_special holds them (or is "all").
-Raises TypeError if text is no str; ValueError if it holds a lone surrogate, is 4 GiB or longer, or if
-allowed_special names what is no special token.
+Raises TypeError if text is no str; ValueError if it holds a lone surrogate, is too long to encode at once (from
+4 GiB on), or if allowed_special names what is no special token.
 
 >>> demo().encode("Once upon a time")
 [2383, 375, 884, 259, 670])"},

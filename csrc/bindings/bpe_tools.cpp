@@ -65,7 +65,7 @@ void bind_bpe_tools(py::module_& m) {
     for (const auto& variant : byte_blocks_variants()) names.push_back(variant.first);
     return names;
   });
-  m.def("set_byte_blocks", &set_byte_blocks, py::arg("variant"), "For tests: how bytes are classified.");
+  m.def("set_byte_blocks", &set_byte_blocks, py::arg("variant"), "For tests: the variant of byte_blocks.h.");
   m.def(
       "use_special_instructions", [](bool allowed) { special_instructions = allowed; }, py::arg("allowed"),
       "For tests: whether tokenizers made from now on use instructions that not every CPU of its kind has.");

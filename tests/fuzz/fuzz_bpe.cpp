@@ -31,8 +31,8 @@ namespace {
 const std::string& folder() {
   static const std::string path = [] {
     const char* const place = std::getenv("TMPDIR");
-    std::string name = std::string(place && *place ? place : "/tmp") + "/nextword-fuzz-XXXXXX";
-    if (!mkdtemp(name.data())) wrong("no temporary folder");  // which writes a name over the Xs
+    std::string name = std::string(place && *place ? place : "/tmp") + "/nextword-fuzz-" + std::string(6, 'X');
+    if (!mkdtemp(name.data())) wrong("no temporary folder");  // it writes a name over the six letters
     return name;
   }();
   return path;
