@@ -42,6 +42,23 @@ bool avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
+
+// What __builtin_cpu_supports does not know in older compilers either, of CPUID leaf 7, EDX: bits 24, 25, 22 and 23. The
+// operating system saves what it says in XCR0: bits 17 and 18 for tiles, 5 to 7 for AVX-512.
+struct ServerFeatures {
+  bool amx_tile, amx_int8, amx_bf16, avx512fp16;
+};
+ServerFeatures server_features() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned saves = 1u << 27, tiles = 3u << 17, wide = 7u << 5;
+  if (!__get_cpuid_count(1, 0, &a, &b, &c, &d) || !(c & saves)) return {};
+  unsigned low = 0, high = 0;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return {};
+  const bool saves_tiles = (low & tiles) == tiles, saves_wide = (low & wide) == wide;
+  const auto has = [&](int bit) { return (d >> bit & 1) != 0; };
+  return {saves_tiles && has(24), saves_tiles && has(25), saves_tiles && has(22), saves_wide && has(23)};
+}
 #elif defined(__aarch64__)
 bool neon_dot() {
 #if defined(__linux__)
@@ -78,6 +95,8 @@ std::atomic<const Kernels*>& current() {
   return table;
 }
 
+std::atomic<int64_t> cache_bytes{0};  // 0: as the system tells
+
 std::string joined(const std::vector<std::string>& names) {
   std::string all;
   for (const auto& name : names) all += (all.empty() ? "" : ", ") + name;
@@ -113,9 +132,11 @@ void set_isa(const std::string& name) {
 std::vector<std::pair<std::string, bool>> features() {
 #if defined(__x86_64__)
 #define FEATURE(name) {name, static_cast<bool>(__builtin_cpu_supports(name))}
+  const auto [amx_tile, amx_int8, amx_bf16, fp16] = server_features();
   return {FEATURE("sse4.2"), FEATURE("avx"), FEATURE("avx2"), FEATURE("fma"), FEATURE("avx512f"), FEATURE("avx512bw"),
           FEATURE("avx512dq"), FEATURE("avx512vl"), FEATURE("avx512vnni"), FEATURE("avx512bf16"),
-          {"avxvnni", avx_vnni()}};
+          {"avxvnni", avx_vnni()}, {"avx512fp16", fp16}, {"amx-tile", amx_tile}, {"amx-int8", amx_int8},
+          {"amx-bf16", amx_bf16}};
 #undef FEATURE
 #elif defined(__aarch64__)
   return {{"neon", true}, {"dotprod", neon_dot()}};
@@ -125,7 +146,7 @@ std::vector<std::pair<std::string, bool>> features() {
 }
 
 int64_t last_level_cache() {
-  static const int64_t found = [] {
+  static const int64_t told = [] {
     int64_t largest = 0;
     for (int level = 0; level < 8; ++level) {
       std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
@@ -135,7 +156,14 @@ int64_t last_level_cache() {
     }
     return largest ? largest : int64_t{16} << 20;
   }();
-  return found;
+  const int64_t set = cache_bytes.load(std::memory_order_relaxed);
+  return set ? set : told;
+}
+
+void set_last_level_cache(int64_t bytes) {
+  if (bytes < 0)
+    throw std::invalid_argument("set_last_level_cache: bytes must be at least 0, got " + std::to_string(bytes));
+  cache_bytes = bytes;
 }
 
 }  // namespace nextword

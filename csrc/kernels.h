@@ -104,8 +104,11 @@ struct Kernels {
   // Element by element; out may alias x.
   void (*activate)(const float* x, Activation activation, int64_t size, float* out);
 
-  // To measure the machine by (kernels/rates.h). The sum of x; n: a multiple of read_floats.
+  // To measure the machine by (kernels/rates.h). The sum of x, read through the caches, or past them where they can be
+  // passed by; n: a multiple of read_floats.
   float (*read_all)(const float* x, int64_t n);
-  // At least `count` multiply-adds, fewer than 512 more, in independent chains that begin with start, start + 1, ...
-  float (*multiply_adds)(float start, int64_t count);
+  float (*read_past)(const float* x, int64_t n);
+  // At least `count` multiply-adds, fewer than 2,048 more, with the instructions for weights of a Dtype: those of a matmul's
+  // tile, whose sums begin with start, start + 1, ... and whose operands the innermost cache holds.
+  float (*multiply_adds[dtypes])(float start, int64_t count);
 };

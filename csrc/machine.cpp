@@ -55,13 +55,13 @@ double read_bandwidth(int64_t size, double seconds) {
   return static_cast<double>(units * read_floats) * sizeof(float) / spent;
 }
 
-double multiply_add_rate(double seconds) {
+double multiply_add_rate(double seconds, Dtype dtype) {
   require_seconds("multiply_add_rate", seconds);
-  const auto& k = kernels();
+  const auto work = kernels().multiply_adds[static_cast<int>(dtype)];
   const int workers = threads_for(thread_count(), 1);
   const double spent = fastest(seconds, [&] {
     parallel_ranges(workers, 1, [&](int64_t begin, int64_t end) {
-      k.multiply_adds(1.0f, (end - begin) * multiply_adds_a_pass);
+      work(1.0f, (end - begin) * multiply_adds_a_pass);
     });
   });
   return static_cast<double>(workers) * static_cast<double>(multiply_adds_a_pass) / spent;

@@ -7,6 +7,7 @@
 #include "encode.h"
 #include "parallel.h"
 #include "pool.h"
+#include "streaming.h"
 
 namespace nextword {
 namespace {
@@ -86,9 +87,7 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
             Activation activation, int64_t rows, float* out, int64_t out_stride, const Packed* next, float* room) {
   const auto product = kernels().matmul[static_cast<int>(weight.dtype)];
   const int64_t depth = weight.depth;
-  // Weights beyond the cache are read from memory every time; kept out of it, they leave it to the activations, the
-  // key-value cache and the program around.
-  const bool streams = packed_bytes() > last_level_cache();
+  const bool past_caches = streams(weight);
   if (!room) room = scratch(matmul_room(weight, rows));
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
     const int64_t n = std::min(block_rows, rows - r0);
@@ -107,7 +106,7 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
       b.rows = n;
       b.depth = depth;
       b.cols = c1 - c0;
-      b.streams = streams;
+      b.streams = past_caches;
       b.out = out + r0 * out_stride + c0;
       b.out_stride = out_stride;
       product(b);

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import nextword
-from nextword import cpu
+from nextword import cgroups, cpu
 from strategies import random_model, run, tiny_config
 
 
@@ -83,7 +83,72 @@ def test_a_wrong_thread_count_in_the_environment_is_an_error_that_names_it(count
     assert f"ValueError: NEXTWORD_THREADS: expected a number 1 .. 1024, got '{count}'" in out.stderr
 
 
-@pytest.mark.parametrize("name", ["NEXTWORD_ISA", "NEXTWORD_THREADS"])
+@pytest.mark.parametrize(("given", "expected"), [("3", "3"), ("4,2", "4"), (" 2 ", "2")])
+def test_openmps_own_variable_sets_the_default_thread_count(given, expected):
+    show = "from nextword import cpu; print(cpu.threads(), cpu.why_threads())"
+    if not cpu.openmp():
+        pytest.skip("built without OpenMP")
+    assert python(show, OMP_NUM_THREADS=given).stdout.split() == [expected, "OMP_NUM_THREADS"]
+    assert python(show, OMP_NUM_THREADS=given, NEXTWORD_THREADS="1").stdout.split() == ["1", "NEXTWORD_THREADS"]
+
+
+@pytest.mark.parametrize("given", ["", "0", "many", "99999"])
+def test_a_variable_of_openmp_that_is_no_thread_count_changes_nothing(given):
+    show = "from nextword import cpu; print(cpu.threads())"
+    plain = python(f"import os; os.environ.pop('OMP_NUM_THREADS', None); {show}").stdout
+    assert python(show, OMP_NUM_THREADS=given).stdout == plain
+
+
+@pytest.mark.parametrize(("given", "used"), [("on", True), ("off", False)])
+def test_the_environment_chooses_how_weights_beyond_the_caches_are_read(given, used):
+    show = "from nextword import cpu; print(*cpu.streaming())"
+    assert python(show, NEXTWORD_STREAMING=given).stdout.split()[:2] == [str(used), "NEXTWORD_STREAMING"]
+    out = python("import nextword", NEXTWORD_STREAMING="yes")
+    assert out.returncode == 1
+    assert "ValueError: NEXTWORD_STREAMING: expected on or off, got 'yes'" in out.stderr
+
+
+def test_a_trial_decides_once_how_weights_beyond_the_caches_are_read():
+    cpu.set_streaming(None)
+    found = cpu.streaming()
+    assert min(found.past, found.through) > 0
+    assert found.used == (found.past >= 0.75 * found.through)
+    assert cpu.streaming()[2:] == found[2:]  # made once
+    for on in (True, False):
+        cpu.set_streaming(on)
+        assert cpu.streaming() == (on, "set_streaming", 0.0, 0.0)
+    cpu.set_streaming(None)
+    with pytest.raises(TypeError, match="set_streaming: on must be True, False or None, got int"):
+        cpu.set_streaming(1)
+
+
+def test_bits_do_not_depend_on_how_weights_are_read(isa, demo):
+    """Told of a small cache, the demo model exceeds it."""
+    ids = list(range(40))
+    try:
+        found = []
+        for size, on in ((1 << 40, None), (1, True), (1, False), (1, None)):
+            cpu.set_last_level_cache(size)
+            cpu.set_streaming(on)
+            found.append(demo.generate(ids, max_new_tokens=8, eos=None).tokens)
+            found.append(demo.logits(ids[:1], last_only=True).tobytes())
+    finally:
+        cpu.set_last_level_cache(0)
+        cpu.set_streaming(None)
+    assert found == found[:2] * 4
+
+
+def test_the_size_of_the_cache_can_be_told():
+    told = cpu.last_level_cache()
+    cpu.set_last_level_cache(123)
+    assert cpu.last_level_cache() == 123
+    with pytest.raises(ValueError, match="set_last_level_cache: bytes must be at least 0, got -1"):
+        cpu.set_last_level_cache(-1)
+    cpu.set_last_level_cache(0)
+    assert cpu.last_level_cache() == told
+
+
+@pytest.mark.parametrize("name", ["NEXTWORD_ISA", "NEXTWORD_THREADS", "NEXTWORD_STREAMING"])
 def test_an_empty_environment_variable_is_as_good_as_none(name):
     assert python("import nextword", **{name: ""}).returncode == 0
 
@@ -106,6 +171,8 @@ def test_the_environment_is_read_as_the_module_loads(monkeypatch, threads, isa):
 def test_the_default_thread_count_is_the_processors_of_this_process():
     if not cpu.openmp():
         pytest.skip("built without OpenMP")
+    if cgroups.cpus() is not None or "OMP_NUM_THREADS" in os.environ:
+        pytest.skip("this machine sets another default: a quota, or OMP_NUM_THREADS")
     out = python("from nextword import cpu; print(cpu.threads(), cpu.processors())").stdout.split()
     assert out[0] == out[1]
     if hasattr(os, "sched_getaffinity"):

@@ -12,7 +12,10 @@ from nextword import cli, doctor_cli
 FOUND = {
     "nextword": "1", "cpu": "C", "features": {"avx2": True, "avx512": False}, "variants": ["avx2", "baseline"],
     "compiled": ["avx512", "avx2", "baseline"], "variant": "avx2", "why_variant": "w", "threads": 2,
-    "why_threads": "two cores", "openmp": True, "huge_pages": "always", "memory_gigabytes": 8.0, "system": "S",
+    "why_threads": "two cores", "openmp": True,
+    "last_level_cache": 32 << 20,
+    "streaming": {"used": False, "why": "a trial", "past": 5e9, "through": 29.4e9},
+    "huge_pages": "always", "memory_gigabytes": 8.0, "system": "S",
     "python": "P", "numpy": "2", "safetensors": "0", "huggingface_hub": None,
 }  # fmt: skip
 
@@ -25,6 +28,10 @@ def test_doctor_words_each_finding():
     assert "not run here  avx512" in text
     assert 'pip install "nextword[hub]"' in text
     assert "8.0 GB" in text
+    assert "cache         32 MiB on the last level" in text
+    assert "large weights read through the cache: a trial, 5 GB/s past it, 29 through, one thread; NEXTWORD_ST" in text
+    forced = {"used": True, "why": "NEXTWORD_STREAMING", "past": 0.0, "through": 0.0}
+    assert "read past the cache: NEXTWORD_STREAMING; " in doctor_cli.as_text({**FOUND, "streaming": forced})
     less = {"openmp": False, "memory_gigabytes": None, "features": {}, "variants": ["avx2"]}
     single = doctor_cli.as_text({**FOUND, **less})
     assert "single-threaded: built without OpenMP" in single

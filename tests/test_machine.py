@@ -9,6 +9,7 @@ import time
 import pytest
 
 from nextword import cpu, machine
+from nextword.formats import DTYPES
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -16,7 +17,8 @@ def test_rates_are_finite_and_positive(isa, threads, count):
     threads(count)
     for size in (2**20, 2**20 + 77):
         assert 0 < machine.read_bandwidth(size, 0.001) < math.inf
-    assert 0 < machine.multiply_add_rate(0.001) < math.inf
+    for dtype in DTYPES:
+        assert 0 < machine.multiply_add_rate(0.001, dtype) < math.inf
 
 
 def test_the_usual_buffer_is_beyond_the_caches():
@@ -37,6 +39,11 @@ def test_seconds_out_of_range_are_an_error_that_names_them(seconds):
         machine.read_bandwidth(2**20, seconds)
     with pytest.raises(ValueError, match="multiply_add_rate: seconds must be above 0 and at most 60, got"):
         machine.multiply_add_rate(seconds)
+
+
+def test_a_dtype_that_is_none_is_an_error_that_lists_them():
+    with pytest.raises(ValueError, match=r"multiply_add_rate: dtype must be one of float32, .*, int4, got 'int2'"):
+        machine.multiply_add_rate(0.001, "int2")
 
 
 def test_measuring_lets_other_python_threads_run():

@@ -19,6 +19,7 @@ void bind_cpu(py::module_& m) {
     return all;
   });
   m.def("last_level_cache", &nextword::last_level_cache);
+  m.def("set_last_level_cache", &nextword::set_last_level_cache, py::arg("bytes"));
   m.def("openmp", &nextword::has_openmp);
   m.def("processors", &nextword::processors);
   m.def("threads", &nextword::thread_count);

@@ -3,10 +3,35 @@
 
 #include <pybind11/pybind11.h>
 
+#include "dtypes.h"
+#include "streaming.h"
+
 namespace py = pybind11;
+using namespace nextword;
 
 void bind_machine(py::module_& m) {
   using unlocked = py::call_guard<py::gil_scoped_release>;  // for tenths of a second; nothing of Python's is used
-  m.def("read_bandwidth", &nextword::read_bandwidth, py::arg("size"), py::arg("seconds"), unlocked());
-  m.def("multiply_add_rate", &nextword::multiply_add_rate, py::arg("seconds"), unlocked());
+  m.def("read_bandwidth", &read_bandwidth, py::arg("size"), py::arg("seconds"), unlocked());
+  m.def("multiply_add_rate", [](double seconds, const std::string& dtype) {
+    return multiply_add_rate(seconds, bindings::dtype_of("multiply_add_rate", dtype));
+  }, py::arg("seconds"), py::arg("dtype"), unlocked());
+  m.def("streaming_trial", [] {
+    Trial found;
+    {
+      py::gil_scoped_release unlocked;  // it may take milliseconds
+      found = streaming_trial();
+    }
+    return py::make_tuple(found.past, found.through, found.allows());
+  });
+  m.def("streaming", []() -> py::object {
+    const Streaming how = streaming();
+    if (how == Streaming::tried) return py::none();
+    return py::bool_(how == Streaming::on);
+  });
+  m.def("set_streaming", [](const py::object& on) {
+    if (!on.is_none() && !py::isinstance<py::bool_>(on))
+      throw py::type_error("set_streaming: on must be True, False or None, got " +
+                           std::string(py::str(py::type::handle_of(on).attr("__name__"))));
+    set_streaming(on.is_none() ? Streaming::tried : on.cast<bool>() ? Streaming::on : Streaming::off);
+  }, py::arg("on"));
 }

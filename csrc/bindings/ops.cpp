@@ -9,7 +9,7 @@
 #include <string>
 
 #include "arrays.h"
-#include "encode.h"
+#include "dtypes.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -44,17 +44,6 @@ py::array contiguous(const char* op, const char* name, const py::object& object,
   if (!(a.flags() & py::array::c_style))
     throw std::invalid_argument(std::string(op) + ": " + name + " must be C-contiguous; pass np.ascontiguousarray(" + name + ")");
   return a;
-}
-
-constexpr Dtype all_dtypes[] = {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4};
-
-Dtype dtype_of(const char* op, const std::string& name) {
-  std::string known;
-  for (const Dtype d : all_dtypes) {
-    if (name == name_of(d)) return d;
-    known += (known.empty() ? "" : ", ") + std::string(name_of(d));
-  }
-  throw std::invalid_argument(std::string(op) + ": dtype must be one of " + known + ", got '" + name + "'");
 }
 
 template <Packed (*make)(const void*, Source, Dtype, int64_t, int64_t), bool transposed>

@@ -27,8 +27,10 @@ constexpr Kernels make_kernels(const char* isa) {
           &weight_from<V>,
           &positions<V>,
           &activate<V>,
-          &read_all<V>,
-          &multiply_adds<V>};
+          &read_all<V, &V::prefetch>,
+          &read_all<V, &V::prefetch_once>,
+          {&multiply_adds<V, FloatProducts>, &multiply_adds<V, PairProducts>, &multiply_adds<V, ByteProducts>,
+           &multiply_adds<V, NibbleProducts>}};
 }
 
 }  // namespace

@@ -42,8 +42,7 @@ class Measured:
 
     prompt: its tokens. multiply_adds: what each of them costs. weight_bytes: what each new token reads. Tokens a second
     are medians. What the machine allows is the best of all looks at it: read_bytes_per_second of a buffer that is as
-    large as the weights or that no cache holds; multiply_adds_per_second in float32, which a dtype with instructions
-    of its own may exceed.
+    large as the weights or that no cache holds; multiply_adds_per_second with the instructions for such weights.
     """
 
     dtype: str
@@ -146,7 +145,7 @@ def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measu
     end = time.perf_counter() + seconds
     while not decode or (len(decode) < ROUNDS and time.perf_counter() < end):
         read.append(machine.read_bandwidth(buffer, LOOK))
-        peak.append(machine.multiply_add_rate(LOOK))
+        peak.append(machine.multiply_add_rate(LOOK, dtype))
         prefill.append(lm.generate(ids, max_new_tokens=1, eos=None).timings.prefill_tokens_per_second)
         decode.append(lm.generate(start, max_new_tokens=1 + tokens, eos=None).timings.decode_tokens_per_second)
     return Measured(dtype, cpu.threads(), len(ids), statistics.median(prefill), statistics.median(decode), weight_bytes,

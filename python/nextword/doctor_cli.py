@@ -1,4 +1,4 @@
-"""What `nextword doctor` says: the machine, what the library uses of it and why. Measures nothing."""
+"""What `nextword doctor` says: the machine, what the library uses of it and why."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ def report() -> dict[str, Any]:
         "threads": cpu.threads(),
         "why_threads": cpu.why_threads(),
         "openmp": cpu.openmp(),
+        "last_level_cache": cpu.last_level_cache(),
+        "streaming": cpu.streaming()._asdict(),
         "huge_pages": huge_pages(),
         "memory_gigabytes": memory_gigabytes(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
@@ -72,6 +74,8 @@ def as_text(found: dict[str, Any]) -> str:
         ("not run here", ", ".join(name for name in found["compiled"] if name not in found["variants"]) or "none"),
         ("threads", f"{found['threads']}: {found['why_threads']}; NEXTWORD_THREADS=n sets another number"),
         ("OpenMP", "yes" if found["openmp"] else "no, single-threaded: built without OpenMP"),
+        ("cache", f"{found['last_level_cache'] / 2**20:,.0f} MiB on the last level"),
+        ("large weights", streaming(**found["streaming"])),
         ("huge pages", found["huge_pages"]),
         ("memory", f"{found['memory_gigabytes']:.1f} GB" if found["memory_gigabytes"] else "unknown"),
         ("system", found["system"]),
@@ -81,6 +85,12 @@ def as_text(found: dict[str, Any]) -> str:
         ("hub library", hub),
     ]
     return "\n".join(f"{name:<14}{value}" for name, value in rows)
+
+
+def streaming(used: bool, why: str, past: float, through: float) -> str:
+    """How weights beyond the cache are read, in words."""
+    rates = f", {past / 1e9:.0f} GB/s past it, {through / 1e9:.0f} through, one thread" if through else ""
+    return f"read {'past' if used else 'through'} the cache: {why}{rates}; NEXTWORD_STREAMING=on or off forces one"
 
 
 def installed(name: str) -> str | None:

@@ -26,13 +26,14 @@ def read_bandwidth(size: int | None = None, seconds: float = 0.2) -> float:
     return _core.read_bandwidth(beyond_caches() if size is None else size, seconds)
 
 
-def multiply_add_rate(seconds: float = 0.1) -> float:
-    """Float32 multiply-adds a second on `cpu.threads()` threads: the limit of reading a long prompt.
+def multiply_add_rate(seconds: float = 0.1, dtype: str = "float32") -> float:
+    """Multiply-adds a second on `cpu.threads()` threads: the limit of reading a long prompt.
 
-    Vectors are as wide as the instruction set in use has them and come from registers; the fastest of three or more
-    passes counts. seconds: above 0, at most 60. Raises ValueError outside of that range.
+    They are done with the instructions for weights of `dtype` ("float32", "bfloat16", "int8" or "int4"), on vectors as
+    wide as the instruction set in use has them, which come from registers; the fastest of three or more passes counts.
+    seconds: above 0, at most 60. Raises ValueError outside of that range, or for another dtype.
 
     >>> multiply_add_rate(0.001) > 0
     True
     """
-    return _core.multiply_add_rate(seconds)
+    return _core.multiply_add_rate(seconds, dtype)

@@ -16,6 +16,7 @@
 #include "ops.h"
 #include "parallel.h"
 #include "sampling.h"
+#include "streaming.h"
 
 using namespace nextword;
 using Floats = std::vector<float>;
@@ -453,9 +454,36 @@ void test_rates() {
   const auto& k = kernels();
   const Floats ones(static_cast<size_t>(3 * read_floats), 1.0f);
   require(k.read_all(ones.data(), 3 * read_floats) == 3 * read_floats, "read_all adds up every float");
-  // x / 2 + 1 / 4 tends to 1 / 2 in every lane of every chain
-  const float sum = 2 * k.multiply_adds(1.0f, 1 << 20);
-  require(sum >= static_cast<float>(k.tile_rows) && std::fmod(sum, static_cast<float>(k.tile_rows)) == 0, "multiply-adds end");
+  require(k.read_past(ones.data(), 3 * read_floats) == 3 * read_floats, "read_past adds up every float");
+  // Each chain begins with 1, 2, .. in every lane and grows by a half, or by the products of ones, or halves, of a step.
+  const auto end_of = [&](Dtype dtype, int64_t count) { return k.multiply_adds[static_cast<int>(dtype)](1.0f, count); };
+  const float start = end_of(Dtype::float32, 0);
+  for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4}) {
+    require(end_of(dtype, 0) == start, "no multiply-adds leave the sums as they were");
+    const float one = end_of(dtype, 1) - start, many = end_of(dtype, 1 << 12) - start;
+    const float each = dtype == Dtype::float32 || dtype == Dtype::bfloat16 ? 0.5f : 1.0f;
+    require(one > 0 && many >= each * (1 << 12), "as many multiply-adds as told");
+    if (dtype != Dtype::int8) require(many < each * ((1 << 12) + 2048), "few more than told");  // its codes may not be shifted
+    require(std::fmod(many, one) == 0, "whole steps");
+  }
+}
+
+void test_streaming() {
+  const auto x = numbers(1 << 20);
+  const Packed small = pack(x.data(), Source::float32, Dtype::float32, 32, 32);
+  const Packed large = pack(x.data(), Source::float32, Dtype::float32, 1 << 10, 1 << 10);
+  set_last_level_cache(int64_t{1} << 40);
+  set_streaming(Streaming::on);
+  require(!streams(large), "what the caches hold is not read past them");
+  set_last_level_cache(1);
+  require(streams(small) && streams(large), "on is on");
+  set_streaming(Streaming::off);
+  require(!streams(small) && !streams(large), "off is off");
+  set_streaming(Streaming::tried);
+  const bool found = streams(large);
+  const Trial trial = streaming_trial();
+  require(trial.past > 0 && trial.through > 0 && trial.allows() == found && streams(small) == found, "the trial decides");
+  set_last_level_cache(0);
 }
 
 }  // namespace
@@ -473,6 +501,7 @@ int main() {
     for (const int64_t cols : {1, 3, 4, 7, 8, 15, 16, 17, 100, 768}) test_rows(pick(1, 5), cols);
     test_activation();
     test_rates();
+    test_streaming();
     for (const int64_t width : {1, 8, 25, 32, 48, 64})
       for (const int64_t past : {0, 1, 31, 70})
         for (const int64_t fresh : {1, 2, 13, 40})
