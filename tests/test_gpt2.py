@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import nextword
 from model_files import from_bfloat16, to_bfloat16, write_model
 from nextword import reference
-from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.models.gpt2 import ALIASES, GPT2, GPT2Config
 from nextword.weights import open_model
 from strategies import chunks, configs, models, random_model, random_tensors, run, tiny_config, token_ids
 
@@ -289,8 +289,10 @@ def test_a_tied_head_is_the_embedding_and_an_untied_one_is_its_own():
     tensors = random_tensors(config)
     own = random_tensors(tiny_config(tie_word_embeddings=False))["lm_head.weight"]
     tied = run(GPT2(tensors, config), [[1, 2, 3]])
-    # a stored copy of a tied head is not read
-    np.testing.assert_array_equal(run(GPT2({**tensors, "lm_head.weight": own}, config), [[1, 2, 3]]), tied)
+    # a stored copy of a tied head is no second matrix
+    both = GPT2({**tensors, "lm_head.weight": tensors["wte.weight"].copy()}, config)
+    assert both.head.weight is both.embed.tokens
+    np.testing.assert_array_equal(run(both, [[1, 2, 3]]), tied)
     untied = tiny_config(tie_word_embeddings=False)
     same = GPT2({**tensors, "lm_head.weight": tensors["wte.weight"]}, untied)
     np.testing.assert_array_equal(run(same, [[1, 2, 3]]), tied)
@@ -339,13 +341,18 @@ WRONG_FIELDS = [
     ("layer_norm_epsilon", float("nan")), ("layer_norm_epsilon", True), ("layer_norm_epsilon", 1),
     ("scale_attn_weights", 1), ("scale_attn_by_inverse_layer_idx", "false"), ("tie_word_embeddings", None),
     ("eos_token_id", -1), ("eos_token_id", "0"), ("eos_token_id", 1.0), ("eos_token_id", ["0"]), ("eos_token_id", {}),
-    ("add_cross_attention", True),
+    ("add_cross_attention", True), ("is_encoder_decoder", True), ("is_causal", False), ("sliding_window", 8),
+    ("attention_chunk_size", 8), ("pruned_heads", {"0": [1]}), ("transformers_weights", "other.safetensors"),
+    ("layer_types", ["sliding_attention"]), ("layer_types", "full_attention"),
+    ("quantization_config", {"quant_method": "gptq"}), ("quantization_config", {"load_in_8bit": True}),
+    ("quantization_config", "int8"), ("num_hidden_layers", 3), ("hidden_size", 16),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG_FIELDS, ids=lambda x: repr(x)[:12])
 def test_a_wrong_field_is_an_error_that_names_it(field, value):
-    with pytest.raises(ValueError, match=f"config: {field} must be|config: n_embd must be a multiple of {field}"):
+    words = f"config: {field} must be|config: n_embd must be a multiple of {field}|config: .* the same as {field},"
+    with pytest.raises(ValueError, match=words):
         GPT2Config.from_dict(tiny_config(**{field: value}))
 
 
@@ -365,8 +372,22 @@ def test_fields_that_change_nothing_here_are_passed_over():
         "n_ctx": 1024,
         "architectures": ["GPT2LMHeadModel"],
         "use_cache": True,
+        "add_cross_attention": False,
+        "pruned_heads": {},
+        "sliding_window": None,
+        "layer_types": ["full_attention"] * 2,
+        "quantization_config": None,
+        "reorder_and_upcast_attn": True,
+        "hidden_size": 15,
     }
     assert GPT2Config.from_dict({**tiny_config(), **extra}) == GPT2Config.from_dict(tiny_config())
+
+
+def test_the_names_that_all_models_share_are_read():
+    config = tiny_config()
+    for alias, name in ALIASES.items():
+        config[alias] = config.pop(name)
+    assert GPT2Config.from_dict(config) == GPT2Config.from_dict(tiny_config())
 
 
 @pytest.mark.parametrize(("given", "kept"), [([3, 5], 3), ([], None), (None, None), (0, 0)])
