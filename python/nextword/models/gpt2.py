@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 
 from nextword import ops as fast_ops
 from nextword.formats import DTYPES, PackedBytes
-from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, Linear, check_dtype
+from nextword.layers import ActivatedLinear, Attention, Embedding, Floats, Ints, KVCache, Linear, check_dtype
 from nextword.models.reader import Reader
 from nextword.trace import Tap
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
-GELU = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "gelu": "gelu_erf"}
+
+# Activations by the names that transformers has for them.
+ACTIVATIONS = {
+    **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"), "gelu_tanh"),
+    **dict.fromkeys(("gelu", "gelu_python"), "gelu_erf"), "quick_gelu": "quick_gelu",
+    "relu": "relu", "silu": "silu", "swish": "silu", "tanh": "tanh"}  # fmt: skip
 
 # The same fields by the names that transformers gives those of all models.
 ALIASES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd",
@@ -85,8 +90,8 @@ class GPT2Config:
                 raise ValueError(f"config: {name} must be a positive integer, got {value!r}")
         if self.n_embd % self.n_head:
             raise ValueError(f"config: n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
-        if not isinstance(self.activation_function, str) or self.activation_function not in GELU:
-            raise ValueError(f"config: activation_function must be one of {', '.join(GELU)}, "
+        if not isinstance(self.activation_function, str) or self.activation_function not in ACTIVATIONS:
+            raise ValueError(f"config: activation_function must be one of {', '.join(ACTIVATIONS)}, "
                              f"got {self.activation_function!r}")
         eps = self.layer_norm_epsilon
         if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
@@ -119,7 +124,8 @@ class Block:
         self.attention = Attention(ops, config.n_head, config.attention_scale(layer), f"{name}.attn")
         self.attn_out = Linear(ops, *read.linear(f"{name}.attn.c_proj", embd, embd))
         self.ln_2 = read.norm(f"{name}.ln_2", embd, config.layer_norm_epsilon)
-        self.fc = GeluLinear(ops, *read.linear(f"{name}.mlp.c_fc", embd, inner), GELU[config.activation_function])
+        form = ACTIVATIONS[config.activation_function]
+        self.fc = ActivatedLinear(ops, *read.linear(f"{name}.mlp.c_fc", embd, inner), form)
         self.mlp_out = Linear(ops, *read.linear(f"{name}.mlp.c_proj", inner, embd))
         self.name = name
 
