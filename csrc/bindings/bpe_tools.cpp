@@ -75,8 +75,11 @@ void bind_bpe_tools(py::module_& m) {
   py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
       .def_readonly("settings", &VocabularySource::settings)
       .def_readwrite("specials", &VocabularySource::specials)
+      .def_readwrite("unknown", &VocabularySource::unknown)
       .def_readwrite("whole_pieces", &VocabularySource::whole_pieces);
   m.def("read_vocab_and_merges", &read_vocab_and_merges, py::arg("vocab_path"), py::arg("merges_path"));
+  m.def("join_vocabularies", &join, py::arg("source"), py::arg("other"),
+        "ValueError where two descriptions of one vocabulary differ; source gets what only other has.");
   m.def("read_ranks", &read_ranks, py::arg("path"));
   m.def("read_tokenizer_json", &read_tokenizer_json, py::arg("path"));
 }
