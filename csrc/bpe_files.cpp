@@ -7,8 +7,6 @@
 #include <cstring>
 #include <memory>
 #include <stdexcept>
-#include <unordered_map>
-#include <vector>
 
 #include "byte_alphabet.h"
 #include "json.h"
@@ -250,71 +248,6 @@ VocabularySource read_tokenizer_json(const std::string& path) {
   if (!has_model || !has_vocab || !has_merges) json.fail("no \"model\" with \"vocab\" and \"merges\"; only byte-level BPE is supported");
   source.settings += source.settings.empty() ? "{}" : "}";
   return source;
-}
-
-void join(VocabularySource& source, const VocabularySource& other) {
-  const auto text = [](const VocabularySource& from, const VocabularySource::Token& token) {
-    return std::string_view(from.bytes.data() + token.start, token.size);
-  };
-  const auto shown = [&](const VocabularySource& from, const VocabularySource::Token& token) {
-    return "'" + start_of(token.spelled ? spell(text(from, token)) : std::string(text(from, token))) + "'";
-  };
-  const auto differ = [&](uint32_t line, const std::string& what) {
-    fail(other.tokens_file, line, what + " in " + source.tokens_file + "; the two files do not belong together, remove one");
-  };
-  size_t same = 0;  // most often all of them, in one order
-  for (const size_t most = std::min(source.tokens.size(), other.tokens.size()); same < most; ++same) {
-    const auto &a = source.tokens[same], &b = other.tokens[same];
-    if (a.id != b.id || a.spelled != b.spelled || text(source, a) != text(other, b)) break;
-  }
-  if (same < other.tokens.size()) {
-    const size_t known = source.tokens.size();
-    std::vector<VocabularySource::Token> more;
-    std::unordered_map<std::string_view, size_t> by_text[2];  // of names that spell no bytes, and of the others
-    std::unordered_map<uint32_t, size_t> by_id;
-    for (size_t i = same; i < known; ++i) {
-      by_text[source.tokens[i].spelled].emplace(text(source, source.tokens[i]), i);
-      by_id.emplace(source.tokens[i].id, i);
-    }
-    for (size_t i = same; i < other.tokens.size(); ++i) {
-      const auto& token = other.tokens[i];
-      const auto found = by_text[token.spelled].find(text(other, token));
-      if (found != by_text[token.spelled].end()) {
-        const uint32_t id = source.tokens[found->second].id;
-        if (id != token.id) {
-          differ(token.line, shown(other, token) + " has id " + std::to_string(token.id) + ", but id " + std::to_string(id));
-        }
-        continue;
-      }
-      const auto taken = by_id.find(token.id);
-      if (taken != by_id.end()) {
-        differ(token.line, "id " + std::to_string(token.id) + " is " + shown(other, token) + ", but " +
-               shown(source, source.tokens[taken->second]));
-      }
-      more.push_back(token);
-    }
-    for (auto& token : more) {
-      const std::string_view bytes = text(other, token);
-      token.start = place(source);
-      source.bytes += bytes;
-      source.tokens.push_back(token);
-    }
-  }
-  const auto parts = [](const VocabularySource& from, const VocabularySource::Merge& merge) {
-    const std::string_view left(from.bytes.data() + merge.left_start, merge.left_size);
-    return std::pair(left, std::string_view(left.data() + left.size(), merge.right_size));
-  };
-  for (size_t i = 0; i < std::max(source.merges.size(), other.merges.size()); ++i) {
-    if (i < source.merges.size() && i < other.merges.size() && parts(source, source.merges[i]) == parts(other, other.merges[i])) continue;
-    const auto merge = [&](const VocabularySource& from) {
-      if (i >= from.merges.size()) return std::string("there is none");
-      const auto [left, right] = parts(from, from.merges[i]);
-      return "it is '" + start_of(spell(left)) + " " + start_of(spell(right)) + "'";
-    };
-    fail(other.merges_file, other.merges.empty() ? 1 : other.merges[std::min(i, other.merges.size() - 1)].line,
-         "of merge " + std::to_string(i + 1) + " " + merge(other) + ", but " + merge(source) + " in " + source.merges_file +
-             "; the two files do not belong together, remove one");
-  }
 }
 
 }  // namespace nextword

@@ -21,10 +21,6 @@ VocabularySource read_ranks(const std::string& path);
 // added_tokens, normalizer, pre_tokenizer, post_processor, decoder, and model.<key> for keys of the model.
 VocabularySource read_tokenizer_json(const std::string& path);
 
-// For two descriptions of one vocabulary: throws std::invalid_argument, which names both files and the line, where `other`
-// gives a token of `source` another id, an id another token, or has other merges. What only `other` has goes into `source`.
-void join(VocabularySource& source, const VocabularySource& other);
-
 // Throws std::invalid_argument with `file` and the line where the text is not UTF-8.
 void check_utf8(std::string_view text, const std::string& file);
 
