@@ -102,9 +102,16 @@ std::vector<uint32_t> ids_of(const VocabularySource& source, const std::vector<s
     const bool spelled = unspell(names[i], bytes);
     wanted[spelled].emplace(spelled ? bytes : names[i], i);
   }
-  if (names.empty()) return ids;
+  std::vector<bool> sizes;  // of what is wanted: few tokens have one of them
+  for (const auto& some : wanted) {
+    for (const auto& one : some) {
+      if (sizes.size() <= one.first.size()) sizes.resize(one.first.size() + 1);
+      sizes[one.first.size()] = true;
+    }
+  }
   std::string key;
   for (const auto& token : source.tokens) {
+    if (token.size >= sizes.size() || !sizes[token.size]) continue;
     key.assign(text(source, token));
     const auto found = wanted[token.spelled].find(key);
     if (found != wanted[token.spelled].end()) ids[found->second] = token.id;
@@ -117,7 +124,9 @@ std::vector<std::string> names_of(const VocabularySource& source, const std::vec
   std::unordered_map<uint32_t, size_t> wanted;
   for (size_t i = 0; i < ids.size(); ++i) wanted.emplace(ids[i], i);
   if (ids.empty()) return names;
+  const auto [least, most] = std::minmax_element(ids.begin(), ids.end());
   for (const auto& token : source.tokens) {
+    if (token.id < *least || token.id > *most) continue;
     const auto found = wanted.find(token.id);
     if (found != wanted.end()) names[found->second] = name_of(source, token);
   }

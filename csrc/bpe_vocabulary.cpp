@@ -341,17 +341,20 @@ void Vocabulary::add(AddedToken token, bool made) {
 }
 
 void Vocabulary::add_added_tokens(const VocabularySource& source, const std::vector<bool>& made) {
-  std::vector<bool> done(size());
+  std::vector<bool> done(size()), named;
   for (const AddedToken& token : source.added) {
     const std::string shown = "the added token " + token.content + " of id " + std::to_string(token.id);
     if (token.content.empty()) fail(source.tokens_file, 1, "the added token of id " + std::to_string(token.id) + " is empty");
     if (token.id >= max_tokens) fail(source.tokens_file, 1, shown + ": the id is not below 2^24");
     if (find_added(token.content) != no_token) fail(source.tokens_file, 1, shown + " is given a second time");
-    if (has(token.id) && bytes(token.id) != token.content && spell(bytes(token.id)) != token.content) {
+    const bool other_name = named.size() > token.id && named[token.id];  // of an id that an added token has already
+    if (!other_name && has(token.id) && bytes(token.id) != token.content && spell(bytes(token.id)) != token.content) {
       fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(token.id)));
     }
+    if (named.size() <= token.id) named.resize(token.id + 1);
+    named[token.id] = true;
     const bool known = token.id < made.size() && has(token.id);
-    add(token, known && (made[token.id] || token_size(token.id) == 1 || (whole_pieces_ && !token.special)));
+    add(token, other_name || (known && (made[token.id] || token_size(token.id) == 1 || (whole_pieces_ && !token.special))));
     if (known) done[token.id] = true;
   }
   if (!source.unmade_are_special) return;

@@ -225,7 +225,7 @@ def test_a_text_of_a_class_of_its_own_is_text():
 
 @given(st.text(st.characters(codec="utf-16"), max_size=30), st.integers(0, 70_000))
 def test_a_surrogate_pair_is_its_character(text, before):
-    """A str that came from UTF-16 unit by unit, as some programs hand it over. Texts are written 65,536 units at a time."""
+    """A str that came from UTF-16 unit by unit, as some programs hand it over; 65,536 are written at a time."""
     units = text.encode("utf-16-le")
     pairs = "é" * before + "".join(chr(units[i] | units[i + 1] << 8) for i in range(0, len(units), 2))
     whole = "é" * before + text

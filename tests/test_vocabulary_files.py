@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokenizer_helpers as helpers
-from nextword.tokenizer import Tokenizer
+from nextword.tokenizer import ENDOFTEXT, Tokenizer
+from nextword.tokenizer_files import REGEX
 
 ALPHABET = [helpers.spelled(bytes([byte])) for byte in range(256)]
 VOCAB = {token: id for id, token in enumerate([*ALPHABET, "ab", "abc"])}
@@ -82,7 +83,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
 
 
 # The vocabulary that transformers tests its GPT-2 tokenizer with.
-FEW = "l o w e r s t i d n Ġ Ġl Ġn Ġlo Ġlow er Ġlowest Ġnewer Ġwider <unk> <|endoftext|>".split()
+FEW = [*"lowerstidnĠ", "Ġl", "Ġn", "Ġlo", "Ġlow", "er", "Ġlowest", "Ġnewer", "Ġwider", "<unk>", ENDOFTEXT]
 FEW_MERGES = "#version: 0.2\nĠ l\nĠl o\nĠlo w\ne r\n"
 
 
@@ -168,7 +169,7 @@ BAD_RANKS = [
     (ranks(b"ab", start=900), r"line 257: the ids have a hole: no token has id 256 but one has id 900"),
     (
         ranks(*[b"t%d" % i for i in range(50256 - 255)]),
-        r"the special token <\|endoftext\|> of id 50256: the id is taken by the token b't50000'",
+        r"the added token <\|endoftext\|> of id 50256: the id is taken by the token b't50000'",
     ),
 ]
 
@@ -195,10 +196,48 @@ def tokenizer_json(**changes):
     return json.dumps(whole)
 
 
+def split_by(regex, add_prefix_space=False):
+    split = {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": add_prefix_space, "use_regex": False}
+    return {"type": "Sequence", "pretokenizers": [split, byte_level]}
+
+
+def template(*single, ids=None):
+    """TemplateProcessing of texts ("A", "B") and special tokens; ids: of the special tokens."""
+    parts = [{"Sequence" if name in "AB" else "SpecialToken": {"id": name, "type_id": 0}} for name in single]
+    special = {name: {"id": name, "ids": [id], "tokens": [name]} for name, id in (ids or {}).items()}
+    return {"type": "TemplateProcessing", "single": parts, "pair": [], "special_tokens": special}
+
+
+CL100K = REGEX["cl100k"]
+SHORT = {token: id for token, id in VOCAB.items() if token != "x"} | {"filler": VOCAB["x"]}
+
+
 def test_a_small_tokenizer_json_is_good(tmp_path):
     (tmp_path / "tokenizer.json").write_text(tokenizer_json(odd={"[": ['"', 1, None, True, -1.5e3]}))
     tokenizer = Tokenizer.load(tmp_path)
     assert tokenizer.encode("abcab<s>", allowed_special="all") == [257, 256, 258]
+
+
+def test_an_unknown_token_stands_for_bytes_without_one(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(model_vocab=SHORT, model_unk_token="filler"))
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert tokenizer.encode("abxxc") == [256, SHORT["filler"], SHORT["filler"], VOCAB["c"]]
+
+
+def test_a_template_begins_and_ends_every_text(tmp_path):
+    for processor, beginning, ending in [
+        (template("<s>", "A", ids={"<s>": 258}), (258,), ()),
+        (template("<s>", "A", "<s>", "<e>", ids={"<s>": 258, "<e>": 1}), (258,), (258, 1)),
+        ({"type": "RobertaProcessing", "cls": ["<s>", 258], "sep": ["!", 33]}, (258,), (33,)),
+        ({"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False}, (), ()),
+        ({"type": "Sequence", "processors": [{"type": "ByteLevel"}, template("!", "A", ids={"!": 33})]}, (33,), ()),
+    ]:
+        (tmp_path / "tokenizer.json").write_text(tokenizer_json(post_processor=processor))
+        tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
+        assert (tokenizer.beginning, tokenizer.ending) == (beginning, ending)
+        assert tokenizer.encode("ab") == [*beginning, 256, *ending]
+        assert tokenizer.encode("ab", add_special_tokens=False) == [256]
 
 
 def test_ignore_merges_takes_whole_pieces_first(tmp_path):
@@ -223,26 +262,37 @@ BAD_JSON = [
     (tokenizer_json(model_continuing_subword_prefix="##"), "continuing_subword_prefix must be empty"),
     (tokenizer_json(model_merges=[["a"]]), r"expected ',', found '\]'"),
     (tokenizer_json(model_merges=["a"]), "expected two parts with one space"),
-    (tokenizer_json(normalizer={"type": "NFC"}), 'normalizer must be null, got {"type": "NFC"}'),
-    (tokenizer_json(pre_tokenizer=None), "pre_tokenizer must be ByteLevel with add_prefix_space false"),
-    (tokenizer_json(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True}), "add_prefix_space false"),
+    (tokenizer_json(normalizer={"type": "Strip"}), 'normalizer must be null, NFC, .*, got {"type": "Strip"}'),
+    (tokenizer_json(normalizer={"type": "Replace", "pattern": {"Regex": "a"}, "content": ""}), "normalizer must be"),
+    (tokenizer_json(normalizer={"type": "Sequence", "normalizers": [{"type": "NFC"}, 5]}), "normalizer must .* got 5"),
+    (tokenizer_json(pre_tokenizer=None), "pre_tokenizer must be ByteLevel, got null"),
     (tokenizer_json(pre_tokenizer={"type": "Metaspace"}), "pre_tokenizer must be ByteLevel"),
+    (tokenizer_json(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": 1}), "pre_tokenizer must be ByteLevel"),
+    (tokenizer_json(pre_tokenizer=split_by(CL100K, add_prefix_space=True)), "add_prefix_space false after a Split"),
+    (tokenizer_json(decoder={"type": "Metaspace"}), "decoder must be null or ByteLevel"),
+    (tokenizer_json(model_dropout=0.1), "model.dropout must be null or 0, .* got 0.1"),
+    (tokenizer_json(model_vocab=SHORT, model_byte_fallback=True), "model.byte_fallback must be false"),
+    (tokenizer_json(model_vocab=SHORT, model_unk_token="b", model_fuse_unk=True), "model.fuse_unk must be false"),
+    (tokenizer_json(model_vocab=SHORT, model_unk_token="<u>"), "the unknown token <u> is no token"),
+    (tokenizer_json(model_vocab=SHORT, model_unk_token=5), "model.unk_token must be"),
+    (tokenizer_json(post_processor={"type": "Metaspace"}), "post_processor must be null, ByteLevel, "),
+    (tokenizer_json(post_processor=[]), "post_processor must be null"),
+    (tokenizer_json(post_processor=template("A", "A")), "post_processor must be null"),
+    (tokenizer_json(post_processor=template("A", "B")), "post_processor must be null"),
+    (tokenizer_json(post_processor=template()), "post_processor must be null"),
+    (tokenizer_json(post_processor=template("<s>", "A", ids={})), "post_processor must be null"),
+    (tokenizer_json(post_processor=template("<s>", "A", ids={"<s>": "258"})), "post_processor must be null"),
+    (tokenizer_json(post_processor=template("<s>", "A", ids={"<s>": 400})), "post_processor names id 400, which no"),
     (
         tokenizer_json(
-            pre_tokenizer={
-                "type": "Sequence",
-                "pretokenizers": [
-                    {"type": "Split", "pattern": {"Regex": "[a-z]+"}, "behavior": "Isolated", "invert": False},
-                    {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
-                ],
-            }
+            pre_tokenizer=split_by("[a-z]+")
         ),
         "alone or after a Split by one of tiktoken's patterns",
     ),
-    (tokenizer_json(added_tokens=[{"id": 3, "content": "<s>"}]), r"the special token <s> of id 3: the id is taken"),
+    (tokenizer_json(added_tokens=[{"id": 3, "content": "<s>"}]), r"the added token <s> of id 3: the id is taken"),
     (tokenizer_json(added_tokens=[{"id": 258, "content": "a"}, {"id": 259, "content": "a"}]), "is given a second time"),
     (tokenizer_json(added_tokens=[{"id": 2**25, "content": "<s>"}]), r"the id is not below 2\^24"),
-    (tokenizer_json(added_tokens=[{"id": 258, "content": ""}]), "the special token of id 258 is empty"),
+    (tokenizer_json(added_tokens=[{"id": 258, "content": ""}]), "the added token of id 258 is empty"),
     (tokenizer_json(added_tokens=[{"id": "x", "content": "<s>"}]), "added_tokens must be a list of"),
     (tokenizer_json(added_tokens=[7]), "added_tokens must be a list of"),
     (tokenizer_json(pre_tokenizer=[1]), "pre_tokenizer must be"),

@@ -79,6 +79,7 @@ void bind_bpe_tools(py::module_& m) {
       py::arg("text"), py::arg("file"));
   py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
       .def_readonly("settings", &VocabularySource::settings)
+      .def_readonly("tokens_file", &VocabularySource::tokens_file)
       .def_readwrite("unknown", &VocabularySource::unknown)
       .def_property(
           "added_tokens", [](const VocabularySource& self) { return added_fields(self.added); },
