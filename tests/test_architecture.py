@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "ops": {"_core"},
     "added_tokens": set(),
     "tokenizer_files": {"_core"},
-    "tokenizer": {"_core", "added_tokens", "tokenizer_files"},
+    "normalizer": set(),
+    "tokenizer": {"_core", "added_tokens", "normalizer", "tokenizer_files"},
     "packed_file": {"formats"},
     "weights": {"formats", "packed_file"},
     "quantized": {"formats", "models", "ops", "packed_file", "weights"},
@@ -104,7 +105,7 @@ MAY_INCLUDE = {
     "pretokenize": {"pretokenize", "parallel.h"},
     "raw_buffer": set(),
     "utf8": set(),
-    "bpe": {"bpe", "pretokenize.h", "parallel.h", "raw_buffer.h"},
+    "bpe": {"bpe", "pretokenize.h", "unicode_chars.h", "parallel.h", "raw_buffer.h"},
     "bindings": {"ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
                  "machine.h", "encode.h", "packed.h", "parallel.h", "pool.h", "raw_buffer.h", "utf8.h", "bindings"},
 }
