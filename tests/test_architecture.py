@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "tokenizer_files": {"_core"},
     "tokenizer_json": {"_core", "added_tokens", "tokenizer_files"},
     "tokenizer_folder": {"_core", "added_tokens", "tokenizer_json"},
-    "tokenizer": {"_core", "added_tokens", "tokenizer_files", "tokenizer_folder"},
+    "tokenizer": {"_core", "added_tokens", "normalizer", "tokenizer_files", "tokenizer_folder"},
+    "normalizer": set(),
     "packed_file": {"formats"},
     "weights": {"formats", "packed_file"},
     "quantized": {"formats", "models", "ops", "packed_file", "weights"},
@@ -106,7 +107,7 @@ MAY_INCLUDE = {
     "pretokenize": {"pretokenize", "parallel.h"},
     "raw_buffer": set(),
     "utf8": set(),
-    "bpe": {"bpe", "pretokenize.h", "parallel.h", "raw_buffer.h"},
+    "bpe": {"bpe", "pretokenize.h", "unicode_chars.h", "parallel.h", "raw_buffer.h"},
     "bindings": {"ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
                  "machine.h", "encode.h", "packed.h", "parallel.h", "pool.h", "raw_buffer.h", "utf8.h", "bindings"},
 }

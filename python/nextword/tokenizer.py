@@ -6,7 +6,6 @@ The files of a folder are put together in tokenizer_folder.py.
 from __future__ import annotations
 
 import codecs
-import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from nextword import _core
 from nextword.added_tokens import AddedToken
+from nextword.normalizer import Normalizer, Step
 from nextword.tokenizer_files import learn, save
 from nextword.tokenizer_folder import ACCEPTED, ENDOFTEXT, VOCABULARIES, Verdict, read_files, read_folder
 
@@ -71,6 +71,30 @@ class Tokenizer(_core.Bpe):
     >>> tok.decode(tok.encode("naïve 😀"))
     'naïve 😀'
     """
+
+    def __init__(
+        self,
+        source: _core.VocabularySource,
+        pattern: str,
+        *,
+        prefix_space: bool = False,
+        normalizer: Iterable[Sequence[str]] = (),
+        beginning: Sequence[int] = (),
+        ending: Sequence[int] = (),
+    ) -> None:
+        """What a reader of files makes a tokenizer of.
+
+        source: the vocabulary, used up. pattern: how text is split: "gpt2", "cl100k", "llama3" or "o200k".
+        prefix_space: whether text gets a blank before it, at the begin and after each added token.
+        normalizer: what is done to text first: steps as nextword.normalizer.Normalizer takes them.
+        beginning, ending: the ids that begin and end every text, unless a call says add_special_tokens=False.
+
+        Raises ValueError where the vocabulary contradicts itself or a step is unknown, IndexError for an id that is not
+        in the vocabulary.
+        """
+        self._normalizer = Normalizer(normalizer)
+        normalize = self._normalizer.aligned if self._normalizer.steps else None
+        super().__init__(source, pattern, prefix_space, normalize, beginning, ending)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
@@ -179,15 +203,15 @@ class Tokenizer(_core.Bpe):
 
     @classmethod
     def _of(cls, verdict: Verdict) -> Tokenizer:
-        return cls(verdict.source, **{k: v for k, v in verdict.settings._asdict().items() if k != "normalizer" or v})
+        return cls(verdict.source, **verdict.settings._asdict())
 
     def pieces(self, text: str) -> list[bytes]:
-        """The pieces that the splitting pattern cuts `text` into; each is encoded on its own.
+        """The pieces that `text` is cut into, by added tokens and the splitting pattern; each is encoded on its own.
 
         >>> demo().pieces("Don't stop")
         [b'Don', b"'t", b' stop']
         """
-        return _core.pieces(self.pattern, text)
+        return self._pieces(text, ())
 
     @property
     def added_tokens(self) -> list[AddedToken]:
@@ -198,6 +222,11 @@ class Tokenizer(_core.Bpe):
 normalized=False)]
         """
         return sorted((AddedToken(*fields) for fields in self._added_tokens()), key=lambda token: token.id)
+
+    @property
+    def normalizer(self) -> tuple[Step, ...]:
+        """What is done to text before it is split, as nextword.normalizer.Normalizer takes it; mostly nothing."""
+        return self._normalizer.steps
 
     @property
     def eos_id(self) -> int | None:
@@ -229,9 +258,7 @@ normalized=False)]
         >>> demo().encode_with_offsets("Once")
         ([2383, 375], [(0, 2), (2, 4)])
         """
-        ids = self.encode(text, allowed_special=allowed_special, add_special_tokens=add_special_tokens)
-        edges = self._edges(ids)
-        return ids, list(itertools.pairwise(edges))
+        return self._encode_with_offsets(text, allowed_special, add_special_tokens)
 
     def decoder(self) -> Decoder:
         """A decoder for ids that come one by one."""
