@@ -65,7 +65,8 @@ void Bpe::encode(std::string_view text, const Request& request, IdBuffer& ids, O
       throw UnknownByte(text, std::min(part.original(error.offset, error.offset + 1).first, text.size() - 1));
     }
     for (size_t i = first, at = 0; i < ids.size(); ++i) {
-      const size_t end = at + vocabulary_.token_size(ids.data()[i]);
+      const bool unknown = !vocabulary_.complete() && ids.data()[i] == vocabulary_.substitute();
+      const size_t end = at + (unknown ? 1 : vocabulary_.token_size(ids.data()[i]));  // the unknown token is of one byte
       offsets.push_back(part.original(at, end));
       at = end;
     }

@@ -228,6 +228,7 @@ def test_an_unknown_token_stands_for_bytes_without_one(tmp_path):
     (tmp_path / "tokenizer.json").write_text(tokenizer_json(model_vocab=SHORT, model_unk_token="filler"))
     tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
     assert tokenizer.encode("abxxc") == [256, SHORT["filler"], SHORT["filler"], VOCAB["c"]]
+    assert tokenizer.encode_with_offsets("abxxc")[1] == [(0, 2), (2, 3), (3, 4), (4, 5)]
 
 
 def test_a_template_begins_and_ends_every_text(tmp_path):

@@ -87,7 +87,8 @@ def read_folder(folder: Path) -> Verdict:
     claims += [_Claim(token, ADDED) for token in _added_tokens_json(folder, special)]
     claims = _united(claims, special)
     _check(source, claims)
-    added = _with_named(source, claims, named)
+    edges = [f"{name}_token" for name in ("bos", "eos") if alone and _flag(config, f"add_{name}_token")]
+    added = _with_named(source, claims, named, edges)
 
     prefix_space = settings.prefix_space
     if is_gpt2 and config.get("add_prefix_space") is not None:
@@ -96,8 +97,10 @@ def read_folder(folder: Path) -> Verdict:
             raise _refused(CONFIG, "add_prefix_space", f"false with the pattern of {file}", True)
     settings = settings._replace(prefix_space=prefix_space)
     if alone:  # else tokenizer.json has said what begins and ends a text
-        settings = settings._replace(beginning=_edge(config, named, added, "bos_token"),
-                                     ending=_edge(config, named, added, "eos_token"))  # fmt: skip
+        ids = {token.content: token.id for token in added}
+        begin, end = (tuple(ids[name.token.content] for name in named if name.key == key and key in edges)
+                      for key in ("bos_token", "eos_token"))  # fmt: skip
+        settings = settings._replace(beginning=begin, ending=end)
     _check_template(source, settings, added, file)
     source.added_tokens = added
     return Verdict(source, settings)
@@ -246,9 +249,11 @@ def _check(source: _core.VocabularySource, claims: list[_Claim]) -> None:
                              f"{source.tokens_file}; remove one of them")  # fmt: skip
 
 
-def _with_named(source: _core.VocabularySource, claims: list[_Claim], named: list[_Name]) -> list[AddedToken]:
+def _with_named(
+    source: _core.VocabularySource, claims: list[_Claim], named: list[_Name], edges: list[str]
+) -> list[AddedToken]:
     """The added tokens, and those that have only a name: with the id that the vocabulary has for them, else with the
-    next ones, as transformers gives them out. ENDOFTEXT is no file's word and does not become a token for itself."""
+    next ones, as transformers gives them out. ENDOFTEXT, which no file may have named, becomes no token for itself."""
     added = {claim.token.content: claim.token for claim in claims}
     fresh: dict[str, AddedToken] = {}
     for _, token in named:
@@ -257,19 +262,10 @@ def _with_named(source: _core.VocabularySource, claims: list[_Claim], named: lis
     ids = dict(zip(fresh, source.ids_of(list(fresh)), strict=True))
     missing = [content for content, id in ids.items() if id is None]
     next_id = max([source.next_id, *(token.id + 1 for token in added.values())])
-    if missing != [ENDOFTEXT]:
+    if missing != [ENDOFTEXT] or any(name.token.content == ENDOFTEXT for name in named if name.key in edges):
         ids |= dict(zip(missing, range(next_id, next_id + len(missing)), strict=True))
     added |= {content: fresh[content]._replace(id=id) for content, id in ids.items() if id is not None}
     return list(added.values())
-
-
-def _edge(config: dict[str, Any], named: list[_Name], added: list[AddedToken], key: str) -> tuple[int, ...]:
-    """The id that add_bos_token or add_eos_token puts before or after every text; none where there is no such token."""
-    contents = [name.token.content for name in named if name.key == key] if _flag(config, f"add_{key}") else []
-    ids = {token.content: token.id for token in added}
-    if contents and contents[0] not in ids:
-        raise _refused(CONFIG, f"add_{key}", f"false, as the vocabulary has no {contents[0]}", True)
-    return tuple(ids[content] for content in contents)
 
 
 def _check_template(source: _core.VocabularySource, settings: Settings, added: list[AddedToken], file: str) -> None:
