@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import tokenizer_helpers as helpers
 from nextword.tokenizer import ENDOFTEXT, Tokenizer
 
-transformers = pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers", minversion="5.24")
 tokenizers = pytest.importorskip("tokenizers")
 
 ALPHABET = [helpers.spelled(bytes([byte])) for byte in range(256)]
