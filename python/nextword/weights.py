@@ -25,7 +25,8 @@ __all__ = ["MissingTensorError", "Weights", "open_model"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json")
+VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json", "added_tokens.json",
+                    "special_tokens_map.json", "tokenizer_config.json")  # fmt: skip
 HUB_FILES = ("config.json", "adapter_config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
 
 # NumPy has no bfloat16: its bits are given out as uint16. float32 = (bits.astype(uint32) << 16).view(float32)
