@@ -248,7 +248,12 @@ normalized=False)]
 
     def find(self, token: str | bytes) -> int | None:
         """The id of one token as id_of gives it, or None if there is no such token."""
-        return self._find(token.encode() if isinstance(token, str) else token)
+        if isinstance(token, str):
+            try:
+                token = joined(token).encode()
+            except UnicodeEncodeError:  # a lone surrogate is in no text
+                return None
+        return self._find(token)
 
     def encode_with_offsets(
         self, text: str, *, allowed_special: str | Iterable[str] = (), add_special_tokens: bool = True
@@ -263,6 +268,11 @@ normalized=False)]
     def decoder(self) -> Decoder:
         """A decoder for ids that come one by one."""
         return Decoder(self)
+
+
+def joined(text: str) -> str:
+    """The text with each surrogate pair, as strings from UTF-16 hold them, made into its character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 class Decoder:
