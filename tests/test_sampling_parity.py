@@ -59,7 +59,7 @@ def same_or_short_of_a_bound(ids, expected_ids, logits, rules):
     n, (temperature, _, top_p, min_p, typical_p) = len(logits), rules
     slack = bounds.U * (1 + math.log(n))
     apart = np.setxor1d(ids, expected_ids)
-    shares = [rules[:2] + (top_p + by if top_p < 1 else 1.0, min_p, typical_p + by if typical_p < 1 else 1.0)
+    shares = [(*rules[:2], top_p + by if top_p < 1 else 1.0, min_p, typical_p + by if typical_p < 1 else 1.0)
               for by in (-slack, slack)]
     least, most = (reference.distribution(logits, *rule, False)[0] for rule in shares)
     near_min_p = min_p and np.abs((logits[apart] - logits.max()) / temperature - math.log(min_p)).max() < 4 * slack
