@@ -62,6 +62,6 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
         reason = str(error)
     model = build(weights, dtype=dtype, kv_dtype=kv_dtype)
     source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
-    lm = LanguageModel(model, tokenizer, source)
+    lm = LanguageModel(model, tokenizer, source, weights.generation_config)
     lm.no_tokenizer = reason
     return lm
