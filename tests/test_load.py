@@ -129,7 +129,7 @@ def test_a_vocabulary_that_cannot_be_read_leaves_a_model_that_works_with_ids(tmp
         lambda: lm.session(IDS).generate(bad_words=["text"]),
         lambda: lm.generate(IDS, stop="text"),
     ):
-        with pytest.raises(ValueError, match="needs? a vocabulary, which this model does not have") as error:
+        with pytest.raises(ValueError, match=r"needs? a vocabulary, which this model does not have") as error:
             call()
         assert reason in str(error.value)
         assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
@@ -173,14 +173,6 @@ def test_a_config_that_disagrees_with_the_tensors_is_an_error_that_names_a_tenso
 def test_a_wrong_config_is_an_error_that_names_the_field_and_the_file(tmp_path):
     folder = write_model(tmp_path / "m", tiny_config(n_head=0), random_tensors(tiny_config()))
     with pytest.raises(ValueError, match=r"config\.json.*n_head must be"):
-        nextword.load(folder)
-
-
-def test_a_damaged_vocabulary_is_an_error_that_names_its_file(tmp_path):
-    folder = write_model(tmp_path / "m", tiny_config(), random_tensors(tiny_config()))
-    (folder / "vocab.json").write_text("{")
-    (folder / "merges.txt").write_text("")
-    with pytest.raises(ValueError, match=r"vocab\.json"):
         nextword.load(folder)
 
 
