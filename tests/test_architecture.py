@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "machine": {"_core", "cpu"},
     "ops": {"_core"},
     "added_tokens": set(),
-    "tokenizer_files": {"_core"},
+    "tokenizer_files": {"_core", "added_tokens", "normalizer"},
     "normalizer": set(),
     "tokenizer": {"_core", "added_tokens", "normalizer", "tokenizer_files"},
     "packed_file": {"formats"},
