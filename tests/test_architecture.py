@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "added_tokens": set(),
     "no_vocabulary": set(),
     "surrogates": set(),
-    "tokenizer_files": {"_core"},
+    "tokenizer_files": {"_core", "added_tokens", "normalizer"},
     "tokenizer_json": {"_core", "added_tokens", "tokenizer_files"},
     "tokenizer_folder": {"_core", "added_tokens", "tokenizer_json"},
     "tokenizer": {"_core", "added_tokens", "normalizer", "surrogates", "tokenizer_files", "tokenizer_folder"},

@@ -170,7 +170,7 @@ class Tokenizer(_core.Bpe):
         source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         vocab_size: int,
         *,
-        special_tokens: Sequence[str] = (ENDOFTEXT,),
+        special_tokens: Sequence[str | AddedToken] = (ENDOFTEXT,),
         min_frequency: int = 2,
         pattern: str = "gpt2",
         progress: Callable[[str, int, int], None] | None = None,
@@ -179,6 +179,7 @@ class Tokenizer(_core.Bpe):
 
         source: a path (pathlib.Path, of a file in UTF-8 or a folder of *.txt files), or any number of texts and paths.
         vocab_size: how many tokens at most: special_tokens first, then the 256 bytes, then the merges.
+        special_tokens: names, or an AddedToken for one with flags; ids are given in this order.
         min_frequency: pairs that occur less often are not merged.
         pattern: how text is split first: "gpt2", "cl100k" or "o200k".
         progress: called with ("read", bytes so far, 0), then ("merge", merges so far, merges wanted).
@@ -200,7 +201,7 @@ class Tokenizer(_core.Bpe):
 
         Tokenizer.load and Hugging Face's tokenizers read them back.
         """
-        save(self, folder)
+        save(self, self.added_tokens, self.normalizer, folder)
 
     @classmethod
     def _of(cls, verdict: Verdict) -> Tokenizer:
