@@ -226,12 +226,13 @@ def _united(claims: list[_Claim], special: set[str]) -> list[_Claim]:
         if same and same.token.id != token.id:
             raise ValueError(f"Tokenizer.load: {file}: the token {token.content!r} is given a second time, with id "
                              f"{token.id} after id {same.token.id} in {same.file}; remove one of them")  # fmt: skip
-        if other and other.token.content != token.content:
+        if other and other.token.content != token.content and other.file != file:  # one file may give two names
             raise ValueError(f"Tokenizer.load: {file}: id {token.id} is {token.content!r}, but "
                              f"{other.token.content!r} in {other.file}; remove one of them")  # fmt: skip
         if same is None:
             is_special = token.special or token.content in special
-            by_content[token.content] = by_id[token.id] = _Claim(token._replace(special=is_special), file)
+            by_content[token.content] = _Claim(token._replace(special=is_special), file)
+            by_id.setdefault(token.id, by_content[token.content])
     return list(by_content.values())
 
 
