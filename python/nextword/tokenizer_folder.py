@@ -70,16 +70,10 @@ def read_folder(folder: Path) -> Verdict:
     file = found[0][0].name
     alone = file != "tokenizer.json"
     config = _object(folder / CONFIG)
-    if "fast_tokenizer_files" in config and config["fast_tokenizer_files"] != ["tokenizer.json"]:
-        raise _refused(CONFIG, "fast_tokenizer_files", '["tokenizer.json"]', config["fast_tokenizer_files"])
-    kind = config.get("tokenizer_class") or _object(folder / "config.json").get("tokenizer_class")
-    is_gpt2 = kind is None or kind in _GPT2
-    if alone and not is_gpt2:
-        raise _refused(CONFIG if config.get("tokenizer_class") else "config.json", "tokenizer_class",
-                       "GPT2Tokenizer where there is no tokenizer.json", kind)  # fmt: skip
-
+    is_gpt2 = _is_gpt2(folder, config, alone)
     decoder = _added_tokens_decoder(config)
     named = _named(folder, config, is_gpt2, legacy=decoder is None)
+
     claims = [_Claim(token, "tokenizer.json") for token in listed]
     configured = [_Claim(token, CONFIG) for token in decoder or ()]
     claims = configured + claims if is_gpt2 else claims + configured  # the first that tells of a token has its flags
@@ -89,12 +83,10 @@ def read_folder(folder: Path) -> Verdict:
     edges = [f"{name}_token" for name in ("bos", "eos") if alone and _flag(config, f"add_{name}_token")]
     added = _with_named(source, claims, named, edges)
 
-    prefix_space = settings.prefix_space
     if is_gpt2 and config.get("add_prefix_space") is not None:
-        prefix_space = _flag(config, "add_prefix_space")
-        if prefix_space and settings.pattern != "gpt2":
+        settings = settings._replace(prefix_space=_flag(config, "add_prefix_space"))
+        if settings.prefix_space and settings.pattern != "gpt2":
             raise _refused(CONFIG, "add_prefix_space", f"false with the pattern of {file}", True)
-    settings = settings._replace(prefix_space=prefix_space)
     if alone:  # else tokenizer.json has said what begins and ends a text
         ids = {token.content: token.id for token in added}
         begin, end = (tuple(ids[name.token.content] for name in named if name.key == key and key in edges)
@@ -103,6 +95,20 @@ def read_folder(folder: Path) -> Verdict:
     _check_template(source, settings, added, file)
     source.added_tokens = added
     return Verdict(source, settings)
+
+
+def _is_gpt2(folder: Path, config: dict[str, Any], alone: bool) -> bool:
+    """Whether transformers would take its class for GPT-2. Raises ValueError for a class that this library is not."""
+    if "fast_tokenizer_files" in config and config["fast_tokenizer_files"] != ["tokenizer.json"]:
+        raise _refused(CONFIG, "fast_tokenizer_files", '["tokenizer.json"]', config["fast_tokenizer_files"])
+    kinds = {CONFIG: config.get("tokenizer_class")}
+    kinds["config.json"] = kinds[CONFIG] or _object(folder / "config.json").get("tokenizer_class")
+    file, kind = next(((file, kind) for file, kind in kinds.items() if kind is not None), (CONFIG, None))
+    if kind is None or kind in _GPT2:
+        return True
+    if alone:
+        raise _refused(file, "tokenizer_class", "GPT2Tokenizer where there is no tokenizer.json", kind)
+    return False
 
 
 def _read(paths: list[Path]) -> tuple[_core.VocabularySource, Settings, list[AddedToken]]:
