@@ -385,6 +385,12 @@ void bind_bpe(py::module_& m) {
                                return out;
                              })
       .def("_added_tokens", [](const PyBpe& self) { return added_fields(self.core.vocabulary().added()); })
+      .def_property_readonly("unknown_id",  // of the token that stands for bytes without one
+                             [](const PyBpe& self) -> std::optional<uint32_t> {
+                               const Vocabulary& vocabulary = self.core.vocabulary();
+                               if (vocabulary.complete() || vocabulary.substitute() == max_tokens) return std::nullopt;
+                               return vocabulary.substitute();
+                             })
       .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.core.rules().prefix_space; })
       .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().beginning)); })
       .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().ending)); })
