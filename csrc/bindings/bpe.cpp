@@ -314,7 +314,9 @@ PyMethodDef fast_methods[] = {
 
 The token ids of `text`, a str, as a list of int.
 
-Names of special tokens such as <|endoftext|> are plain text, unless allowed_special holds them (or is "all").
+Names of special tokens such as <|endoftext|> are plain text, unless allowed_special holds them (or is "all"); other
+added tokens always match. add_special_tokens: whether the ids of `beginning` and `ending` are put around the text, where the
+vocabulary has any (generation puts `beginning` before a prompt, and no `ending` behind it).
 Raises TypeError if text is no str; ValueError if it holds a lone surrogate, is too long to encode at once (from
 4 GiB on), or if allowed_special names what is no special token.
 
