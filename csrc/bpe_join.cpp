@@ -136,7 +136,7 @@ std::vector<std::string> names_of(const VocabularySource& source, const std::vec
 bool has_all_bytes(const VocabularySource& source) {
   std::vector<bool> seen(256);
   for (const auto& token : source.tokens) {
-    if (token.size == 1) seen[static_cast<uint8_t>(source.bytes[token.start])] = true;
+    if (token.size == 1 && token.spelled) seen[static_cast<uint8_t>(source.bytes[token.start])] = true;
   }
   return std::find(seen.begin(), seen.end(), false) == seen.end();
 }

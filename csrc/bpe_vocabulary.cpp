@@ -130,9 +130,11 @@ void Vocabulary::add_tokens(VocabularySource& source) {
   index_.assign(table_size(source.tokens.size()), 0);
   const size_t mask = index_.size() - 1;
   std::fill(std::begin(byte_tokens_), std::end(byte_tokens_), no_token);
+  std::vector<bool> spelled(highest + 1);  // text becomes no other token: one may have the bytes of one that is spelled
   for (const auto& token : source.tokens) {
     if (has(token.id)) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is given a second time");
     tokens_[token.id] = {token.start, token.size};
+    spelled[token.id] = token.spelled;
     const std::string_view text = bytes(token.id);
     for (size_t i = 1; i < text.size(); ++i) {
       const auto left = static_cast<uint8_t>(text[i - 1]), right = static_cast<uint8_t>(text[i]);
@@ -141,14 +143,14 @@ void Vocabulary::add_tokens(VocabularySource& source) {
     const uint64_t hash = hash_bytes(text);
     size_t at = hash & mask;
     for (; index_[at]; at = (at + 1) & mask) {
-      if (may_be(index_[at], hash) && bytes(id_of(index_[at])) == text) {
-        fail(source.tokens_file, token.line, "the token " + quoted(text) + " is given a second time, with id " +
-             std::to_string(token.id) + " after id " + std::to_string(id_of(index_[at])));
-      }
+      if (!may_be(index_[at], hash) || bytes(id_of(index_[at])) != text) continue;
+      if (spelled[id_of(index_[at])] != token.spelled) break;
+      fail(source.tokens_file, token.line, "the token " + quoted(text) + " is given a second time, with id " +
+           std::to_string(token.id) + " after id " + std::to_string(id_of(index_[at])));
     }
-    index_[at] = entry_of(token.id, hash);
+    if (index_[at] == 0 || token.spelled) index_[at] = entry_of(token.id, hash);
     longest_ = std::max(longest_, token.size);
-    if (token.size == 1) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
+    if (token.size == 1 && token.spelled) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
   }
   complete_ = std::find(std::begin(byte_tokens_), std::end(byte_tokens_), no_token) == std::end(byte_tokens_);
   if (complete_) return;
@@ -204,6 +206,7 @@ std::vector<bool> Vocabulary::add_merges(const VocabularySource& source) {
   uint32_t highest = 0;
   for (const uint32_t byte : byte_tokens_) highest = std::max(highest, byte);
   orderly_ = complete_ && size() <= max_orderly;
+  const bool all_spelled = std::all_of(source.tokens.begin(), source.tokens.end(), [](const auto& token) { return token.spelled; });
   for (const auto& merge : source.merges) {
     const std::string_view left(arena_.data() + merge.left_start, merge.left_size);
     const std::string_view right(left.data() + left.size(), merge.right_size);
@@ -214,7 +217,7 @@ std::vector<bool> Vocabulary::add_merges(const VocabularySource& source) {
            quoted(a == no_token ? left : right) + " is no token of " + source.tokens_file);
     }
     // Files list merges in the order of their products' ids, mostly.
-    const uint32_t product = has(highest + 1) && bytes(highest + 1) == both ? highest + 1 : find(both);
+    const uint32_t product = all_spelled && has(highest + 1) && bytes(highest + 1) == both ? highest + 1 : find(both);
     if (product == no_token) {
       fail(source.merges_file, merge.line, "merges " + quoted(left) + " and " + quoted(right) + ", but " + quoted(both) +
            " is no token of " + source.tokens_file);
@@ -327,8 +330,8 @@ void Vocabulary::add(AddedToken token, bool made) {
       const size_t mask = index_.size() - 1;
       const uint64_t hash = hash_bytes(bytes(id));
       size_t at = hash & mask;
-      while (index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
-      index_[at] = erased;
+      while (index_[at] != 0 && index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
+      if (index_[at] != 0) index_[at] = erased;
     }
     if (id >= size()) tokens_.resize(id + 1);
     arena_.resize(arena_.size() - padding);

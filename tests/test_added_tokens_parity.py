@@ -81,10 +81,10 @@ def pair(tokens, steps=(), prefix_space=False):
     return theirs, Tokenizer(source, "gpt2", normalizer=steps, prefix_space=prefix_space)
 
 
-def encoded_by(theirs, text):
+def encoded_by(theirs, text, whole=False):
     """Their encoding, or None where they give up: a token of blanks within the blanks that the one before took."""
     try:
-        return theirs.encode(text, add_special_tokens=False)
+        return theirs.encode(text, add_special_tokens=whole)
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
@@ -161,6 +161,29 @@ def test_a_prefix_space_is_put_where_tokenizers_puts_it(case):
 @given(cases(steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=3), prefix_space=st.booleans()))
 def test_added_tokens_meet_normalised_text_as_in_tokenizers(case):
     check(case)
+
+
+@settings(max_examples=100)
+@given(case=cases(steps=st.lists(st.sampled_from(STEPS), max_size=2), prefix_space=st.booleans()), ends=st.booleans())
+def test_tokenizers_reads_what_is_saved_and_agrees(tmp_path_factory, case, ends):
+    tokens, steps, prefix_space, text, special = case
+    assume(distinct(tokens, steps))
+    theirs, ours = pair(tokens, steps, prefix_space)
+    folder = tmp_path_factory.mktemp("saved")
+    source = _core.read_vocab_and_merges(*vocabulary())
+    source.added_tokens = ours.added_tokens
+    rules = {"beginning": (0,), "ending": (0, ours.id_of("a")) if ends else ()}
+    Tokenizer(source, "gpt2", normalizer=steps, prefix_space=prefix_space, **rules).save(folder)
+    read, again = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")), Tokenizer.load(folder)
+    assert {id: repr(token) for id, token in read.get_added_tokens_decoder().items()} == {
+        id: repr(token) for id, token in theirs.get_added_tokens_decoder().items()
+    }
+    read.encode_special_tokens = not special
+    allowed = "all" if special else ()
+    for whole in (True, False):
+        mine = again.encode(text, allowed_special=allowed, add_special_tokens=whole)
+        encoding = encoded_by(read, text, whole)
+        assert encoding is None or mine == encoding.ids
 
 
 @pytest.mark.parametrize("flag", ["single_word", "lstrip"])

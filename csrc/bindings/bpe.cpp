@@ -314,7 +314,9 @@ PyMethodDef fast_methods[] = {
 
 The token ids of `text`, a str, as a list of int.
 
-Names of special tokens such as <|endoftext|> are plain text, unless allowed_special holds them (or is "all").
+Names of special tokens such as <|endoftext|> are plain text, unless allowed_special holds them (or is "all"); other
+added tokens always match. add_special_tokens: whether the ids of `beginning` and `ending` are put around the text, where the
+vocabulary has any (generation puts `beginning` before a prompt, and no `ending` behind it).
 Raises TypeError if text is no str; ValueError if it holds a lone surrogate, is too long to encode at once (from
 4 GiB on), or if allowed_special names what is no special token.
 
@@ -385,15 +387,15 @@ void bind_bpe(py::module_& m) {
                                return out;
                              })
       .def("_added_tokens", [](const PyBpe& self) { return added_fields(self.core.vocabulary().added()); })
+      .def_property_readonly("unknown_id",  // of the token that stands for bytes without one
+                             [](const PyBpe& self) -> std::optional<uint32_t> {
+                               const Vocabulary& vocabulary = self.core.vocabulary();
+                               if (vocabulary.complete() || vocabulary.substitute() == max_tokens) return std::nullopt;
+                               return vocabulary.substitute();
+                             })
       .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.core.rules().prefix_space; })
       .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().beginning)); })
       .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().ending)); })
-      .def_property_readonly("unknown",
-                             [](const PyBpe& self) {
-                               const Vocabulary& vocabulary = self.core.vocabulary();
-                               const bool has = !vocabulary.complete() && vocabulary.substitute() != max_tokens;
-                               return has ? std::optional(vocabulary.substitute()) : std::nullopt;
-                             })
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
       .def(
           "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))

@@ -129,7 +129,9 @@ def merge_steps(tokenizer: Tokenizer, piece: bytes, order: dict[tuple[int, int],
 
     order: what merge_order gives. The last step has no pair. The lowest rank merges first, then the leftmost.
     """
-    if tokenizer.whole_pieces and (whole := tokenizer.find(piece)) is not None:
+    whole = tokenizer.find(piece)
+    added = any(token.id == whole and not token.special for token in tokenizer.added_tokens)
+    if whole is not None and (tokenizer.whole_pieces or added):
         yield [piece], None, whole
         return
     ids = [tokenizer.id_of(piece[i : i + 1]) for i in range(len(piece))]

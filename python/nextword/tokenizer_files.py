@@ -115,12 +115,11 @@ def save(
     place.mkdir(parents=True, exist_ok=True)
     merged = tokenizer._merges()
     made = {product for _, _, product in merged}
-    contents = {token.id: token.content for token in added_tokens}
+    contents = {(token.id, token.content.encode()) for token in added_tokens}
     spelled: dict[int, str] = {}
     for id in filter(tokenizer.has, range(len(tokenizer))):
         token = tokenizer.token_bytes(id)
-        own_text = id not in made and contents.get(id, "").encode() == token
-        spelled[id] = contents[id] if own_text else spell(token)
+        spelled[id] = token.decode() if id not in made and (id, token) in contents else spell(token)
     vocab = {spelling: id for id, spelling in spelled.items()}
     if len(vocab) != len(spelled):
         raise ValueError(
@@ -130,7 +129,7 @@ def save(
     if tokenizer.pattern == "gpt2":
         _write(place / "vocab.json", json.dumps(vocab, ensure_ascii=False))
         _write(place / "merges.txt", "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges))
-    unknown = None if tokenizer.unknown is None else spelled[tokenizer.unknown]
+    unknown = None if tokenizer.unknown_id is None else spelled[tokenizer.unknown_id]
     model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": unknown, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
     model |= {"ignore_merges": tokenizer.whole_pieces, "vocab": vocab, "merges": merges}
