@@ -280,3 +280,53 @@ def test_a_shared_beginning_looks_the_same_from_inside(tiny):
         traced = tiny.generate(prompts, **settings)
     assert [g.tokens for g in traced] == [tiny.generate(p, **settings).tokens for p in prompts]
     assert seen.all("h.1.attn.weights")[-1].shape[-1] == len(prompts[1]) + 2
+
+
+# A text of several, repeated alone
+
+
+@given(
+    seed=st.integers(0, 2**64 - 1), row=st.integers(0, 2**63), own=st.booleans(), n=st.integers(1, 3),
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+)  # fmt: skip
+def test_each_text_is_repeated_alone_by_its_seed_and_row(tiny, seed, row, own, n, lengths):
+    prompts = [[i + 1] * length for i, length in enumerate(lengths)]
+    seeds = [seed // (i + 1) for i in range(len(prompts))] if own else seed
+    settings = {"temperature": 3.0, "max_new_tokens": 5, "logprobs": 1}
+    together = tiny.generate(prompts, seed=seeds, row=row, n=n, **settings)
+    for prompt, texts in zip(prompts, together, strict=True):
+        for one in texts if n > 1 else [texts]:
+            alone = tiny.generate(prompt, seed=one.seed, row=one.row, **settings)
+            assert (alone.tokens, alone.logprobs, alone.seed, alone.row) == (
+                one.tokens, one.logprobs, one.seed, one.row)  # fmt: skip
+
+
+def test_the_best_of_several_is_repeated_alone_and_without_a_seed_too(tiny):
+    best = tiny.generate([1, 2], temperature=3.0, best_of=6, max_new_tokens=5)
+    assert tiny.generate([1, 2], temperature=3.0, seed=best.seed, row=best.row, max_new_tokens=5).tokens == best.tokens
+    rows = {one.row for one in tiny.generate([1], temperature=3.0, n=4, max_new_tokens=2)}
+    assert rows == {0, 1, 2, 3}
+    session = tiny.session([1, 2])
+    assert session.generate(temperature=3.0, seed=best.seed, row=best.row, max_new_tokens=5).tokens == best.tokens
+
+
+def test_rows_beyond_the_counters_range_are_an_error():
+    Sampling(row=2**64 - 2, n=2, temperature=1)
+    with pytest.raises(ValueError, match="row must be below"):
+        Sampling(row=2**64 - 2, n=3, temperature=1)
+
+
+# Log-probabilities
+
+
+def test_all_log_probabilities_of_a_token_have_the_same_bits(tiny):
+    prompt, settings = [1, 2, 3], {"max_new_tokens": 20, "logprobs": 37, "eos": None}
+    ways = [{}, {"temperature": 2.0, "seed": 1}, {"num_beams": 3}, {"penalty_alpha": 0.4}, {"draft": "lookup"}]
+    for way in ways:
+        out = tiny.generate(prompt, **settings, **way)
+        told = [one.logprob for one in out.logprobs]
+        assert told == tiny.score(prompt + out.tokens, start=None).logprobs[3:].tolist()
+        assert told == tiny.choose(prompt, [out.tokens])[0].logprobs.tolist()
+        assert all(dict(one.top)[one.token] == one.logprob for one in out.logprobs)
+        if out.beams is not None:
+            assert out.beams.beams[0].logprobs == np.float32(told).tolist()
