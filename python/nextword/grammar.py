@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nextword.schemas import read_schema
 from nextword.settings import is_integer, shown
+from nextword.surrogates import joined
 from nextword.tokenizer import Tokenizer
 
 # Without it, bytes that the grammar forces are allowed in one tokenisation only: the mask would hide tokens that match.
@@ -172,7 +173,7 @@ def _of_regex(library: Any, regex: str) -> str:
     if not isinstance(regex, str):
         raise TypeError(f"Grammar: regex must be a string, got {type(regex).__name__}")
     try:
-        found = json.loads(library.LLMatcher.grammar_from_regex(regex))
+        found = json.loads(library.LLMatcher.grammar_from_regex(joined(regex)))
     except UnicodeEncodeError as error:
         raise ValueError(f"Grammar: regex {shown(regex)} holds a lone surrogate at index {error.start}") from None
     for one in found["grammars"]:
@@ -185,11 +186,12 @@ def _of_choices(library: Any, choices: Sequence[str]) -> str:
         raise TypeError(f"Grammar: choices must be a list of texts, got {shown(choices)}")
     if not choices or "" in choices:
         raise ValueError(f"Grammar: choices must hold at least one text, and none that is empty, got {shown(choices)}")
-    return _of_regex(library, "|".join("".join(f"\\x{{{ord(c):X}}}" for c in one) for one in choices))
+    return _of_regex(library, "|".join("".join(f"\\x{{{ord(c):X}}}" for c in joined(one)) for one in choices))
 
 
 def _of_schema(schema: Any) -> str:
-    return f"{_OPTIONS}start: %json {json.dumps({'x-guidance': _JSON, **read_schema(schema)}, ensure_ascii=False)}"
+    found = json.dumps({"x-guidance": _JSON, **read_schema(schema)}, ensure_ascii=False)
+    return joined(f"{_OPTIONS}start: %json {found}")
 
 
 def _reason(error: str) -> str:
