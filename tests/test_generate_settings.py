@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -330,3 +332,33 @@ def test_all_log_probabilities_of_a_token_have_the_same_bits(tiny):
         assert all(dict(one.top)[one.token] == one.logprob for one in out.logprobs)
         if out.beams is not None:
             assert out.beams.beams[0].logprobs == np.float32(told).tolist()
+
+
+# None, and numbers beyond any limit
+
+
+def test_none_is_the_default_of_every_argument(demo):
+    names = [field.name for field in fields(Sampling)]
+    expected = demo.generate("Once upon", max_new_tokens=3)
+    nothing = dict.fromkeys([*names, "sampling", "on_overflow", "explain", "prefix", "draft", "allowed_special"])
+    assert demo.generate("Once upon", **{**nothing, "max_new_tokens": 3}).tokens == expected.tokens
+    del nothing["prefix"]
+    assert "".join(demo.stream("Once upon", **{**nothing, "max_new_tokens": 3})) == expected.text
+
+
+@pytest.mark.parametrize("settings", [
+    {"max_new_tokens": 10**30, "on_overflow": "stop"}, {"top_k": 10**30, "temperature": 1.0},
+    {"logprobs": 10**30}, {"explain": 10**30}, {"no_repeat_ngram_size": 10**30},
+    {"penalty_alpha": 0.5, "top_k": 10**30},
+    {"max_new_tokens": 10**30, "on_overflow": "stop", "num_beams": 2},
+])  # fmt: skip
+def test_a_number_may_be_beyond_what_there_is(tiny, settings):
+    out = tiny.generate([1, 2], **{"max_new_tokens": 2, **settings})
+    assert len(out.tokens) == (95 if settings.get("on_overflow") else 2)
+
+
+@pytest.mark.parametrize("settings", [{"n": 10**15, "temperature": 1.0}, {"best_of": 10**15, "temperature": 1.0},
+                                      {"num_beams": 10**30}])
+def test_more_texts_than_any_memory_holds_are_an_error(tiny, settings):
+    with pytest.raises(MemoryError, match="GB of memory, and"):
+        tiny.generate([1, 2], **{"max_new_tokens": 2, **settings})
