@@ -291,12 +291,6 @@ def test_next_json_gives_probabilities_of_the_temperature(capsys, stand_in):
     assert found["next"][255 - ord("A")]["text"] == "A"
 
 
-def test_next_refuses_an_empty_prompt(capsys, stand_in):
-    stand_in()
-    assert cli.main(["next", ""]) == 1
-    assert "the prompt is empty" in capsys.readouterr().err
-
-
 def test_next_without_a_vocabulary_shows_ids(capsys, stand_in):
     stand_in(tokenizer=None)
     assert cli.main(["next", "--top", "1", "1 2"]) == 0

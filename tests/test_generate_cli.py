@@ -89,7 +89,7 @@ def test_a_wrong_flag_exits_with_2_and_is_named(capsys, flags):
 @pytest.mark.parametrize(
     ("flags", "told"),
     [(["--n", "2", "--temperature", "0"], "greedy search gives one"),
-     (["--best-of", "1", "--n", "2"], "best_of must be at least n"),
+     (["--best-of", "1", "--n", "2"], "--best-of must be at least --n"),
      (["--json-schema", "{nonsense"], "neither JSON nor a file of it"),
      (["--json-schema", "no-such-file"], "no-such-file"),
      (["--tree"], "add --num-beams")],

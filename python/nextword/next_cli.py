@@ -11,6 +11,8 @@ from typing import Any
 
 from nextword.arguments import (
     add_model,
+    add_special,
+    allowed_special,
     decoded,
     flag,
     given_prompt,
@@ -41,7 +43,10 @@ FILTERS: tuple[tuple[str, Any, float, float, str, str, str], ...] = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword next` takes."""
     add_model(parser)
-    parser.add_argument("prompt", nargs="*", help="the text; - reads it from stdin; none picks an opening")
+    parser.add_argument("prompt", nargs="*",
+                        help="the text; - reads it from stdin, as no text does where stdin is no terminal; none at all "
+                             "picks an opening")
+    add_special(parser, "the text")
     parser.add_argument("--top", type=positive, default=10, metavar="N", help="rows of the table (10)")
     group = parser.add_argument_group("settings; several values, separated by commas, stand side by side")
     for name, kind, low, high, wanted, metavar, text in FILTERS:
@@ -64,11 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
     lm = load(args)
     prompt = given_prompt(args.prompt, lm, None)
-    ids = lm.tokenizer.encode(prompt) if lm.tokenizer is not None and isinstance(prompt, str) else prompt
-    if not ids:
-        raise ValueError("next: the prompt is empty; give at least one word")
     with progress("reading the prompt"):
-        logits = lm.logits(ids, last_only=True)
+        logits = lm.logits(prompt, last_only=True, **allowed_special(args))
     given = {name: getattr(args, name) for name, *_ in FILTERS if getattr(args, name) is not None}
     every = [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
     found = [probabilities(logits, Sampling(**{"temperature": 1.0, **one})) for one in every]
