@@ -34,15 +34,15 @@ NUMBER_FLAGS = (
     ("repetition_penalty", "X", "divide the logits of tokens that occurred by X; 1: off"),
     ("frequency_penalty", "X", "subtract X from a token's logit for each time that it was generated"),
     ("presence_penalty", "X", "subtract X from the logit of each token that was generated"),
-    ("no_repeat_ngram_size", "N", "never repeat N tokens in a row; 0: off"),
-    ("min_new_tokens", "N", "no end before N tokens"),
-    ("max_new_tokens", "N", "at most so many tokens"),
-    ("seed", "N", "the same seed gives the same text"),
-    ("n", "N", "so many texts"),
-    ("best_of", "N", "sample so many texts and keep the n most probable ones"),
+    ("no_repeat_ngram_size", "N", "never write N tokens in a row that occurred before; 0: off"),
+    ("min_new_tokens", "N", "go on until there are N tokens at least"),
+    ("max_new_tokens", "N", "write at most N tokens"),
+    ("seed", "N", "draw the numbers of this seed: the same gives the same text"),
+    ("n", "N", "write N texts"),
+    ("best_of", "N", "sample N texts and keep the --n most probable ones"),
     ("logprobs", "K", "with --json: log-probability of each token and of the K most probable ones"),
     ("num_beams", "N", "beam search with N beams instead of sampling"),
-    ("num_beam_groups", "N", "diverse beam search: so many groups of beams"),
+    ("num_beam_groups", "N", "diverse beam search: divide the beams into N groups"),
     ("diversity_penalty", "X", "subtract X for each earlier group that chose the same token"),
     ("penalty_alpha", "X", "contrastive search: how much likeness to what came before counts, 0 .. 1"),
     ("length_penalty", "X", "beam search: above 0 prefers longer texts, below 0 shorter ones"),
@@ -56,7 +56,7 @@ def add_settings(parser: argparse.ArgumentParser, **defaults: Any) -> None:
         shown = f"{text} ({defaults[name]})" if name in defaults else text
         group.add_argument(flag(name), type=_setting(name), metavar=metavar, help=shown)
     group.add_argument("--uniform", action="store_true", default=None,
-                       help="all tokens that the filters keep are equally probable")
+                       help="make all tokens that the filters keep equally probable")
     group.add_argument("--stop", action="append", metavar="TEXT", type=unescaped,
                        help=rf"end before TEXT; {ESCAPES} stand for characters, here and in the next two (repeatable)")
     group.add_argument("--bad-words", action="append", metavar="TEXT", type=unescaped,
@@ -64,9 +64,13 @@ def add_settings(parser: argparse.ArgumentParser, **defaults: Any) -> None:
                             "in other tokens may still come (repeatable)")
     group.add_argument("--logit-bias", action="append", metavar="TEXT=X", type=_bias,
                        help='add X to the logit of a token: " cat=-5", or #262=-inf by its id (repeatable)')
-    group.add_argument("--early-stopping", choices=["true", "false", "never"], help="when beam search ends (false)")
-    group.add_argument("--regex", metavar="REGEX", help='the text must match (needs pip install "nextword[grammar]")')
-    group.add_argument("--json-schema", metavar="FILE|JSON", help="the text must be JSON of this schema")
+    group.add_argument("--early-stopping", choices=["true", "false", "never"],
+                       help="end beam search with as many finished texts as beams (true), once no better one is likely "
+                            "(false, the default), or once none is possible (never)")
+    group.add_argument("--regex", metavar="REGEX",
+                       help='write only text that matches as a whole (needs pip install "nextword[grammar]")')
+    group.add_argument("--json-schema", metavar="FILE|JSON",
+                       help="write only JSON of this schema, given as such or in a file (needs the same)")
 
 
 def read_settings(args: argparse.Namespace, **defaults: Any) -> dict[str, Any]:
@@ -172,7 +176,7 @@ def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
         parser.add_argument("--dtype", choices=DTYPES,
                             help="how weights are held: fewer bits are faster and less exact (float32; a folder of "
                                  "`nextword quantize` has its own)")
-        parser.add_argument("--threads", type=thread_count, metavar="N", help="threads to use (see `nextword doctor`)")
+        parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
         parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
                             help="how keys and values are held: shorter ones take less memory and time in long texts")
 

@@ -7,6 +7,7 @@ import contextlib
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -128,7 +129,7 @@ def build_parser() -> Parser:
         sub = commands.add_parser(
             name,
             help=command.HELP,
-            description=command.HELP[0].upper() + command.HELP[1:] + ".",
+            description=textwrap.fill(command.HELP[0].upper() + command.HELP[1:] + ".", 78),
             epilog=command.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

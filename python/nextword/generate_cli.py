@@ -21,6 +21,7 @@ from nextword.arguments import (
     read_settings,
     shown_prompt,
     token_text,
+    written_ids,
 )
 from nextword.terminal import columns, print_json, progress, style
 
@@ -67,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
     prompt = given_prompt(args.prompt, lm, args.seed)
     settings = {**read_settings(args, **DEFAULTS), "on_overflow": args.on_overflow, "explain": args.explain,
                 "draft": given_draft(args.draft), **allowed_special(args)}
-    if "bad_words" in settings:
+    if lm.tokenizer is None:
+        settings.update(as_ids(settings, lm))
+    elif "bad_words" in settings:
         settings["bad_words"] = with_blank(settings["bad_words"])
     several = any(settings.get(name, 1) > 1 for name in ("n", "best_of", "num_beams")) or "penalty_alpha" in settings
     if args.tree and settings.get("num_beams", 1) < 2:
@@ -108,6 +111,19 @@ def with_blank(words: Sequence[str]) -> list[str]:
     ['cat', ' cat', ' dog']
     """
     return [form for word in words for form in ([word] if word[0].isspace() else [word, f" {word}"])]
+
+
+def as_ids(settings: dict[str, Any], lm: LanguageModel) -> dict[str, Any]:
+    """The settings that hold texts, with token ids in their place: a model without a vocabulary knows no other."""
+    found: dict[str, Any] = {}
+    if "stop" in settings:
+        found["stop"] = [token for text in settings["stop"] for token in written_ids(text, "--stop", lm)]
+    if "bad_words" in settings:
+        found["bad_words"] = [written_ids(text, "--bad-words", lm) for text in settings["bad_words"]]
+    if "logit_bias" in settings:
+        found["logit_bias"] = {tuple(written_ids(key, "--logit-bias", lm)) if isinstance(key, str) else key: value
+                               for key, value in settings["logit_bias"].items()}
+    return found
 
 
 def given_draft(name: str | None) -> str | LanguageModel | None:

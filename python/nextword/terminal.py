@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
+
+from nextword.json_text import json_text
 
 
 @contextlib.contextmanager
@@ -90,23 +91,6 @@ def printable(piece: bytes) -> str:
 
 
 def print_json(**fields: Any) -> None:
-    """Print one JSON object; what is no number (infinite, NaN) is null."""
-    import json
-
+    """Print one JSON object, in characters that stdout can show."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    print(json.dumps(as_json(fields), ensure_ascii=ascii_only, allow_nan=False))
-
-
-def as_json(x: Any) -> Any:
-    """The value as JSON has it: arrays as lists, what is no number (infinite, NaN) as None.
-
-    >>> as_json({"p": [0.5, float("-inf")], "of": ("a", 1)})
-    {'p': [0.5, None], 'of': ['a', 1]}
-    """
-    if hasattr(x, "tolist"):  # NumPy's arrays and numbers
-        x = x.tolist()
-    if isinstance(x, float):
-        return x if math.isfinite(x) else None
-    if isinstance(x, Mapping):
-        return {key: as_json(value) for key, value in x.items()}
-    return [as_json(value) for value in x] if isinstance(x, list | tuple) else x
+    print(json_text(fields, ensure_ascii=ascii_only))
