@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from nextword import bench_cli, choose_cli, doctor_cli, generate_cli, next_cli, quantize_cli, score_cli, tokenize_cli
 from nextword.startup import EXIT_INTERRUPT, leave
-from nextword.streams import give_up_stdout, standard_streams
+from nextword.streams import give_up, standard_streams
 from nextword.usage import Parser, worded
 
 WELCOME = """\
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return code
         except BrokenPipeError:
-            give_up_stdout()
+            give_up(sys.stdout)
             return EXIT_PIPE
         except KeyboardInterrupt:
             return EXIT_INTERRUPT
@@ -100,7 +100,7 @@ def fail(message: str) -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        give_up_stdout()
+        give_up(sys.stdout)
     print("nextword: error:", " ".join(message.split()), file=sys.stderr)
     return EXIT_ERROR
 

@@ -48,7 +48,7 @@ class Output:
             try:
                 self.stream.write(text)
             except UnicodeEncodeError:
-                self.stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
+                self.stream.write(text.encode("ascii", "replace").decode())
         return len(text)
 
     def flush(self) -> None:
@@ -63,6 +63,7 @@ class Output:
             yield
         except (OSError, ValueError) as error:  # ValueError: a file object that was closed
             if self.quiet:
+                give_up(self)
                 return
             if isinstance(error, BrokenPipeError):
                 raise
@@ -87,11 +88,11 @@ def standard_streams() -> Iterator[None]:
                 stream.reconfigure(errors=errors)
 
 
-def give_up_stdout() -> None:
-    """Let what stdout still holds go nowhere: Python would try again at exit, and complain again."""
+def give_up(stream: Any) -> None:
+    """Let what a stream still holds go nowhere: Python would try again at exit, and complain again."""
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, sys.stdout.fileno())
+            os.dup2(nowhere, stream.fileno())
         finally:
             os.close(nowhere)

@@ -93,7 +93,8 @@ def stdin_text(asked: bool) -> str | None:
         if stream is None or getattr(stream, "closed", False):
             raise OSError("it is closed")
         if not hasattr(stream, "buffer"):  # an object in its place that gives characters
-            return (stream.read() or None) if not asked else str(stream.read())
+            text = str(stream.read())
+            return text.removeprefix("\ufeff") if text or asked else None
         with contextlib.nullcontext() if terminal else progress("reading stdin"):
             raw = _read(stream.buffer, "stdin")
     except OSError as error:
