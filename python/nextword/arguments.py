@@ -123,13 +123,14 @@ def _bias(text: str) -> tuple[str | int, float]:
 def _schema(given: str) -> Any:
     try:
         text = from_argument(given) if given.lstrip().startswith("{") else file_text(Path(given))
+        return json.loads(text)
     except OSError as error:
         raise ValueError(f"--json-schema: {given!r} is neither JSON that begins with a brace nor a file that can be "
                          f"read ({error.strerror})") from None
-    try:
-        return json.loads(text)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise ValueError(f"--json-schema: {given!r} is neither JSON nor a file of it: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--json-schema: {given!r} cannot be read: {error}") from None
 
 
 def number(text: str, kind: type[int] | type[float], low: float, high: float, wanted: str) -> Any:

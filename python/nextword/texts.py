@@ -51,7 +51,8 @@ def unescaped(text: str) -> str:
     return found
 
 
-_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|(?:u[0-9a-fA-F]{4})+|.?)", re.S)
+_UNIT = "u[0-9a-fA-F]{4}"
+_ESCAPE = re.compile(rf"\\(x[0-9a-fA-F]{{2}}|{_UNIT}(?:\\{_UNIT})*|.?)", re.S)
 
 
 def _character(found: re.Match[str]) -> str:
@@ -62,7 +63,7 @@ def _character(found: re.Match[str]) -> str:
         value = int(name[1:], 16)
         return chr(value if value < 0x80 else 0xDC00 + value)  # a byte as "surrogateescape" has it
     if name[:1] == "u" and len(name) > 1:  # several in a row: a pair of surrogates is one character
-        units = b"".join(int(unit, 16).to_bytes(2, "little") for unit in name.split("u")[1:])
+        units = b"".join(int(unit[1:], 16).to_bytes(2, "little") for unit in re.findall(_UNIT, name))
         return units.decode("utf-16-le")
     raise ValueError(f"expected one of the escapes {ESCAPES}, got {found[0]!r}; write \\\\ for a backslash")
 

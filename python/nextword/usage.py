@@ -108,9 +108,9 @@ def worded(error: BaseException, names: Mapping[str, str] | None = None, switche
 
 _QUOTED = r"""(?<!\w)(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')(?!\w)"""
 _NAMES = re.compile(
-    rf"""(?<![\w/.-])(?P<name>[a-z]\w*)=(?P<value>{_QUOTED}|[^\s,;:()]*)"""
+    rf"""(?<![^\s(])(?P<name>[a-z]\w*)=(?P<value>{_QUOTED}|[^\s,;:()]*)"""
     rf"""|(?P<quoted>{_QUOTED})"""
-    r"""|(?<![\w/.-])(?P<word>[a-z]\w*)(?![\w/=]|\.\w|-\w)(?:[ ](?P<literal>None|True|False)\b)?"""
+    r"""|(?<![^\s(])(?P<word>[a-z]\w*)(?![\w/=]|[.'-]\w)(?:[ ](?P<literal>None|True|False)\b)?"""
     r"""(?=(?P<must>[ ](?:must|needs?)\b)?)""")
 
 
