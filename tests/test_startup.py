@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,14 +49,14 @@ def test_watching_takes_the_numbers_of_closed_streams(monkeypatch):
         raise OSError
 
     monkeypatch.setattr(sys, "excepthook", None)
-    monkeypatch.setattr(os, "fstat", closed)
-    monkeypatch.setattr(os, "open", lambda path, mode: opened.append((path, mode)))
+    monkeypatch.setattr(startup, "os", SimpleNamespace(
+        fstat=closed, open=lambda *given: opened.append(given), devnull="null", O_RDONLY="r", O_WRONLY="w"))
     before = signal.getsignal(signal.SIGINT)
     try:
         startup.watch()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert opened == [(os.devnull, os.O_RDONLY), (os.devnull, os.O_RDONLY), (os.devnull, os.O_WRONLY)]
+    assert opened == [("null", "r"), ("null", "r"), ("null", "w")]
 
 
 @pytest.mark.parametrize("error", [ValueError("two\nlines"), ImportError("two lines"), OSError("two lines")])
