@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import nextword
 from nextword import Sampling, cli, generate, grammar, rules, settings, usage
-from nextword.texts import unescaped
+from nextword.user_text import unescaped
 
 PARSERS = next(a for a in cli.build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
 FLAGS = [(command, max(action.option_strings, key=len), action) for command, parser in PARSERS.items()

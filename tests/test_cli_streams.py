@@ -1,4 +1,4 @@
-"""All commands through closed, piped, full, non-UTF-8 and missing streams: cli.py, streams.py, startup.py, texts.py."""
+"""All commands through closed, piped, full, non-UTF-8 and missing streams: cli.py, streams.py, startup.py, user_text.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import sys
 import pytest
 
 import nextword
-from nextword import bench_cli, cli, texts
+from nextword import bench_cli, cli, user_text
 from nextword.arguments import OPENINGS
 
 DEMO = str(nextword.DEMO)
@@ -230,7 +230,7 @@ def test_what_measures_a_text_takes_stdin_and_file_to_the_last_byte(run, capsys,
 
 
 def test_a_text_without_end_is_refused(monkeypatch, run, capsys, tmp_path):
-    monkeypatch.setattr(texts, "LIMIT", 1000)
+    monkeypatch.setattr(user_text, "LIMIT", 1000)
     assert run("tokenize", words=[], stdin=stdin(b"x" * 1001)) == 1
     assert "stdin holds more than" in capsys.readouterr().err
     assert run("score", "/dev/zero") == run("generate", "--json-schema", "/dev/zero", "x") == 1
@@ -247,7 +247,7 @@ def test_the_words_of_any_locale_are_utf8(monkeypatch, run, capsys):
         assert found["text" if command == "tokenize" else "prompt"] == "König"
     assert run("choose", word, word) == run("score", "--tokens", word) == 0
     assert "König" in capsys.readouterr().out
-    assert texts.unescaped(word) == "König"
+    assert user_text.unescaped(word) == "König"
 
 
 @pytest.mark.parametrize("command", set(COMMANDS) - {"doctor"})

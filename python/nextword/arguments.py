@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nextword.formats import DTYPES
 from nextword.terminal import printable, progress
-from nextword.texts import ESCAPES, file_text, from_argument, given_text, unescaped
+from nextword.user_text import ESCAPES, file_text, from_argument, given_text, unescaped
 
 if TYPE_CHECKING:
     from nextword.generate import LanguageModel

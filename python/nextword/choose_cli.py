@@ -9,7 +9,7 @@ from typing import Any
 
 from nextword.arguments import add_model, add_special, allowed_special, load, written_ids
 from nextword.terminal import bar, columns, print_json, printable, progress, style
-from nextword.texts import from_argument, given_text
+from nextword.user_text import from_argument, given_text
 
 HELP = "say how probable each of several continuations is"
 EXAMPLES = """example:

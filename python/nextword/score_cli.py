@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nextword.arguments import add_model, add_special, allowed_special, load, written_ids
 from nextword.terminal import coloured, print_json, printable, progress, style
-from nextword.texts import file_text, from_argument, stdin_text
+from nextword.user_text import file_text, from_argument, stdin_text
 
 if TYPE_CHECKING:
     from nextword.generate import LanguageModel

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from nextword.arguments import add_model, add_special, allowed_special, load, place
 from nextword.terminal import can_print, coloured, columns, print_json, style
-from nextword.texts import from_argument, stdin_text
 from nextword.tokenizer import ENCODINGS, Tokenizer
+from nextword.user_text import from_argument, stdin_text
 
 HELP = "show how a text is cut into tokens"
 EXAMPLES = """examples:
