@@ -152,6 +152,7 @@ def test_long_things_are_shortened():
 
 @pytest.mark.parametrize(("arguments", "told"), [
     (["genrate", "x"], "there is no command 'genrate', did you mean generate?"),
+    (["xyz"], "there is no command 'xyz'; there are generate, next, "),
     (["generate", "--tempreture", "1", "x"], "unknown flag --tempreture, did you mean --temperature?"),
     (["generate", "--stopp=x", "x"], "unknown flag --stopp, did you mean --stop?"),
     (["doctor", "x"], "unexpected argument 'x'"),

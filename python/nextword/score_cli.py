@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextword.arguments import add_model, add_special, allowed_special, load, written_ids
+from nextword.arguments import add_model, add_special, allowed_special, count, load, written_ids
 from nextword.terminal import coloured, print_json, printable, progress, style
 from nextword.user_text import file_text, from_argument, stdin_text
 
@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "file and stdin count to their last byte")
     add_special(parser, "the text")
     parser.add_argument("--text", action="store_true", dest="literally", help="FILE|TEXT is a text, also if so named")
-    parser.add_argument("--window", type=int, metavar="N", help="tokens that the model sees at once (all it can)")
+    parser.add_argument("--window", type=count, metavar="N", help="tokens that the model sees at once (all it can)")
     parser.add_argument(
         "--stride",
-        type=int,
+        type=count,
         metavar="N",
         help="tokens by which the window moves on; fewer give each token more context and take longer (half a window)",
     )

@@ -58,8 +58,8 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         if isinstance(action, argparse._SubParsersAction):
-            self.error(f"there is no command {value!r}{nearest(value, action.choices)}; "
-                       f"commands are {', '.join(action.choices)}")
+            near = nearest(value, action.choices)
+            self.error(f"there is no command {value!r}{near or '; there are ' + ', '.join(action.choices)}")
         raise argparse.ArgumentError(action, f"expected one of {', '.join(map(str, action.choices))}, got {value!r}")
 
     def _print_message(self, message: str, file: Any = None) -> None:
