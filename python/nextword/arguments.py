@@ -26,7 +26,7 @@ OPENINGS = (
 
 # Flags for the fields of Sampling, in the order of its rules: name, metavar, help.
 NUMBER_FLAGS = (
-    ("temperature", "T", "0 takes the most probable token each time, 1 samples as the model says"),
+    ("temperature", "T", "sample with the logits divided by T: 1 as the model says; 0 takes the most probable token"),
     ("top_k", "K", "sample from the K most probable tokens; 0: all"),
     ("top_p", "P", "sample from the most probable tokens that together reach P"),
     ("min_p", "P", "drop tokens below P times the most probable one's probability"),
@@ -172,21 +172,22 @@ def place(text: str) -> str:
 def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
     """Add --model, and for commands that run it --dtype, --threads and --kv-dtype."""
     parser.add_argument("--model", metavar="PATH_OR_ID", type=place,
-                        help="a model folder, or a hub id such as gpt2 (the demo)")
+                        help="use this model: a folder, or a hub id such as gpt2 (the demo)")
     if threads:
         parser.add_argument("--dtype", choices=DTYPES,
-                            help="how weights are held: fewer bits are faster and less exact (float32; a folder of "
+                            help="hold the weights so: fewer bits are faster and less exact (float32; a folder of "
                                  "`nextword quantize` has its own)")
         parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
         parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
-                            help="how keys and values are held: shorter ones take less memory and time in long texts")
+                            help="hold keys and values so: shorter ones take less memory and time in long texts "
+                                 "(float32)")
 
 
 def add_special(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --special. what: the texts that it is about."""
     parser.add_argument("--special", action="store_true",
-                        help=f"special tokens such as <|endoftext|> that are written in {what} are those tokens, not "
-                             "their letters")
+                        help=f"read special tokens such as <|endoftext|> in {what} as those tokens, not as their "
+                             "letters")
 
 
 def allowed_special(args: argparse.Namespace) -> dict[str, str]:

@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword quantize` takes."""
     parser.add_argument("model", nargs="?", metavar="MODEL", type=place,
                         help="a model folder, or a hub id such as gpt2 (the demo)")
-    parser.add_argument("--dtype", choices=DTYPES, default="int8", help="how weights are held (int8)")
+    parser.add_argument("--dtype", choices=DTYPES, default="int8", help="hold the weights so (int8)")
     parser.add_argument("--out", required=True, metavar="DIR", type=place,
-                        help="the folder to write; it must be new, or empty")
+                        help="write this folder; it must be new, or empty")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -34,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "file and stdin count to their last byte")
     add_special(parser, "the text")
     parser.add_argument("--text", action="store_true", dest="literally", help="FILE|TEXT is a text, also if so named")
-    parser.add_argument("--window", type=count, metavar="N", help="tokens that the model sees at once (all it can)")
+    parser.add_argument("--window", type=count, metavar="N", help="let the model see N tokens at once (all it can)")
     parser.add_argument(
         "--stride",
         type=count,
         metavar="N",
-        help="tokens by which the window moves on; fewer give each token more context and take longer (half a window)",
+        help="move the window on by N tokens: fewer give each token more context and take longer (half a window)",
     )
     parser.add_argument("--tokens", action="store_true", help="show each token with its surprise in bits")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -35,14 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="the text; - reads it from stdin, as no text does where stdin is no terminal, to the last "
                              "byte")
     add_special(parser, "the text")
-    parser.add_argument("--vocab", metavar="PATH", type=place, help="a folder or file with a vocabulary (the demo's)")
+    parser.add_argument("--vocab", metavar="PATH", type=place,
+                        help="use this vocabulary: a folder or a file (the demo's)")
     parser.add_argument(
         "--encoding",
         metavar="NAMES",
         help=f"compare published encodings, separated by commas, or all: {', '.join(ENCODINGS)}",
     )
     parser.add_argument("--encodings-folder", metavar="PATH", type=place,
-                        help="where their rank files are ($NEXTWORD_ENCODINGS)")
+                        help="read their rank files there ($NEXTWORD_ENCODINGS)")
     parser.add_argument("--steps", action="store_true", help="show merge by merge how each word comes together")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
