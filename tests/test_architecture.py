@@ -38,13 +38,16 @@ MAY_IMPORT = {
     "cpu": {"_core"},
     "machine": {"_core", "cpu"},
     "ops": {"_core"},
+    "added_tokens": set(),
     "tokenizer_files": {"_core"},
-    "tokenizer": {"_core", "tokenizer_files"},
+    "tokenizer": {"_core", "added_tokens", "tokenizer_files"},
     "packed_file": {"formats"},
-    "weights": {"formats", "packed_file"},
+    "hub": set(),
+    "weight_names": set(),
+    "weights": {"formats", "packed_file", "hub", "weight_names"},
     "quantized": {"formats", "json_text", "models", "ops", "packed_file", "weights"},
     "layers": {"ops", "trace"},
-    "models": {"formats", "layers", "ops", "trace", "models"},
+    "models": {"formats", "layers", "ops", "trace", "models", "weight_names"},
     "beam_tree": set(),
     "search": {"models", "layers", "beam_tree", "settings"},
     "beams": {"models", "layers", "beam_tree", "search", "settings"},
@@ -81,7 +84,7 @@ MAY_IMPORT = {
          "startup", "tokenizer", "trace", "weights", "_core"},
 }
 # What may be imported from outside of the standard library; extras only inside of functions.
-LIBRARIES = {"weights": {"numpy", "safetensors", "huggingface_hub"}, "grammar": {"numpy", "llguidance"},
+LIBRARIES = {"weights": {"numpy", "safetensors"}, "hub": {"huggingface_hub"}, "grammar": {"numpy", "llguidance"},
              "session_file": {"numpy", "safetensors"}}
 
 # Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.

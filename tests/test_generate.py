@@ -425,7 +425,7 @@ def test_an_unknown_id_in_a_prompt_is_an_index_error(tiny, ids):
      ("seed", [1, 2], ValueError), ("seed", "x", TypeError), ("seed", 1.5, TypeError), ("seed", True, TypeError),
      ("seed", -1, ValueError), ("seed", [1.5], TypeError), ("temperature", -1, ValueError),
      ("temperature", "hot", TypeError), ("top_k", -1, ValueError),
-     ("top_p", 0, ValueError)],
+     ("top_p", 1.5, ValueError)],
 )  # fmt: skip
 def test_a_wrong_argument_is_an_error_that_names_it(tiny, argument, value, error):
     for call in (tiny.generate, tiny.stream):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,27 @@ Eos = int | str | None
 EXPLAINED = 20  # candidates of a step that explain=True tells of
 
 
-class LanguageModel:
-    """A model, its tokenizer and its configuration: what `nextword.load` returns."""
+class Source(NamedTuple):
+    """What `nextword.load` was called with: `load(source.path, source.dtype, kv_dtype=..., revision=...)` gives the
+    same model again.
 
-    def __init__(self, model: GPT2, tokenizer: Tokenizer | None = None) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    path: the folder, absolute; a hub id; or None, the model of the package.
+    """
+
+    path: str | None
+    dtype: str | None
+    kv_dtype: str
+    revision: str | None
+
+
+class LanguageModel:
+    """A model, its tokenizer and its configuration: what `nextword.load` returns.
+
+    source: where `load` took it from; None for one that was put together otherwise.
+    """
+
+    def __init__(self, model: GPT2, tokenizer: Tokenizer | None = None, source: Source | None = None) -> None:
+        self.model, self.tokenizer, self.source = model, tokenizer, source
         self._copies: dict[str, GPT2] = {}  # those that draft, by their dtype
 
     @property
