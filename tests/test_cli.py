@@ -70,7 +70,7 @@ def test_each_command_explains_itself(capsys, command):
         ["no-such-command"],
         ["generate", "--temperature", "-1", "x"],
         ["generate", "--temperature", "nan", "x"],
-        ["generate", "--top-p", "0", "x"],
+        ["generate", "--top-p", "-0.1", "x"],
         ["generate", "--top-p", "1.5", "x"],
         ["generate", "--top-k", "2.5", "x"],
         ["generate", "--max-new-tokens", "many", "x"],

@@ -36,6 +36,7 @@ GIVEN = {
     "max_new_tokens": (["--max-new-tokens", "7"], 7),
     "stop": (["--stop", "END", "--stop", "."], ["END", "."]),
     "seed": (["--seed", str(2**64 - 1)], 2**64 - 1),
+    "row": (["--row", "3"], 3),
     "n": (["--n", "2"], 2),
     "best_of": (["--best-of", "5"], 5),
     "logprobs": (["--logprobs", "4"], 4),

@@ -38,6 +38,7 @@ NUMBER_FLAGS = (
     ("min_new_tokens", "N", "go on until there are N tokens at least"),
     ("max_new_tokens", "N", "write at most N tokens"),
     ("seed", "N", "draw the numbers of this seed: the same gives the same text"),
+    ("row", "N", "draw as text N of several does, counted from 0: that text alone, with its --seed"),
     ("n", "N", "write N texts"),
     ("best_of", "N", "sample N texts and keep the --n most probable ones"),
     ("logprobs", "K", "with --json: log-probability of each token and of the K most probable ones"),
@@ -105,7 +106,7 @@ def _setting(name: str) -> Any:
             low, high, wanted = NUMBERS[name]
             return float(number(text, float, low, high, wanted))
         least = {**INTEGERS, **OPTIONAL_INTEGERS}[name]
-        return int(number(text, int, least, 2**64 - 1 if name == "seed" else 2**31 - 1, f"a whole number from {least}"))
+        return int(number(text, int, least, 2**64 - 1 if name in ("seed", "row") else 2**31 - 1, f"a whole number from {least}"))
 
     return convert
 
@@ -190,7 +191,7 @@ def add_special(parser: argparse.ArgumentParser, what: str) -> None:
                              "letters")
 
 
-def allowed_special(args: argparse.Namespace) -> dict[str, str]:
+def allowed_special(args: argparse.Namespace) -> dict[str, Any]:
     """What --special asks for, as an argument of the library."""
     return {"allowed_special": "all"} if args.special else {}
 

@@ -90,7 +90,9 @@ def run(args: argparse.Namespace) -> int:
 
             print("\n" + render_tree(every[0].beams.tree, lambda ids: "".join(token_text(lm, i) for i in ids)))
         seconds = time.perf_counter() - started
-        note(f"{len(every)} texts in {seconds:.1f} s{drafted(every)}")
+        drawn = settings.get("temperature", 0) > 0 and len(every) > 1
+        again = f", --seed {every[0].seed}; the second alone: --row {settings.get('row', 0) + 1}" if drawn else ""
+        note(f"{len(every)} texts in {seconds:.1f} s{drafted(every)}{again}")
     else:
         out = stream_text(lm, prompt, settings)
         every = [out]

@@ -34,7 +34,7 @@ TINY, HUGE = 1e-6, 1e6
 FILTERS: tuple[tuple[str, Any, float, float, str, str, str], ...] = (
     ("temperature", float, TINY, HUGE, "numbers above 0", "T", "divide the logits by T (1)"),
     ("top_k", int, 0, 2**31 - 1, "whole numbers from 0", "K", "keep only the K most probable; 0: all"),
-    ("top_p", float, TINY, 1, "numbers above 0, at most 1", "P", "keep only the most probable that together reach P"),
+    ("top_p", float, 0, 1, "numbers 0 .. 1", "P", "keep only the most probable that together reach P"),
     ("min_p", float, 0, 1, "numbers 0 .. 1", "P", "keep only those with P times the greatest probability"),
     ("typical_p", float, TINY, 1, "numbers above 0, at most 1", "P", "keep only the most typical that reach P"),
 )
