@@ -106,7 +106,8 @@ def _setting(name: str) -> Any:
             low, high, wanted = NUMBERS[name]
             return float(number(text, float, low, high, wanted))
         least = {**INTEGERS, **OPTIONAL_INTEGERS}[name]
-        return int(number(text, int, least, 2**64 - 1 if name in ("seed", "row") else 2**31 - 1, f"a whole number from {least}"))
+        most = 2**64 - 1 if name in ("seed", "row") else 2**31 - 1
+        return int(number(text, int, least, most, f"a whole number from {least}"))
 
     return convert
 
