@@ -174,8 +174,8 @@ NOTHING = {
 @pytest.mark.parametrize("name", NOTHING)
 @pytest.mark.parametrize("command", ["generate", "next"])
 def test_where_nothing_is_given_an_opening_is_picked(run, capsys, command, name):
-    assert run(command, "--threads", "1", *(["--max-new-tokens", "1"] if command == "generate" else []),
-               stdin=NOTHING[name]()) == 0
+    flags = ["--max-new-tokens", "1"] if command == "generate" else []
+    assert run(command, words=flags, stdin=NOTHING[name]()) == 0
     assert capsys.readouterr().out.splitlines()[0].startswith(OPENINGS)
 
 
