@@ -138,7 +138,7 @@ def test_words_that_only_look_like_arguments_stay():
 
 def test_an_error_of_a_file_is_its_name_and_what_is_wrong():
     assert usage.worded(FileNotFoundError(2, "No such file or directory", "a\nb")) == "a b: No such file or directory"
-    assert usage.worded(OSError(5, "disk")) == "[Errno 5] disk"
+    assert usage.worded(OSError(5, "disk")) == "disk"
     assert usage.worded(ValueError()) == "ValueError"
 
 

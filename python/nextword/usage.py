@@ -84,8 +84,9 @@ def worded(error: BaseException, names: Mapping[str, str] | None = None, switche
     '--top-k must be at most --n, got 3; or pass --kv-dtype int8'
     """
     message = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        message = f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        name = error.filename
+        message = error.strerror if name is None else f"{os.fsdecode(name)}: {error.strerror}"
     for operation in OPERATIONS:
         message = message.removeprefix(f"{operation}: ")
     given, off = dict(names or {}), set(switches)
