@@ -86,7 +86,7 @@ def worded(error: BaseException, names: Mapping[str, str] | None = None, switche
     message = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         name = error.filename
-        message = error.strerror if name is None else f"{os.fsdecode(name)}: {error.strerror}"
+        message = f"{os.fsdecode(name)}: {error.strerror}" if isinstance(name, str | bytes) else error.strerror
     for operation in OPERATIONS:
         message = message.removeprefix(f"{operation}: ")
     given, off = dict(names or {}), set(switches)
