@@ -476,7 +476,7 @@ Drawn draw(const Kept& kept, double u) {
 double log_sum_exp(const char* op, const float* x, int64_t n) {
   int64_t groups;
   const float top = survey(op, x, n, no_limit, groups);
-  return static_cast<double>(top) + std::log(kernels().exp_sum(x, top, 1.0f, n, nullptr));
+  return top + std::log(sum_of(n, [&](int64_t i) { return std::exp(static_cast<double>(x[i]) - top); }));
 }
 
 std::vector<int64_t> top(const char* op, const float* x, int64_t n, int64_t k) {

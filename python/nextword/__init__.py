@@ -65,4 +65,4 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
         raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
                          f"{model.config.vocab_size}; they do not belong together")
     source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
-    return LanguageModel(model, tokenizer, source)
+    return LanguageModel(model, tokenizer, source, weights.generation_config)

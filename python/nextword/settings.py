@@ -215,8 +215,8 @@ NUMBERS = {
     "length_penalty": (-LARGEST_32, LARGEST_32, "finite"),
     "penalty_alpha": (0.0, 1.0, "0 .. 1"),
 }
-INTEGERS = {"row": 0, "no_repeat_ngram_size": 0, "min_new_tokens": 0, "top_k": 0, "max_new_tokens": 0, "n": 1, "num_beams": 1,
-            "num_beam_groups": 1}
+INTEGERS = {"row": 0, "no_repeat_ngram_size": 0, "min_new_tokens": 0, "top_k": 0, "max_new_tokens": 0, "n": 1,
+            "num_beams": 1, "num_beam_groups": 1}
 OPTIONAL_INTEGERS = {"seed": 0, "best_of": 1, "logprobs": 0}
 NAMES = tuple(field.name for field in fields(Sampling))
 
@@ -294,7 +294,7 @@ def _bias(bias: Any) -> dict[str | tuple[int, ...], float]:
 
 def _words(words: Any) -> tuple[str | tuple[int, ...], ...]:
     if isinstance(words, str) or not isinstance(words, Sequence | set | frozenset | np.ndarray):
-        raise TypeError(f"sampling: bad_words must be a list of strings, ids or lists of ids, got {words!r}")
+        raise TypeError(f"sampling: bad_words must be a list of strings, ids or lists of ids, got {shown(words)}")
     return tuple(_word("bad_words", word) for word in words)
 
 
@@ -304,17 +304,17 @@ def _word(name: str, word: Any) -> str | tuple[int, ...]:
     ids = (word,) if is_integer(word) else word
     if isinstance(ids, list | tuple | np.ndarray) and len(ids) and all(map(is_integer, ids)):
         return tuple(int(i) for i in ids)
-    raise ValueError(f"sampling: {name} must hold strings, token ids or lists of ids, none empty, got {word!r}")
+    raise ValueError(f"sampling: {name} must hold strings, token ids or lists of ids, none empty, got {shown(word)}")
 
 
 def _stops(stop: Any) -> tuple[str | int, ...]:
     every = list(stop) if isinstance(stop, list | tuple | set | frozenset | np.ndarray) else [stop]
     if not all((isinstance(s, str) and s) or (is_integer(s) and s >= 0) for s in every):
-        raise ValueError(f"sampling: stop must hold non-empty strings or token ids from 0 on, got {_shown(stop)}")
+        raise ValueError(f"sampling: stop must hold non-empty strings or token ids from 0 on, got {shown(stop)}")
     return tuple(s if isinstance(s, str) else int(s) for s in every)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """repr, short enough for a message."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}..."
