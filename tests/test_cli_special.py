@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -61,8 +63,9 @@ def test_steps_show_special_tokens_in_one_piece_with_the_flag(capsys):
         assert any(piece[0] == list("endoftext") for piece in steps) is expected
 
 
-def test_an_empty_prompt_begins_a_document(capsys, lm):
-    for words in ([""], ["-"]):
+def test_an_empty_prompt_begins_a_document(capsys, monkeypatch, lm):
+    for words in ([""], ["-"]):  # an empty stdin that is asked for is an empty text
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
         out = found(capsys, "generate", "--json", "--temperature", "0", "--max-new-tokens", "3", *words)
         assert out["prompt_tokens"] == [0]
         assert out["tokens"] == lm.generate([0], max_new_tokens=3).tokens

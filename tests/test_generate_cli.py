@@ -13,7 +13,7 @@ import pytest
 import nextword
 from model_files import write_model
 from nextword import Sampling, arguments, cli, generate_cli, next_cli
-from nextword.results import Generation
+from nextword.results import Generation, Timings
 from stand_in import Bytes, StandIn, Terminal
 from strategies import random_tensors, tiny_config
 
@@ -118,6 +118,20 @@ def test_several_texts_stand_under_their_numbers(capsys):
     assert sum(line.startswith("Once") for line in lines) == 3
 
 
+def test_a_text_of_several_is_repeated_alone(capsys, monkeypatch):
+    command = ["generate", "--max-new-tokens", "6", "--temperature", "1", "Once upon a time"]
+    assert cli.main([*command, "--json", "--n", "3"]) == 0
+    texts = json.loads(capsys.readouterr().out)["texts"]
+    assert [text["row"] for text in texts] == [0, 1, 2]
+    for text in texts:
+        again = [*command, "--json", "--seed", str(text["seed"]), "--row", str(text["row"])]
+        assert cli.main(again) == 0
+        assert json.loads(capsys.readouterr().out)["tokens"] == text["tokens"]
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert cli.main([*command, "--n", "3", "--seed", "5"]) == 0
+    assert "--seed 5; the second alone: --row 1" in sys.stderr.getvalue()
+
+
 def test_beams_show_their_scores_and_their_tree(capsys):
     command = ["generate", "--num-beams", "3", "--n", "2", "--max-new-tokens", "3", "Once upon a time"]
     assert cli.main(command) == 0
@@ -166,7 +180,7 @@ def test_explain_shows_the_numbers_that_rules_changed(capsys):
 
 
 def test_a_json_object_of_a_generation_holds_what_it_has():
-    found = generate_cli.as_json(Generation("a", [1], [2], "stop", 3, nextword.generate.Timings(1, 1, 0, 0),
+    found = generate_cli.as_json(Generation("a", [1], [2], "stop", 3, Timings(1, 1, 0, 0),
                                             removed_mass=[0.5], score=-1.0), 0.25)
     assert (found["removed_mass"], found["score"], found["timings"]["load_seconds"]) == ([0.5], -1.0, 0.25)
     assert "logprobs" not in found

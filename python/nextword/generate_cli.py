@@ -185,7 +185,7 @@ def as_json(out: Generation, load_seconds: float) -> dict[str, Any]:
     """A generation as JSON takes it."""
     found: dict[str, Any] = {
         "text": out.text, "tokens": out.tokens, "prompt_tokens": out.prompt_tokens, "finish_reason": out.finish_reason,
-        "seed": out.seed,
+        "seed": out.seed, "row": out.row,
         "timings": {
             "load_seconds": load_seconds,
             "prefill_seconds": out.timings.prefill_seconds,
