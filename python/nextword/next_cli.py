@@ -70,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
     lm = load(args)
     prompt = given_prompt(args.prompt, lm, None)
     with progress("reading the prompt"):
-        logits = lm.logits(prompt, last_only=True, **allowed_special(args))
+        # An empty prompt starts as `generate` starts it.
+        begun = prompt or lm.generate(prompt, max_new_tokens=0).prompt_tokens
+        logits = lm.logits(begun, last_only=True, **allowed_special(args))
     given = {name: getattr(args, name) for name, *_ in FILTERS if getattr(args, name) is not None}
     every = [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
     found = [probabilities(logits, Sampling(**{"temperature": 1.0, **one})) for one in every]
