@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nextword
-from nextword import Sampling, cli, generate, grammar, rules, settings, usage
+from nextword import Sampling, calls, cli, generate, grammar, memory, rules, run, searches, settings, stops, usage
 from nextword.user_text import unescaped
 
 PARSERS = next(a for a in cli.build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
@@ -103,13 +103,36 @@ def messages(module):
 
 def test_every_message_of_the_settings_is_worded_in_flags():
     parser = PARSERS["generate"]
-    found = [text for module in (settings, generate, rules, grammar)
+    found = [text for module in (settings, generate, calls, searches, rules, grammar, memory, run, stops)
              for text in messages(module)]  # fmt: skip
     assert len(found) > 30
     own = {"processors", "eos", "prefix", "sampling", "tokenizer"}  # arguments that the command line does not have
     for text in found:
         said = usage.worded(ValueError(text), parser.names(), parser.switches())
         assert not set(python_in(said)) - own, said
+
+
+@pytest.mark.parametrize(("error", "told"), [
+    (MemoryError(), "nextword: error: out of memory\n"),
+    (MemoryError("Unable to allocate"), "nextword: error: out of memory: Unable to allocate\n"),
+    (MemoryError("generate: 9 texts take 9 GB; lower best_of"),
+     "nextword: error: out of memory: 9 texts take 9 GB; lower --best-of\n"),
+])  # fmt: skip
+def test_want_of_memory_is_worded_in_flags(capsys, monkeypatch, error, told):
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setattr(nextword, "load", load)
+    assert cli.main(["generate", "x"]) == 1
+    assert capsys.readouterr().err == told
+
+
+def test_numbers_beyond_memory_are_one_line(capsys):
+    for flag in ("--n", "--best-of"):
+        assert ran("generate", flag, str(2**31 - 1), "--max-new-tokens", "2", "Once") == 1
+        err = capsys.readouterr().err.splitlines()[-1]
+        assert err.startswith("nextword: error: out of memory: ")
+        assert not python_in(err)
 
 
 @pytest.mark.parametrize("command", PARSERS)

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return EXIT_INTERRUPT
         except MemoryError as error:
-            return fail(f"out of memory {error}")
+            return fail(f"out of memory: {told(error, args)}" if str(error) else "out of memory")
         except RecursionError:
             return fail("what was given is nested too deeply")
         except (ValueError, OSError, ImportError) as error:
