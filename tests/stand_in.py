@@ -41,7 +41,7 @@ class StandIn:
             text=self.text if self.tokenizer else None, tokens=[*self.text.encode()],
             prompt_tokens=[*prompt.encode()] if isinstance(prompt, str) else prompt, finish_reason=self.reason,
             seed=settings.get("seed", 5), timings=timings, logprobs=None, steps=None, removed_mass=None,
-            drafted=None, accepted=None, score=None,
+            drafted=None, accepted=None, score=None, row=0,
         )  # fmt: skip
 
     def stream(self, prompt, **settings):

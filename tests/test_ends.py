@@ -210,3 +210,54 @@ def test_special_tokens_in_a_text_are_text_unless_allowed(demo):
     session = demo.session("x")
     session.feed(text, allowed_special="all")
     assert session.tokens[1:] == allowed
+
+
+@pytest.fixture
+def begun(demo, tmp_path):
+    """The demo model with a vocabulary that puts token 0 before every text, and token 2 behind it."""
+    demo.tokenizer.save(tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).unlink()
+    file = tmp_path / "tokenizer.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    first, last = (demo.tokenizer.token_bytes(i).decode() for i in (0, 2))
+    settings["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": first, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                   {"SpecialToken": {"id": last, "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {name: {"id": name, "ids": [i], "tokens": [name]} for i, name in ((0, first), (2, last))},
+    }  # fmt: skip
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    return LanguageModel(demo.model, nextword.Tokenizer.load(tmp_path))
+
+
+def test_what_begins_a_text_stands_before_prompts_alone(demo, begun):
+    ids = demo.tokenizer.encode("Once upon")
+    assert begun.tokenizer.encode("Once upon") == [0, *ids, 2]
+    once = demo.generate([0, *ids], max_new_tokens=3)
+    out = begun.generate("Once upon", max_new_tokens=3)
+    assert (out.prompt_tokens, out.tokens, out.text) == ([0, *ids], once.tokens, once.text)
+    assert [g.prompt_tokens for g in begun.generate(["Once upon", ""], max_new_tokens=1)] == [[0, *ids], [0]]
+    session = begun.session("Once upon")
+    session.feed(" a time")
+    assert session.tokens == [0, *ids, *demo.tokenizer.encode(" a time")]
+    assert begun.session().tokens == []
+    assert np.array_equal(begun.logits("Once upon"), demo.logits([0, *ids]))
+    both = begun.choose("Once", [" upon"])[0], demo.choose([0, *demo.tokenizer.encode("Once")], [" upon"])[0]
+    assert both[0].logprobs.tolist() == both[1].logprobs.tolist()
+    assert both[0].whole is True
+    assert begun.choose("", ["Once"])[0].whole is True
+    words = {" a": 5.0}
+    assert begun.generate("x", max_new_tokens=2, stop=[" a"], bad_words=[" b"], logit_bias=words).tokens == (
+        demo.generate([0, *demo.tokenizer.encode("x")], max_new_tokens=2, stop=[" a"], bad_words=[" b"],
+                      logit_bias=words).tokens)
+
+
+def test_a_score_starts_from_what_begins_a_text(demo, begun):
+    found, expected = begun.score("Once upon"), demo.score(demo.tokenizer.encode("Once upon"), start=0)
+    assert (found.tokens, found.start, found.logprobs.tolist(), found.bytes) == (
+        expected.tokens, 0, expected.logprobs.tolist(), expected.bytes)  # fmt: skip
+    whole = begun.score("Once upon", start=None)
+    assert whole.tokens[0] == 0
+    assert whole.logprobs[1:].tolist() == expected.logprobs.tolist()

@@ -8,6 +8,8 @@ LanguageModel(gpt2: 4 layers, 4 heads, width 256, vocabulary 4096, context 512)
 'length'
 """
 
+from nextword import startup  # noqa: F401, I001 - before all others: it watches over their import
+
 import os
 from pathlib import Path
 

@@ -119,4 +119,4 @@ def _explained(op: str, explain: bool | int | None) -> int:
         return EXPLAINED if explain else 0
     if not is_integer(explain) or explain < 0:
         raise ValueError(f"{op}: explain must be True, False or how many candidates to tell of, got {explain!r}")
-    return int(explain)
+    return min(int(explain), 2**31)  # no vocabulary is larger

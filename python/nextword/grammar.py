@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.settings import is_integer
+from nextword.schemas import read_schema
+from nextword.settings import is_integer, shown
 from nextword.surrogates import joined
 from nextword.tokenizer import Tokenizer
 
 # Without it, bytes that the grammar forces are allowed in one tokenisation only: the mask would hide tokens that match.
 _OPTIONS = '%llguidance {"no_forcing": true}\n'
+STATES = 100_000  # of the parser's automaton, 1 to 2 kB each
 # JSON as json.dumps writes it: with free white space a model may write white space for ever.
 _JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -43,7 +45,11 @@ class Grammar:
     The probability that a constraint takes away at a step is that of the tokens outside of the mask. `copy` gives an
     independent grammar in the same state, such as for beams.
 
-    Raises ImportError without the extra, ValueError for an expression or schema that is wrong or not supported.
+    Work and memory are bounded: a schema may be nested 120 levels deep, allOf may ask 16 patterns of one value at most,
+    and what is too complex for the parser is an error where it becomes so.
+
+    Raises ImportError without the extra, ValueError for an expression or schema that is wrong, not supported or too
+    complex.
 
     >>> from nextword import load
     >>> tokenizer = load().tokenizer
@@ -81,12 +87,13 @@ class Grammar:
             source = _of_schema(json_schema)
         bridge = _bridge(tokenizer, self.ends, self.size)
         self._ended = False
-        self._matcher = library.LLMatcher(bridge, source, log_level=0)
+        limits = library.LLParserLimits(max_lexer_states=STATES)
+        self._matcher = library.LLMatcher(bridge, source, log_level=0, limits=limits)
         if not self._matcher.is_error():
             self._matcher.compute_logit_bias()  # only now it sees that nothing can match
         if self._matcher.is_error():
-            shown = "" if json_schema is not None else f" {given[kinds[0]]!r}"
-            raise ValueError(f"Grammar: {kinds[0]}{shown}: {_reason(self._matcher.get_error())}")
+            told = "" if json_schema is not None else f" {shown(given[kinds[0]])}"
+            raise ValueError(f"Grammar: {kinds[0]}{told}: {_reason(self._matcher.get_error())}")
 
     def mask(self) -> NDArray[np.bool_]:
         """Which tokens may come next: bool [size]. All false after the end token, and at the end of the text where the
@@ -105,7 +112,10 @@ class Grammar:
         """Go on by one token. Raises ValueError if the mask does not allow it; the state is then as before."""
         ends = token in self.ends and self.may_stop
         known = 0 <= token < self.size and token not in self.ends
-        if self._ended or not (ends or (known and self._matcher.try_consume_tokens([int(token)]))):
+        taken = ends or (known and not self._ended and self._matcher.try_consume_tokens([int(token)]))
+        if self._matcher.is_error():
+            raise ValueError(f"Grammar: {_reason(self._matcher.get_error())}")
+        if self._ended or not taken:
             raise ValueError(f"Grammar: token {token} is not allowed here; mask() says which are")
         self._ended = ends
 
@@ -165,7 +175,7 @@ def _of_regex(library: Any, regex: str) -> str:
     try:
         found = json.loads(library.LLMatcher.grammar_from_regex(joined(regex)))
     except UnicodeEncodeError as error:
-        raise ValueError(f"Grammar: regex {regex!r} holds a lone surrogate at index {error.start}") from None
+        raise ValueError(f"Grammar: regex {shown(regex)} holds a lone surrogate at index {error.start}") from None
     for one in found["grammars"]:
         one["lark_grammar"] = _OPTIONS + one["lark_grammar"]
     return json.dumps(found)
@@ -173,23 +183,15 @@ def _of_regex(library: Any, regex: str) -> str:
 
 def _of_choices(library: Any, choices: Sequence[str]) -> str:
     if isinstance(choices, str) or not all(isinstance(one, str) for one in choices):
-        raise TypeError(f"Grammar: choices must be a list of texts, got {choices!r}")
+        raise TypeError(f"Grammar: choices must be a list of texts, got {shown(choices)}")
     if not choices or "" in choices:
-        raise ValueError(f"Grammar: choices must hold at least one text, and none that is empty, got {choices!r}")
+        raise ValueError(f"Grammar: choices must hold at least one text, and none that is empty, got {shown(choices)}")
     return _of_regex(library, "|".join("".join(f"\\x{{{ord(c):X}}}" for c in joined(one)) for one in choices))
 
 
 def _of_schema(schema: Any) -> str:
-    if isinstance(schema, str):
-        try:
-            schema = json.loads(schema)
-        except ValueError as error:
-            raise ValueError(f"Grammar: json_schema is not JSON: {error}") from None
-    if isinstance(schema, bool):
-        schema = {} if schema else {"enum": []}
-    if not isinstance(schema, Mapping):
-        raise ValueError(f"Grammar: json_schema must be an object, got {type(schema).__name__}")
-    return joined(f"{_OPTIONS}start: %json {json.dumps({'x-guidance': _JSON, **schema}, ensure_ascii=False)}")
+    found = json.dumps({"x-guidance": _JSON, **read_schema(schema)}, ensure_ascii=False)
+    return joined(f"{_OPTIONS}start: %json {found}")
 
 
 def _reason(error: str) -> str:

@@ -156,6 +156,6 @@ class Row:
 
 def token_logprob(logits: Floats, token: int, top: int) -> TokenLogprob:
     """Log-probabilities of a token and of the `top` most probable ones. logits: float32 [vocabulary]."""
-    best = ops.top(logits, top) if top else np.empty(0, np.int64)
+    best = ops.top(logits, min(top, logits.size)) if top else np.empty(0, np.int64)
     first, *others = log_probabilities(logits, np.concatenate([[token], best])).tolist()
     return TokenLogprob(token, first, tuple(zip(best.tolist(), others, strict=True)))

@@ -78,7 +78,8 @@ def choose(logits: Floats, settings: Sampling, row: int = 0, step: int = 0) -> C
 
 def filters(settings: Sampling) -> tuple[float, int, float, float, float, bool]:
     """What `ops.distribution` and `ops.sample` ask for, in their order."""
-    return (settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.typical_p, settings.uniform)
+    top_k = min(settings.top_k, 2**31)  # no vocabulary is larger
+    return (settings.temperature, top_k, settings.top_p, settings.min_p, settings.typical_p, settings.uniform)
 
 
 def _greedy(logits: Floats) -> int:

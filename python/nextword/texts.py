@@ -13,7 +13,7 @@ from nextword.settings import is_integer, shown
 from nextword.surrogates import joined
 from nextword.tokenizer import Tokenizer
 
-Special = str | Iterable[str]  # as Tokenizer.encode takes allowed_special
+Special = str | Iterable[str] | None  # None: no special token; else as Tokenizer.encode takes allowed_special
 
 
 def is_batch(texts: Any) -> bool:
@@ -34,7 +34,7 @@ def token_ids(op: str, what: str, text: Any, tokenizer: Tokenizer | None, size: 
     if isinstance(text, str):
         if tokenizer is None:
             raise NoVocabularyError(f"{op}: a text needs", "pass token ids")
-        ids = tokenizer.encode(text, allowed_special=allowed_special, add_special_tokens=False)
+        ids = tokenizer.encode(text, allowed_special=allowed_special or (), add_special_tokens=False)
         if begins:
             ids = [*tokenizer.beginning, *ids]
     else:
