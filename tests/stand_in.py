@@ -24,7 +24,7 @@ class StandIn:
     def __init__(self, tokenizer=None, text="abc", reason="length", error=None):
         self.tokenizer, self.text, self.reason, self.error = tokenizer, text, reason, error
         self.config = SimpleNamespace(n_positions=64, vocab_size=256)
-        self.settings = None
+        self.settings, self.no_tokenizer = None, None
 
     def logits(self, ids, last_only):
         assert last_only
@@ -41,7 +41,7 @@ class StandIn:
             text=self.text if self.tokenizer else None, tokens=[*self.text.encode()],
             prompt_tokens=[*prompt.encode()] if isinstance(prompt, str) else prompt, finish_reason=self.reason,
             seed=settings.get("seed", 5), timings=timings, logprobs=None, steps=None, removed_mass=None,
-            drafted=None, accepted=None, score=None,
+            drafted=None, accepted=None, score=None, row=0,
         )  # fmt: skip
 
     def stream(self, prompt, **settings):

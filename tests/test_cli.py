@@ -70,7 +70,7 @@ def test_each_command_explains_itself(capsys, command):
         ["no-such-command"],
         ["generate", "--temperature", "-1", "x"],
         ["generate", "--temperature", "nan", "x"],
-        ["generate", "--top-p", "0", "x"],
+        ["generate", "--top-p", "-0.1", "x"],
         ["generate", "--top-p", "1.5", "x"],
         ["generate", "--top-k", "2.5", "x"],
         ["generate", "--max-new-tokens", "many", "x"],
@@ -289,12 +289,6 @@ def test_next_json_gives_probabilities_of_the_temperature(capsys, stand_in):
     assert sum(shares) == pytest.approx(1)
     assert shares[0] / shares[8] == pytest.approx(np.exp(0.5))
     assert found["next"][255 - ord("A")]["text"] == "A"
-
-
-def test_next_refuses_an_empty_prompt(capsys, stand_in):
-    stand_in()
-    assert cli.main(["next", ""]) == 1
-    assert "the prompt is empty" in capsys.readouterr().err
 
 
 def test_next_without_a_vocabulary_shows_ids(capsys, stand_in):

@@ -11,9 +11,11 @@ from dataclasses import fields
 import pytest
 
 import nextword
+from model_files import write_model
 from nextword import Sampling, arguments, cli, generate_cli, next_cli
-from nextword.results import Generation
+from nextword.results import Generation, Timings
 from stand_in import Bytes, StandIn, Terminal
+from strategies import random_tensors, tiny_config
 
 GIVEN = {
     "logit_bias": (["--logit-bias", " cat=-5", "--logit-bias", "#262=-inf"], {" cat": -5.0, 262: float("-inf")}),
@@ -34,6 +36,7 @@ GIVEN = {
     "max_new_tokens": (["--max-new-tokens", "7"], 7),
     "stop": (["--stop", "END", "--stop", "."], ["END", "."]),
     "seed": (["--seed", str(2**64 - 1)], 2**64 - 1),
+    "row": (["--row", "3"], 3),
     "n": (["--n", "2"], 2),
     "best_of": (["--best-of", "5"], 5),
     "logprobs": (["--logprobs", "4"], 4),
@@ -89,7 +92,7 @@ def test_a_wrong_flag_exits_with_2_and_is_named(capsys, flags):
 @pytest.mark.parametrize(
     ("flags", "told"),
     [(["--n", "2", "--temperature", "0"], "greedy search gives one"),
-     (["--best-of", "1", "--n", "2"], "best_of must be at least n"),
+     (["--best-of", "1", "--n", "2"], "--best-of must be at least --n"),
      (["--json-schema", "{nonsense"], "neither JSON nor a file of it"),
      (["--json-schema", "no-such-file"], "no-such-file"),
      (["--tree"], "add --num-beams")],
@@ -113,6 +116,20 @@ def test_several_texts_stand_under_their_numbers(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if " of 3" in line] == ["1 of 3", "2 of 3", "3 of 3"]
     assert sum(line.startswith("Once") for line in lines) == 3
+
+
+def test_a_text_of_several_is_repeated_alone(capsys, monkeypatch):
+    command = ["generate", "--max-new-tokens", "6", "--temperature", "1", "Once upon a time"]
+    assert cli.main([*command, "--json", "--n", "3"]) == 0
+    texts = json.loads(capsys.readouterr().out)["texts"]
+    assert [text["row"] for text in texts] == [0, 1, 2]
+    for text in texts:
+        again = [*command, "--json", "--seed", str(text["seed"]), "--row", str(text["row"])]
+        assert cli.main(again) == 0
+        assert json.loads(capsys.readouterr().out)["tokens"] == text["tokens"]
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert cli.main([*command, "--n", "3", "--seed", "5"]) == 0
+    assert "--seed 5; the second alone: --row 1" in sys.stderr.getvalue()
 
 
 def test_beams_show_their_scores_and_their_tree(capsys):
@@ -163,10 +180,83 @@ def test_explain_shows_the_numbers_that_rules_changed(capsys):
 
 
 def test_a_json_object_of_a_generation_holds_what_it_has():
-    found = generate_cli.as_json(Generation("a", [1], [2], "stop", 3, nextword.generate.Timings(1, 1, 0, 0),
+    found = generate_cli.as_json(Generation("a", [1], [2], "stop", 3, Timings(1, 1, 0, 0),
                                             removed_mass=[0.5], score=-1.0), 0.25)
     assert (found["removed_mass"], found["score"], found["timings"]["load_seconds"]) == ([0.5], -1.0, 0.25)
     assert "logprobs" not in found
+
+
+@pytest.mark.parametrize("flags", [
+    ["--bad-words", " there"], ["--logit-bias", " there=-inf"], ["--top-k", "1", "--temperature", "1"],
+    ["--min-new-tokens", "1"], ["--regex", " [a-z]+"], ["--num-beams", "2", "--logprobs", "4096"],
+])  # fmt: skip
+def test_json_holds_no_number_that_is_none(capsys, flags):
+    command = ["generate", "--json", "--explain", "3", "--temperature", "0", "--max-new-tokens", "1", *flags]
+    assert cli.main([*command, "Once upon a time"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def test_a_quantised_folders_configuration_is_json(tmp_path):
+    config = {**tiny_config(), "scale": float("inf")}
+    folder = write_model(tmp_path, config, random_tensors(tiny_config()))
+    out = nextword.quantize(folder, "int8", tmp_path / "out")
+    assert json.loads((out / "config.json").read_text(), parse_constant=pytest.fail)["scale"] is None
+
+
+# Texts in flags, special tokens, the window
+
+
+def test_escapes_in_flags_are_characters(parser):
+    words = [r"a\n", r"\t\x41", r"\u00e9\\"]
+    given = [part for word in words for part in ("--stop", word, "--bad-words", word, "--logit-bias", f"{word}=1")]
+    read = arguments.read_settings(parser.parse_args([*given, "x"]))
+    expected = ["a\n", "\tA", "é\\"]
+    assert read == {"stop": expected, "bad_words": expected, "logit_bias": dict.fromkeys(expected, 1.0)}
+
+
+def test_a_line_end_stops(capsys):
+    lm = nextword.load()
+    bias = {"\n": 1000.0}
+    assert lm.generate("Once", max_new_tokens=9, logit_bias=bias).text == "\n" * 9
+    command = ["generate", "--json", "--temperature", "0", "--logit-bias", r"\n=1000", "Once"]
+    for more, text in (([], "\n" * 120), (["--stop", r"\n"], ""), (["--stop", r"\n\n"], "")):
+        assert cli.main([*command, *more]) == 0
+        assert json.loads(capsys.readouterr().out)["text"] == text
+
+
+def test_bad_words_are_forbidden_with_and_without_a_blank(monkeypatch):
+    lm = StandIn(Bytes())
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: lm)
+    assert cli.main(["generate", "--bad-words", "cat", "--bad-words", " dog", "--bad-words", r"\n", "x"]) == 0
+    assert lm.settings["bad_words"] == ["cat", " cat", " dog", "\n"]
+
+
+def test_without_a_vocabulary_texts_in_flags_are_ids(monkeypatch, capsys):
+    lm = StandIn()
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: lm)
+    flags = ["--stop", "3", "--bad-words", "1 2", "--logit-bias", "4 5=1", "--logit-bias", "#6=2"]
+    assert cli.main(["generate", *flags, "0"]) == 0
+    assert {name: lm.settings[name] for name in ("stop", "bad_words", "logit_bias")} == {
+        "stop": [3], "bad_words": [[1, 2]], "logit_bias": {(4, 5): 1.0, 6: 2.0}}  # fmt: skip
+    for flag in ("--stop", "--bad-words", "--logit-bias"):
+        assert cli.main(["generate", flag, "x=1", "0"]) == 1
+        assert f"give {flag} as token ids" in capsys.readouterr().err
+
+
+def test_a_prompt_longer_than_the_window(capsys):
+    lm = nextword.load()
+    prompt = "Once upon a time " * 200
+    command = ["generate", "--temperature", "0", "--max-new-tokens", "3", "--json"]
+    for flags in ([], ["--on-overflow", "stop"], ["--on-overflow", "error"]):
+        assert cli.main([*command, *flags, prompt]) == 1
+        err = capsys.readouterr().err
+        assert "--on-overflow" in err
+        assert "on_overflow" not in err
+    assert cli.main([*command, "--on-overflow", "slide", prompt]) == 0
+    expected = lm.generate(prompt, max_new_tokens=3, on_overflow="slide").tokens
+    assert json.loads(capsys.readouterr().out)["tokens"] == expected
+    assert cli.main(["generate", "--max-new-tokens", "600", "--on-overflow", "error", "Once"]) == 1
+    assert "--max-new-tokens 600 must fit into the context window" in capsys.readouterr().err
 
 
 # Drafts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -280,3 +282,83 @@ def test_a_shared_beginning_looks_the_same_from_inside(tiny):
         traced = tiny.generate(prompts, **settings)
     assert [g.tokens for g in traced] == [tiny.generate(p, **settings).tokens for p in prompts]
     assert seen.all("h.1.attn.weights")[-1].shape[-1] == len(prompts[1]) + 2
+
+
+# A text of several, repeated alone
+
+
+@given(
+    seed=st.integers(0, 2**64 - 1), row=st.integers(0, 2**63), own=st.booleans(), n=st.integers(1, 3),
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+)  # fmt: skip
+def test_each_text_is_repeated_alone_by_its_seed_and_row(tiny, seed, row, own, n, lengths):
+    prompts = [[i + 1] * length for i, length in enumerate(lengths)]
+    seeds = [seed // (i + 1) for i in range(len(prompts))] if own else seed
+    settings = {"temperature": 3.0, "max_new_tokens": 5, "logprobs": 1}
+    together = tiny.generate(prompts, seed=seeds, row=row, n=n, **settings)
+    for prompt, texts in zip(prompts, together, strict=True):
+        for one in texts if n > 1 else [texts]:
+            alone = tiny.generate(prompt, seed=one.seed, row=one.row, **settings)
+            assert (alone.tokens, alone.logprobs, alone.seed, alone.row) == (
+                one.tokens, one.logprobs, one.seed, one.row)  # fmt: skip
+
+
+def test_the_best_of_several_is_repeated_alone_and_without_a_seed_too(tiny):
+    best = tiny.generate([1, 2], temperature=3.0, best_of=6, max_new_tokens=5)
+    assert tiny.generate([1, 2], temperature=3.0, seed=best.seed, row=best.row, max_new_tokens=5).tokens == best.tokens
+    rows = {one.row for one in tiny.generate([1], temperature=3.0, n=4, max_new_tokens=2)}
+    assert rows == {0, 1, 2, 3}
+    session = tiny.session([1, 2])
+    assert session.generate(temperature=3.0, seed=best.seed, row=best.row, max_new_tokens=5).tokens == best.tokens
+
+
+def test_rows_beyond_the_counters_range_are_an_error():
+    Sampling(row=2**64 - 2, n=2, temperature=1)
+    with pytest.raises(ValueError, match="row must be below"):
+        Sampling(row=2**64 - 2, n=3, temperature=1)
+
+
+# Log-probabilities
+
+
+def test_all_log_probabilities_of_a_token_have_the_same_bits(tiny):
+    prompt, settings = [1, 2, 3], {"max_new_tokens": 20, "logprobs": 37, "eos": None}
+    ways = [{}, {"temperature": 2.0, "seed": 1}, {"num_beams": 3}, {"penalty_alpha": 0.4}, {"draft": "lookup"}]
+    for way in ways:
+        out = tiny.generate(prompt, **settings, **way)
+        told = [one.logprob for one in out.logprobs]
+        assert told == tiny.score(prompt + out.tokens, start=None).logprobs[3:].tolist()
+        assert told == tiny.choose(prompt, [out.tokens])[0].logprobs.tolist()
+        assert all(dict(one.top)[one.token] == one.logprob for one in out.logprobs)
+        if out.beams is not None:
+            assert out.beams.beams[0].logprobs == np.float32(told).tolist()
+
+
+# None, and numbers beyond any limit
+
+
+def test_none_is_the_default_of_every_argument(demo):
+    names = [field.name for field in fields(Sampling)]
+    expected = demo.generate("Once upon", max_new_tokens=3)
+    nothing = dict.fromkeys([*names, "sampling", "on_overflow", "explain", "prefix", "draft", "allowed_special"])
+    assert demo.generate("Once upon", **{**nothing, "max_new_tokens": 3}).tokens == expected.tokens
+    del nothing["prefix"]
+    assert "".join(demo.stream("Once upon", **{**nothing, "max_new_tokens": 3})) == expected.text
+
+
+@pytest.mark.parametrize("settings", [
+    {"max_new_tokens": 10**30, "on_overflow": "stop"}, {"top_k": 10**30, "temperature": 1.0},
+    {"logprobs": 10**30}, {"explain": 10**30}, {"no_repeat_ngram_size": 10**30},
+    {"penalty_alpha": 0.5, "top_k": 10**30},
+    {"max_new_tokens": 10**30, "on_overflow": "stop", "num_beams": 2},
+])  # fmt: skip
+def test_a_number_may_be_beyond_what_there_is(tiny, settings):
+    out = tiny.generate([1, 2], **{"max_new_tokens": 2, **settings})
+    assert len(out.tokens) == (95 if settings.get("on_overflow") else 2)
+
+
+@pytest.mark.parametrize("settings", [{"n": 10**15, "temperature": 1.0}, {"best_of": 10**15, "temperature": 1.0},
+                                      {"num_beams": 10**30}])
+def test_more_texts_than_any_memory_holds_are_an_error(tiny, settings):
+    with pytest.raises(MemoryError, match="GB of memory, and"):
+        tiny.generate([1, 2], **{"max_new_tokens": 2, **settings})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -37,12 +38,12 @@ def write(grammar, tokenizer, rng, steps=400):
     made = b""
     for _ in range(steps):
         allowed = grammar.mask()
-        others = [int(i) for i in np.flatnonzero(allowed) if i != grammar.end]
+        others = [int(i) for i in np.flatnonzero(allowed) if i not in grammar.ends]
         assert bool(others) or grammar.finished
-        assert grammar.end is None or grammar.may_stop == allowed[grammar.end]
+        assert all(grammar.may_stop == allowed[end] for end in grammar.ends)
         if not others or (grammar.may_stop and rng.random() < 0.5):
-            if grammar.end is not None:
-                grammar.accept(grammar.end)
+            if grammar.ends:
+                grammar.accept(int(rng.choice(grammar.ends)))
                 assert grammar.finished
                 assert not grammar.mask().any()
             return made
@@ -239,7 +240,6 @@ def test_special_tokens_other_than_the_end_are_never_allowed(tmp_path):
         ({"json_schema": "{"}, ValueError, "json_schema is not JSON"),
         ({"json_schema": "[]"}, ValueError, "must be an object, got list"),
         ({"regex": "a", "end": 5000}, ValueError, "end must be a token id 0 .. 4095"),
-        ({"regex": "a", "size": 10}, ValueError, "size must be at least the vocabulary's 4096"),
     ],
 )
 def test_what_is_wrong_is_named(wrong, error, message):
@@ -270,3 +270,89 @@ def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch):
     with pytest.raises(ImportError, match=r'pip install "nextword\[grammar\]"'):
         Grammar(helpers.demo(), regex="a")
     assert module._reason("at 1(8): what is wrong\n more") == "what is wrong"
+
+
+# Bounds
+
+
+def nested(levels):
+    schema = {"type": "integer"}
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema, "maxItems": 1}
+    return schema
+
+
+def round_trip():
+    schema = {"type": "object"}
+    schema["properties"] = {"self": schema}
+    return schema
+
+
+def doubled(times):
+    schema = {"type": "integer"}
+    for _ in range(times):
+        schema = {"prefixItems": [schema, schema]}
+    return schema
+
+
+PATTERNS = [{"pattern": f"a{'.' * i}b"} for i in range(30)]
+THROUGH_REF = {"$defs": {f"p{i}": one for i, one in enumerate(PATTERNS)},
+               "allOf": [{"$ref": f"#/$defs/p{i}"} for i in range(30)]}
+
+
+@pytest.mark.parametrize(("schema", "told"), [
+    (nested(1000), "nested deeper than 120 levels"),
+    (json.dumps(nested(400)), "nested deeper than 120 levels"),
+    ("[" * 100_000 + "]" * 100_000, "nested deeper than 120 levels"),
+    (round_trip(), "nested deeper than 120 levels"),
+    (doubled(40), "at most 1,000,000 values"),
+    ({"type": "string", "allOf": PATTERNS}, "at most 16 patterns"),
+    ({"allOf": [{"properties": {"x": {"type": "string", **one}}} for one in PATTERNS]}, "at most 16 patterns"),
+    ({"allOf": [{"items": one} for one in PATTERNS]}, "at most 16 patterns"),
+    ({"allOf": [{"anyOf": PATTERNS[i : i + 2]} for i in range(20)]}, "at most 16 patterns"),
+    ({"type": "object", "properties": {"a": {"allOf": [{"allOf": PATTERNS[:15]}, {"allOf": PATTERNS[15:]}]}}},
+     "at most 16 patterns"),
+    (THROUGH_REF, "at most 16 patterns"),
+    ({"type": "integer", "multipleOf": 999_983}, "multipleOf must be at most 100,000"),
+    ({"allOf": [{"type": "integer", "multipleOf": k} for k in (2, 3, 5, 7, 11, 13, 17)]}, "multipleOf must be at most"),
+])  # fmt: skip
+def test_a_schema_that_is_too_large_is_an_error_at_once(demo, schema, told):
+    start = time.process_time()
+    with pytest.raises(ValueError, match="Grammar: json_schema") as caught:
+        Grammar(demo.tokenizer, json_schema=schema)
+    assert told in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert time.process_time() - start < 10  # a million values are walked
+
+
+@pytest.mark.parametrize("schema", [
+    nested(100), {"type": "string", "allOf": [{"pattern": "^a"}, {"pattern": "b$"}]},
+    {"type": "number", "multipleOf": 0.01}, {"allOf": [{"type": "integer", "multipleOf": k} for k in (4, 6)]},
+    {"$defs": {"tree": {"allOf": [{"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"},
+                                                                    "right": {"$ref": "#/$defs/tree"}}}]}},
+     "$ref": "#/$defs/tree"},
+])  # fmt: skip
+def test_what_stays_within_the_bounds_compiles(demo, schema):
+    assert Grammar(demo.tokenizer, json_schema=schema).mask().any()
+
+
+@pytest.mark.parametrize("regex", ["(a{1000}){1000}", "((((a{100}){100}){100}){100})", "(a|b)*a(a|b){24}",
+                                   "(" * 1000 + "a" + ")" * 1000, "a" * 10**6, "|".join(map(str, range(10**5)))])
+def test_a_large_regex_is_bounded(demo, regex):
+    start, told = time.process_time(), ""
+    try:
+        grammar = Grammar(demo.tokenizer, regex=regex)
+        rng = np.random.default_rng(0)
+        for _ in range(30):
+            grammar.accept(int(rng.choice(np.flatnonzero(grammar.mask())[1:])))
+    except ValueError as error:
+        told = str(error)
+    assert len(told) < 500
+    assert time.process_time() - start < 30
+
+
+def test_a_grammar_that_grows_too_complex_says_so(demo):
+    grammar = Grammar(demo.tokenizer, json_schema={
+        "type": "object", "properties": {f"p{i}": {"type": "integer"} for i in range(3000)}})
+    with pytest.raises(ValueError, match="Grammar: Parser Error: Current row has"):
+        grammar.accept(demo.tokenizer.id_of("{"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import sys
 import time
 
 import numpy as np
+import pytest
 
 from nextword import terminal
 from stand_in import Terminal
@@ -46,6 +48,17 @@ def test_json_is_plain_ascii_where_the_output_is_no_utf8(monkeypatch):
     terminal.print_json(text="é", ids=np.array([1]))
     out.flush()
     assert json.loads(out.buffer.getvalue()) == {"text": "é", "ids": [1]}
+
+
+def test_json_has_null_for_what_is_no_number(capsys):
+    wrong = [math.inf, -math.inf, math.nan]
+    terminal.print_json(plain=wrong, deep={"a": [({"b": x},) for x in wrong]}, array=np.array(wrong),
+                        single=[np.float32(x) for x in wrong], whole=np.int64(3), yes=np.bool_(True),
+                        rest=[0.5, "x", None])
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "plain": [None] * 3, "deep": {"a": [[{"b": None}]] * 3}, "array": [None] * 3, "single": [None] * 3, "whole": 3,
+        "yes": True, "rest": [0.5, "x", None],
+    }  # fmt: skip
 
 
 def test_can_print_knows_the_encoding(monkeypatch):

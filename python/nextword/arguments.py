@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nextword.formats import DTYPES
 from nextword.terminal import printable, progress
+from nextword.user_text import ESCAPES, file_text, from_argument, given_text, unescaped
 
 if TYPE_CHECKING:
     from nextword.generate import LanguageModel
@@ -26,7 +26,7 @@ OPENINGS = (
 
 # Flags for the fields of Sampling, in the order of its rules: name, metavar, help.
 NUMBER_FLAGS = (
-    ("temperature", "T", "0 takes the most probable token each time, 1 samples as the model says"),
+    ("temperature", "T", "sample with the logits divided by T: 1 as the model says; 0 takes the most probable token"),
     ("top_k", "K", "sample from the K most probable tokens; 0: all"),
     ("top_p", "P", "sample from the most probable tokens that together reach P"),
     ("min_p", "P", "drop tokens below P times the most probable one's probability"),
@@ -34,15 +34,16 @@ NUMBER_FLAGS = (
     ("repetition_penalty", "X", "divide the logits of tokens that occurred by X; 1: off"),
     ("frequency_penalty", "X", "subtract X from a token's logit for each time that it was generated"),
     ("presence_penalty", "X", "subtract X from the logit of each token that was generated"),
-    ("no_repeat_ngram_size", "N", "never repeat N tokens in a row; 0: off"),
-    ("min_new_tokens", "N", "no end before N tokens"),
-    ("max_new_tokens", "N", "at most so many tokens"),
-    ("seed", "N", "the same seed gives the same text"),
-    ("n", "N", "so many texts"),
-    ("best_of", "N", "sample so many texts and keep the n most probable ones"),
+    ("no_repeat_ngram_size", "N", "never write N tokens in a row that occurred before; 0: off"),
+    ("min_new_tokens", "N", "go on until there are N tokens at least"),
+    ("max_new_tokens", "N", "write at most N tokens"),
+    ("seed", "N", "draw the numbers of this seed: the same gives the same text"),
+    ("row", "N", "draw as text N of several does, counted from 0: that text alone, with its --seed"),
+    ("n", "N", "write N texts"),
+    ("best_of", "N", "sample N texts and keep the --n most probable ones"),
     ("logprobs", "K", "with --json: log-probability of each token and of the K most probable ones"),
     ("num_beams", "N", "beam search with N beams instead of sampling"),
-    ("num_beam_groups", "N", "diverse beam search: so many groups of beams"),
+    ("num_beam_groups", "N", "diverse beam search: divide the beams into N groups"),
     ("diversity_penalty", "X", "subtract X for each earlier group that chose the same token"),
     ("penalty_alpha", "X", "contrastive search: how much likeness to what came before counts, 0 .. 1"),
     ("length_penalty", "X", "beam search: above 0 prefers longer texts, below 0 shorter ones"),
@@ -51,19 +52,26 @@ NUMBER_FLAGS = (
 
 def add_settings(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """Add a flag for each field of `Sampling`. defaults: those of the command where it has its own."""
-    group = parser.add_argument_group("how the next token is chosen (`Sampling` in Python; the same names)")
+    group = parser.add_argument_group("how the next token is chosen")
     for name, metavar, text in NUMBER_FLAGS:
         shown = f"{text} ({defaults[name]})" if name in defaults else text
         group.add_argument(flag(name), type=_setting(name), metavar=metavar, help=shown)
     group.add_argument("--uniform", action="store_true", default=None,
-                       help="all tokens that the filters keep are equally probable")
-    group.add_argument("--stop", action="append", metavar="TEXT", help="end before TEXT (repeatable)")
-    group.add_argument("--bad-words", action="append", metavar="TEXT", help="never write TEXT (repeatable)")
+                       help="make all tokens that the filters keep equally probable")
+    group.add_argument("--stop", action="append", metavar="TEXT", type=unescaped,
+                       help=rf"end before TEXT; {ESCAPES} stand for characters, here and in the next two (repeatable)")
+    group.add_argument("--bad-words", action="append", metavar="TEXT", type=unescaped,
+                       help="forbid the tokens of TEXT in a row, as it is and with a blank before it; the same letters "
+                            "in other tokens may still come (repeatable)")
     group.add_argument("--logit-bias", action="append", metavar="TEXT=X", type=_bias,
                        help='add X to the logit of a token: " cat=-5", or #262=-inf by its id (repeatable)')
-    group.add_argument("--early-stopping", choices=["true", "false", "never"], help="when beam search ends (false)")
-    group.add_argument("--regex", metavar="REGEX", help='the text must match (needs pip install "nextword[grammar]")')
-    group.add_argument("--json-schema", metavar="FILE|JSON", help="the text must be JSON of this schema")
+    group.add_argument("--early-stopping", choices=["true", "false", "never"],
+                       help="end beam search with as many finished texts as beams (true), once no better one is likely "
+                            "(false, the default), or once none is possible (never)")
+    group.add_argument("--regex", metavar="REGEX",
+                       help='write only text that matches as a whole (needs pip install "nextword[grammar]")')
+    group.add_argument("--json-schema", metavar="FILE|JSON",
+                       help="write only JSON of this schema, given as such or in a file (needs the same)")
 
 
 def read_settings(args: argparse.Namespace, **defaults: Any) -> dict[str, Any]:
@@ -98,7 +106,8 @@ def _setting(name: str) -> Any:
             low, high, wanted = NUMBERS[name]
             return float(number(text, float, low, high, wanted))
         least = {**INTEGERS, **OPTIONAL_INTEGERS}[name]
-        return int(number(text, int, least, 2**64 - 1 if name == "seed" else 2**31 - 1, f"a whole number from {least}"))
+        most = 2**64 - 1 if name in ("seed", "row") else 2**31 - 1
+        return int(number(text, int, least, most, f"a whole number from {least}"))
 
     return convert
 
@@ -107,20 +116,23 @@ def _bias(text: str) -> tuple[str | int, float]:
     word, found, value = text.rpartition("=")
     try:
         if found and word:
-            return (int(word[1:]) if word[0] == "#" and word[1:].isdigit() else word), float(value)
+            return (int(word[1:]) if word[0] == "#" and word[1:].isdecimal() else unescaped(word)), float(value)
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"expected TEXT=NUMBER or #ID=NUMBER, got {text!r}")
 
 
 def _schema(given: str) -> Any:
-    text = given
-    if not given.lstrip().startswith("{"):
-        text = Path(given).read_text(encoding="utf-8")
     try:
+        text = from_argument(given) if given.lstrip().startswith("{") else file_text(Path(given))
         return json.loads(text)
-    except ValueError as error:
+    except OSError as error:
+        raise ValueError(f"--json-schema: {given!r} is neither JSON that begins with a brace nor a file that can be "
+                         f"read ({error.strerror})") from None
+    except json.JSONDecodeError as error:
         raise ValueError(f"--json-schema: {given!r} is neither JSON nor a file of it: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--json-schema: {given!r} cannot be read: {error}") from None
 
 
 def number(text: str, kind: type[int] | type[float], low: float, high: float, wanted: str) -> Any:
@@ -135,8 +147,25 @@ def number(text: str, kind: type[int] | type[float], low: float, high: float, wa
 
 
 def positive(text: str) -> int:
-    """A converter for argparse: 1, 2, ..."""
+    """1, 2, ..."""
     return int(number(text, int, 1, 2**31 - 1, "a whole number from 1"))
+
+
+def count(text: str) -> int:
+    """0, 1, 2, ..."""
+    return int(number(text, int, 0, 2**31 - 1, "a whole number from 0"))
+
+
+def thread_count(text: str) -> int:
+    """As many as the library takes."""
+    return int(number(text, int, 1, 1024, "a whole number 1 .. 1024"))
+
+
+def place(text: str) -> str:
+    """A path, or the id of a model."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path or an id, got {text!r}")
+    return text
 
 
 # Model and prompt
@@ -144,14 +173,28 @@ def positive(text: str) -> int:
 
 def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
     """Add --model, and for commands that run it --dtype, --threads and --kv-dtype."""
-    parser.add_argument("--model", metavar="PATH_OR_ID", help="a model folder, or a hub id such as gpt2 (the demo)")
+    parser.add_argument("--model", metavar="PATH_OR_ID", type=place,
+                        help="use this model: a folder, or a hub id such as gpt2 or gpt2@REVISION (the demo)")
     if threads:
         parser.add_argument("--dtype", choices=DTYPES,
-                            help="how weights are held: fewer bits are faster and less exact (float32; a folder of "
+                            help="hold the weights so: fewer bits are faster and less exact (float32; a folder of "
                                  "`nextword quantize` has its own)")
-        parser.add_argument("--threads", type=positive, metavar="N", help="threads to use (see `nextword doctor`)")
+        parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
         parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
-                            help="how keys and values are held: shorter ones take less memory and time in long texts")
+                            help="hold keys and values so: shorter ones take less memory and time in long texts "
+                                 "(float32)")
+
+
+def add_special(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --special. what: the texts that it is about."""
+    parser.add_argument("--special", action="store_true",
+                        help=f"read special tokens such as <|endoftext|> in {what} as those tokens, not as their "
+                             "letters")
+
+
+def allowed_special(args: argparse.Namespace) -> dict[str, Any]:
+    """What --special asks for, as an argument of the library."""
+    return {"allowed_special": "all"} if args.special else {}
 
 
 def load(args: argparse.Namespace) -> LanguageModel:
@@ -161,25 +204,6 @@ def load(args: argparse.Namespace) -> LanguageModel:
     with progress(f"loading {args.model or 'the demo model'}"):
         return nextword.load(args.model, getattr(args, "dtype", None), getattr(args, "threads", None),
                              getattr(args, "kv_dtype", "float32"))
-
-
-def given_text(words: list[str]) -> str | None:
-    """The words as one text, or what stdin holds for a lone `-`, or None."""
-    if words == ["-"]:
-        try:
-            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"stdin is not UTF-8 text from byte {error.start} on") from error
-    return checked_text(" ".join(words)) if words else None
-
-
-def checked_text(text: str) -> str:
-    """The text itself. Raises ValueError where bytes of the command line are not UTF-8."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the text is not valid UTF-8 after {text[: error.start]!r}") from error
-    return text
 
 
 def given_prompt(words: list[str], lm: LanguageModel, seed: int | None) -> str | list[int]:
@@ -198,7 +222,8 @@ def written_ids(text: str, what: str, lm: LanguageModel) -> list[int]:
         ids = []
     size = lm.config.vocab_size
     if not ids or not 0 <= min(ids) <= max(ids) < size:
-        raise ValueError(f"the model has no vocabulary: give {what} as token ids 0 .. {size - 1}, such as 0 1 2")
+        why = f" ({lm.no_tokenizer})" if lm.no_tokenizer else ""
+        raise ValueError(f"the model has no vocabulary{why}: give {what} as token ids 0 .. {size - 1}, such as 0 1 2")
     return ids
 
 

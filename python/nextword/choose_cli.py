@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import sys
 from typing import Any
 
-from nextword.arguments import add_model, checked_text, load, written_ids
+from nextword.arguments import add_model, add_special, allowed_special, load, written_ids
 from nextword.terminal import bar, columns, print_json, printable, progress, style
+from nextword.user_text import from_argument, given_text
 
 HELP = "say how probable each of several continuations is"
 EXAMPLES = """example:
@@ -19,47 +19,47 @@ EXAMPLES = """example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword choose` takes."""
     add_model(parser)
-    parser.add_argument("prompt", help="the text that is continued")
+    parser.add_argument("prompt", help="the text that is continued; - reads it from stdin")
     parser.add_argument("choices", nargs="+", metavar="CHOICE", help='a continuation as written: mostly " word"')
+    add_special(parser, "the texts")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what the arguments ask for; returns the exit code. Raises ValueError with a message for the user."""
-    texts: list[Any] = [checked_text(text) for text in (args.prompt, *args.choices)]
+    words = [str(given_text([args.prompt])), *map(from_argument, args.choices)]
     lm = load(args)
-    if lm.tokenizer is None:
-        texts = [written_ids(text, "texts", lm) for text in texts]
-    prompt, *choices = texts
+    texts: list[Any] = words if lm.tokenizer is not None else [written_ids(text, "texts", lm) for text in words]
     with progress("reading the prompt"):
-        found = lm.choose(prompt, choices)
+        found = lm.choose(texts[0], texts[1:], **allowed_special(args))
     if args.json:
         rows = [
             {
                 "text": one.text,
                 "tokens": one.tokens,
-                "logprob": one.logprob if math.isfinite(one.logprob) else None,
-                "logprobs": [x if math.isfinite(x) else None for x in one.logprobs.tolist()],
+                "logprob": one.logprob,
+                "logprobs": one.logprobs,
                 "probability": one.probability,
                 "share": one.share,
                 "whole": one.whole,
             }
             for one in found
         ]
-        print_json(prompt=prompt, choices=rows)
+        print_json(prompt=texts[0], choices=rows)
         return 0
-    labels = [f"'{printable(text.encode())}'" for text in args.choices]
+    prompt, *choices = words
+    labels = [f"'{printable(text.encode())}'" for text in choices]
     wide = max(map(columns, labels))
     room = max(8, min(40, shutil.get_terminal_size().columns - wide - 26))
     most = max(one.share for one in found) or 1.0
-    print(style(args.prompt, "1", sys.stdout))
+    print(style(prompt, "1", sys.stdout))
     print(style(f"  {'':{wide}}  probability    share", "2", sys.stdout))
     for label, one in sorted(zip(labels, found, strict=True), key=lambda pair: -pair[1].share):
         filled = style(bar(one.share / most, room), "36", sys.stdout)
         shown = f"{one.probability:.4%}" if one.probability >= 1e-4 else f"{one.probability:.2e}"
         print(f"  {label}{' ' * (wide - columns(label))}  {shown:>11}  {one.share:7.2%}  {filled}".rstrip())
-    inside = [label for label, text, one in zip(labels, args.choices, found, strict=True)
-              if one.whole is False or (one.whole and args.prompt[-1].isalpha() and text[0].isalpha())]  # fmt: skip
+    inside = [label for label, text, one in zip(labels, choices, found, strict=True)
+              if one.whole is False or (one.whole and prompt[-1:].isalpha() and text[0].isalpha())]  # fmt: skip
     if inside:
         print(f"nextword: {', '.join(inside)} goes on within a word of the prompt; should it begin with a space?",
               file=sys.stderr)  # fmt: skip

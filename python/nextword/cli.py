@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
+import re
+import signal
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from nextword import bench_cli, choose_cli, doctor_cli, generate_cli, next_cli, quantize_cli, score_cli, tokenize_cli
+from nextword.startup import EXIT_INTERRUPT, leave
+from nextword.streams import give_up, standard_streams
+from nextword.usage import Parser, worded
 
 WELCOME = """\
 nextword runs GPT-2-style language models on the CPU and lets you look inside.
@@ -22,7 +27,7 @@ Try:
 `nextword COMMAND --help` explains a command; without --model all use the bundled demo model.
 """
 
-EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPT, EXIT_PIPE = 1, 2, 130, 141  # the last two as a shell reports the signals
+EXIT_ERROR, EXIT_PIPE = 1, 141  # the second as a shell reports the signal; wrong usage exits with 2
 
 
 class Command(Protocol):
@@ -55,49 +60,81 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Wrong usage exits with 2. Errors of the user's making are one line on stderr, never a traceback.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows "?" instead
-    args = build_parser().parse_args(arguments)
-    try:
-        code: int = args.run(args)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):  # or Python complains again when it flushes at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPT
-    except MemoryError as error:
-        return fail(f"out of memory {error}")
-    except (ValueError, OSError, ImportError) as error:
-        return fail(str(error) or type(error).__name__)
+    with standard_streams():
+        args = argparse.Namespace()
+        try:
+            try:
+                args = build_parser().read(arguments)
+            except SystemExit:  # help was printed, or what was wrong
+                sys.stdout.flush()
+                raise
+            with ctrl_c_raises():
+                code: int = args.run(args)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            give_up(sys.stdout)
+            return EXIT_PIPE
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPT
+        except MemoryError as error:
+            return fail(f"out of memory: {told(error, args)}" if str(error) else "out of memory")
+        except RecursionError:
+            return fail("what was given is nested too deeply")
+        except (ValueError, OSError, ImportError) as error:
+            return fail(told(error, args))
+        except (IndexError, TypeError, OverflowError) as error:
+            if not re.match(r"[A-Za-z][\w.]*: ", str(error)):  # one of the program's own, not of what was given
+                raise
+            return fail(told(error, args))
+
+
+def told(error: Exception, args: argparse.Namespace) -> str:
+    """The error in the words of the command line."""
+    parser: Parser | None = getattr(args, "parser", None)
+    return worded(error, parser.names(), parser.switches()) if parser else worded(error)
 
 
 def fail(message: str) -> int:
-    with contextlib.suppress(OSError):
+    """Say what was wrong, after all that stdout still takes."""
+    try:
         sys.stdout.flush()
+    except OSError:
+        give_up(sys.stdout)
     print("nextword: error:", " ".join(message.split()), file=sys.stderr)
     return EXIT_ERROR
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nextword", description="GPT-2-style language models on the CPU.")
+@contextlib.contextmanager
+def ctrl_c_raises() -> Iterator[None]:
+    """In the process of the command: while it runs, Ctrl-C is a KeyboardInterrupt, so that it can end in good order."""
+    watched = signal.getsignal(signal.SIGINT) is leave
+    if watched:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if watched:
+            signal.signal(signal.SIGINT, leave)
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="nextword", description="GPT-2-style language models on the CPU.",
+                    epilog="exit codes: 0 done, 1 error, 2 wrong usage, 130 Ctrl-C, 141 the reader of the output left")
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
-    parser.set_defaults(run=welcome)
+    parser.set_defaults(run=welcome, parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
 
     for name, command in COMMANDS.items():
         sub = commands.add_parser(
             name,
             help=command.HELP,
-            description=command.HELP[0].upper() + command.HELP[1:] + ".",
+            description=textwrap.fill(command.HELP[0].upper() + command.HELP[1:] + ".", 78),
             epilog=command.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, parser=sub)
     return parser
 
 

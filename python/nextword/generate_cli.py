@@ -9,7 +9,20 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nextword.arguments import add_model, add_settings, given_prompt, load, read_settings, shown_prompt, token_text
+from nextword.arguments import (
+    add_model,
+    add_settings,
+    add_special,
+    allowed_special,
+    count,
+    given_prompt,
+    load,
+    place,
+    read_settings,
+    shown_prompt,
+    token_text,
+    written_ids,
+)
 from nextword.terminal import columns, print_json, progress, style
 
 if TYPE_CHECKING:
@@ -30,10 +43,16 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword generate` takes."""
     add_model(parser)
-    parser.add_argument("prompt", nargs="*", help="the text to continue; - reads it from stdin; none picks an opening")
-    parser.add_argument("--explain", type=int, nargs="?", const=8, default=0, metavar="N",
+    parser.add_argument("prompt", nargs="*",
+                        help="the text to continue; - reads it from stdin, as no text does where stdin is no terminal; "
+                             "none at all picks an opening")
+    add_special(parser, "the text")
+    parser.add_argument("--on-overflow", choices=["error", "stop", "slide"], default="stop",
+                        help="where text and new tokens exceed the model's context: end there (stop), refuse at once "
+                             "(error), or go on from the last tokens, encoded again (slide; takes texts of any length)")
+    parser.add_argument("--explain", type=count, nargs="?", const=8, default=0, metavar="N",
                         help="show for each token the N best candidates and why one was chosen (8)")
-    parser.add_argument("--draft", metavar="lookup|DTYPE|MODEL",
+    parser.add_argument("--draft", metavar="lookup|DTYPE|MODEL", type=place,
                         help="let tokens be guessed and check several at once, for the same text in less time: lookup, "
                              "a quantised copy (bfloat16, int8, int4), or a smaller model's folder or hub id")
     parser.add_argument("--tree", action="store_true", help="beam search: print the tree of beams")
@@ -47,8 +66,12 @@ def run(args: argparse.Namespace) -> int:
     lm = load(args)
     load_seconds = time.perf_counter() - started
     prompt = given_prompt(args.prompt, lm, args.seed)
-    settings = {**read_settings(args, **DEFAULTS), "on_overflow": "stop", "explain": args.explain,
-                "draft": given_draft(args.draft)}
+    settings = {**read_settings(args, **DEFAULTS), "on_overflow": args.on_overflow, "explain": args.explain,
+                "draft": given_draft(args.draft), **allowed_special(args)}
+    if lm.tokenizer is None:
+        settings.update(as_ids(settings, lm))
+    elif "bad_words" in settings:
+        settings["bad_words"] = with_blank(settings["bad_words"])
     several = any(settings.get(name, 1) > 1 for name in ("n", "best_of", "num_beams")) or "penalty_alpha" in settings
     if args.tree and settings.get("num_beams", 1) < 2:
         raise ValueError("generate: --tree shows beam search; add --num-beams 4")
@@ -67,7 +90,9 @@ def run(args: argparse.Namespace) -> int:
 
             print("\n" + render_tree(every[0].beams.tree, lambda ids: "".join(token_text(lm, i) for i in ids)))
         seconds = time.perf_counter() - started
-        note(f"{len(every)} texts in {seconds:.1f} s{drafted(every)}")
+        drawn = settings.get("temperature", 0) > 0 and len(every) > 1
+        again = f", --seed {every[0].seed}; the second alone: --row {settings.get('row', 0) + 1}" if drawn else ""
+        note(f"{len(every)} texts in {seconds:.1f} s{drafted(every)}{again}")
     else:
         out = stream_text(lm, prompt, settings)
         every = [out]
@@ -79,6 +104,28 @@ def run(args: argparse.Namespace) -> int:
     if any(one.finish_reason == "context" for one in every):
         print(f"nextword: the context of {lm.config.n_positions} tokens is full, the text ends", file=sys.stderr)
     return 0
+
+
+def with_blank(words: Sequence[str]) -> list[str]:
+    """Each of the words as it is and with a blank before it, as most words of a text are tokens with their blank.
+
+    >>> with_blank(["cat", " dog"])
+    ['cat', ' cat', ' dog']
+    """
+    return [form for word in words for form in ([word] if word[0].isspace() else [word, f" {word}"])]
+
+
+def as_ids(settings: dict[str, Any], lm: LanguageModel) -> dict[str, Any]:
+    """The settings that hold texts, with token ids in their place: a model without a vocabulary knows no other."""
+    found: dict[str, Any] = {}
+    if "stop" in settings:
+        found["stop"] = [token for text in settings["stop"] for token in written_ids(text, "--stop", lm)]
+    if "bad_words" in settings:
+        found["bad_words"] = [written_ids(text, "--bad-words", lm) for text in settings["bad_words"]]
+    if "logit_bias" in settings:
+        found["logit_bias"] = {tuple(written_ids(key, "--logit-bias", lm)) if isinstance(key, str) else key: value
+                               for key, value in settings["logit_bias"].items()}
+    return found
 
 
 def given_draft(name: str | None) -> str | LanguageModel | None:
@@ -138,7 +185,7 @@ def as_json(out: Generation, load_seconds: float) -> dict[str, Any]:
     """A generation as JSON takes it."""
     found: dict[str, Any] = {
         "text": out.text, "tokens": out.tokens, "prompt_tokens": out.prompt_tokens, "finish_reason": out.finish_reason,
-        "seed": out.seed,
+        "seed": out.seed, "row": out.row,
         "timings": {
             "load_seconds": load_seconds,
             "prefill_seconds": out.timings.prefill_seconds,

@@ -11,6 +11,8 @@ from typing import Any
 
 from nextword.arguments import (
     add_model,
+    add_special,
+    allowed_special,
     decoded,
     flag,
     given_prompt,
@@ -30,19 +32,22 @@ EXAMPLES = """examples:
 
 TINY, HUGE = 1e-6, 1e6
 FILTERS: tuple[tuple[str, Any, float, float, str, str, str], ...] = (
-    ("temperature", float, TINY, HUGE, "numbers above 0", "T", "divides the logits (1)"),
-    ("top_k", int, 0, 2**31 - 1, "whole numbers from 0", "K", "only the K most probable stay; 0: all"),
-    ("top_p", float, TINY, 1, "numbers above 0, at most 1", "P", "only the most probable that together reach P stay"),
-    ("min_p", float, 0, 1, "numbers 0 .. 1", "P", "only those with P times the greatest probability stay"),
-    ("typical_p", float, TINY, 1, "numbers above 0, at most 1", "P", "only the most typical that reach P stay"),
+    ("temperature", float, TINY, HUGE, "numbers above 0", "T", "divide the logits by T (1)"),
+    ("top_k", int, 0, 2**31 - 1, "whole numbers from 0", "K", "keep only the K most probable; 0: all"),
+    ("top_p", float, 0, 1, "numbers 0 .. 1", "P", "keep only the most probable that together reach P"),
+    ("min_p", float, 0, 1, "numbers 0 .. 1", "P", "keep only those with P times the greatest probability"),
+    ("typical_p", float, TINY, 1, "numbers above 0, at most 1", "P", "keep only the most typical that reach P"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword next` takes."""
     add_model(parser)
-    parser.add_argument("prompt", nargs="*", help="the text; - reads it from stdin; none picks an opening")
-    parser.add_argument("--top", type=positive, default=10, metavar="N", help="rows of the table (10)")
+    parser.add_argument("prompt", nargs="*",
+                        help="the text; - reads it from stdin, as no text does where stdin is no terminal; none at all "
+                             "picks an opening")
+    add_special(parser, "the text")
+    parser.add_argument("--top", type=positive, default=10, metavar="N", help="show N tokens at most (10)")
     group = parser.add_argument_group("settings; several values, separated by commas, stand side by side")
     for name, kind, low, high, wanted, metavar, text in FILTERS:
         group.add_argument(flag(name), type=_several(kind, low, high, wanted), metavar=f"{metavar},...", help=text)
@@ -64,11 +69,10 @@ def run(args: argparse.Namespace) -> int:
 
     lm = load(args)
     prompt = given_prompt(args.prompt, lm, None)
-    ids = lm.tokenizer.encode(prompt) if lm.tokenizer is not None and isinstance(prompt, str) else prompt
-    if not ids:
-        raise ValueError("next: the prompt is empty; give at least one word")
     with progress("reading the prompt"):
-        logits = lm.logits(ids, last_only=True)
+        # An empty prompt starts as `generate` starts it.
+        begun = prompt or lm.generate(prompt, max_new_tokens=0).prompt_tokens
+        logits = lm.logits(begun, last_only=True, **allowed_special(args))
     given = {name: getattr(args, name) for name, *_ in FILTERS if getattr(args, name) is not None}
     every = [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
     found = [probabilities(logits, Sampling(**{"temperature": 1.0, **one})) for one in every]

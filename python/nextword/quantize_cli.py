@@ -2,6 +2,7 @@
 
 import argparse
 
+from nextword.arguments import place
 from nextword.formats import DTYPES
 from nextword.terminal import progress
 
@@ -14,9 +15,11 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword quantize` takes."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model folder, or a hub id such as gpt2 (the demo)")
-    parser.add_argument("--dtype", choices=DTYPES, default="int8", help="how weights are held (int8)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write; it must be new, or empty")
+    parser.add_argument("model", nargs="?", metavar="MODEL", type=place,
+                        help="a model folder, or a hub id such as gpt2 (the demo)")
+    parser.add_argument("--dtype", choices=DTYPES, default="int8", help="hold the weights so (int8)")
+    parser.add_argument("--out", required=True, metavar="DIR", type=place,
+                        help="write this folder; it must be new, or empty")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,6 +1,5 @@
 """Model folders with packed weights: made of any other model, written whole or not at all."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 from nextword import ops, packed_file
 from nextword.formats import DTYPES, PackedBytes
+from nextword.json_text import json_text
 from nextword.models import build
 from nextword.models.gpt2 import GPT2
-from nextword.weights import SINGLE, VOCABULARY_FILES, Weights, open_model
+from nextword.weights import GENERATION, SINGLE, VOCABULARY_FILES, Weights, open_model
 
 __all__ = ["quantize"]
 
@@ -55,8 +55,8 @@ def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathL
 def _write(model: GPT2, weights: Weights, folder: Path) -> None:
     """The files of a model, and the vocabulary of the folder that its weights came from."""
     note = {"quant_method": "nextword", "dtype": model.dtype}
-    (folder / "config.json").write_text(json.dumps({**weights.config, "quantization_config": note}, indent=2) + "\n")
-    for name in VOCABULARY_FILES:
+    (folder / "config.json").write_text(json_text({**weights.config, "quantization_config": note}, indent=2) + "\n")
+    for name in (*VOCABULARY_FILES, GENERATION):
         if (weights.folder / name).is_file():
             (folder / name).write_bytes((weights.folder / name).read_bytes())
     tensors = {name: PackedBytes(ops.packed_bytes(x), x.dtype, *x.shape) if isinstance(x, ops.Packed) else x

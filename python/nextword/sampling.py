@@ -1,6 +1,6 @@
 """From logits to the next token: pure functions of (logits, settings, row, step). Penalties and bans are in rules."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,18 @@ def probabilities(logits: Floats, settings: Sampling) -> tuple[NDArray[np.int64]
     return ids, p
 
 
+def log_probabilities(logits: Floats, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Natural logarithms of the softmax probabilities of some tokens: each logit less `ops.log_sum_exp` of all.
+
+    logits: float32 [vocabulary], as the model gives them; tokens: ids. All log-probabilities of the library are these.
+    Raises ValueError if a logit is NaN or all are -inf.
+
+    >>> log_probabilities(np.zeros(4, np.float32), np.array([2, 0])).round(4).tolist()  # log(1 / 4)
+    [-1.3863, -1.3863]
+    """
+    return np.asarray(logits[tokens].astype(np.float64) - ops.log_sum_exp(logits))
+
+
 def choose(logits: Floats, settings: Sampling, row: int = 0, step: int = 0) -> Choice:
     """The next token of one row. logits: float32 [vocabulary], after bias and penalties; a seed of None counts as 0.
 
@@ -66,7 +78,8 @@ def choose(logits: Floats, settings: Sampling, row: int = 0, step: int = 0) -> C
 
 def filters(settings: Sampling) -> tuple[float, int, float, float, float, bool]:
     """What `ops.distribution` and `ops.sample` ask for, in their order."""
-    return (settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.typical_p, settings.uniform)
+    top_k = min(settings.top_k, 2**31)  # no vocabulary is larger
+    return (settings.temperature, top_k, settings.top_p, settings.min_p, settings.typical_p, settings.uniform)
 
 
 def _greedy(logits: Floats) -> int:

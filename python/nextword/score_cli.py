@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextword.arguments import add_model, checked_text, load, written_ids
+from nextword.arguments import add_model, add_special, allowed_special, count, load, written_ids
 from nextword.terminal import coloured, print_json, printable, progress, style
+from nextword.user_text import file_text, from_argument, stdin_text
 
 if TYPE_CHECKING:
     from nextword.generate import LanguageModel
@@ -28,14 +29,17 @@ _COLOURS = ((2.0, "30;42"), (5.0, "30;46"), (8.0, "30;43"), (12.0, "30;45"), (ma
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword score` takes."""
     add_model(parser)
-    parser.add_argument("text", nargs="*", metavar="FILE|TEXT", help="a file in UTF-8, or the text; - reads stdin")
+    parser.add_argument("text", nargs="*", metavar="FILE|TEXT",
+                        help="a file in UTF-8, or the text; - reads stdin, as no text does where stdin is no terminal; "
+                             "file and stdin count to their last byte")
+    add_special(parser, "the text")
     parser.add_argument("--text", action="store_true", dest="literally", help="FILE|TEXT is a text, also if so named")
-    parser.add_argument("--window", type=int, metavar="N", help="tokens that the model sees at once (all it can)")
+    parser.add_argument("--window", type=count, metavar="N", help="let the model see N tokens at once (all it can)")
     parser.add_argument(
         "--stride",
-        type=int,
+        type=count,
         metavar="N",
-        help="tokens by which the window moves on; fewer give each token more context and take longer (half a window)",
+        help="move the window on by N tokens: fewer give each token more context and take longer (half a window)",
     )
     parser.add_argument("--tokens", action="store_true", help="show each token with its surprise in bits")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -47,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     lm = load(args)
     whole = written_ids(text, "the text", lm) if lm.tokenizer is None else text
     with progress("scoring") as tell:
-        found = lm.score(whole, window=args.window, stride=args.stride, progress=tell)
+        found = lm.score(whole, window=args.window, stride=args.stride, progress=tell, **allowed_special(args))
     if args.json:
         print_json(**as_json(found, lm))
         return 0
@@ -67,11 +71,9 @@ def given(words: list[str], literally: bool = False) -> str:
 
     Raises ValueError where it is not clear which is meant, or where there is no text.
     """
-    if words == ["-"] or (not words and not sys.stdin.isatty()):
-        return _utf8(sys.stdin.buffer.read(), "stdin")
-    text = " ".join(words)
-    if not text:
-        raise ValueError('score: no text; give a file, "some text", or - to read stdin')
+    if words in ([], ["-"]):
+        return _some(stdin_text(asked=bool(words)), "stdin")
+    text = _some(" ".join(words), "what is given")
     if not literally:
         for word in words:
             if not _is_path(word):
@@ -81,10 +83,10 @@ def given(words: list[str], literally: bool = False) -> str:
                 raise ValueError(f"score: {word} is a file or a folder among several words; give one file, or --text")
             if path.is_dir():
                 raise ValueError(f"score: {word} is a folder; give one file")
-            return _utf8(path.read_bytes(), word)
+            return _some(file_text(path), word)
         if len(words) == 1 and not any(c.isspace() for c in text) and (Path(text).suffix or "/" in text.rstrip("/")):
             raise ValueError(f"score: there is no file {text}; to score these characters as a text, add --text")
-    return checked_text(text)
+    return from_argument(text)
 
 
 def _is_path(word: str) -> bool:
@@ -94,37 +96,31 @@ def _is_path(word: str) -> bool:
         return False
 
 
-def _utf8(raw: bytes, name: str) -> str:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"score: {name} is not UTF-8 text from byte {error.start} on") from error
+def _some(text: str | None, name: str) -> str:
+    if text is None:
+        raise ValueError('score: no text; give a file, "some text", or text on stdin')
     if not text:
-        raise ValueError(f"score: {name} is empty")
+        raise ValueError(f"score: no text, {name} is empty")
     return text
 
 
 def as_json(found: Score, lm: LanguageModel) -> dict[str, object]:
-    """All fields, with null for what is no number."""
+    """All fields as `print_json` takes them."""
     fields: dict[str, object] = {
         "count": found.count,
         "bytes": found.bytes,
-        "perplexity": _number(found.perplexity),
-        "bits_per_byte": None if found.bits_per_byte is None else _number(found.bits_per_byte),
-        "logprob": _number(found.logprob),
+        "perplexity": found.perplexity,
+        "bits_per_byte": found.bits_per_byte,
+        "logprob": found.logprob,
         "window": found.window,
         "stride": found.stride,
         "start": found.start,
         "tokens": found.tokens,
-        "logprobs": [_number(x) for x in found.logprobs.tolist()],
+        "logprobs": found.logprobs,
     }
     if lm.tokenizer is not None:
         fields["pieces"] = [lm.tokenizer.decode_bytes([id]).decode("utf-8", "replace") for id in found.tokens]
     return fields
-
-
-def _number(x: float) -> float | None:
-    return x if math.isfinite(x) else None
 
 
 def _shown(found: Score, lm: LanguageModel) -> Iterator[str]:

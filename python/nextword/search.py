@@ -21,10 +21,10 @@ class Ends:
     op: the name that errors begin with; size: the vocabulary's.
     """
 
-    def __init__(self, op: str, size: int, eos: int | Sequence[int], stop: str | int | Sequence[str | int],
-                 decode: Decode | None) -> None:
-        ends: list[Any] = [eos] if isinstance(eos, int | np.integer) else list(eos)
-        stops: list[Any] = [stop] if isinstance(stop, str | int | np.integer) else list(stop)
+    def __init__(self, op: str, size: int, eos: int | Sequence[int] | None,
+                 stop: str | int | Sequence[str | int] | None, decode: Decode | None) -> None:
+        ends: list[Any] = [] if eos is None else [eos] if isinstance(eos, int | np.integer) else list(eos)
+        stops: list[Any] = [] if stop is None else [stop] if isinstance(stop, str | int | np.integer) else list(stop)
         self.texts, self.decode = [s for s in stops if isinstance(s, str)], decode
         ids = [s for s in stops if is_integer(s)]
         if len(self.texts) + len(ids) != len(stops) or "" in self.texts:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from nextword.json_text import json_text
+
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
@@ -89,7 +91,6 @@ def printable(piece: bytes) -> str:
 
 
 def print_json(**fields: Any) -> None:
-    import json
-
+    """Print one JSON object, in characters that stdout can show."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    print(json.dumps(fields, ensure_ascii=ascii_only, default=lambda x: x.tolist()))
+    print(json_text(fields, ensure_ascii=ascii_only))

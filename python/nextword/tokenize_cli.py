@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nextword.arguments import add_model, load
+from nextword.arguments import add_model, add_special, allowed_special, load, place
 from nextword.terminal import can_print, coloured, columns, print_json, style
 from nextword.tokenizer import ENCODINGS, Tokenizer
+from nextword.user_text import from_argument, stdin_text
 
 HELP = "show how a text is cut into tokens"
 EXAMPLES = """examples:
@@ -29,14 +31,19 @@ _DEMO = Path(__file__).parent / "demo"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword tokenize` takes."""
     add_model(parser, threads=False)
-    parser.add_argument("text", nargs="*", help="the text; - reads it from stdin")
-    parser.add_argument("--vocab", metavar="PATH", help="a folder or file with a vocabulary (the demo's)")
+    parser.add_argument("text", nargs="*",
+                        help="the text; - reads it from stdin, as no text does where stdin is no terminal, to the last "
+                             "byte")
+    add_special(parser, "the text")
+    parser.add_argument("--vocab", metavar="PATH", type=place,
+                        help="use this vocabulary: a folder or a file (the demo's)")
     parser.add_argument(
         "--encoding",
         metavar="NAMES",
         help=f"compare published encodings, separated by commas, or all: {', '.join(ENCODINGS)}",
     )
-    parser.add_argument("--encodings-folder", metavar="PATH", help="where their rank files are ($NEXTWORD_ENCODINGS)")
+    parser.add_argument("--encodings-folder", metavar="PATH", type=place,
+                        help="read their rank files there ($NEXTWORD_ENCODINGS)")
     parser.add_argument("--steps", action="store_true", help="show merge by merge how each word comes together")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -49,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     text = _text(args.text)
     tokenizers = _tokenizers(args)
     if args.json:
-        found = {name: _as_json(one, text, args.steps) for name, one in tokenizers.items()}
+        found = {name: _as_json(one, text, args) for name, one in tokenizers.items()}
         print_json(text=text, **({"encodings": found} if args.encoding else next(iter(found.values()))))
         return 0
     for name, one in tokenizers.items():
-        ids = one.encode(text)
+        ids = one.encode(text, **allowed_special(args))
         if len(tokenizers) > 1:
             print(style(f"{name}: {_counted(text, ids)}", "1", sys.stdout))
         print(_pieces(one, ids))
@@ -61,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         if len(tokenizers) == 1:
             print(style(_counted(text, ids), "2", sys.stdout))
         if args.steps:
-            print(*_steps_lines(one, text), sep="\n")
+            print(*_steps_lines(one, text, args.special), sep="\n")
         if len(tokenizers) > 1:
             print()
     return 0
@@ -75,18 +82,17 @@ def _tokenizers(args: argparse.Namespace) -> dict[str, Tokenizer]:
         return {name: Tokenizer.from_encoding(name, path=args.encodings_folder) for name in names}
     if args.model is None:
         return {"": Tokenizer.load(args.vocab or _DEMO)}
-    tokenizer = load(args).tokenizer
-    if tokenizer is None:
-        raise ValueError(f"tokenize: {args.model} holds no vocabulary (vocab.json and merges.txt, or tokenizer.json)")
-    return {"": tokenizer}
+    lm = load(args)
+    if lm.tokenizer is None:
+        raise ValueError(f"tokenize: {args.model} holds no vocabulary ({lm.no_tokenizer})")
+    return {"": lm.tokenizer}
 
 
 def _text(words: list[str]) -> str:
-    if words == ["-"] or (not words and not sys.stdin.isatty()):
-        return sys.stdin.buffer.read().decode("utf-8", "replace")
-    if not words:
-        raise ValueError('tokenize: no text; write nextword tokenize "some text", or - to read it from stdin')
-    return " ".join(words).encode("utf-8", "replace").decode()
+    text = from_argument(" ".join(words)) if words not in ([], ["-"]) else stdin_text(asked=bool(words))
+    if text is None:
+        raise ValueError('tokenize: no text; write nextword tokenize "some text", or give text on stdin')
+    return text
 
 
 def _counted(text: str, ids: list[int]) -> str:
@@ -129,7 +135,9 @@ def merge_steps(tokenizer: Tokenizer, piece: bytes, order: dict[tuple[int, int],
 
     order: what merge_order gives. The last step has no pair. The lowest rank merges first, then the leftmost.
     """
-    if tokenizer.whole_pieces and (whole := tokenizer.find(piece)) is not None:
+    whole = tokenizer.find(piece)
+    added = any(token.id == whole and not token.special for token in tokenizer.added_tokens)
+    if whole is not None and (tokenizer.whole_pieces or added):
         yield [piece], None, whole
         return
     ids = [tokenizer.id_of(piece[i : i + 1]) for i in range(len(piece))]
@@ -145,10 +153,17 @@ def merge_steps(tokenizer: Tokenizer, piece: bytes, order: dict[tuple[int, int],
         ids[at : at + 2] = [made]
 
 
-def _steps_lines(tokenizer: Tokenizer, text: str) -> Iterator[str]:
+def _pieces_to_merge(tokenizer: Tokenizer, text: str, special: bool) -> Iterator[bytes]:
+    """The pieces that are merged by themselves: all, or with `special` those between special tokens."""
+    names = sorted(tokenizer.special_tokens, key=len, reverse=True) if special else []
+    for part in re.split("|".join(map(re.escape, names)), text) if names else [text]:
+        yield from tokenizer.pieces(part)
+
+
+def _steps_lines(tokenizer: Tokenizer, text: str, special: bool) -> Iterator[str]:
     seen: set[bytes] = set()
     order = merge_order(tokenizer)
-    for piece in tokenizer.pieces(text):
+    for piece in _pieces_to_merge(tokenizer, text, special):
         if piece in seen or len(piece) < 2:
             continue
         seen.add(piece)
@@ -167,8 +182,8 @@ def _steps_lines(tokenizer: Tokenizer, text: str) -> Iterator[str]:
                 yield f"  {line}{' ' * (wide - columns(line))}   {style(arrow, '2', sys.stdout)}"
 
 
-def _as_json(tokenizer: Tokenizer, text: str, steps: bool) -> dict[str, object]:
-    ids, offsets = tokenizer.encode_with_offsets(text)
+def _as_json(tokenizer: Tokenizer, text: str, args: argparse.Namespace) -> dict[str, object]:
+    ids, offsets = tokenizer.encode_with_offsets(text, **allowed_special(args))
     found: dict[str, object] = {
         "tokens": ids,
         "pieces": [tokenizer.decode([id]) for id in ids],
@@ -176,13 +191,13 @@ def _as_json(tokenizer: Tokenizer, text: str, steps: bool) -> dict[str, object]:
         "offsets": offsets,
         "count": len(ids),
     }
-    if steps:
+    if args.steps:
         order = merge_order(tokenizer)
         found["steps"] = [
             [
                 [part.decode("utf-8", "backslashreplace") for part in parts]
                 for parts, _, _ in merge_steps(tokenizer, piece, order)
             ]
-            for piece in tokenizer.pieces(text)
+            for piece in _pieces_to_merge(tokenizer, text, args.special)
         ]
     return found

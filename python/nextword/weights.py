@@ -25,8 +25,10 @@ __all__ = ["MissingTensorError", "Weights", "open_model"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json")
-HUB_FILES = ("config.json", "adapter_config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
+VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json", "added_tokens.json",
+                    "special_tokens_map.json", "tokenizer_config.json")  # fmt: skip
+GENERATION = "generation_config.json"
+HUB_FILES = ("config.json", GENERATION, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
 
 # NumPy has no bfloat16: its bits are given out as uint16. float32 = (bits.astype(uint32) << 16).view(float32)
 READABLE: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
@@ -113,7 +115,8 @@ class TensorFile:
 class Weights(Mapping[str, npt.NDArray[Any] | PackedBytes]):
     """The named tensors of a model folder, read-only, each a view of the memory-mapped file.
 
-    folder: where the files lie; config: the contents of `config.json`. Names are without what wrappers have put before
+    folder: where the files lie; config, generation_config: the contents of `config.json` and of
+    `generation_config.json`, None where that is not there. Names are without what wrappers have put before
     them (`transformer.`, `model.`, `module.`, `_orig_mod.`); stored masks (`h.N.attn.bias`, `h.N.attn.masked_bias`) and
     `position_ids` are left out, and nothing else is: `lm_head.weight` is there if the file has it.
     origin, revision: the absolute path of the folder and None, or the hub's id and its revision.
@@ -137,6 +140,7 @@ class Weights(Mapping[str, npt.NDArray[Any] | PackedBytes]):
         self.origin, self.revision = origin or str(folder.absolute()), revision
         refuse_adapters(folder)
         self.config = read_json(folder / "config.json")
+        self.generation_config = read_json(folder / GENERATION) if present(folder / GENERATION) else None
         self._places: dict[str, tuple[TensorFile, str]] = {}
         self._last: tuple[TensorFile, str] | None = None
         for file, stored in find_tensors(folder):
