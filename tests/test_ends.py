@@ -261,3 +261,10 @@ def test_a_score_starts_from_what_begins_a_text(demo, begun):
     whole = begun.score("Once upon", start=None)
     assert whole.tokens[0] == 0
     assert whole.logprobs[1:].tolist() == expected.logprobs.tolist()
+
+
+def test_a_score_starts_from_the_models_token_where_the_vocabulary_has_none():
+    tokenizer = nextword.Tokenizer.train(["abc"], 256, special_tokens=[])
+    lm = LanguageModel(random_model(tiny_config(vocab_size=257, eos_token_id=256), seed=5), tokenizer)
+    assert lm.score("ab").start == 256
+    assert lm.generate("", max_new_tokens=1, eos=None).prompt_tokens == [256]

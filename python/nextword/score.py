@@ -93,9 +93,9 @@ def score(model: GPT2, tokenizer: Tokenizer | None, texts: Any, *, window: int |
         tokens before it: a small stride takes longer and gives each token more context. A text that fits into the
         window is scored in one piece.
     start: the id before the first token, which stands in the window but is not scored. "eos" takes what the tokenizer
-        begins texts with, or else the vocabulary's <|endoftext|> (without a vocabulary the model's beginning or end
-        token): the text is scored like the beginning of a document, and every token and byte counts. None: the first
-        token is context only.
+        begins texts with, or else the vocabulary's <|endoftext|>, or else the model's beginning or end token: the text
+        is scored like the beginning of a document, and every token and byte counts. None: the first token is context
+        only.
     defaults: what the model's files say; `LanguageModel.score` gives its own. None: the configuration's.
     progress: called with (tokens scored, tokens to score) as it goes.
     Raises ValueError or TypeError that names the argument, IndexError for an id that the model does not have.
@@ -137,12 +137,9 @@ def _integer(op: str, name: str, value: Any, low: int, high: int, limit: str) ->
 def _start(model: GPT2, tokenizer: Tokenizer | None, start: Start, defaults: Defaults | None) -> int | None:
     size = model.config.vocab_size
     if isinstance(start, str) and start == "eos":
-        if tokenizer is not None and tokenizer.beginning:
-            return tokenizer.beginning[0]
-        if tokenizer is not None:
-            end = tokenizer.eos_id
-            return end if end is not None and end < size else None
-        return (defaults or Defaults.read(model.config)).begin
+        own = () if tokenizer is None else (*tokenizer.beginning[:1], tokenizer.eos_id)
+        known = (*own, (defaults or Defaults.read(model.config)).begin)
+        return next((token for token in known if token is not None and token < size), None)
     if start is not None and (not is_integer(start) or not 0 <= int(start) < size):
         raise ValueError(f'score: start must be a token id 0 .. {size - 1}, None or "eos", got {start!r}')
     return None if start is None else int(start)
