@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "trace": set(),
     "settings": {"surrogates"},
     "stops": set(),
-    "memory": set(),
+    "memory": {"cgroups"},
     "texts": {"no_vocabulary", "settings", "surrogates", "tokenizer"},
     "defaults": {"models", "settings", "tokenizer"},
     "calls": {"defaults", "grammar", "layers", "memory", "models", "no_vocabulary", "row", "rules", "run", "settings",

@@ -18,13 +18,15 @@ HUGE = 10**9
 
 
 def files(monkeypatch, tmp_path, **contents):
-    """A /proc and a /sys/fs/cgroup with these files; "__" stands for "/"."""
+    """A system with these files, control groups of version 2 in /cgroup, of the first for memory in /cgroup/memory;
+    "__" stands for "/"."""
+    contents["proc__self__mountinfo"] = ("30 23 0:26 / /cgroup rw - cgroup2 none rw\n"
+                                         "31 23 0:27 / /cgroup/memory rw - cgroup none rw,memory\n")
     for name, text in contents.items():
         path = tmp_path / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(memory, "ROOT", tmp_path)
     return memory.available()
 
 

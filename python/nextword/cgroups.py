@@ -1,4 +1,4 @@
-"""What Linux's control groups, which containers are made of, allow this process; nothing on other systems."""
+"""The control groups of Linux, which containers are made of: where this process's lie, and the CPUs that they grant."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,7 @@ def cpus(root: Path = ROOT) -> tuple[float, str] | None:
     True
     """
     found = []
-    for folder in _groups("cpu", root):
+    for folder in groups("cpu", root):
         for name, period_name in (("cpu.max", None), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
             words = _read(folder / name).split() + (_read(folder / period_name).split() if period_name else [])
             if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
@@ -25,8 +25,12 @@ def cpus(root: Path = ROOT) -> tuple[float, str] | None:
     return min(found, default=None)
 
 
-def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """The folders of the groups that this process is in for a controller, from its own up to the topmost."""
+def groups(controller: str, root: Path = ROOT) -> Iterator[Path]:
+    """The folders of the groups that this process is in for a controller, from its own up to the topmost seen here.
+
+    >>> list(groups("memory", Path("/no/such/system")))
+    []
+    """
     own: dict[str, str] = {}  # by controller; "": version 2, which has one tree for all
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")

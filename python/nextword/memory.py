@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from nextword.cgroups import ROOT, groups
+
 SMALL = 100 * 2**20  # bytes that are not worth the files that say what there is
 
-PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def require(op: str, what: str, needed: int, way_out: str) -> None:
@@ -45,7 +46,7 @@ def available() -> int | None:
 
 def _of_system() -> int | None:
     """MemAvailable of Linux; elsewhere all memory that there is."""
-    amount = _table(PROC / "meminfo").get("MemAvailable:")
+    amount = _table(ROOT / "proc/meminfo").get("MemAvailable:")
     if amount is not None:
         return amount * 1024
     try:
@@ -55,27 +56,13 @@ def _of_system() -> int | None:
 
 
 def _of_groups() -> Iterator[int]:
-    """What each control group from the process's own up to the root leaves; cached files do not count as taken."""
-    try:
-        lines = (PROC / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, kinds, own = [*line.split(":", 2), "", ""][:3]
-        if kinds == "":  # version 2
-            root, limit, use, cached = CGROUPS, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in kinds.split(","):
-            root, limit, use = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            cached = "total_inactive_file"
-        else:
-            continue
-        group = root / own.lstrip("/")
-        for folder in [group, *group.parents]:
+    """What each control group from the process's own up to the topmost leaves; cached files do not count as taken."""
+    for folder in groups("memory", ROOT):
+        for limit, use, cached in (("memory.max", "memory.current", "inactive_file"),
+                                   ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")):
             most, taken = _number(folder / limit), _number(folder / use)
             if most is not None and taken is not None:
                 yield most - taken + _table(folder / "memory.stat").get(cached, 0)
-            if folder == root:
-                break
 
 
 def _number(path: Path) -> int | None:
