@@ -211,6 +211,25 @@ def test_all_files_that_are_read_are_fetched_and_copied():
         tokenizer_folder.CONFIG, tokenizer_folder.ADDED, tokenizer_folder.SPECIALS}  # fmt: skip
 
 
+def test_the_files_of_gpt2_agree(tmp_path):
+    """OpenAI's encoder.json and vocab.bpe, under Hugging Face's names too, and Hugging Face's tokenizer.json."""
+    files = {name: helpers.data(f"gpt2_tokenizer/{name}") for name in ("encoder.json", "vocab.bpe")}
+    files |= {"vocab.json": files["encoder.json"], "merges.txt": files["vocab.bpe"]}
+    files |= {"tokenizer.json": helpers.data("other_tokenizers/gpt2/tokenizer.json")}
+    texts = [helpers.MIXED, "a  b\n", ENDOFTEXT]
+    expected = helpers.judge("r50k_base").encode_ordinary_batch(texts)
+    for names in itertools.chain.from_iterable(itertools.combinations(files, n) for n in (1, 2, 3, 4, 5)):
+        folder = tmp_path / "+".join(names)
+        folder.mkdir()
+        for name in names:
+            shutil.copy(files[name], folder / name)
+        if not any(set(needed) <= set(names) for needed in tokenizer_folder.VOCABULARIES):
+            continue
+        tokenizer = Tokenizer.load(folder)
+        assert tokenizer.encode_batch(texts) == expected
+        assert tokenizer.encode(ENDOFTEXT, allowed_special="all") == [50256]
+
+
 def test_one_file_by_name_is_read_alone(tmp_path):
     folder = folder_of(tmp_path, **LISTED)
     assert len(Tokenizer.load(folder / "vocab.json")) == 4096

@@ -145,3 +145,18 @@ def test_a_folder_gives_the_ids_of_transformers(tmp_path_factory, files, texts):
         bare = theirs(text, add_special_tokens=False)["input_ids"]
         assert ours.encode(text, allowed_special=special, add_special_tokens=False) == bare
         assert ours.encode(text) == theirs(text, split_special_tokens=True)["input_ids"]
+
+
+@given(st.lists(st.sampled_from(ALPHABET), max_size=200, unique=True), st.lists(TEXTS, min_size=1, max_size=3))
+def test_bytes_without_a_token_become_the_unknown_one(tmp_path_factory, gone, texts):
+    folder = tmp_path_factory.mktemp("unknown")
+    kept = [token for token in PLAIN if not set(token) & set(gone)]
+    merges = [merge for merge in MERGES if merge.replace(" ", "") in kept]
+    model = {"type": "BPE", "unk_token": "<unk>", "fuse_unk": False, "byte_fallback": False, "merges": merges}
+    model["vocab"] = {token: id for id, token in enumerate([*kept, "<unk>"])}
+    whole = {"version": "1.0", "added_tokens": [], "pre_tokenizer": BYTE_LEVEL, "decoder": BYTE_LEVEL, "model": model}
+    (folder / "tokenizer.json").write_text(json.dumps(whole), "utf-8")
+    ours = Tokenizer.load(folder / "tokenizer.json")
+    theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in texts:
+        assert ours.encode(text) == theirs.encode(text).ids

@@ -109,6 +109,8 @@ def test_a_byte_without_a_token_is_an_error_where_it_is_met(tmp_path):
     with pytest.raises(ValueError, match="the byte 0x58 of 'X' at byte 8,"):
         tokenizer.encode("low<unk>Xlow", allowed_special="all")
     assert tokenizer.encode("low<unk>low", allowed_special="all") == [0, 1, 2, 19, 0, 1, 2]
+    tokenizer.save(tmp_path / "saved")
+    assert Tokenizer.load(tmp_path / "saved").encode("lower newer") == tokenizer.encode("lower newer")
 
 
 @given(st.lists(st.sampled_from(ALPHABET), unique=True, max_size=250), st.text(max_size=20), st.booleans())
@@ -229,6 +231,8 @@ def test_an_unknown_token_stands_for_bytes_without_one(tmp_path):
     tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
     assert tokenizer.encode("abxxc") == [256, SHORT["filler"], SHORT["filler"], VOCAB["c"]]
     assert tokenizer.encode_with_offsets("abxxc")[1] == [(0, 2), (2, 3), (3, 4), (4, 5)]
+    tokenizer.save(tmp_path / "saved")
+    assert Tokenizer.load(tmp_path / "saved").encode("abxxc") == tokenizer.encode("abxxc")
 
 
 def test_a_template_begins_and_ends_every_text(tmp_path):

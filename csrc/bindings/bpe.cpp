@@ -387,15 +387,15 @@ void bind_bpe(py::module_& m) {
                                return out;
                              })
       .def("_added_tokens", [](const PyBpe& self) { return added_fields(self.core.vocabulary().added()); })
-      .def_property_readonly("unknown_id",  // of the token that stands for bytes without one
-                             [](const PyBpe& self) -> std::optional<uint32_t> {
-                               const Vocabulary& vocabulary = self.core.vocabulary();
-                               if (vocabulary.complete() || vocabulary.substitute() == max_tokens) return std::nullopt;
-                               return vocabulary.substitute();
-                             })
       .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.core.rules().prefix_space; })
       .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().beginning)); })
       .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().ending)); })
+      .def_property_readonly("unknown",
+                             [](const PyBpe& self) {
+                               const Vocabulary& vocabulary = self.core.vocabulary();
+                               const bool has = !vocabulary.complete() && vocabulary.substitute() != max_tokens;
+                               return has ? std::optional(vocabulary.substitute()) : std::nullopt;
+                             })
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
       .def(
           "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))

@@ -11,6 +11,7 @@ from nextword import memory
 from nextword.defaults import Defaults, first_tokens
 from nextword.layers import Ints
 from nextword.models.gpt2 import GPT2Config
+from nextword.no_vocabulary import NoVocabularyError
 from nextword.row import Row
 from nextword.rules import Rules
 from nextword.run import Overflow
@@ -72,7 +73,7 @@ class Call:
         """The prompt's ids, checked against vocabulary and window. fresh: new tokens at most."""
         op, window = self.op, self.config.n_positions
         tokens = token_ids(op, "prompt", prompt, self.tokenizer, self.config.vocab_size, self.allowed_special, True)
-        tokens = tokens or first_tokens(op, self.defaults, self.tokenizer)
+        tokens = tokens or first_tokens(op, self.defaults, self.tokenizer, self.config.vocab_size)
         if self.on_overflow == "error" and len(tokens) + max(0, fresh - 1) > window:
             raise ValueError(f"{op}: prompt of {len(tokens)} tokens and max_new_tokens={fresh} must fit into the "
                              f'context window of {window}; shorten one, or pass on_overflow="stop" or "slide"')
@@ -98,8 +99,7 @@ class Call:
                  ("regex", settings.regex is not None), ("json_schema", settings.json_schema is not None)]
         for name, given in needs:
             if given and tokenizer is None:
-                raise ValueError(f"{self.op}: {name} need a vocabulary, which this model's folder does not have; "
-                                 "stop takes token ids, too")
+                raise NoVocabularyError(f"{self.op}: {name} need", "stop takes token ids, too")
         if self.defaults.banned:
             settings = settings.changed(bad_words=(*settings.bad_words, *self.defaults.banned))
         encode = None if tokenizer is None else lambda text: fragment(tokenizer, text)

@@ -74,7 +74,7 @@ def choose(model: GPT2, tokenizer: Tokenizer | None, prompt: Any, choices: Seque
 
     given = whole_ids(prompt)
     began = list(given)
-    given = given or first_tokens("choose", defaults or Defaults.read(model.config), tokenizer)
+    given = given or first_tokens("choose", defaults or Defaults.read(model.config), tokenizer, size)
     if isinstance(choices, str | bytes) or not isinstance(choices, Sequence):
         raise TypeError(f"choose: choices must be a list of texts or of lists of token ids, got {choices!r}")
     ids = [token_ids("choose", "each choice", choice, tokenizer, size, allowed_special) for choice in choices]

@@ -58,10 +58,13 @@ class Defaults:
         return cls(ends, begin, tuple(dict.fromkeys(banned)), told)
 
 
-def first_tokens(op: str, defaults: Defaults, tokenizer: Tokenizer | None) -> list[int]:
-    """What an empty prompt starts from: the model's beginning or end token, or the tokenizer's end token."""
+def first_tokens(op: str, defaults: Defaults, tokenizer: Tokenizer | None, size: int) -> list[int]:
+    """What an empty prompt starts from: the model's beginning or end token, or the tokenizer's end token.
+
+    size: of the model's vocabulary, which may lack tokens of the tokenizer's.
+    """
     begin = defaults.begin if defaults.begin is not None or tokenizer is None else tokenizer.eos_id
-    if begin is None:
+    if begin is None or begin >= size:
         raise ValueError(f"{op}: prompt must have at least one token, got none, and the model has neither a beginning "
                          "nor an end token to start from; give a word")
     return [begin]

@@ -11,6 +11,7 @@ from nextword.calls import Call, Eos
 from nextword.defaults import Defaults
 from nextword.layers import Floats
 from nextword.models.gpt2 import CHUNK, GPT2, GPT2Config
+from nextword.no_vocabulary import tells_why
 from nextword.prefix import PrefixCache
 from nextword.results import Generation
 from nextword.run import Overflow, Run, Stream
@@ -43,7 +44,7 @@ class Source(NamedTuple):
 class LanguageModel:
     """A model, its tokenizer and its configuration: what `nextword.load` returns.
 
-    source: where `load` took it from; None for one that was put together otherwise.
+    source: where `load` took it from; None for one that was put together otherwise. no_tokenizer: why there is none.
     generation_config: the content of generation_config.json, None without one. Its end tokens, beginning token and
         forbidden tokens hold (`suppress_tokens`, `bad_words_ids`); a generation is refused for what else of it forces
         tokens. All other fields, such as temperature and max_new_tokens, change nothing: `generate` has its own
@@ -57,6 +58,7 @@ class LanguageModel:
         self.generation_config = generation_config
         self._defaults = Defaults.read(model.config, generation_config)
         self.ends = self._defaults.ends
+        self.no_tokenizer = ""
         self._copies: dict[str, GPT2] = {}  # those that draft, by their dtype
 
     @property
@@ -100,6 +102,7 @@ class LanguageModel:
             return np.asarray(parts[-1][0])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    @tells_why
     def score(self, text: Any, **settings: Any) -> Any:
         """How well the model foresees a text, or each of a list: log-probabilities, perplexity, bits per byte.
 
@@ -109,6 +112,7 @@ class LanguageModel:
 
         return score(self.model, self.tokenizer, text, defaults=self._defaults, **settings)
 
+    @tells_why
     def choose(self, prompt: Prompt, choices: Sequence[Prompt], *, allowed_special: Special = ()) -> "list[Choice]":
         """The probability of each of several continuations of a prompt; see `nextword.choose.choose`."""
         from nextword.choose import choose
@@ -125,6 +129,7 @@ class LanguageModel:
     @overload
     def generate(self, prompt: Sequence[int], **settings: Any) -> Generation: ...
 
+    @tells_why
     def generate(
         self, prompt: Any, *, sampling: Sampling | Sequence[Sampling] | None = None, on_overflow: Overflow = "error",
         eos: Eos = "config", explain: bool | int = False, prefix: PrefixCache | None = None,
@@ -170,6 +175,7 @@ class LanguageModel:
             results = self._sampled(prompts, every, own, call, prefix, drafter)
         return results if many else results[0]
 
+    @tells_why
     def stream(self, prompt: Prompt, *, sampling: Sampling | None = None, on_overflow: Overflow = "error",
                eos: Eos = "config", explain: bool | int = False, draft: "LanguageModel | GPT2 | str | None" = None,
                allowed_special: Special = (), **settings: Any) -> Stream:
@@ -270,6 +276,7 @@ class LanguageModel:
                              f'{sizes[0]}; take a model with the same one, or draft="lookup"')
         return model
 
+    @tells_why
     def _ids(self, op: str, text: Any, allowed_special: Special, begins: bool = True) -> list[int]:
         """The ids of a prompt."""
         return token_ids(op, "prompt", text, self.tokenizer, self.config.vocab_size, allowed_special, begins)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.settings import is_integer
+from nextword.surrogates import joined
 from nextword.tokenizer import Tokenizer
 
 # Without it, bytes that the grammar forces are allowed in one tokenisation only: the mask would hide tokens that match.
@@ -162,7 +163,7 @@ def _of_regex(library: Any, regex: str) -> str:
     if not isinstance(regex, str):
         raise TypeError(f"Grammar: regex must be a string, got {type(regex).__name__}")
     try:
-        found = json.loads(library.LLMatcher.grammar_from_regex(regex))
+        found = json.loads(library.LLMatcher.grammar_from_regex(joined(regex)))
     except UnicodeEncodeError as error:
         raise ValueError(f"Grammar: regex {regex!r} holds a lone surrogate at index {error.start}") from None
     for one in found["grammars"]:
@@ -175,7 +176,7 @@ def _of_choices(library: Any, choices: Sequence[str]) -> str:
         raise TypeError(f"Grammar: choices must be a list of texts, got {choices!r}")
     if not choices or "" in choices:
         raise ValueError(f"Grammar: choices must hold at least one text, and none that is empty, got {choices!r}")
-    return _of_regex(library, "|".join("".join(f"\\x{{{ord(c):X}}}" for c in one) for one in choices))
+    return _of_regex(library, "|".join("".join(f"\\x{{{ord(c):X}}}" for c in joined(one)) for one in choices))
 
 
 def _of_schema(schema: Any) -> str:
@@ -188,7 +189,7 @@ def _of_schema(schema: Any) -> str:
         schema = {} if schema else {"enum": []}
     if not isinstance(schema, Mapping):
         raise ValueError(f"Grammar: json_schema must be an object, got {type(schema).__name__}")
-    return f"{_OPTIONS}start: %json {json.dumps({'x-guidance': _JSON, **schema}, ensure_ascii=False)}"
+    return joined(f"{_OPTIONS}start: %json {json.dumps({'x-guidance': _JSON, **schema}, ensure_ascii=False)}")
 
 
 def _reason(error: str) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.no_vocabulary import NoVocabularyError
 from nextword.settings import Processor, Sampling
 
 Floats = NDArray[np.float32]
@@ -89,8 +90,7 @@ class _Words:
     def ids(self, name: str, word: str | int | Iterable[int]) -> tuple[int, ...]:
         if isinstance(word, str):
             if self.encode is None:
-                raise ValueError(f"sampling: {name} holds the string {word!r}, but the model has no vocabulary; "
-                                 "give token ids")
+                raise NoVocabularyError(f"sampling: {name} holds the string {word!r}, which needs", "give token ids")
             ids = tuple(self.encode(word))
         else:
             ids = (word,) if isinstance(word, int) else tuple(word)

@@ -140,7 +140,8 @@ def _start(model: GPT2, tokenizer: Tokenizer | None, start: Start, defaults: Def
         if tokenizer is not None and tokenizer.beginning:
             return tokenizer.beginning[0]
         if tokenizer is not None:
-            return tokenizer.eos_id
+            end = tokenizer.eos_id
+            return end if end is not None and end < size else None
         return (defaults or Defaults.read(model.config)).begin
     if start is not None and (not is_integer(start) or not 0 <= int(start) < size):
         raise ValueError(f'score: start must be a token id 0 .. {size - 1}, None or "eos", got {start!r}')

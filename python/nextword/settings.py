@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.surrogates import joined
+
 Floats = NDArray[np.float32]
 Processor = Callable[[Floats], Floats]
 Bias = Mapping[int | str | tuple[int, ...], float]
@@ -311,7 +313,7 @@ def _stops(stop: Any) -> tuple[str | int, ...]:
     every = list(stop) if isinstance(stop, list | tuple | set | frozenset | np.ndarray) else [stop]
     if not all((isinstance(s, str) and s) or (is_integer(s) and s >= 0) for s in every):
         raise ValueError(f"sampling: stop must hold non-empty strings or token ids from 0 on, got {shown(stop)}")
-    return tuple(s if isinstance(s, str) else int(s) for s in every)
+    return tuple(joined(s) if isinstance(s, str) else int(s) for s in every)
 
 
 def shown(value: Any) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from nextword.no_vocabulary import NoVocabularyError
 from nextword.settings import is_integer, shown
+from nextword.surrogates import joined
 from nextword.tokenizer import Tokenizer
 
 Special = str | Iterable[str]  # as Tokenizer.encode takes allowed_special
@@ -31,8 +33,7 @@ def token_ids(op: str, what: str, text: Any, tokenizer: Tokenizer | None, size: 
     """
     if isinstance(text, str):
         if tokenizer is None:
-            raise ValueError(f"{op}: a text needs a vocabulary, which this model's folder does not have; "
-                             "pass token ids")
+            raise NoVocabularyError(f"{op}: a text needs", "pass token ids")
         ids = tokenizer.encode(text, allowed_special=allowed_special, add_special_tokens=False)
         if begins:
             ids = [*tokenizer.beginning, *ids]
@@ -63,13 +64,13 @@ def fragment(tokenizer: Tokenizer, text: str) -> list[int]:
     >>> fragment(nextword.load().tokenizer, "<|endoftext|>"), fragment(nextword.load().tokenizer, " time")
     ([0], [670])
     """
-    named = _added(tokenizer).get(text)
+    named = _added(tokenizer).get(joined(text))
     return [named] if named is not None else tokenizer.encode(text, add_special_tokens=False)
 
 
 def added_token(tokenizer: Tokenizer | None, text: str) -> int | None:
     """The id of the added token that has exactly this text; None if none has."""
-    return None if tokenizer is None else _added(tokenizer).get(text)
+    return None if tokenizer is None else _added(tokenizer).get(joined(text))
 
 
 @lru_cache(maxsize=4)

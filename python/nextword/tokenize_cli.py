@@ -75,10 +75,10 @@ def _tokenizers(args: argparse.Namespace) -> dict[str, Tokenizer]:
         return {name: Tokenizer.from_encoding(name, path=args.encodings_folder) for name in names}
     if args.model is None:
         return {"": Tokenizer.load(args.vocab or _DEMO)}
-    tokenizer = load(args).tokenizer
-    if tokenizer is None:
-        raise ValueError(f"tokenize: {args.model} holds no vocabulary (vocab.json and merges.txt, or tokenizer.json)")
-    return {"": tokenizer}
+    lm = load(args)
+    if lm.tokenizer is None:
+        raise ValueError(f"tokenize: {args.model} holds no vocabulary ({lm.no_tokenizer})")
+    return {"": lm.tokenizer}
 
 
 def _text(words: list[str]) -> str:

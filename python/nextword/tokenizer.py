@@ -14,6 +14,7 @@ from typing import NamedTuple
 from nextword import _core
 from nextword.added_tokens import AddedToken
 from nextword.normalizer import Normalizer, Step
+from nextword.surrogates import joined
 from nextword.tokenizer_files import learn, save
 from nextword.tokenizer_folder import ACCEPTED, ENDOFTEXT, VOCABULARIES, Verdict, read_files, read_folder
 
@@ -269,11 +270,6 @@ normalized=False)]
     def decoder(self) -> Decoder:
         """A decoder for ids that come one by one."""
         return Decoder(self)
-
-
-def joined(text: str) -> str:
-    """The text with each surrogate pair, as strings from UTF-16 hold them, made into its character."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 class Decoder:

@@ -80,12 +80,11 @@ def read_folder(folder: Path) -> Verdict:
 
     decoder = _added_tokens_decoder(config)
     named = _named(folder, config, is_gpt2, legacy=decoder is None)
-    special = {name.token.content for name in named}
     claims = [_Claim(token, "tokenizer.json") for token in listed]
     configured = [_Claim(token, CONFIG) for token in decoder or ()]
     claims = configured + claims if is_gpt2 else claims + configured  # the first that tells of a token has its flags
-    claims += [_Claim(token, ADDED) for token in _added_tokens_json(folder, special)]
-    claims = _united(claims, special)
+    claims += [_Claim(token, ADDED) for token in _added_tokens_json(folder, {name.token.content for name in named})]
+    claims = _united(claims, {name.token.content for name in named if name.key not in _LISTS})
     _check(source, claims)
     edges = [f"{name}_token" for name in ("bos", "eos") if alone and _flag(config, f"add_{name}_token")]
     added = _with_named(source, claims, named, edges)
@@ -189,8 +188,9 @@ def _named(folder: Path, config: dict[str, Any], is_gpt2: bool, legacy: bool) ->
     """
     fields = {key: (value, CONFIG) for key, value in config.items() if _names_tokens(key, value)}
     if legacy:
-        mapped = _object(folder / SPECIALS)
-        fields |= {key: (value, SPECIALS) for key, value in mapped.items() if _names_tokens(key, value)}
+        mapped = {key: value for key, value in _object(folder / SPECIALS).items() if _names_tokens(key, value)}
+        known = {*_NAMED, *_LISTS, *(mapped.keys() - fields.keys())}  # of its own names the other file's come first
+        fields |= {key: (value, SPECIALS) for key, value in mapped.items() if key in known}
     if is_gpt2:  # the tokens that GPT2Tokenizer has unless it is told otherwise
         fields = dict.fromkeys(("bos_token", "eos_token", "unk_token"), (ENDOFTEXT, CONFIG)) | fields
     own = [key for key in fields if key not in _NAMED and key not in _LISTS]
@@ -217,7 +217,10 @@ def _several(given: Any) -> Iterator[Any]:
 
 
 def _united(claims: list[_Claim], special: set[str]) -> list[_Claim]:
-    """Each token once. What any file calls special is special. Raises ValueError where two claims disagree in ids."""
+    """Each token once, with the flags of its first claim. Raises ValueError where two disagree in ids.
+
+    special: tokens that have a part of their own, such as bos_token, and are special whatever their flags.
+    """
     by_content: dict[str, _Claim] = {}
     by_id: dict[int, _Claim] = {}
     for claim in claims:
@@ -226,12 +229,13 @@ def _united(claims: list[_Claim], special: set[str]) -> list[_Claim]:
         if same and same.token.id != token.id:
             raise ValueError(f"Tokenizer.load: {file}: the token {token.content!r} is given a second time, with id "
                              f"{token.id} after id {same.token.id} in {same.file}; remove one of them")  # fmt: skip
-        if other and other.token.content != token.content:
+        if other and other.token.content != token.content and other.file != file:  # one file may give two names
             raise ValueError(f"Tokenizer.load: {file}: id {token.id} is {token.content!r}, but "
                              f"{other.token.content!r} in {other.file}; remove one of them")  # fmt: skip
         if same is None:
             is_special = token.special or token.content in special
-            by_content[token.content] = by_id[token.id] = _Claim(token._replace(special=is_special), file)
+            by_content[token.content] = _Claim(token._replace(special=is_special), file)
+            by_id.setdefault(token.id, by_content[token.content])
     return list(by_content.values())
 
 

@@ -39,13 +39,6 @@ class Settings(NamedTuple):
     ending: tuple[int, ...] = ()
 
 
-class UnsupportedError(ValueError):
-    """A field of tokenizer.json that this library does not do."""
-
-    def __init__(self, file: str, key: str, expected: str, got: object) -> None:
-        super().__init__(f"Tokenizer.load: {file}: {key} must be {expected}, got {json.dumps(got)[:300]}")
-
-
 def read_tokenizer_json(path: str, file: str) -> tuple[_core.VocabularySource, Settings, list[AddedToken]]:
     """The vocabulary, settings and added tokens of one tokenizer.json. file: its name in messages.
 
@@ -60,7 +53,7 @@ def read_tokenizer_json(path: str, file: str) -> tuple[_core.VocabularySource, S
     _check_model(file, settings, source)
     decoder = settings.get("decoder")
     if decoder is not None and not (isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"):
-        raise UnsupportedError(file, "decoder", "null or ByteLevel", decoder)
+        raise _unsupported(file, "decoder", "null or ByteLevel", decoder)
     pattern, prefix_space = _pre_tokenizer(file, settings.get("pre_tokenizer"))
     beginning, ending = _template(file, settings.get("post_processor"))
     found = Settings(pattern, prefix_space, tuple(_normalizer(file, settings.get("normalizer"))), beginning, ending)
@@ -85,25 +78,29 @@ def is_id(id: object) -> bool:
     return isinstance(id, int) and not isinstance(id, bool) and 0 <= id < 1 << 32
 
 
+def _unsupported(file: str, key: str, expected: str, got: object) -> ValueError:
+    return ValueError(f"Tokenizer.load: {file}: {key} must be {expected}, got {json.dumps(got)[:300]}")
+
+
 def _check_model(file: str, settings: dict[str, Any], source: _core.VocabularySource) -> None:
     """The fields of "model", of which those about unknown characters go into `source`."""
     if settings.get("model.type", "BPE") != "BPE":
-        raise UnsupportedError(file, "model.type", "BPE", settings["model.type"])
+        raise _unsupported(file, "model.type", "BPE", settings["model.type"])
     for key in ("model.continuing_subword_prefix", "model.end_of_word_suffix"):
         if settings.get(key):
-            raise UnsupportedError(file, key, "empty", settings[key])
+            raise _unsupported(file, key, "empty", settings[key])
     if settings.get("model.dropout"):
-        raise UnsupportedError(file, "model.dropout", "null or 0, with which a text always has the same tokens",
+        raise _unsupported(file, "model.dropout", "null or 0, with which a text always has the same tokens",
                           settings["model.dropout"])  # fmt: skip
     source.whole_pieces = bool(settings.get("model.ignore_merges"))
     if source.has_all_bytes:
         return  # then nothing is unknown
     unknown = settings.get("model.unk_token")
     if unknown is not None and not isinstance(unknown, str):
-        raise UnsupportedError(file, "model.unk_token", "null or a token", unknown)
+        raise _unsupported(file, "model.unk_token", "null or a token", unknown)
     for key in ("model.fuse_unk", "model.byte_fallback"):
         if settings.get(key) and (unknown or key == "model.byte_fallback"):
-            raise UnsupportedError(file, key, "false, as the vocabulary lacks bytes", settings[key])
+            raise _unsupported(file, key, "false, as the vocabulary lacks bytes", settings[key])
     source.unknown = unknown or ""
 
 
@@ -123,30 +120,30 @@ def _normalizer(file: str, step: Any) -> list[tuple[str, ...]]:
         literal = step["pattern"].get("String")
         if isinstance(literal, str) and literal:
             return [("Replace", literal, step["content"])]
-    raise UnsupportedError(file, "normalizer", expected, step)
+    raise _unsupported(file, "normalizer", expected, step)
 
 
 def _pre_tokenizer(file: str, top: Any) -> tuple[str, bool]:
     """The splitting pattern, and whether a text begins with a blank."""
     steps = top.get("pretokenizers") if isinstance(top, dict) and top.get("type") == "Sequence" else [top]
     if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
-        raise UnsupportedError(file, "pre_tokenizer", "ByteLevel", top)
+        raise _unsupported(file, "pre_tokenizer", "ByteLevel", top)
     *before, last = steps
     prefix_space, use_regex = last.get("add_prefix_space", True), last.get("use_regex", True)
     if last.get("type") != "ByteLevel" or not isinstance(prefix_space, bool) or not isinstance(use_regex, bool):
-        raise UnsupportedError(file, "pre_tokenizer", "ByteLevel", top)
+        raise _unsupported(file, "pre_tokenizer", "ByteLevel", top)
     if not before and use_regex:
         return "gpt2", prefix_space
     if len(before) == 1 and before[0].get("type") == "Split" and not use_regex:
         if prefix_space:
-            raise UnsupportedError(file, "pre_tokenizer", "ByteLevel with add_prefix_space false after a Split", top)
+            raise _unsupported(file, "pre_tokenizer", "ByteLevel with add_prefix_space false after a Split", top)
         pattern = before[0].get("pattern")
         regex = pattern.get("Regex") if isinstance(pattern, dict) else None
         isolated = before[0].get("behavior") == "Isolated" and not before[0].get("invert")
         if isinstance(regex, str) and regex in _PATTERNS and isolated:
             return _PATTERNS[regex], False
     expected = "ByteLevel, alone or after a Split by one of tiktoken's patterns"
-    raise UnsupportedError(file, "pre_tokenizer", expected, top)
+    raise _unsupported(file, "pre_tokenizer", expected, top)
 
 
 def _template(file: str, step: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -155,7 +152,7 @@ def _template(file: str, step: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return (), ()
     kind = step.get("type") if isinstance(step, dict) else None
     expected = "null, ByteLevel, RobertaProcessing, BertProcessing, a TemplateProcessing with one text, or a Sequence"
-    bad = UnsupportedError(file, "post_processor", expected, step)
+    bad = _unsupported(file, "post_processor", expected, step)
     if kind == "ByteLevel":  # trims offsets alone
         return (), ()
     if kind == "Sequence" and isinstance(step.get("processors"), list):

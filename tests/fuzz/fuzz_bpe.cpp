@@ -17,6 +17,7 @@
 #include "bpe.h"
 #include "bpe_cpu.h"
 #include "bpe_files.h"
+#include "bpe_join.h"
 #include "bpe_train.h"
 #include "byte_alphabet.h"
 
@@ -223,6 +224,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       source = read_tokenizer_json(write("tokenizer.json", rest));
     } else {
       source = read_vocab_and_merges(write("vocab.json", rest.substr(0, cut)), write("merges.txt", cut == std::string::npos ? "" : rest.substr(cut + 1)));
+    }
+    ids_of(source, {"aa", rest.substr(0, 8)});
+    names_of(source, {0, 300});
+    has_all_bytes(source);
+    if (kind == 7) {  // the same vocabulary from two files
+      VocabularySource first = learned();
+      first.tokens.resize(280);
+      first.merges.resize(280 - 256);
+      join(first, source);
+      source = std::move(first);
     }
     const Bpe bpe(std::move(source), Pattern::gpt2);
     check_text(bpe, "the cat's  sat 123 abcabcabc aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
