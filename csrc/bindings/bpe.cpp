@@ -114,7 +114,9 @@ void encode_call(const Bpe& core, const Text& text, const Call& call, TextBuffer
     return each_part(text, buffer, [&](std::string_view part) { core.encode(part, ids); });
   }
   const Request request = call.request(core.vocabulary());
-  without_lock(text, [&] { core.encode(text.utf8(buffer), request, ids); });
+  const auto work = [&] { core.encode(text.utf8(buffer), request, ids); };
+  if (core.rules().normalize) return work();  // which asks Python
+  without_lock(text, work);
 }
 
 PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -298,10 +300,20 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
     }
     return true;
   };
+  if (bpe.core.rules().normalize) {  // which asks Python
+    Buffers buffers(bpe);
+    for (size_t i = 0; i < texts.count(); ++i) {
+      buffers.ids.clear();
+      bpe.core.encode(texts.utf8(i, buffers.text), request, buffers.ids);
+      PyObject* list = bpe.lists.make(buffers.ids.data(), buffers.ids.size());
+      if (!list) throw py::error_already_set();
+      PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), list);
+    }
+    return out;
+  }
   {
     py::gil_scoped_release unlocked;  // below this line only views are used; `texts` holds what they are of
-    const int most = bpe.core.rules().normalize ? 1 : threads.value_or(thread_count());  // a normaliser needs the lock
-    bpe.core.encode_batch(texts, request, most, lists_of);
+    bpe.core.encode_batch(texts, request, threads.value_or(thread_count()), lists_of);
   }
   if (PyErr_Occurred()) throw py::error_already_set();
   return out;
@@ -423,7 +435,8 @@ threads: at most so many; by default as many as the library uses. The rest is as
             TextBuffer buffer;
             IdBuffer ids;
             Bpe::Offsets offsets;
-            without_lock(view, [&] { self.core.encode(view.utf8(buffer), request, ids, offsets); });
+            const auto work = [&] { self.core.encode(view.utf8(buffer), request, ids, offsets); };
+            self.core.rules().normalize ? work() : without_lock(view, work);
             return std::make_pair(std::vector<uint32_t>(ids.data(), ids.data() + ids.size()), offsets);
           },
           py::arg("text"), py::arg("allowed_special"), py::arg("add_special_tokens"))
