@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nextword import ops as fast_ops
 from nextword.formats import DTYPES, PackedBytes
 from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, LayerNorm, Linear, check_dtype
-from nextword.trace import Tap
+from nextword.trace import Tap, tap_of
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
 GELU = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "gelu": "gelu_erf"}
@@ -170,7 +170,6 @@ class GPT2:
         if dtype not in (None, *DTYPES):
             raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.ops = ops
-        self.tap = Tap()
         self._network: Any = None
         read, c = Reader(weights, ops, dtype), self.config
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
@@ -182,6 +181,11 @@ class GPT2:
             tokens = read.matrix("lm_head.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
         bias = read.vector("lm_head.bias", c.vocab_size) if "lm_head.bias" in weights else None
         self.head = Linear(ops, tokens, bias)
+
+    @property
+    def tap(self) -> Tap:
+        """What calls from this context show their activations to; `nextword.trace` opens another."""
+        return tap_of(self)
 
     def tensors(self) -> dict[str, Any]:
         """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
@@ -224,24 +228,32 @@ class GPT2:
 
     def _fused(self) -> Any:
         """The network as one call, which computes what `__call__` does, with the same bits."""
-        if self._network is None:
-            self._network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
+        network = self._network
+        if network is None:
+            network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
             for b in self.blocks:
-                self._network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
-                                  b.fc.parts, b.fc.form, b.mlp_out.parts)
-        return self._network
+                network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
+                            b.fc.parts, b.fc.form, b.mlp_out.parts)
+            self._network = network  # whole: other threads may take it from here on
+        return network
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
-                 rows: Sequence[int] | Ints | None = None) -> Floats:
+                 rows: Sequence[int] | Ints | None = None, tap: Tap | None = None) -> Floats:
         """Run new tokens of one or more sequences and remember them in the cache.
 
         batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ...).
         rows: which of the tokens, counted through the batch, give logits (None: all), in any order and any number.
-        Returns float32 [rows, vocabulary].
+        tap: what this call shows its activations to (None: what the context says, see `nextword.trace`).
+        Returns float32 [rows, vocabulary]. Threads may call at once, each with a cache of its own.
         Raises IndexError if an id is not in the vocabulary, a row is none of the tokens, or a sequence outgrows the
-        context window or the cache, ValueError if ids are no integers or two sequences share a slot.
+        context window or the cache, ValueError if ids are no integers or two sequences share a slot, RuntimeError if
+        another thread is running the model on the cache.
         """
-        tap = self.tap
+        with cache.guard:
+            return self._run(batch, cache, slots, rows, tap_of(self) if tap is None else tap)
+
+    def _run(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None,
+             rows: Sequence[int] | Ints | None, tap: Tap) -> Floats:
         where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
         if len(where) != len(batch) or len(set(where.tolist())) < len(where):
             raise ValueError(f"model: slots must be one for each of the {len(batch)} sequences, none twice, "
@@ -257,6 +269,8 @@ class GPT2:
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
             raise IndexError(f"model: rows must be 0 .. {len(ids) - 1}, got {wanted.min()} .. {wanted.max()}")
         starts = cache.lengths[where]
+        if tap.replaces:
+            cache.patched[where] = True
         places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
         x = self.embed(ids, places, tap)                                                # [tokens, embd]
         for layer, b in enumerate(self.blocks):
