@@ -13,12 +13,14 @@
 
 #include "bpe_cache.h"
 #include "byte_alphabet.h"
+#include "interrupt.h"
 #include "parallel.h"
 
 namespace nextword {
 namespace {
 
 constexpr size_t unit_bytes = size_t{1} << 20;  // text that is worth a thread's turn
+constexpr size_t often = 4096;  // steps between two looks at whether to go on
 
 inline bool ascii_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 
@@ -92,10 +94,15 @@ class PieceCounts::Table {
   }
 
   void take(const Table& other) {
-    for (const Slot& slot : other.slots_) {
-      if (slot.count) add(slot.key, slot.count);
+    for (size_t i = 0; i < other.slots_.size(); ++i) {
+      if (other.slots_[i].count) add(other.slots_[i].key, other.slots_[i].count);
+      if (i % often == 0) check_interrupt();
     }
-    for (const auto& [piece, count] : other.longer_) longer_[piece] += count;
+    size_t taken = 0;
+    for (const auto& [piece, count] : other.longer_) {
+      longer_[piece] += count;
+      if (++taken % often == 0) check_interrupt();
+    }
   }
 
   size_t size() const { return used_ + longer_.size(); }
@@ -196,11 +203,13 @@ class Learner {
     for (const auto& [piece, count] : pieces) {
       words_.push_back({symbols_.size(), static_cast<uint32_t>(piece.size()), static_cast<int64_t>(count)});
       for (const char c : piece) symbols_.push_back(symbol_order().symbol_of_byte[static_cast<uint8_t>(c)]);
+      if (words_.size() % often == 0) check_interrupt();
     }
     index_.assign(size_t{1} << 16, 0);
     for (uint32_t i = 0; i < words_.size(); ++i) {
       const uint32_t* s = &symbols_[words_[i].begin];
       for (uint32_t j = 0; j + 1 < words_[i].size; ++j) occurs(s[j], s[j + 1], i);
+      if (i % often == 0) check_interrupt();
     }
     std::vector<Candidate> first;
     for (uint32_t i = 0; i < pairs_.size(); ++i) first.push_back({pairs_[i].count, pairs_[i].key, i});
@@ -284,6 +293,7 @@ class Learner {
     where.swap(pairs_[pair].words);
     made_now_.clear();
     for (size_t w = 0; w < where.size(); ++w) {
+      if (w % often == often - 1) check_interrupt();
       if (w + 8 < where.size()) __builtin_prefetch(&symbols_[words_[where[w + 8]].begin]);
       const uint32_t at = where[w];
       uint32_t* s = &symbols_[words_[at].begin];
@@ -325,14 +335,15 @@ class Learner {
 }  // namespace
 
 std::vector<LearnedMerge> learn_merges(const PieceCounts& counts, size_t wanted, uint64_t min_frequency,
-                                       const std::function<bool(size_t)>& progress) {
+                                       const std::function<void(size_t)>& progress) {
   Learner learner(counts);
   std::vector<LearnedMerge> merges;
   LearnedMerge merge;
   const auto least = static_cast<int64_t>(std::max<uint64_t>(1, min_frequency));
   while (merges.size() < wanted && learner.step(least, merge)) {
     merges.push_back(merge);
-    if (merges.size() % 256 == 0 && !progress(merges.size())) break;
+    if (merges.size() % 256 == 0) progress(merges.size());
+    check_interrupt();
   }
   return merges;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "encode.h"
+#include "interrupt.h"
 #include "parallel.h"
 
 #if defined(__linux__)
@@ -186,8 +187,10 @@ Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t dep
 }
 
 void unpack(const Packed& matrix, float* out) {
-  for (int64_t c = 0; c < matrix.cols; ++c)
+  for (int64_t c = 0; c < matrix.cols; ++c) {
     decode_column(matrix.dtype, matrix.panel(c / panel_cols), matrix.depth, c % panel_cols, out + c, matrix.cols);
+    check_interrupt();
+  }
 }
 
 void to_float32(const void* source, Source type, int64_t size, float* out) {
