@@ -64,7 +64,7 @@ std::shared_ptr<char> matrix_memory(int64_t bytes) {
   };
   if (bytes > chunk / 2) return pages(bytes);
   static std::mutex mutex;
-  static std::weak_ptr<char> current;
+  static auto& current = *new std::weak_ptr<char>;  // never destroyed: threads may pack while the process exits
   static int64_t used = 0;
   const std::lock_guard<std::mutex> lock(mutex);
   auto from = current.lock();

@@ -106,8 +106,9 @@ MAY_INCLUDE = {
     "raw_buffer": set(),
     "utf8": set(),
     "bpe": {"bpe", "interrupt.h", "pretokenize.h", "parallel.h", "raw_buffer.h"},
-    "bindings": {"interrupt.h", "ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
-                 "machine.h", "encode.h", "packed.h", "parallel.h", "pool.h", "raw_buffer.h", "utf8.h", "bindings"},
+    "bindings": {"ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
+                 "machine.h", "encode.h", "packed.h", "interrupt.h", "parallel.h", "pool.h", "raw_buffer.h", "utf8.h",
+                 "bindings"},
 }
 
 
