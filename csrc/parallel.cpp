@@ -82,11 +82,11 @@ void before_fork() {
 #else
   ended = proven == 1;
 #endif
+  if (ended) proven = 1;  // in both processes
 }
 void after_fork_in_parent() { starting.unlock(); }
 void after_fork_in_child() {
   starting.unlock();
-  proven = 1;
   if (!ended) orphaned = true;
 }
 

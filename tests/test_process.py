@@ -63,8 +63,7 @@ CALLS = ["encode", "encode_batch", "encode_batch of a generator", "train", "logi
          "sample", "trace"]  # fmt: skip
 
 
-@pytest.mark.parametrize("count", ["1", "3"])
-@pytest.mark.parametrize("what", CALLS)
+@pytest.mark.parametrize(("what", "count"), [*((what, "1") for what in CALLS), ("encode_batch", "3"), ("logits", "3")])
 def test_an_exit_while_daemon_threads_are_in_the_core_is_clean(what, count):
     done = python(EXIT, what, count)
     assert (done.returncode, done.stderr) == (0, "")
@@ -159,7 +158,7 @@ def test_without_room_for_a_second_thread_one_computes():
 
 # Signals in the middle of work
 
-LETTERS = np.random.default_rng(1).choice(np.frombuffer(b"abcdefghijklmnopqrstuvwxyz   ", "S1"), 6_000_000)
+LETTERS = np.random.default_rng(1).choice(np.frombuffer(b"abcdefghijklmnopqrstuvwxyz   ", "S1"), 4_000_000)
 WORDS = LETTERS.tobytes().decode()
 NO_BLANKS = WORDS.replace(" ", "")
 WEIGHT = np.random.default_rng(1).standard_normal((2048, 8192), np.float32)
@@ -167,7 +166,7 @@ WEIGHT = np.random.default_rng(1).standard_normal((2048, 8192), np.float32)
 
 def long_calls(demo):
     tokenizer = demo.tokenizer
-    packed, x = ops.pack(WEIGHT), np.ones((1500, 2048), np.float32)
+    packed, x = ops.pack(WEIGHT), np.ones((600, 2048), np.float32)
     characters = "".join(map(chr, np.random.default_rng(1).integers(0x100, 0x3000, 2_000_000)))
     return {
         "encode": lambda: tokenizer.encode(WORDS),
@@ -177,7 +176,7 @@ def long_calls(demo):
         "encode_batch": lambda: tokenizer.encode_batch([NO_BLANKS, WORDS]),
         "train": lambda: nextword.Tokenizer.train([WORDS], 800),
         "matmul": lambda: ops.matmul(x, packed),
-        "pack": lambda: ops.pack(np.tile(WEIGHT, (2, 2)), "int4"),
+        "pack": lambda: ops.pack(np.tile(WEIGHT, (2, 1)), "int4"),
         "unpack": lambda: ops.unpack(packed),
         "bandwidth": lambda: machine.read_bandwidth(1 << 24, 0.5),
     }
@@ -243,8 +242,8 @@ def test_what_a_handler_raises_leaves_the_call_and_the_next_is_right(demo, threa
     text = WORDS[:5000]
     assert demo.tokenizer.decode(demo.tokenizer.encode(text)) == text
     assert demo.tokenizer.encode_batch([text] * 3) == [demo.tokenizer.encode(text)] * 3
-    small = ops.pack(WEIGHT[:64, :96])
-    np.testing.assert_array_equal(ops.unpack(small), WEIGHT[:64, :96])
+    small = WEIGHT[:64, :96].copy()
+    np.testing.assert_array_equal(ops.unpack(ops.pack(small)), small)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")

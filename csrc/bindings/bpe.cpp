@@ -89,7 +89,7 @@ PyObject* guarded(Body body) {
 template <class Work>
 void without_lock(const Text& text, const Work& work) {
   if (text.size() < unlocked_size) return work();
-  const Unlocked unlocked(static_cast<int64_t>(text.size()));  // below this line only views are used; the caller holds the str
+  const Unlocked unlocked(Unlocked::of_text(text.size()));  // below this line only views are used; the caller holds the str
   work();
 }
 
@@ -284,7 +284,7 @@ Bytes bytes_of(const char* operation, const PyBpe& bpe, PyObject* ids) {
   const Vocabulary& vocabulary = bpe.core.vocabulary();
   const std::vector<uint32_t> list = ids_of(operation, vocabulary, ids);
   std::optional<Unlocked> unlocked;  // from here on nothing of Python's is used
-  if (list.size() >= unlocked_size) unlocked.emplace(static_cast<int64_t>(list.size()));
+  if (list.size() >= unlocked_size) unlocked.emplace(Unlocked::of_text(list.size()));
   size_t size = 0;
   for (const uint32_t id : list) size += vocabulary.token_size(id);
   Bytes out{std::unique_ptr<char[]>(new char[size + 16]), size};
@@ -367,7 +367,7 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
     return PyErr_CheckSignals() == 0;
   };
   {
-    Unlocked unlocked(static_cast<int64_t>(texts.bytes()));  // in here only views are used; `texts` holds what they are of
+    Unlocked unlocked(Unlocked::of_text(texts.bytes()));  // in here only views are used; `texts` holds what they are of
     bpe.core.encode_batch(texts, threads.value_or(thread_count()), [&](const std::vector<Bpe::Portion*>& portions) {
       return unlocked.locked([&] { return lists_of(portions); });
     });

@@ -40,7 +40,7 @@ void add(PieceCounts& counts, const py::list& texts) {
   }
   size_t bytes = 0;
   for (const auto view : views) bytes += view.size();
-  const Unlocked unlocked(static_cast<int64_t>(bytes));  // below this line only views are used; the caller holds the texts
+  const Unlocked unlocked(Unlocked::of_text(bytes));  // below this line only views are used; the caller holds the texts
   counts.add(views, thread_count());
 }
 

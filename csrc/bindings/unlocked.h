@@ -66,11 +66,12 @@ inline bool handles_signals() {
 }
 
 // Without the interpreter lock as long as it lives; only views of Python's objects may be used then.
-// work: bytes or multiply-adds, roughly. From `long_work` on, signals are looked for meanwhile: what a handler raises, such
+// work: multiply-adds or what takes as long, roughly. From `long_work` on, signals are looked for meanwhile: what a handler raises, such
 // as Ctrl-C's KeyboardInterrupt, leaves the work as `Interrupted`.
 class Unlocked {
  public:
   static constexpr int64_t long_work = int64_t{1} << 22;  // a millisecond or so
+  static int64_t of_text(size_t bytes) { return static_cast<int64_t>(bytes) * 64; }  // encoding, at its slowest
 
   explicit Unlocked(int64_t work = 0) : state_(Py_IsInitialized() ? PyEval_SaveThread() : nullptr) {  // else the lock is ours
     if (state_ && work >= long_work && handles_signals())
