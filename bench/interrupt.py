@@ -59,7 +59,9 @@ def operations() -> dict[str, Callable[[], tuple[Callable[[], Any], Callable[[],
         return lambda: tokenizer.decode(ids), lambda: tokenizer.decode(ids[:999])
 
     def training() -> tuple[Callable[[], Any], Callable[[], Any]]:
-        text = letters(2 * 10**7, True)
+        rng = np.random.default_rng(1)  # words as rare as in a language (Zipf), 100,000 of them
+        words = np.array(letters(10**6, True).split()[:100_000])
+        text = " ".join(words[rng.zipf(1.2, 4 * 10**6) % len(words)])
         train = nextword.Tokenizer.train
         return lambda: train([text], 2000), lambda: train([text[:9999]], 300).encode("one two")
 
@@ -78,7 +80,7 @@ def operations() -> dict[str, Callable[[], tuple[Callable[[], Any], Callable[[],
 
     def packing() -> tuple[Callable[[], Any], Callable[[], Any]]:
         weight = np.random.default_rng(1).standard_normal((768, 50257)).astype(np.float32)
-        return lambda: ops.pack(weight, "int4"), lambda: ops.packed_bytes(ops.pack(weight[:, :64], "int4")).tobytes()
+        return lambda: ops.pack(weight, "int4"), lambda: ops.packed_bytes(ops.pack(weight[:32], "int4")).tobytes()
 
     def copying() -> tuple[Callable[[], Any], Callable[[], Any]]:
         from nextword.speculation import quantised_copy
@@ -92,7 +94,7 @@ def operations() -> dict[str, Callable[[], tuple[Callable[[], Any], Callable[[],
     return {
         "encode words": lambda: encoding(letters(10**7, True)),
         "encode letters": lambda: encoding(letters(10**7, False)),
-        "encode characters": lambda: encoding(letters(10**7, False, 0x3000)),
+        "encode characters": lambda: encoding(letters(10**7, False, 0x250)),
         "encode_batch": batch,
         "decode": decoding,
         "train": training,

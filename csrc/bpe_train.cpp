@@ -19,7 +19,8 @@
 namespace nextword {
 namespace {
 
-constexpr size_t unit_bytes = size_t{1} << 20;  // text that is worth a thread's turn
+constexpr size_t worth_a_worker = size_t{1} << 20;  // bytes of text
+constexpr size_t unit_bytes = size_t{1} << 18;      // of a thread's turn, after which it looks whether to go on
 constexpr size_t often = 4096;  // steps between two looks at whether to go on
 
 inline bool ascii_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
@@ -109,7 +110,9 @@ class PieceCounts::Table {
 
   template <class Visit>
   void each(const Visit& visit) const {  // visit(piece, count); the view is valid as long as the table is not changed
+    size_t seen = 0;
     for (const Slot& slot : slots_) {
+      if (++seen % often == 0) check_interrupt();
       if (slot.count) visit(std::string_view(reinterpret_cast<const char*>(&slot.key), slot.key.high >> 56), slot.count);
     }
     for (const auto& [piece, count] : longer_) visit(std::string_view(piece), count);
@@ -149,7 +152,7 @@ void PieceCounts::add(const std::vector<std::string_view>& texts, int threads) {
     cut_into_units(text, units);
     bytes += text.size();
   }
-  const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / unit_bytes), 1)));
+  const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / worth_a_worker), 1)));
   while (tables_.size() < static_cast<size_t>(workers) || tables_.empty()) tables_.push_back(std::make_shared<Table>());
   std::exception_ptr error;  // an exception must not leave a thread
   std::mutex error_mutex;
@@ -158,7 +161,7 @@ void PieceCounts::add(const std::vector<std::string_view>& texts, int threads) {
   size_t gathered = 0;
   for (size_t i = 0; i < units.size(); ++i) {
     gathered += units[i].size();
-    if (gathered >= unit_bytes / 4 || i + 1 == units.size()) {
+    if (gathered >= unit_bytes || i + 1 == units.size()) {
       starts.push_back(i + 1);
       gathered = 0;
     }

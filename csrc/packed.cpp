@@ -187,6 +187,12 @@ Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t dep
 }
 
 void unpack(const Packed& matrix, float* out) {
+  // A column touches every page of what it is written to, and the operating system clears each then: here one by one.
+  constexpr int64_t page = 1024, between_checks = 64 * page;
+  for (int64_t i = 0; i < matrix.depth * matrix.cols; i += page) {
+    out[i] = 0;
+    if (i % between_checks == 0) check_interrupt();
+  }
   for (int64_t c = 0; c < matrix.cols; ++c) {
     decode_column(matrix.dtype, matrix.panel(c / panel_cols), matrix.depth, c % panel_cols, out + c, matrix.cols);
     check_interrupt();

@@ -267,7 +267,15 @@ std::vector<uint32_t> ids_of(const char* operation, const Vocabulary& vocabulary
   const auto owned = py::reinterpret_steal<py::object>(fast);
   PyObject** items = PySequence_Fast_ITEMS(fast);
   std::vector<uint32_t> out(static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)));
+  constexpr size_t between_checks = size_t{1} << 18;
   for (size_t i = 0; i < out.size(); ++i) {
+    if (i % between_checks == between_checks - 1) {
+      if (PyErr_CheckSignals()) throw Interrupted();
+      if (static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)) != out.size()) {  // by a handler
+        throw std::runtime_error(std::string(operation) + ": ids changed their length while they were read");
+      }
+      items = PySequence_Fast_ITEMS(fast);
+    }
     const int64_t id = small_int(items[i]);
     out[i] = id >= 0 && vocabulary.has(static_cast<uint32_t>(id)) ? static_cast<uint32_t>(id) : id_of(operation, vocabulary, items[i]);
   }
