@@ -3,10 +3,19 @@
 
 #include <pybind11/pybind11.h>
 
+#include "unlocked.h"
+
 namespace py = pybind11;
 
+using nextword::bindings::Unlocked;
+
 void bind_machine(py::module_& m) {
-  using unlocked = py::call_guard<py::gil_scoped_release>;  // for tenths of a second; nothing of Python's is used
-  m.def("read_bandwidth", &nextword::read_bandwidth, py::arg("size"), py::arg("seconds"), unlocked());
-  m.def("multiply_add_rate", &nextword::multiply_add_rate, py::arg("seconds"), unlocked());
+  m.def("read_bandwidth", [](int64_t size, double seconds) {
+    const Unlocked unlocked(Unlocked::long_work);
+    return nextword::read_bandwidth(size, seconds);
+  }, py::arg("size"), py::arg("seconds"));
+  m.def("multiply_add_rate", [](double seconds) {
+    const Unlocked unlocked(Unlocked::long_work);
+    return nextword::multiply_add_rate(seconds);
+  }, py::arg("seconds"));
 }

@@ -80,7 +80,7 @@ def processors() -> int:
 
 
 def threads() -> int:
-    """Threads that an operation uses at most."""
+    """Threads that an operation uses at most; fewer than asked for where the system has not started more."""
     return _core.threads()
 
 
@@ -96,6 +96,9 @@ def set_threads(count: int) -> None:
 
 def why_threads() -> str:
     """Where the thread count comes from."""
+    limit = _core.thread_limit()
+    if limit:
+        return f"the operating system started no more than {limit}; asked for: {_threads_from}"
     return _threads_from if openmp() else "built without OpenMP"
 
 
