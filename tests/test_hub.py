@@ -84,16 +84,25 @@ def test_the_real_library_reads_its_cache_offline(tmp_path):
     write_model(repo / "snapshots" / commit, CONFIG, some_tensors())
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
+    (repo / "refs" / "v2").write_text("0" * 39 + "2")
+    older = repo / "snapshots" / ("0" * 39 + "2")
+    older.mkdir()
+    (older / "config.json").write_text("{}")
     code = (
         "from nextword.weights import open_model\n"
         "print(sorted(open_model('some/model')))\n"
         "try: open_model('some/other')\n"
         "except OSError as error: print(error)\n"
+        f"print(len(open_model('some/model@{commit}')), len(open_model('some/model', 'main')))\n"
+        "try: open_model('some/model@v2')\n"
+        "except OSError as error: print(error)\n"
     )
     env = dict(os.environ, HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(tmp_path / "hub"))
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=tmp_path)
-    names, error = done.stdout.splitlines()
+    names, error, counts, without = done.stdout.splitlines()
+    assert counts == "2 2"
+    assert "'some/model@v2' came from the hub without a model.safetensors; look there" in without
     assert names == str(sorted(some_tensors()))
     assert "there is no folder 'some/other'" in error
     assert "HF_HUB_OFFLINE" in error

@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "kernels.h"
+#include "ops.h"
 
 namespace nextword::bindings {
 
