@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "bpe_merge.h"
+#include "interrupt.h"
 #include "parallel.h"
 
 namespace nextword {
@@ -18,6 +19,8 @@ constexpr size_t at_a_time = 16;            // turns whose ids are handed over t
 constexpr unsigned few_lanes = 4;           // so many words are merged as fast one by one
 constexpr size_t long_whole = 32;           // bytes of pieces that recur as they are; of longer ones, parts do
 constexpr size_t slack = PackedIds::slack;  // ids may be written up to here beyond the last
+
+struct Stopped {};  // thrown on the threads of a batch that is interrupted
 
 inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
   for (uint32_t i = 0; i < ids.count; i += 2) std::memcpy(out + i, ids.data + i, 2 * sizeof *out);  // two: see LongPieces::Ids
@@ -71,6 +74,7 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
     if (count > 0 && unknown_.size() < 8 * lanes && chunks % 32 != 0) continue;
     if (!unknown_.empty()) merge_unknown(ids, first);
     settled();
+    check_interrupt();
     first = ids.size();
     if (count == 0) return;
   }
@@ -243,6 +247,7 @@ uint32_t* Encoder::encode_parts(std::string_view piece, uint32_t* out) {
     }
     begin = ends[count - 1];
     count = 0;
+    check_interrupt();
   };
   for (size_t i = 1; i < piece.size();) {
     const size_t stop = std::min(piece.size(), i + Splitter::room / 2);
@@ -279,7 +284,8 @@ uint32_t* Encoder::encode_windows(std::string_view part, uint32_t* out) {
   constexpr size_t window = merge_few_limit, margin = 16;  // few tokens are longer than the margin
   uint32_t* const begin = out;
   size_t at = 0, size = window, back = 1, failed = 0;
-  for (;;) {
+  for (unsigned turns = 1;; ++turns) {
+    if (turns % 256 == 0) check_interrupt();
     const bool last = part.size() - at <= size;
     const std::string_view piece = part.substr(at, last ? part.size() - at : size);
     uint32_t* end = piece.size() <= window ? encode_remembered(piece, out) : merge(piece, out);
@@ -347,6 +353,7 @@ class Bpe::Batch {
         bpe_.encode(encoder, texts_.utf8(portion.first + j, text), request_, portion.ids);
         portion.counts[j] = static_cast<uint32_t>(portion.ids.size() - before);
       }
+    } catch (const Stopped&) {
     } catch (...) {  // an exception must not leave a thread
       const std::lock_guard<std::mutex> lock(mutex_);
       if (!error_ || i < error_at_) error_ = std::current_exception(), error_at_ = i;  // earlier ones are all under way
@@ -370,7 +377,21 @@ class Bpe::Batch {
   }
   bool over() const { return handed_ == size() || stopped_; }
   void stop() { stopped_ = true; }
+  // What interrupts the calling thread ends the others, too, within their texts.
+  void ask(Interruptible& from) {
+    try {
+      from.check();
+    } catch (...) {
+      interruption_ = std::current_exception();
+      interrupted_ = stopped_ = true;
+      throw Stopped();
+    }
+  }
+  void ask() const {
+    if (interrupted_) throw Stopped();
+  }
   void rethrow() const {
+    if (interruption_) std::rethrow_exception(interruption_);
     if (error_) std::rethrow_exception(error_);
   }
 
@@ -391,7 +412,8 @@ class Bpe::Batch {
   std::vector<Portion> portions_;
   std::vector<std::atomic<bool>> done_;
   std::atomic<size_t> next_{0};
-  std::atomic<bool> stopped_{false};
+  std::atomic<bool> stopped_{false}, interrupted_{false};
+  std::exception_ptr interruption_;  // of the calling thread
   size_t handed_ = 0;  // of the calling thread
   std::mutex mutex_;   // of what follows
   std::vector<IdBuffer> spare_;
@@ -413,23 +435,30 @@ void Bpe::encode_batch(const Texts& texts, const Request& request, int threads,
       const std::vector<Portion*> ready = batch.ready();
       if (ready.empty()) {
         if (!batch.encode_one(encoder, text)) std::this_thread::yield();
+        check_interrupt();
         continue;
       }
       if (!hand_over(ready)) batch.stop();
       batch.handed_over(ready);
     }
   };
+  Interruptible* const outer = interruptible;
   together(workers, [&] {
     const int index = member ? member->index : 0;
     Encoder& encoder = *encoders[static_cast<size_t>(index)]->get();
     TextBuffer text;
     if (index > 0) {
+      const Interruptible asks([&] { batch.ask(); });
       while (batch.encode_one(encoder, text)) {
       }
       return;
     }
     try {
+      const Interruptible asks([&] {
+        if (outer) batch.ask(*outer);
+      });
       hand_over_all(encoder, text);
+    } catch (const Stopped&) {
     } catch (...) {
       error = std::current_exception();
       batch.stop();

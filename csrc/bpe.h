@@ -148,6 +148,7 @@ class Bpe::Borrowed {
   explicit Borrowed(const Bpe& bpe) : bpe_(bpe) {
     {
       const std::lock_guard<std::mutex> lock(bpe.mutex_);
+      bpe.idle_.reserve(max_idle);  // giving it back cannot fail then
       if (!bpe.idle_.empty()) {
         encoder_ = std::move(bpe.idle_.back());
         bpe.idle_.pop_back();

@@ -1,6 +1,8 @@
 // The automaton of bpe_finder.h: a tree of the words read from their ends.
 #include "bpe_finder.h"
 
+#include "interrupt.h"
+
 namespace nextword {
 
 size_t WordFinder::slot(uint32_t from, uint8_t byte) const {
@@ -66,6 +68,7 @@ void WordFinder::prepare() {
 
 // The longest word that begins at each place of [begin, end) where one does, from right to left.
 void WordFinder::places_of(std::string_view text, size_t begin, size_t end, std::vector<std::pair<size_t, uint32_t>>& places) const {
+  check_interrupt();
   places.clear();
   const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
   uint32_t node = 0;

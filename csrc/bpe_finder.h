@@ -16,11 +16,11 @@ class WordFinder {
   // word: not empty; of equal ones the first counts. value: what find() gives for it. All before prepare().
   void add(std::string_view word, uint32_t value);
   void prepare();
-  bool empty() const { return words_.empty(); }
 
   // found(value, begin, end) for each, from left to right.
   template <class Found>
   void find(std::string_view text, const Found& found) const {
+    if (words_.empty()) return;
     std::vector<std::pair<size_t, uint32_t>> places;
     for (size_t done = 0, begin = 0; begin < text.size();) {
       const size_t end = std::min(text.size(), begin + std::max(block, longest_));

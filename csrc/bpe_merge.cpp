@@ -5,6 +5,8 @@
 #include <queue>
 #include <vector>
 
+#include "interrupt.h"
+
 namespace nextword {
 namespace {
 
@@ -25,6 +27,7 @@ size_t merge_by_heap(const Vocabulary& vocabulary, std::string_view piece, const
   std::vector<Candidate> first;
   for (uint32_t i = 0; i < count; ++i) {
     nodes[i] = {vocabulary.byte_token(static_cast<uint8_t>(piece[i])), i ? i - 1 : none, i + 1 < count ? i + 1 : none};
+    if (i % 65536 == 0) check_interrupt();
     if (i == 0) continue;
     const Vocabulary::Pair pair = pair_of(nodes[i - 1].token, nodes[i].token);
     if (pair.token != no_token) first.push_back({pair.rank, i - 1, pair.token, nodes[i - 1].token, nodes[i].token});
@@ -34,7 +37,8 @@ size_t merge_by_heap(const Vocabulary& vocabulary, std::string_view piece, const
     const Vocabulary::Pair pair = pair_of(nodes[at].token, nodes[next].token);
     if (pair.token != no_token) heap.push({pair.rank, at, pair.token, nodes[at].token, nodes[next].token});
   };
-  while (!heap.empty()) {
+  for (unsigned turns = 1; !heap.empty(); ++turns) {
+    if (turns % 4096 == 0) check_interrupt();
     const Candidate best = heap.top();
     heap.pop();
     Node& node = nodes[best.at];

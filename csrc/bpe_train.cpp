@@ -13,12 +13,15 @@
 
 #include "bpe_cache.h"
 #include "byte_alphabet.h"
+#include "interrupt.h"
 #include "parallel.h"
 
 namespace nextword {
 namespace {
 
-constexpr size_t unit_bytes = size_t{1} << 20;  // text that is worth a thread's turn
+constexpr size_t worth_a_worker = size_t{1} << 20;  // bytes of text
+constexpr size_t unit_bytes = size_t{1} << 18;      // of a thread's turn, after which it looks whether to go on
+constexpr size_t often = 4096;  // steps between two looks at whether to go on
 
 inline bool ascii_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 
@@ -92,17 +95,24 @@ class PieceCounts::Table {
   }
 
   void take(const Table& other) {
-    for (const Slot& slot : other.slots_) {
-      if (slot.count) add(slot.key, slot.count);
+    for (size_t i = 0; i < other.slots_.size(); ++i) {
+      if (other.slots_[i].count) add(other.slots_[i].key, other.slots_[i].count);
+      if (i % often == 0) check_interrupt();
     }
-    for (const auto& [piece, count] : other.longer_) longer_[piece] += count;
+    size_t taken = 0;
+    for (const auto& [piece, count] : other.longer_) {
+      longer_[piece] += count;
+      if (++taken % often == 0) check_interrupt();
+    }
   }
 
   size_t size() const { return used_ + longer_.size(); }
 
   template <class Visit>
   void each(const Visit& visit) const {  // visit(piece, count); the view is valid as long as the table is not changed
+    size_t seen = 0;
     for (const Slot& slot : slots_) {
+      if (++seen % often == 0) check_interrupt();
       if (slot.count) visit(std::string_view(reinterpret_cast<const char*>(&slot.key), slot.key.high >> 56), slot.count);
     }
     for (const auto& [piece, count] : longer_) visit(std::string_view(piece), count);
@@ -142,7 +152,7 @@ void PieceCounts::add(const std::vector<std::string_view>& texts, int threads) {
     cut_into_units(text, units);
     bytes += text.size();
   }
-  const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / unit_bytes), 1)));
+  const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / worth_a_worker), 1)));
   while (tables_.size() < static_cast<size_t>(workers) || tables_.empty()) tables_.push_back(std::make_shared<Table>());
   std::exception_ptr error;  // an exception must not leave a thread
   std::mutex error_mutex;
@@ -151,7 +161,7 @@ void PieceCounts::add(const std::vector<std::string_view>& texts, int threads) {
   size_t gathered = 0;
   for (size_t i = 0; i < units.size(); ++i) {
     gathered += units[i].size();
-    if (gathered >= unit_bytes / 4 || i + 1 == units.size()) {
+    if (gathered >= unit_bytes || i + 1 == units.size()) {
       starts.push_back(i + 1);
       gathered = 0;
     }
@@ -196,11 +206,13 @@ class Learner {
     for (const auto& [piece, count] : pieces) {
       words_.push_back({symbols_.size(), static_cast<uint32_t>(piece.size()), static_cast<int64_t>(count)});
       for (const char c : piece) symbols_.push_back(symbol_order().symbol_of_byte[static_cast<uint8_t>(c)]);
+      if (words_.size() % often == 0) check_interrupt();
     }
     index_.assign(size_t{1} << 16, 0);
     for (uint32_t i = 0; i < words_.size(); ++i) {
       const uint32_t* s = &symbols_[words_[i].begin];
       for (uint32_t j = 0; j + 1 < words_[i].size; ++j) occurs(s[j], s[j + 1], i);
+      if (i % often == 0) check_interrupt();
     }
     std::vector<Candidate> first;
     for (uint32_t i = 0; i < pairs_.size(); ++i) first.push_back({pairs_[i].count, pairs_[i].key, i});
@@ -284,6 +296,7 @@ class Learner {
     where.swap(pairs_[pair].words);
     made_now_.clear();
     for (size_t w = 0; w < where.size(); ++w) {
+      if (w % often == often - 1) check_interrupt();
       if (w + 8 < where.size()) __builtin_prefetch(&symbols_[words_[where[w + 8]].begin]);
       const uint32_t at = where[w];
       uint32_t* s = &symbols_[words_[at].begin];
@@ -325,14 +338,15 @@ class Learner {
 }  // namespace
 
 std::vector<LearnedMerge> learn_merges(const PieceCounts& counts, size_t wanted, uint64_t min_frequency,
-                                       const std::function<bool(size_t)>& progress) {
+                                       const std::function<void(size_t)>& progress) {
   Learner learner(counts);
   std::vector<LearnedMerge> merges;
   LearnedMerge merge;
   const auto least = static_cast<int64_t>(std::max<uint64_t>(1, min_frequency));
   while (merges.size() < wanted && learner.step(least, merge)) {
     merges.push_back(merge);
-    if (merges.size() % 256 == 0 && !progress(merges.size())) break;
+    if (merges.size() % 256 == 0) progress(merges.size());
+    check_interrupt();
   }
   return merges;
 }

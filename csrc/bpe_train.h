@@ -19,6 +19,7 @@ class PieceCounts {
   explicit PieceCounts(Pattern pattern) : pattern_(pattern) {}
 
   // Adds texts (valid UTF-8, each below 4 GiB), divided over at most `threads` threads. The counts do not depend on how.
+  // What interrupts it (interrupt.h) leaves counts that are good for nothing.
   void add(const std::vector<std::string_view>& texts, int threads);
 
   size_t size() const;
@@ -37,9 +38,9 @@ using LearnedMerge = std::array<uint32_t, 2>;
 
 // At most `wanted` merges, each of the pair that occurs most often by then; of equally frequent pairs the one with the
 // smaller left, then the smaller right symbol. Stops at pairs that occur less than max(1, min_frequency) times.
-// progress(merges so far) is called now and then; learning stops where it returns false.
+// progress(merges so far) is called now and then; it may throw.
 std::vector<LearnedMerge> learn_merges(const PieceCounts& counts, size_t wanted, uint64_t min_frequency,
-                                       const std::function<bool(size_t)>& progress);
+                                       const std::function<void(size_t)>& progress);
 
 // The byte of a symbol below 256.
 uint8_t byte_of_symbol(uint32_t symbol);

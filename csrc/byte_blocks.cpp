@@ -178,7 +178,7 @@ ByteBlocks byte_blocks() {
 }
 
 void set_byte_blocks(const std::string& variant) {
-  static const auto variants = byte_blocks_variants();
+  static const auto& variants = *new auto(byte_blocks_variants());  // never destroyed: threads may encode while the process exits
   std::string names;
   for (const auto& [name, functions] : variants) {
     if (name == variant) return chosen.store(&functions, std::memory_order_release);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cpu.h"
+#include "interrupt.h"
 #include "packed.h"
 #include "parallel.h"
 
@@ -31,6 +32,7 @@ double fastest(double seconds, const F& pass) {
   for (int passes = 0; passes < least_passes || Clock::now() < end; ++passes) {
     const auto start = Clock::now();
     pass();
+    check_interrupt();
     best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
   }
   return best;

@@ -9,7 +9,7 @@
 namespace nextword {
 namespace {
 
-// Rows from which on a pass is long: a start of threads costs nothing beside it, and someone may want to stop it.
+// Rows from which on a pass is long: a start of threads costs nothing beside it.
 constexpr int64_t many = 32;
 
 constexpr int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
@@ -24,8 +24,7 @@ int64_t most_room(const Network& n, int64_t rows, int64_t logits) {
 
 }  // namespace
 
-void run(const Network& n, const std::vector<Cache>& caches, const Pass& pass, float* logits,
-         const std::function<void()>& between) {
+void run(const Network& n, const std::vector<Cache>& caches, const Pass& pass, float* logits) {
   const int64_t rows = pass.count, width = n.tokens.depth;
   if (rows == 0) return;
   int64_t inner = 0;
@@ -41,16 +40,12 @@ void run(const Network& n, const std::vector<Cache>& caches, const Pass& pass, f
   float* const act = mid + most * width;        // [rows, inner]
   const Queries queries(pass.sequences, caches.empty() ? 0 : caches[0].prefix);
 
-  const auto pause = [&] {
-    if (rows >= many) between();
-  };
   const auto norm = [&](const float* from, const Norm& layer, int64_t count) {
     layer_norm(from, layer.weight, layer.bias, n.eps, count, width, h);
   };
   const auto linear = [&](const float* from, int64_t stride, const Linear& layer, const float* residual,
                           Activation activation, float* to, int64_t to_stride, const Linear& next) {
     matmul(from, stride, layer.weight, layer.bias, residual, activation, rows, to, to_stride, &next.weight, room);
-    pause();
   };
   const auto all = [&] {
     embedding(pass.ids, pass.places, n.tokens, n.positions, rows, x);
@@ -61,7 +56,6 @@ void run(const Network& n, const std::vector<Cache>& caches, const Pass& pass, f
       linear(h, width, b.qkv, nullptr, Activation::none, qkv, 3 * width, b.attn_out);
       append(qkv + width, 3 * width, qkv + 2 * width, 3 * width, pass.sequences, caches[i]);
       attention(qkv, 3 * width, caches[i], pass.sequences, queries, b.scale, nullptr, nullptr, h);
-      pause();
       linear(h, width, b.attn_out, x, Activation::none, mid, width, b.fc);
       norm(mid, b.ln_2, rows);
       linear(h, width, b.fc, nullptr, b.activation, act, stride, b.mlp_out);
@@ -75,7 +69,7 @@ void run(const Network& n, const std::vector<Cache>& caches, const Pass& pass, f
     matmul(h, width, n.head.weight, n.head.bias, nullptr, Activation::none, pass.wanted_count, logits, n.head.weight.cols,
            nullptr, room);
   };
-  // Few rows: all of it by one team of threads. Many: what Ctrl-C throws between two operations must not leave a thread.
+  // Few rows: all of it by one team of threads.
   together(rows < many ? std::min(queries.threads, threads_for(rows * width * inner, worth_a_thread)) : 1, all);
 }
 

@@ -1,7 +1,6 @@
 // GPT-2 from ids to logits in one call, built of the operations: what models/gpt2.py computes step by step for whoever
 // looks inside, with the same bits.
 #pragma once
-#include <functional>
 #include <vector>
 
 #include "attention.h"
@@ -43,9 +42,8 @@ struct Pass {
 
 // x = tokens[ids] + positions[places], then for each block
 //   x += attn_out(attention(qkv(ln_1(x))))     x += mlp_out(activation(fc(ln_2(x))))
-// and logits = head(ln_f(x[wanted])). caches: one a block. between: called after each operation of a pass of many rows,
-// which takes long; it may throw.
-void run(const Network& network, const std::vector<Cache>& caches, const Pass& pass, float* logits,
-         const std::function<void()>& between);
+// and logits = head(ln_f(x[wanted])). caches: one a block. Throws what interrupts it (interrupt.h); the caches then hold no
+// more than before.
+void run(const Network& network, const std::vector<Cache>& caches, const Pass& pass, float* logits);
 
 }  // namespace nextword

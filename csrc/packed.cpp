@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "encode.h"
+#include "interrupt.h"
 #include "parallel.h"
 
 #if defined(__linux__)
@@ -63,7 +64,7 @@ std::shared_ptr<char> matrix_memory(int64_t bytes) {
   };
   if (bytes > chunk / 2) return pages(bytes);
   static std::mutex mutex;
-  static std::weak_ptr<char> current;
+  static auto& current = *new std::weak_ptr<char>;  // never destroyed: threads may pack while the process exits
   static int64_t used = 0;
   const std::lock_guard<std::mutex> lock(mutex);
   auto from = current.lock();
@@ -186,8 +187,16 @@ Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t dep
 }
 
 void unpack(const Packed& matrix, float* out) {
-  for (int64_t c = 0; c < matrix.cols; ++c)
+  // A column touches every page of what it is written to, and the operating system clears each then: here one by one.
+  constexpr int64_t page = 1024, between_checks = 64 * page;
+  for (int64_t i = 0; i < matrix.depth * matrix.cols; i += page) {
+    out[i] = 0;
+    if (i % between_checks == 0) check_interrupt();
+  }
+  for (int64_t c = 0; c < matrix.cols; ++c) {
     decode_column(matrix.dtype, matrix.panel(c / panel_cols), matrix.depth, c % panel_cols, out + c, matrix.cols);
+    check_interrupt();
+  }
 }
 
 void to_float32(const void* source, Source type, int64_t size, float* out) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "packed.h"
@@ -22,10 +23,14 @@ struct Pool {
   std::vector<Block> unused;  // the longest unused first
   int64_t total = 0;          // floats in `unused`
 
-  void put(Block block) {
+  void put(Block block) {  // must not throw: a pointer that goes calls it
     const std::lock_guard<std::mutex> lock(mutex);
+    try {
+      unused.push_back(block);
+    } catch (const std::bad_alloc&) {  // the block goes, too
+      return;
+    }
     total += block.size;
-    unused.push_back(std::move(block));
     while (total > kept_unused) {
       total -= unused.front().size;
       unused.erase(unused.begin());

@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 
 #include "cache.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -21,7 +22,7 @@ py::array_t<float> attention_array(const char* op, const py::object& q, const Ca
   const float* const from = data<float>(a);
   const int64_t stride = row_stride(a);
   float* const to = out.mutable_data();
-  py::gil_scoped_release unlocked;  // below this line only views are used
+  const Unlocked unlocked(2 * args.tokens * args.cache.capacity * all);  // below this line only views are used
   const Queries queries(args.sequences, args.cache.prefix);
   attention(from, stride, args.cache, args.sequences, queries, scale, scores, weights, to);
   return out;
@@ -38,7 +39,7 @@ void bind_attention(py::module_& m) {
     const auto b = rows<float>("append", "v", v, {args.tokens, all});
     const float *const from_k = data<float>(a), *const from_v = data<float>(b);
     const int64_t k_stride = row_stride(a), v_stride = row_stride(b);
-    py::gil_scoped_release unlocked;  // below this line only views are used
+    const Unlocked unlocked;  // below this line only views are used
     append(from_k, k_stride, from_v, v_stride, args.sequences, args.cache);
   });
   m.def("attention", [](const py::object& q, const py::object& keys, const py::object& values, const py::object& slots,

@@ -14,11 +14,15 @@
 #include "bpe_call.h"
 #include "bpe_rules.h"
 #include "id_lists.h"
+#include "interrupt.h"
 #include "parallel.h"
 #include "text.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 using namespace nextword;
+using bindings::Interrupted;
+using bindings::Unlocked;
 
 namespace {
 
@@ -69,6 +73,7 @@ PyObject* guarded(Body body) {
     return body();
   } catch (py::error_already_set& error) {
     error.restore();
+  } catch (const Interrupted&) {  // Python's error is set
   } catch (const py::builtin_exception& error) {
     error.set_error();
   } catch (const std::invalid_argument& error) {
@@ -87,7 +92,7 @@ PyObject* guarded(Body body) {
 template <class Work>
 void without_lock(const Text& text, const Work& work) {
   if (text.size() < unlocked_size) return work();
-  py::gil_scoped_release unlocked;  // below this line only views are used; the caller holds the str
+  const Unlocked unlocked(Unlocked::of_text(text.size()));  // below this line only views are used; the caller holds the str
   work();
 }
 
@@ -114,7 +119,9 @@ void encode_call(const Bpe& core, const Text& text, const Call& call, TextBuffer
     return each_part(text, buffer, [&](std::string_view part) { core.encode(part, ids); });
   }
   const Request request = call.request(core.vocabulary());
-  without_lock(text, [&] { core.encode(text.utf8(buffer), request, ids); });
+  const auto work = [&] { core.encode(text.utf8(buffer), request, ids); };
+  if (core.rules().normalize) return work();  // which asks Python
+  without_lock(text, work);
 }
 
 PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -205,7 +212,15 @@ std::vector<uint32_t> ids_of(const char* operation, const Vocabulary& vocabulary
   const auto owned = py::reinterpret_steal<py::object>(fast);
   PyObject** items = PySequence_Fast_ITEMS(fast);
   std::vector<uint32_t> out(static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)));
+  constexpr size_t between_checks = size_t{1} << 18;
   for (size_t i = 0; i < out.size(); ++i) {
+    if (i % between_checks == between_checks - 1) {
+      if (PyErr_CheckSignals()) throw Interrupted();
+      if (static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)) != out.size()) {  // by a handler
+        throw std::runtime_error(std::string(operation) + ": ids changed their length while they were read");
+      }
+      items = PySequence_Fast_ITEMS(fast);
+    }
     const int64_t id = small_int(items[i]);
     out[i] = id >= 0 && vocabulary.has(static_cast<uint32_t>(id)) ? static_cast<uint32_t>(id) : id_of(operation, vocabulary, items[i]);
   }
@@ -221,15 +236,21 @@ struct Bytes {
 Bytes bytes_of(const char* operation, const PyBpe& bpe, PyObject* ids) {
   const Vocabulary& vocabulary = bpe.core.vocabulary();
   const std::vector<uint32_t> list = ids_of(operation, vocabulary, ids);
+  std::optional<Unlocked> unlocked;  // from here on nothing of Python's is used
+  if (list.size() >= unlocked_size) unlocked.emplace(Unlocked::of_text(list.size()));
   size_t size = 0;
   for (const uint32_t id : list) size += vocabulary.token_size(id);
   Bytes out{std::unique_ptr<char[]>(new char[size + 16]), size};
   char* p = out.data.get();
-  for (const uint32_t id : list) {
-    const uint32_t token_size = vocabulary.token_size(id);
-    std::memcpy(p, vocabulary.data(id), 16);  // one move for nearly every token
-    if (token_size > 16) std::memcpy(p, vocabulary.data(id), token_size);
-    p += token_size;
+  for (size_t i = 0; i < list.size();) {
+    constexpr size_t between_checks = size_t{1} << 16;
+    for (const size_t end = std::min(list.size(), i + between_checks); i < end; ++i) {
+      const uint32_t token_size = vocabulary.token_size(list[i]);
+      std::memcpy(p, vocabulary.data(list[i]), 16);  // one move for nearly every token
+      if (token_size > 16) std::memcpy(p, vocabulary.data(list[i]), token_size);
+      p += token_size;
+    }
+    check_interrupt();
   }
   return out;
 }
@@ -252,11 +273,14 @@ PyObject* decode_bytes(PyObject* self, PyObject* ids) {
 class HeldTexts : public Bpe::Texts {
  public:
   HeldTexts(const char* operation, const py::iterable& texts) {
-    for (const py::handle text : texts) {
-      texts_.emplace_back(operation, text.ptr());
-      bytes_ += texts_.back().size();
-      held_.push_back(py::reinterpret_borrow<py::object>(text));
-    }
+    bindings::unless_ended([&] {  // a generator is Python code
+      for (const py::handle text : texts) {
+        texts_.emplace_back(operation, text.ptr());
+        bytes_ += texts_.back().size();
+        held_.push_back(py::reinterpret_borrow<py::object>(text));
+        if (held_.size() % 65536 == 0 && PyErr_CheckSignals()) throw py::error_already_set();
+      }
+    });
   }
   size_t count() const override { return texts_.size(); }
   size_t bytes() const { return bytes_; }  // roughly
@@ -286,7 +310,6 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
   expect_again(texts.bytes() / 3 * sizeof(PyObject*));  // of the lists together, which come and go like one
   py::list out(texts.count());
   const auto lists_of = [&](const std::vector<Bpe::Portion*>& portions) {  // whether Python had the memory
-    const py::gil_scoped_acquire locked;
     const CollectorPause pause;
     for (const Bpe::Portion* portion : portions) {
       const uint32_t* ids = portion->ids.data();
@@ -296,12 +319,24 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
         PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(portion->first + i), list);
       }
     }
-    return true;
+    return PyErr_CheckSignals() == 0;
   };
+  if (bpe.core.rules().normalize) {  // which asks Python
+    Buffers buffers(bpe);
+    for (size_t i = 0; i < texts.count(); ++i) {
+      buffers.ids.clear();
+      bpe.core.encode(texts.utf8(i, buffers.text), request, buffers.ids);
+      PyObject* list = bpe.lists.make(buffers.ids.data(), buffers.ids.size());
+      if (!list) throw py::error_already_set();
+      PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), list);
+    }
+    return out;
+  }
   {
-    py::gil_scoped_release unlocked;  // below this line only views are used; `texts` holds what they are of
-    const int most = bpe.core.rules().normalize ? 1 : threads.value_or(thread_count());  // a normaliser needs the lock
-    bpe.core.encode_batch(texts, request, most, lists_of);
+    Unlocked unlocked(Unlocked::of_text(texts.bytes()));  // in here only views are used; `texts` holds what they are of
+    bpe.core.encode_batch(texts, request, threads.value_or(thread_count()), [&](const std::vector<Bpe::Portion*>& portions) {
+      return unlocked.locked([&] { return lists_of(portions); });
+    });
   }
   if (PyErr_Occurred()) throw py::error_already_set();
   return out;
@@ -387,15 +422,15 @@ void bind_bpe(py::module_& m) {
                                return out;
                              })
       .def("_added_tokens", [](const PyBpe& self) { return added_fields(self.core.vocabulary().added()); })
-      .def_property_readonly("unknown_id",  // of the token that stands for bytes without one
-                             [](const PyBpe& self) -> std::optional<uint32_t> {
-                               const Vocabulary& vocabulary = self.core.vocabulary();
-                               if (vocabulary.complete() || vocabulary.substitute() == max_tokens) return std::nullopt;
-                               return vocabulary.substitute();
-                             })
       .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.core.rules().prefix_space; })
       .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().beginning)); })
       .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().ending)); })
+      .def_property_readonly("unknown",
+                             [](const PyBpe& self) {
+                               const Vocabulary& vocabulary = self.core.vocabulary();
+                               const bool has = !vocabulary.complete() && vocabulary.substitute() != max_tokens;
+                               return has ? std::optional(vocabulary.substitute()) : std::nullopt;
+                             })
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
       .def(
           "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))
@@ -423,7 +458,8 @@ threads: at most so many; by default as many as the library uses. The rest is as
             TextBuffer buffer;
             IdBuffer ids;
             Bpe::Offsets offsets;
-            without_lock(view, [&] { self.core.encode(view.utf8(buffer), request, ids, offsets); });
+            const auto work = [&] { self.core.encode(view.utf8(buffer), request, ids, offsets); };
+            self.core.rules().normalize ? work() : without_lock(view, work);
             return std::make_pair(std::vector<uint32_t>(ids.data(), ids.data() + ids.size()), offsets);
           },
           py::arg("text"), py::arg("allowed_special"), py::arg("add_special_tokens"))

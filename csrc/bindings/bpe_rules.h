@@ -3,7 +3,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -62,16 +61,11 @@ inline std::vector<bool> allowed_special(const Vocabulary& vocabulary, py::handl
   return out;
 }
 
-// What nextword.normalizer.Normalizer does, for C++: asked with the interpreter lock, which may not be held before.
+// What nextword.normalizer.Normalizer does, for C++. Whoever encodes with it has the interpreter lock.
 inline Normalize normalizer(const py::object& from) {
   if (from.is_none()) return {};
-  const std::shared_ptr<py::object> held(new py::object(from), [](py::object* object) {
-    const py::gil_scoped_acquire locked;
-    delete object;
-  });
-  return [held](std::string_view text, bool with_steps) {
-    const py::gil_scoped_acquire locked;
-    const py::object found = (*held)(py::str(text.data(), text.size()), with_steps);
+  return [from](std::string_view text, bool with_steps) {
+    const py::object found = from(py::str(text.data(), text.size()), with_steps);
     const auto [changed, steps] = found.cast<std::pair<std::string, std::vector<std::tuple<size_t, size_t, bool>>>>();
     Normalized out;
     out.text = changed;

@@ -8,9 +8,11 @@
 #include "bpe_files.h"
 #include "bpe_train.h"
 #include "parallel.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 using namespace nextword;
+using bindings::Unlocked;
 
 namespace {
 
@@ -36,7 +38,9 @@ void add(PieceCounts& counts, const py::list& texts) {
     if (static_cast<size_t>(size) > 0xFFFFFFFFu) throw std::invalid_argument("train: a text has 4 GiB or more; give it in parts");
     views.emplace_back(data, static_cast<size_t>(size));
   }
-  py::gil_scoped_release unlocked;  // below this line only views are used; the caller holds the texts
+  size_t bytes = 0;
+  for (const auto view : views) bytes += view.size();
+  const Unlocked unlocked(Unlocked::of_text(bytes));  // below this line only views are used; the caller holds the texts
   counts.add(views, thread_count());
 }
 
@@ -50,23 +54,13 @@ VocabularySource learn(const PieceCounts& counts, size_t vocab_size, const std::
   if (vocab_size > max_tokens) {
     throw std::invalid_argument("train: vocab_size must be at most " + std::to_string(max_tokens) + ", got " + std::to_string(vocab_size));
   }
-  std::exception_ptr error;
   std::vector<LearnedMerge> merges;
   {
-    py::gil_scoped_release unlocked;
+    Unlocked unlocked(Unlocked::long_work);
     merges = learn_merges(counts, vocab_size - specials.size() - 256, min_frequency, [&](size_t made) {
-      const py::gil_scoped_acquire locked;
-      try {
-        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (progress) progress(made);
-        return true;
-      } catch (...) {
-        error = std::current_exception();
-        return false;
-      }
+      if (progress) unlocked.locked([&] { bindings::raising([&] { progress(made); }); });
     });
   }
-  if (error) std::rethrow_exception(error);
   VocabularySource source;
   source.tokens_file = source.merges_file = "trained vocabulary";
   source.has_merges = true;

@@ -23,5 +23,6 @@ void bind_cpu(py::module_& m) {
   m.def("openmp", &nextword::has_openmp);
   m.def("processors", &nextword::processors);
   m.def("threads", &nextword::thread_count);
+  m.def("thread_limit", &nextword::thread_limit);
   m.def("set_threads", &nextword::set_thread_count, py::arg("count"));
 }

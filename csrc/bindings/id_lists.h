@@ -24,7 +24,11 @@ class IdLists {
     if (!out) return nullptr;
     PyObject** items = PySequence_Fast_ITEMS(out);
     constexpr size_t ahead = 16;
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0, checked = between_checks; i < count; ++i) {
+      if (i == checked) {
+        checked += between_checks;
+        if (!go_on(out, i, count)) return nullptr;
+      }
       if (i + ahead < count) __builtin_prefetch(ints_[ids[i + ahead]], 1);
       PyObject*& id = ints_[ids[i]];
       if (!id && !(id = PyLong_FromUnsignedLong(ids[i]))) {
@@ -39,6 +43,22 @@ class IdLists {
   }
 
  private:
+  static constexpr size_t between_checks = size_t{1} << 18;  // ints: a millisecond or so
+
+  // Lets handlers of signals run while `made` of the list's `count` items are there; false with a Python error, without
+  // the list, where one of them raises. The collector does not know the list meanwhile, so that nobody can reach it.
+  static bool go_on(PyObject* list, size_t made, size_t count) {
+    Py_SET_SIZE(list, static_cast<Py_ssize_t>(made));
+    PyObject_GC_UnTrack(list);
+    if (PyErr_CheckSignals()) {
+      Py_DECREF(list);
+      return false;
+    }
+    PyObject_GC_Track(list);
+    Py_SET_SIZE(list, static_cast<Py_ssize_t>(count));
+    return true;
+  }
+
   // A list that has room for `count` items, which are to be written before anything else happens. PyList_New would write
   // zeros first.
   static PyObject* empty(size_t count) {

@@ -5,20 +5,26 @@
 
 #include "dtypes.h"
 #include "streaming.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 using namespace nextword;
+using bindings::Unlocked;
 
 void bind_machine(py::module_& m) {
-  using unlocked = py::call_guard<py::gil_scoped_release>;  // for tenths of a second; nothing of Python's is used
-  m.def("read_bandwidth", &read_bandwidth, py::arg("size"), py::arg("seconds"), unlocked());
+  m.def("read_bandwidth", [](int64_t size, double seconds) {
+    const Unlocked unlocked(Unlocked::long_work);
+    return read_bandwidth(size, seconds);
+  }, py::arg("size"), py::arg("seconds"));
   m.def("multiply_add_rate", [](double seconds, const std::string& dtype) {
-    return multiply_add_rate(seconds, bindings::dtype_of("multiply_add_rate", dtype));
-  }, py::arg("seconds"), py::arg("dtype"), unlocked());
+    const Dtype format = bindings::dtype_of("multiply_add_rate", dtype);
+    const Unlocked unlocked(Unlocked::long_work);
+    return multiply_add_rate(seconds, format);
+  }, py::arg("seconds"), py::arg("dtype"));
   m.def("streaming_trial", [] {
     Trial found;
     {
-      py::gil_scoped_release unlocked;  // it may take milliseconds
+      const Unlocked unlocked;  // it may take milliseconds
       found = streaming_trial();
     }
     return py::make_tuple(found.past, found.through, found.allows());

@@ -5,6 +5,7 @@
 
 #include "activations.h"
 #include "cache.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -19,6 +20,7 @@ struct Graph {
   Network network;
   std::vector<py::array> arrays;
   int64_t most_places;
+  int64_t products = 0;  // multiply-adds of a token in the blocks
 
   const float* vector(const char* name, const py::handle& object, int64_t size) {
     arrays.push_back(array<float>(op, name, object, {size}));
@@ -61,6 +63,7 @@ struct Graph {
     b.activation = activation_of(op, activation);
     b.mlp_out = linear("mlp_out", mlp_out, b.fc.weight.cols, width);
     network.blocks.push_back(b);
+    for (const Linear* layer : {&b.qkv, &b.attn_out, &b.fc, &b.mlp_out}) products += layer->weight.depth * layer->weight.cols;
   }
 
   // The caches of all layers, checked. args keeps what they point into.
@@ -124,11 +127,8 @@ struct Graph {
     const Pass pass{rows, data<int64_t>(ids), places.data(), data<int64_t>(wanted), tokens, wanted.shape(0)};
     float* const out = logits.mutable_data();
     {
-      py::gil_scoped_release unlocked;  // in here only views are used
-      nextword::run(network, layers, pass, out, [] {
-        const py::gil_scoped_acquire locked;
-        if (PyErr_CheckSignals()) throw py::error_already_set();  // Ctrl-C need not wait for the pass
-      });
+      const Unlocked unlocked(tokens * products + wanted.shape(0) * network.head.weight.cols * network.head.weight.depth);
+      nextword::run(network, layers, pass, out);  // in here only views are used
     }
     for (int64_t i = 0; i < sequences; ++i) mutable_data<int64_t>(lengths)[rows.slots[i]] += rows.fresh[i];
     return logits;

@@ -11,6 +11,7 @@
 #include "activations.h"
 #include "arrays.h"
 #include "dtypes.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -55,7 +56,7 @@ Packed pack_array(const char* op, const py::object& weight, const std::string& d
   const int64_t depth = a.shape(transposed ? 1 : 0), cols = a.shape(transposed ? 0 : 1);
   if (depth < 1 || cols < 1) throw std::invalid_argument(std::string(op) + ": weight must not be empty, got " + received(a));
   const void* const p = a.data();
-  py::gil_scoped_release unlocked;  // below this line only views are used
+  const Unlocked unlocked(depth * cols);  // below this line only views are used
   return make(p, type, format, depth, cols);
 }
 
@@ -73,7 +74,7 @@ Packed packed_array(const py::object& data, const std::string& dtype, int64_t de
     throw std::invalid_argument("packed: data of the " + dtype + " matrix " + shape + " must be " + std::to_string(panels) +
                                 " times " + std::to_string(size) + " bytes, got " + received(a));
   const void* const from = a.data();
-  py::gil_scoped_release unlocked;  // below this line only views are used
+  const Unlocked unlocked(a.size());  // below this line only views are used
   return packed_from(from, format, depth, cols);
 }
 
@@ -89,7 +90,7 @@ py::array_t<float> matmul_array(const char* op, const py::object& x, const Packe
   const int64_t out_stride = row_stride(out);
   const float* const from = data<float>(a);
   float* const to = out.mutable_data();
-  py::gil_scoped_release unlocked;  // below this line only views are used
+  const Unlocked unlocked(n * weight.depth * weight.cols);  // below this line only views are used
   matmul(from, stride, weight, b, r, activation, n, to, out_stride);
   return out;
 }
@@ -100,7 +101,7 @@ py::array_t<float> activate_array(const char* op, const py::object& x, Activatio
   const float* const from = data<float>(a);
   float* const to = out.mutable_data();
   const int64_t n = a.size();
-  py::gil_scoped_release unlocked;  // below this line only views are used
+  const Unlocked unlocked;  // below this line only views are used
   activate(from, activation, n, to);
   return out;
 }
@@ -131,7 +132,11 @@ void bind_ops(py::module_& m) {
   });
   m.def("unpack", [](const Packed& weight) {
     auto out = empty({weight.depth, weight.cols});
-    unpack(weight, out.mutable_data());
+    float* const to = out.mutable_data();
+    {
+      const Unlocked unlocked(weight.depth * weight.cols);  // in here only views are used
+      unpack(weight, to);
+    }
     return out;
   });
   m.def("to_float32", [](const py::object& x) {
@@ -172,7 +177,7 @@ void bind_ops(py::module_& m) {
     const float *const from = data<float>(a), *const by = data<float>(w), *const plus = data<float>(b);
     float* const to = out.mutable_data();
     const int64_t n = a.shape(0), cols = a.shape(1);
-    py::gil_scoped_release unlocked;  // below this line only views are used
+    const Unlocked unlocked;  // below this line only views are used
     layer_norm(from, by, plus, eps, n, cols, to);
     return out;
   });
@@ -183,7 +188,7 @@ void bind_ops(py::module_& m) {
     const float* const from = data<float>(a);
     float* const to = out.mutable_data();
     const int64_t n = a.shape(0), cols = a.shape(1);
-    py::gil_scoped_release unlocked;  // below this line only views are used
+    const Unlocked unlocked;  // below this line only views are used
     softmax(from, n, cols, to);
     return out;
   });
@@ -198,7 +203,7 @@ void bind_ops(py::module_& m) {
     const int64_t *const from = data<int64_t>(i), *const at = data<int64_t>(p);
     const float* const add = data<float>(table);
     float* const to = out.mutable_data();
-    py::gil_scoped_release unlocked;  // below this line only views are used
+    const Unlocked unlocked;  // below this line only views are used
     embedding(from, at, tokens, add, n, to);
     return out;
   });

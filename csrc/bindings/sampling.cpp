@@ -9,6 +9,7 @@
 
 #include "arrays.h"
 #include "philox.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -54,7 +55,7 @@ void bind_sampling(py::module_& m) {
     const Logits row(op, logits);
     const Rules rules = rules_of(op, temperature, top_k, top_p, min_p, typical_p, uniform);
     const Kept kept = [&] {
-      py::gil_scoped_release unlocked;  // only views are used
+      const Unlocked unlocked;  // only views are used
       return keep(op, row.data, row.size, rules);
     }();
     py::array_t<int64_t> ids(kept.count);
@@ -80,7 +81,7 @@ void bind_sampling(py::module_& m) {
     bool* const flags = stays.mutable_data();
     const int64_t count = asked.size();
     {
-      py::gil_scoped_release unlocked;  // in this scope only views are used
+      const Unlocked unlocked;  // in this scope only views are used
       const Kept kept = keep(op, row.data, row.size, rules);
       look_up(kept, ids, count, p, flags);
       std::copy(kept.cuts, kept.cuts + 5, limits);
@@ -96,7 +97,7 @@ void bind_sampling(py::module_& m) {
     Drawn drawn{};
     int64_t count = 0;
     {
-      py::gil_scoped_release unlocked;  // in this scope only views are used
+      const Unlocked unlocked;  // in this scope only views are used
       const Kept kept = keep(op, row.data, row.size, rules);
       drawn = draw(kept, u);
       count = kept.count;
@@ -105,14 +106,14 @@ void bind_sampling(py::module_& m) {
   });
   m.def("log_sum_exp", [](const py::object& logits) {
     const Logits row("log_sum_exp", logits);
-    py::gil_scoped_release unlocked;  // below this line only views are used
+    const Unlocked unlocked;  // below this line only views are used
     return log_sum_exp("log_sum_exp", row.data, row.size);
   });
   m.def("top", [](const py::object& logits, int64_t k) {
     const Logits row("top", logits);
     require(k >= 0, "top", "k", "0 or more", py::int_(k));
     const auto found = [&] {
-      py::gil_scoped_release unlocked;  // only views are used
+      const Unlocked unlocked;  // only views are used
       return top("top", row.data, row.size, k);
     }();
     return py::array_t<int64_t>(static_cast<py::ssize_t>(found.size()), found.data());

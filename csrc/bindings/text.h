@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "interrupt.h"
 #include "raw_buffer.h"
 #include "utf8.h"
 
@@ -85,6 +86,7 @@ class Text {
   template <class Unit>
   void append(const Unit* text, size_t at, size_t end, TextBuffer& buffer) const {
     while (at < end) {
+      check_interrupt();
       const size_t count = std::min(step, end - at);  // room is made for so many that take all the bytes they may
       size_t done = 0;
       char* const out = buffer.reserve(count * utf8_per_unit(sizeof(Unit)));

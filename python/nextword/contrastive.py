@@ -50,12 +50,12 @@ CANDIDATE = 250  # bytes that a candidate takes, about
 
 
 class _Hidden(Tap):
-    """Keeps what goes into the last layer norm; all else is the business of the tap in use."""
+    """Keeps what goes into the last layer norm; all else is the business of the tap in use. One for each search."""
 
     looks = True
 
     def __init__(self, outer: Tap, name: str) -> None:
-        self._outer, self._name = outer, name
+        self._outer, self._name, self.replaces = outer, name, outer.replaces
         self.wants = outer.wants  # type: ignore[method-assign]
         self.x: NDArray[Any] = np.empty(0, np.float32)
 
@@ -105,47 +105,42 @@ def contrastive_search(
     tokens: list[int] = []
     steps: list[list[ContrastiveCandidate]] = []
     started = time.perf_counter()
-    outer = model.tap
-    hidden = _Hidden(outer, f"h.{model.config.n_layer - 1}.resid_post")
-    model.tap = hidden
-    try:
-        cache = model.cache(wide, len(prompt) + limit)
-        context = np.empty((len(prompt) + limit, model.config.n_embd))  # directions of all hidden states
-        for start in range(0, len(prompt) if limit else 0, CHUNK):
-            part = np.array(prompt[start : start + CHUNK], np.int64)
-            last = start + CHUNK >= len(prompt)
-            logits = model([part], cache, [0], [len(part) - 1] if last else [])
-            context[start : start + len(part)] = _directions(model.ln_f(hidden.x))
-        chosen, prefill_seconds = 0, time.perf_counter() - started
-        while len(tokens) < limit:
-            held = len(prompt) + len(tokens)
-            row = logits[chosen]
-            if not np.isfinite(row.max()):
-                raise ValueError(f"{op}: the largest logit must be finite, got {row.max()}")
-            if process is not None:
-                row = checked(op, process(prompt + tokens, row.copy()), row)
-            best = largest(row, top_k)
-            if not len(best):
-                raise ValueError(f"{op}: no token may follow after {len(tokens)} new ones; "
-                                 "process must leave one above -inf")
-            for slot in range(len(best)):  # all that a slot holds but a candidate of an earlier step is right
-                own = 0 if slot == chosen else max(0, int(cache.lengths[slot]) - 1)
-                cache.copy(chosen, slot, held, own)
-            logits = model([best[i : i + 1] for i in range(len(best))], cache)
-            near = _directions(model.ln_f(hidden.x))
-            e = np.exp(row.astype(np.float64) - row.max())
-            p, similar = e[best] / e.sum(), (near @ context[:held].T).max(axis=1)
-            scores = (1 - penalty_alpha) * p - penalty_alpha * similar
-            steps.append([ContrastiveCandidate(*x) for x in zip(*(a.tolist() for a in (best, p, similar, scores)),
-                                                                strict=True)])
-            chosen = int(scores.argmax())
-            context[held] = near[chosen]
-            tokens.append(int(best[chosen]))
-            if ends.reached(tokens):
-                reason = "stop"
-                break
-    finally:
-        model.tap = outer
+    hidden = _Hidden(model.tap, f"h.{model.config.n_layer - 1}.resid_post")
+    cache = model.cache(wide, len(prompt) + limit)
+    context = np.empty((len(prompt) + limit, model.config.n_embd))  # directions of all hidden states
+    for start in range(0, len(prompt) if limit else 0, CHUNK):
+        part = np.array(prompt[start : start + CHUNK], np.int64)
+        last = start + CHUNK >= len(prompt)
+        logits = model([part], cache, [0], [len(part) - 1] if last else [], hidden)
+        context[start : start + len(part)] = _directions(model.ln_f(hidden.x))
+    chosen, prefill_seconds = 0, time.perf_counter() - started
+    while len(tokens) < limit:
+        held = len(prompt) + len(tokens)
+        row = logits[chosen]
+        if not np.isfinite(row.max()):
+            raise ValueError(f"{op}: the largest logit must be finite, got {row.max()}")
+        if process is not None:
+            row = checked(op, process(prompt + tokens, row.copy()), row)
+        best = largest(row, top_k)
+        if not len(best):
+            raise ValueError(f"{op}: no token may follow after {len(tokens)} new ones; "
+                             "process must leave one above -inf")
+        for slot in range(len(best)):  # all that a slot holds but a candidate of an earlier step is right
+            own = 0 if slot == chosen else max(0, int(cache.lengths[slot]) - 1)
+            cache.copy(chosen, slot, held, own)
+        logits = model([best[i : i + 1] for i in range(len(best))], cache, tap=hidden)
+        near = _directions(model.ln_f(hidden.x))
+        e = np.exp(row.astype(np.float64) - row.max())
+        p, similar = e[best] / e.sum(), (near @ context[:held].T).max(axis=1)
+        scores = (1 - penalty_alpha) * p - penalty_alpha * similar
+        steps.append([ContrastiveCandidate(*x) for x in zip(*(a.tolist() for a in (best, p, similar, scores)),
+                                                            strict=True)])
+        chosen = int(scores.argmax())
+        context[held] = near[chosen]
+        tokens.append(int(best[chosen]))
+        if ends.reached(tokens):
+            reason = "stop"
+            break
     return ContrastiveResult(*ends.cut(tokens), reason, steps, prefill_seconds)
 
 

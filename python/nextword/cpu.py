@@ -138,7 +138,7 @@ def processors() -> int:
 
 
 def threads() -> int:
-    """Threads that an operation uses at most.
+    """Threads that an operation uses at most; fewer than asked for where the system has not started more.
 
     By default as many as there are processors, or as a container's quota grants whole ones; `OMP_NUM_THREADS` sets
     another default.
@@ -158,6 +158,9 @@ def set_threads(count: int) -> None:
 
 def why_threads() -> str:
     """Where the thread count comes from."""
+    limit = _core.thread_limit()
+    if limit:
+        return f"the operating system started no more than {limit}; asked for: {_threads_from}"
     return _threads_from if openmp() else "built without OpenMP"
 
 

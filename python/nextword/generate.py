@@ -268,8 +268,8 @@ class LanguageModel:
         if isinstance(draft, str) and draft == "lookup":
             return "lookup"
         if isinstance(draft, str) and draft in DTYPES:
-            if draft not in self._copies:
-                self._copies[draft] = quantised_copy(self.model, draft)
+            if draft not in self._copies:  # of two threads that make one, both take the first's
+                self._copies.setdefault(draft, quantised_copy(self.model, draft))
             return self._copies[draft]
         model, tokenizer = (draft.model, draft.tokenizer) if isinstance(draft, LanguageModel) else (draft, None)
         if not isinstance(model, GPT2):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import memory
+from nextword.guard import Guard
 from nextword.trace import Tap
 
 Floats = NDArray[np.float32]
@@ -154,6 +155,8 @@ class KVCache:
         self.capacity: int = self.prefix_tokens + own
         memory.require("cache", f"{slots} slots of {own} tokens", cache_bytes(layers, slots, heads, width, own, dtype),
                        "ask for fewer slots or a smaller capacity")
+        self.patched: NDArray[np.bool_] = np.full(slots, prefix is not None and bool(prefix.patched[0]))
+        self.guard = Guard("model: the cache is in use by another thread; give each thread a cache of its own")
         # One array for all layers, large enough for huge pages. What append has not written is never read.
         self.keys = list(panels(ops, (layers, slots, heads, count, width), dtype))
         self.values = list(panels(ops, (layers, slots, heads, -(-width // PANEL), own), dtype))
@@ -175,6 +178,11 @@ class KVCache:
             keys, values = np.concatenate([first, keys], 1), np.concatenate([second, values], 2)
             scales = np.concatenate([third, scales], 2)
         return keys[None], values[None], scales[None]
+
+    def forget(self, slot: int) -> None:
+        """Let the slot hold nothing but the prefix, as at first."""
+        self.lengths[slot] = self.prefix_tokens
+        self.patched[slot] = self.prefix is not None and self.prefix.patched[0]
 
     def copy(self, source: int, target: int, tokens: int, start: int = 0, into: "KVCache | None" = None) -> None:
         """Let slot `target` hold the first `tokens` tokens of slot `source`, bit by bit, and nothing after them.
@@ -208,6 +216,7 @@ class KVCache:
             for to, scales in zip(other.scales, self.scales, strict=True):
                 to[target, :, :, start:end] = scales[source, :, :, start:end]
         other.lengths[target] = tokens
+        other.patched[target] = self.patched[source] or (start > 0 and other.patched[target])
 
 
 class Attention:

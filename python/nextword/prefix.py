@@ -1,12 +1,12 @@
 """PrefixCache: prompts already encoded, as shared pages of keys and values. Left out: running the model."""
 
+import threading
 from collections.abc import Sequence
 from itertools import takewhile
 
 from nextword import memory
 from nextword.layers import PANEL, Floats, KVCache, Panels, panels
 from nextword.models.gpt2 import GPT2
-from nextword.trace import Tap
 
 SLAB = 8  # pages whose memory is taken at once: large enough for huge pages, small beside a long prompt
 
@@ -31,8 +31,8 @@ class PrefixCache:
     `clear()`.
 
     Bits do not depend on it: what it gives is what the model would compute (same instruction set; `clear()` after
-    `set_isa`). While a trace looks into the model it stands aside, so that every activation is seen. Not for several
-    threads at once.
+    `set_isa`). While a trace looks into the model it stands aside, so that every activation is seen; what was computed
+    under replaced activations it does not take. Any number of threads may share it.
 
     Raises ValueError if `tokens` is below 32, MemoryError if the store would not fit into memory once it is full.
 
@@ -55,10 +55,15 @@ class PrefixCache:
         self._keys = (c.n_layer, c.n_head, width, PANEL)
         self._values = (c.n_layer, c.n_head, -(-width // PANEL), PANEL, PANEL)
         self._scales = (c.n_layer, c.n_head, 2, PANEL if self._dtype == "int8" else 0)
-        self.clear()
+        self._turn = threading.Lock()  # held by who reads or changes pages
+        self._empty()
 
     def clear(self) -> None:
         """Forget everything and give the memory back."""
+        with self._turn:
+            self._empty()
+
+    def _empty(self) -> None:
         self._pages: set[Page] = set()
         self._free: list[tuple[Panels, Panels, Floats]] = []  # keys, values and scales of pages to come
         self._slabs: list[Panels] = []
@@ -67,19 +72,21 @@ class PrefixCache:
 
     def __len__(self) -> int:
         """Tokens held."""
-        return sum(len(page.ids) for page in self._pages)
+        with self._turn:
+            return sum(len(page.ids) for page in self._pages)
 
     @property
     def bytes(self) -> int:
         """Memory taken."""
-        return sum(slab.nbytes for slab in self._slabs)
+        return sum(slab.nbytes for slab in tuple(self._slabs))
 
     def __repr__(self) -> str:
         return f"PrefixCache({len(self)} of {self.tokens} tokens, {self.bytes} bytes)"
 
     def lookup(self, ids: Sequence[int]) -> int:
         """How many of the first ids the store holds."""
-        return sum(count for _, count in self._find(ids))
+        with self._turn:
+            return sum(count for _, count in self._find(ids))
 
     def fetch(self, ids: Sequence[int], cache: KVCache, slot: int = 0) -> int:
         """Let the slot hold as many of the first ids as the store has, or as it held, if those are more.
@@ -89,8 +96,12 @@ class PrefixCache:
         """
         self._check(cache)
         held = int(cache.lengths[slot])
-        if not self._idle():
+        if self.model.tap.looks:
             return held
+        with self._turn:
+            return self._fetch(ids, cache, slot, held)
+
+    def _fetch(self, ids: Sequence[int], cache: KVCache, slot: int, held: int) -> int:
         path = self._find(ids)
         found = sum(count for _, count in path)
         if found <= held:
@@ -112,8 +123,16 @@ class PrefixCache:
     def remember(self, ids: Sequence[int], cache: KVCache, slot: int = 0) -> None:
         """Store what the slot holds of the first ids; they must be what it holds. Beyond `tokens` they are left out."""
         self._check(cache)
-        if not self._idle():
+        if self.model.tap.looks or cache.patched[slot]:
             return
+        with self._turn:
+            try:
+                self._remember(ids, cache, slot)
+            except BaseException:  # interrupted, or out of memory: nothing rather than half a page
+                self._empty()
+                raise
+
+    def _remember(self, ids: Sequence[int], cache: KVCache, slot: int) -> None:
         wanted = list(ids[: min(int(cache.lengths[slot]), self.tokens // PANEL * PANEL)])
         self._clock += 1
         path = self._find(wanted)
@@ -178,10 +197,6 @@ class PrefixCache:
         self._free.append((oldest.keys, oldest.values, oldest.scales))
         if oldest.parent is not None:
             oldest.parent.children.remove(oldest)
-
-    def _idle(self) -> bool:
-        """Whether nobody looks into the model."""
-        return type(self.model.tap) is Tap
 
     def _check(self, cache: KVCache) -> None:
         keys, layers = cache.keys, len(cache.keys)

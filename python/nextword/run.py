@@ -1,7 +1,7 @@
 """Sequences on their way through the model: prefill in chunks, decode loop, batches of unequal length, streaming."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from nextword import memory
 from nextword.beginnings import common_beginning, shared_beginnings
 from nextword.explain import Step
+from nextword.guard import Guard
 from nextword.layers import Floats, Ints
 from nextword.models.gpt2 import CHUNK, GPT2
 from nextword.prefix import PrefixCache
@@ -22,22 +23,28 @@ Overflow = Literal["error", "stop", "slide"]
 
 class Stream:
     """Yields pieces of text as they come (token ids for a model without a vocabulary); `result` is the Generation,
-    there once the stream is exhausted."""
+    there once the stream is exhausted. One thread may take a piece at a time: RuntimeError else."""
 
     def __init__(self, run: "Run", row: Row) -> None:
         self._run, self._row = run, row
         self._steps = run.steps()
         self._shown = 0
+        self.guard = Guard("stream: it is in use by another thread; make a stream for each thread")
 
     def __iter__(self) -> Iterator[Any]:
-        for _ in self._steps:
+        while (pieces := self._next()) is not None:
+            yield from pieces
+
+    def _next(self) -> Sequence[Any] | None:
+        """What the next step adds, maybe nothing; None at the end."""
+        with self.guard:
+            if next(self._steps, self) is self:
+                return None
             if self._row.decoder is not None:
                 piece = self._row.release()
-                if piece:
-                    yield piece
-            else:
-                fresh, self._shown = self._row.tokens[self._shown :], len(self._row.tokens)
-                yield from fresh
+                return [piece] if piece else []
+            fresh, self._shown = self._row.tokens[self._shown :], len(self._row.tokens)
+            return fresh
 
     @property
     def steps(self) -> list[Step]:
@@ -224,7 +231,7 @@ class Run:
             return False
         # Learned positions cannot be shifted: keep the last tokens and encode them again.
         row.waiting = row.ids(len(row) - keep_on_slide(self.window, row.remaining))
-        self.cache.lengths[slot] = 0
+        self.cache.forget(slot)
         self._donors[slot] = (slot, 0)
         return True
 

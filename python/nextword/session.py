@@ -1,7 +1,7 @@
 """Session: one text and what the model has computed of it: continue, branch, take back, save. See session_file.py."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nextword.generate import LanguageModel, Prompt
+from nextword.guard import Guard
 from nextword.layers import Floats
 from nextword.models.gpt2 import CHUNK
 from nextword.prefix import PrefixCache
@@ -17,6 +18,7 @@ from nextword.row import Row
 from nextword.run import Stream
 from nextword.session_file import read_session, write_session
 from nextword.texts import Special
+from nextword.trace import tap_of
 
 
 class Session:
@@ -24,7 +26,9 @@ class Session:
 
     Made by `lm.session(prompt)` and `lm.resume(path)`. What it gives has the same bits as the whole text given anew.
     All of the text's tokens stay; the context window limits what `logits` and `generate` take, as it does for
-    `LanguageModel`. Not for several threads at once.
+    `LanguageModel`. One thread at a time: a call while another thread's lasts raises RuntimeError; forks are
+    independent. A trace that replaces activations counts for whole texts: nothing is kept from before its block in it,
+    nor from it afterwards.
 
     >>> import nextword
     >>> lm = nextword.load()
@@ -53,6 +57,7 @@ class Session:
         self._slid = False  # the cache holds the text's last tokens at its first places, which is no beginning
         self._logits: Floats | None = None
         self._changes = 0
+        self.guard = Guard("session: it is in use by another thread; give each thread a session of its own, by fork()")
         if len(prompt):
             self.feed(prompt, allowed_special=allowed_special)
 
@@ -79,15 +84,17 @@ class Session:
 
         Raises ValueError if the text is empty or longer than the context window.
         """
-        count, window = len(self._ids), self.lm.config.n_positions
-        if not 1 <= count <= window:
-            raise ValueError(f"logits: expected 1 .. {window} tokens (the context window), the session has {count}")
-        if self._logits is None:
-            self._encode(count - 1)
-            self._reserve(count)
-            self._logits = self.lm.model([np.array(self._ids[-1:], np.int64)], self._cache)[0]
-            self._cache.lengths[0] = count - 1
-        return self._logits.copy()
+        with self.guard:
+            count, window = len(self._ids), self.lm.config.n_positions
+            if not 1 <= count <= window:
+                raise ValueError(f"logits: expected 1 .. {window} tokens (the context window), the session has {count}")
+            self._settle()
+            if self._logits is None:
+                self._encode(count - 1)
+                self._reserve(count)
+                self._logits = self.lm.model([np.array(self._ids[-1:], np.int64)], self._cache)[0]
+                self._cache.lengths[0] = count - 1
+            return self._logits.copy()
 
     def feed(self, more: Prompt, *, allowed_special: Special = ()) -> None:
         """Add text, or token ids, and encode it. A text is cut into tokens by itself, whatever stands before it; what
@@ -97,9 +104,10 @@ class Session:
         Raises ValueError for a text without a vocabulary, IndexError for an unknown id, TypeError for anything else.
         """
         fresh = self.lm._ids("feed", more, allowed_special, begins=not self._ids)
-        self._become(self._ids + fresh)
-        if len(self._ids) <= self.lm.config.n_positions:
-            self._encode(len(self._ids) - 1)
+        with self.guard:
+            self._become(self._ids + fresh)
+            if len(self._ids) <= self.lm.config.n_positions:
+                self._encode(len(self._ids) - 1)
 
     def generate(self, **settings: Any) -> Generation:
         """Continue the text, as `LanguageModel.generate` does with the same settings and the whole text as its prompt.
@@ -107,40 +115,48 @@ class Session:
         The session then ends with the new tokens; those of a stop string are among them, an end token is not.
         The timings count the prompt tokens that had still to be encoded.
         """
-        stream = self.stream(**settings)
-        for _ in stream:
-            pass
-        return stream.result
+        with self.guard:
+            stream = self.stream(**settings)
+            for _ in stream:
+                pass
+            return stream.result
 
     def stream(self, **settings: Any) -> "SessionStream":
         """Like `generate`, piece by piece. The session has grown by what has been generated so far."""
-        return SessionStream(self, self.lm.stream(self._ids, **settings))
+        with self.guard:
+            return SessionStream(self, self.lm.stream(self._ids, **settings))
 
     def fork(self) -> "Session":
         """An independent session with the same text; costs a copy of its keys and values."""
-        other = Session(self.lm, capacity=len(self._ids), prefix=self.prefix)
-        self._cache.copy(0, 0, self._held, into=other._cache)
-        other._ids, other._logits = list(self._ids), self._logits
-        return other
+        with self.guard:
+            self._renew()
+            other = Session(self.lm, capacity=len(self._ids), prefix=self.prefix)
+            self._cache.copy(0, 0, self._held, into=other._cache)
+            other._ids, other._logits = list(self._ids), self._logits
+            return other
 
     def rewind(self, tokens: int) -> None:
         """Forget the last `tokens` tokens, as if they had never been. Raises ValueError if there are not so many."""
-        if not 0 <= tokens <= len(self._ids):
-            raise ValueError(f"rewind: expected 0 .. {len(self._ids)} tokens, got {tokens}")
-        self._become(self._ids[: len(self._ids) - tokens])
+        with self.guard:
+            if not 0 <= tokens <= len(self._ids):
+                raise ValueError(f"rewind: expected 0 .. {len(self._ids)} tokens, got {tokens}")
+            self._become(self._ids[: len(self._ids) - tokens])
 
     def rewind_to(self, length: int) -> None:
         """Forget all but the first `length` tokens. Raises ValueError if there are not so many."""
-        if not 0 <= length <= len(self._ids):
-            raise ValueError(f"rewind_to: expected a length of 0 .. {len(self._ids)} tokens, got {length}")
-        self._become(self._ids[:length])
+        with self.guard:
+            if not 0 <= length <= len(self._ids):
+                raise ValueError(f"rewind_to: expected a length of 0 .. {len(self._ids)} tokens, got {length}")
+            self._become(self._ids[:length])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the session to a file that `lm.resume` reads: whole or not at all. See session_file.py for the format.
 
         Raises OSError that names the file if it cannot be written.
         """
-        write_session(Path(path), self.lm.model, self._ids, self._cache, self._held)
+        with self.guard:
+            self._renew()
+            write_session(Path(path), self.lm.model, self._ids, self._cache, self._held)
 
     @classmethod
     def resume(cls, lm: LanguageModel, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
@@ -165,10 +181,18 @@ class Session:
         self._changes += 1
 
     def _settle(self) -> None:
-        """Take the cache back from a stream that has slid."""
+        """Take the cache back from a stream that has slid, without what a trace has replaced."""
         self._cache.lengths[0] = self._held
         self._changes += self._slid
         self._slid = False
+        self._renew()
+
+    def _renew(self) -> None:
+        """Forget what was computed under replaced activations; where they are replaced now, everything."""
+        if self._cache.patched[0] or tap_of(self.lm.model).replaces:
+            self._cache.forget(0)
+            self._logits = None
+            self._changes += 1
 
     def _encode(self, end: int) -> None:
         """Let the cache hold the first `end` tokens."""
@@ -196,24 +220,20 @@ class SessionStream(Stream):
 
     def __init__(self, session: Session, stream: Stream) -> None:
         super().__init__(stream._run, stream._row)
-        self._session, self._begun, self._changes = session, False, session._changes
-        self._fresh = len(session) - session._held
+        self._session, self._begun, self._changes, self._fresh = session, False, session._changes, 0
 
-    def __iter__(self) -> Iterator[Any]:
-        session, row, pieces = self._session, self._row, super().__iter__()
-        while True:
+    def _next(self) -> Sequence[Any] | None:
+        session, row = self._session, self._row
+        with session.guard:
             if session._changes != self._changes:
                 raise RuntimeError("stream: the session has changed since; make a new stream")
             try:
                 if not self._begun:
                     self._begin(row)
-                piece = next(pieces, None)
+                return super()._next()
             finally:  # an interrupted step, too, leaves a session that can go on
                 session._ids, session._logits = row.prompt.tolist() + row.tokens, None
                 session._slid = self._run.on_overflow == "slide" and len(session._ids) > self._run.window
-            if piece is None:
-                return
-            yield piece
 
     @property
     def result(self) -> Generation:
@@ -226,6 +246,6 @@ class SessionStream(Stream):
         session, window = self._session, self._run.window
         session._settle()
         session._reserve(min(window, len(row.prompt) + row.remaining))
-        self._run.cache, self._begun = session._cache, True
+        self._run.cache, self._begun, self._fresh = session._cache, True, len(session) - session._held
         self._changes = session._changes = session._changes + 1  # no other stream may go on
         row.waiting = row.prompt[session._held :]

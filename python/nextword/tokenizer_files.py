@@ -129,7 +129,7 @@ def save(
     if tokenizer.pattern == "gpt2":
         _write(place / "vocab.json", json.dumps(vocab, ensure_ascii=False))
         _write(place / "merges.txt", "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges))
-    unknown = None if tokenizer.unknown_id is None else spelled[tokenizer.unknown_id]
+    unknown = None if tokenizer.unknown is None else spelled[tokenizer.unknown]
     model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": unknown, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
     model |= {"ignore_merges": tokenizer.whole_pieces, "vocab": vocab, "merges": merges}

@@ -1,11 +1,14 @@
 """Look inside a running model: record, replace and time named activations.
 
 A model calls `x = tap("h.3.attn.out", x)` at every step of its graph. `Tap` returns x; `Trace` does more while its
-`with` block lasts. Tracing does not change the bits of a result, replacing does.
+`with` block lasts, for calls from the block's own context. Tracing does not change the bits of a result, replacing
+does.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any
@@ -21,6 +24,7 @@ class Tap:
     """The tap of a model that nobody looks into."""
 
     looks = False  # whether it does anything with an activation, so that the model must show each
+    replaces = False  # whether it may change one
 
     def __call__(self, name: str, x: Array) -> Array:
         """Pass an activation on."""
@@ -29,6 +33,19 @@ class Tap:
     def wants(self, name: str) -> bool:
         """Whether this activation is asked for; if not, the model may compute it inside a larger step."""
         return False
+
+
+NOBODY = Tap()
+# Open traces, the innermost last, each with the key of its opening: what another context closes may still stand here.
+_open: ContextVar[tuple[tuple["Trace", object], ...]] = ContextVar("nextword.trace", default=())
+
+
+def tap_of(model: Any) -> Tap:
+    """The tap that a model's calls in this context go through: its innermost open trace, or one that does nothing."""
+    for one, key in reversed(_open.get()):
+        if one.model is model and one.key is key:
+            return one
+    return NOBODY
 
 
 class Trace(Tap):
@@ -41,25 +58,32 @@ class Trace(Tap):
     looks = True
 
     def __init__(self, target: Any, names: str | Sequence[str], replace: Mapping[str, Replacement]) -> None:
-        self._model = getattr(target, "model", target)
-        if not isinstance(getattr(self._model, "tap", None), Tap):
+        self.model = getattr(target, "model", target)
+        if not isinstance(getattr(self.model, "tap", None), Tap):
             raise TypeError(f"trace: expected a language model or a model with a tap, got {type(target).__name__}")
         self._patterns = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
         if not all(isinstance(pattern, str) for pattern in self._patterns):
             raise TypeError(f"trace: names must be a pattern or a list of patterns, got {names!r}")
         self._replace = dict(replace)
+        self.replaces = bool(self._replace)
         self._recorded: dict[str, list[Array]] = {}
         self.seconds: dict[str, float] = {}
         self._last = 0.0
+        self.key: object = None  # of the block that lasts
+        self._entered = threading.Lock()
 
     def __enter__(self) -> "Trace":
-        self._outer = self._model.tap
-        self._model.tap = self
+        if not self._entered.acquire(blocking=False):
+            raise RuntimeError("trace: this one is open already; make another for a second block or thread")
         self._last = time.perf_counter()
+        self.key = object()
+        _open.set((*_open.get(), (self, self.key)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        self._model.tap = self._outer
+        _open.set(tuple(one for one in _open.get() if one[0] is not self))
+        self.key = None
+        self._entered.release()
         unused = self._replace.keys() - self.seconds.keys()
         if unused and self.seconds and kind is None:
             missing = ", ".join(map(repr, sorted(unused)))
@@ -121,6 +145,11 @@ def trace(target: Any, names: str | Sequence[str] = "*", *, replace: Mapping[str
     Shapes: q, k, v [heads, tokens, width]; scores and weights [heads, queries, keys]; all others [tokens, features].
     In a batch of several sequences scores and weights are recorded once for each sequence. A trace inside another takes
     over until its block ends.
+
+    The block belongs to its context (`contextvars`): calls from other threads are neither seen nor changed, from
+    threads that are started in the block neither, unless they run in a copy of the context, as asyncio.to_thread does.
+    A stream's steps belong to where they are asked for, not to where it was made.
+    Raises TypeError for what is no model and names that are no patterns; RuntimeError for one entered twice at once.
 
     >>> import nextword
     >>> lm = nextword.load()

@@ -22,7 +22,7 @@ from nextword.layers import (
     check_dtype,
 )
 from nextword.models.reader import Reader
-from nextword.trace import Tap
+from nextword.trace import Tap, tap_of
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
 
@@ -170,7 +170,6 @@ class GPT2:
         if dtype not in (None, *DTYPES):
             raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.ops = ops
-        self.tap = Tap()
         self._network: Any = None
         read, c = Reader(weights, ops, dtype), self.config
         # Tied, either name will do, and numbers of its own in the head's place are the head, as in transformers.
@@ -192,6 +191,11 @@ class GPT2:
         bias = read.vector("lm_head.bias", c.vocab_size) if "lm_head.bias" in weights else None
         read.finish()
         self.head = Linear(ops, tokens, bias)
+
+    @property
+    def tap(self) -> Tap:
+        """What calls from this context show their activations to; `nextword.trace` opens another."""
+        return tap_of(self)
 
     def tensors(self) -> dict[str, Any]:
         """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
@@ -239,24 +243,32 @@ class GPT2:
 
     def _fused(self) -> Any:
         """The network as one call, which computes what `__call__` does, with the same bits."""
-        if self._network is None:
-            self._network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
+        network = self._network
+        if network is None:
+            network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
             for b in self.blocks:
-                self._network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
-                                  b.fc.parts, b.fc.form, b.mlp_out.parts)
-        return self._network
+                network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
+                            b.fc.parts, b.fc.form, b.mlp_out.parts)
+            self._network = network  # whole: other threads may take it from here on
+        return network
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
-                 rows: Sequence[int] | Ints | None = None) -> Floats:
+                 rows: Sequence[int] | Ints | None = None, tap: Tap | None = None) -> Floats:
         """Run new tokens of one or more sequences and remember them in the cache.
 
         batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ...).
         rows: which of the tokens, counted through the batch, give logits (None: all), in any order and any number.
-        Returns float32 [rows, vocabulary].
+        tap: what this call shows its activations to (None: what the context says, see `nextword.trace`).
+        Returns float32 [rows, vocabulary]. Threads may call at once, each with a cache of its own.
         Raises IndexError if an id is not in the vocabulary, a row is none of the tokens, or a sequence outgrows the
-        context window or the cache, ValueError if ids are no integers or two sequences share a slot.
+        context window or the cache, ValueError if ids are no integers or two sequences share a slot, RuntimeError if
+        another thread is running the model on the cache.
         """
-        tap = self.tap
+        with cache.guard:
+            return self._run(batch, cache, slots, rows, tap_of(self) if tap is None else tap)
+
+    def _run(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None,
+             rows: Sequence[int] | Ints | None, tap: Tap) -> Floats:
         where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
         if len(where) != len(batch) or len(set(where.tolist())) < len(where):
             raise ValueError(f"model: slots must be one for each of the {len(batch)} sequences, none twice, "
@@ -272,6 +284,8 @@ class GPT2:
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
             raise IndexError(f"model: rows must be 0 .. {len(ids) - 1}, got {wanted.min()} .. {wanted.max()}")
         starts = cache.lengths[where]
+        if tap.replaces:
+            cache.patched[where] = True
         places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
         x = self.embed(ids, places, tap)                                                # [tokens, embd]
         for layer, b in enumerate(self.blocks):
