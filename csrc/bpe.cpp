@@ -27,7 +27,27 @@ inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
   return out + ids.count;
 }
 
+// The whole character that holds a byte of valid UTF-8.
+std::string_view character_at(std::string_view text, size_t at) {
+  const auto inside = [&](size_t i) { return i < text.size() && (static_cast<uint8_t>(text[i]) & 0xC0) == 0x80; };
+  size_t begin = at, end = at + 1;
+  while (begin > 0 && inside(begin)) --begin;
+  while (inside(end)) ++end;
+  return text.substr(begin, end - begin);
+}
+
+std::string unknown_byte(std::string_view text, size_t offset, size_t before) {
+  static const char digits[] = "0123456789ABCDEF";
+  const auto byte = static_cast<uint8_t>(text[offset]);
+  return std::string("encode: text holds the byte 0x") + digits[byte >> 4] + digits[byte & 15] + " of '" +
+         std::string(character_at(text, offset)) + "' at byte " + std::to_string(before + offset) +
+         ", for which the vocabulary has no token";
+}
+
 }  // namespace
+
+UnknownByte::UnknownByte(std::string_view text, size_t offset, size_t before)
+    : std::invalid_argument(unknown_byte(text, offset, before)), offset(offset) {}
 
 // Unknown words are left out at first and merged many at a time, some chunks later; then settled() is called.
 template <class Settled>
@@ -61,12 +81,27 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
 }
 
 void Encoder::encode(std::string_view text, IdBuffer& ids) {
+  const size_t first = ids.size();
   encode_chunks(text, ids, [] {});
+  if (!vocabulary_.complete()) check_known(text, ids.data() + first, ids.size() - first);
+}
+
+// Throws UnknownByte for the first id that is none.
+void Encoder::check_known(std::string_view text, const uint32_t* ids, size_t count) const {
+  if (vocabulary_.substitute() != max_tokens) return;
+  size_t at = 0;
+  for (size_t i = 0; i < count; at += vocabulary_.token_size(ids[i++])) {
+    if (ids[i] == max_tokens) throw UnknownByte(text, at);
+  }
 }
 
 size_t Encoder::count(std::string_view text) {
   size_t total = 0;
   IdBuffer ids;
+  if (!vocabulary_.complete()) {
+    encode(text, ids);
+    return ids.size();
+  }
   encode_chunks(text, ids, [&] {
     total += ids.size();
     ids.clear();
@@ -279,33 +314,6 @@ uint32_t* Encoder::merge(std::string_view piece, uint32_t* out) {
   return out + (piece.size() <= merge_few_limit ? merge_few(vocabulary_, piece, out) : merge_many(vocabulary_, piece, out));
 }
 
-// An encoder for the time of one call.
-class Bpe::Borrowed {
- public:
-  explicit Borrowed(const Bpe& bpe) : bpe_(bpe) {
-    {
-      const std::lock_guard<std::mutex> lock(bpe.mutex_);
-      bpe.idle_.reserve(max_idle);  // giving it back cannot fail then
-      if (!bpe.idle_.empty()) {
-        encoder_ = std::move(bpe.idle_.back());
-        bpe.idle_.pop_back();
-      }
-    }
-    if (!encoder_) encoder_ = std::make_unique<Encoder>(bpe.vocabulary_, bpe.pattern_);
-  }
-  ~Borrowed() {
-    const std::lock_guard<std::mutex> lock(bpe_.mutex_);
-    if (bpe_.idle_.size() < max_idle) bpe_.idle_.push_back(std::move(encoder_));
-  }
-  Borrowed(const Borrowed&) = delete;
-  Encoder* operator->() const { return encoder_.get(); }
-  Encoder* get() const { return encoder_.get(); }
-
- private:
-  const Bpe& bpe_;
-  std::unique_ptr<Encoder> encoder_;
-};
-
 void Bpe::encode(std::string_view text, IdBuffer& ids) const { Borrowed(*this)->encode(text, ids); }
 
 size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(text); }
@@ -315,7 +323,8 @@ size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(t
 class Bpe::Batch {
  public:
   // grain: bytes of a portion, but for its last text; together: portions that are handed over together
-  Batch(const Texts& texts, size_t grain, size_t together) : texts_(texts), together_(together) {
+  Batch(const Bpe& bpe, const Texts& texts, const Request& request, size_t grain, size_t together)
+      : bpe_(bpe), texts_(texts), request_(request), together_(together) {
     size_t bytes = grain;
     for (size_t i = 0; i < texts.count(); ++i) {
       if (bytes >= grain) {
@@ -341,7 +350,7 @@ class Bpe::Batch {
       portion.ids = spare();
       for (size_t j = 0; j < portion.counts.size(); ++j) {
         const size_t before = portion.ids.size();
-        encoder.encode(texts_.utf8(portion.first + j, text), portion.ids);
+        bpe_.encode(encoder, texts_.utf8(portion.first + j, text), request_, portion.ids);
         portion.counts[j] = static_cast<uint32_t>(portion.ids.size() - before);
       }
     } catch (const Stopped&) {
@@ -396,7 +405,9 @@ class Bpe::Batch {
     return ids;
   }
 
+  const Bpe& bpe_;
   const Texts& texts_;
+  const Request& request_;
   const size_t together_;
   std::vector<Portion> portions_;
   std::vector<std::atomic<bool>> done_;
@@ -410,12 +421,12 @@ class Bpe::Batch {
   size_t error_at_ = 0;  // the portion
 };
 
-void Bpe::encode_batch(const Texts& texts, int threads,
+void Bpe::encode_batch(const Texts& texts, const Request& request, int threads,
                        const std::function<bool(const std::vector<Portion*>&)>& hand_over) const {
   size_t bytes = 0;
   for (size_t i = 0; i < texts.count(); ++i) bytes += texts.size(i);
   const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / batch_grain + 1), 1)));
-  Batch batch(texts, workers > 1 ? batch_grain : at_a_time * batch_grain, workers > 1 ? at_a_time : 1);
+  Batch batch(*this, texts, request, workers > 1 ? batch_grain : at_a_time * batch_grain, workers > 1 ? at_a_time : 1);
   std::vector<std::unique_ptr<Borrowed>> encoders;
   for (int i = 0; i < workers; ++i) encoders.push_back(std::make_unique<Borrowed>(*this));
   std::exception_ptr error;  // of hand_over

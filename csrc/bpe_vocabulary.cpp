@@ -8,7 +8,9 @@
 #include <tuple>
 
 #include "bpe_merge.h"
+#include "bpe_files.h"
 #include "byte_alphabet.h"
+#include "pretokenize.h"
 
 namespace nextword {
 namespace {
@@ -59,6 +61,17 @@ size_t table_size(size_t entries) {  // a power of two, at most half full
   throw std::invalid_argument("Tokenizer: " + file + " line " + std::to_string(line) + ": " + what);
 }
 
+// Whether splitting gives the bytes as one piece, which text then might become. No piece is what is no UTF-8.
+bool is_one_piece(std::string_view bytes) {
+  try {
+    check_utf8(bytes, {});
+  } catch (const std::invalid_argument&) {
+    return false;
+  }
+  const auto* begin = reinterpret_cast<const uint8_t*>(bytes.data());
+  return piece_end(Pattern::gpt2, begin, begin + bytes.size()) == begin + bytes.size();
+}
+
 // Bytes as a message can show them.
 std::string quoted(std::string_view bytes) {
   static const char digits[] = "0123456789abcdef";
@@ -82,30 +95,30 @@ std::string quoted(std::string_view bytes) {
 Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pieces) {
   add_tokens(source);
   if (source.has_merges) {
-    add_merges(source);
+    add_added_tokens(source, add_merges(source));
   } else {
     add_merges_from_ranks(source);
+    add_added_tokens(source, std::vector<bool>(size(), true));
   }
-  add_specials(source);
 }
 
 void Vocabulary::add_tokens(VocabularySource& source) {
   if (source.tokens.empty()) fail(source.tokens_file, 1, "no tokens; is this the right file?");
-  uint32_t highest = 0, highest_plain = 0;  // plain: not special, whose ids may stand apart
-  std::vector<uint32_t> special_ids;
-  for (const auto& special : source.specials) special_ids.push_back(special.second);
-  std::sort(special_ids.begin(), special_ids.end());
+  uint32_t highest = 0, highest_plain = 0;  // plain: not added, whose ids may stand apart
+  std::vector<uint32_t> added_ids;
+  for (const AddedToken& added : source.added) added_ids.push_back(added.id);
+  std::sort(added_ids.begin(), added_ids.end());
   for (const auto& token : source.tokens) {
     if (token.id >= max_tokens) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is not below 2^24");
     if (token.size == 0) fail(source.tokens_file, token.line, "the token of id " + std::to_string(token.id) + " is empty");
     highest = std::max(highest, token.id);
-    if (!std::binary_search(special_ids.begin(), special_ids.end(), token.id)) highest_plain = std::max(highest_plain, token.id);
+    if (!std::binary_search(added_ids.begin(), added_ids.end(), token.id)) highest_plain = std::max(highest_plain, token.id);
   }
   if (highest_plain >= source.tokens.size()) {
     std::vector<bool> seen(highest + 1);
     for (const auto& token : source.tokens) seen[token.id] = true;
-    for (const auto& special : source.specials) {
-      if (special.second <= highest) seen[special.second] = true;
+    for (const uint32_t id : added_ids) {
+      if (id <= highest) seen[id] = true;
     }
     const auto hole = static_cast<size_t>(std::find(seen.begin(), seen.end(), false) - seen.begin());
     if (hole < highest_plain) fail(source.tokens_file, source.tokens.back().line,
@@ -117,9 +130,11 @@ void Vocabulary::add_tokens(VocabularySource& source) {
   index_.assign(table_size(source.tokens.size()), 0);
   const size_t mask = index_.size() - 1;
   std::fill(std::begin(byte_tokens_), std::end(byte_tokens_), no_token);
+  std::vector<bool> spelled(highest + 1);  // text becomes no other token: one may have the bytes of one that is spelled
   for (const auto& token : source.tokens) {
     if (has(token.id)) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is given a second time");
     tokens_[token.id] = {token.start, token.size};
+    spelled[token.id] = token.spelled;
     const std::string_view text = bytes(token.id);
     for (size_t i = 1; i < text.size(); ++i) {
       const auto left = static_cast<uint8_t>(text[i - 1]), right = static_cast<uint8_t>(text[i]);
@@ -128,22 +143,24 @@ void Vocabulary::add_tokens(VocabularySource& source) {
     const uint64_t hash = hash_bytes(text);
     size_t at = hash & mask;
     for (; index_[at]; at = (at + 1) & mask) {
-      if (may_be(index_[at], hash) && bytes(id_of(index_[at])) == text) {
-        fail(source.tokens_file, token.line, "the token " + quoted(text) + " is given a second time, with id " +
-             std::to_string(token.id) + " after id " + std::to_string(id_of(index_[at])));
-      }
+      if (!may_be(index_[at], hash) || bytes(id_of(index_[at])) != text) continue;
+      if (spelled[id_of(index_[at])] != token.spelled) break;
+      fail(source.tokens_file, token.line, "the token " + quoted(text) + " is given a second time, with id " +
+           std::to_string(token.id) + " after id " + std::to_string(id_of(index_[at])));
     }
-    index_[at] = entry_of(token.id, hash);
+    if (index_[at] == 0 || token.spelled) index_[at] = entry_of(token.id, hash);
     longest_ = std::max(longest_, token.size);
-    if (token.size == 1) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
+    if (token.size == 1 && token.spelled) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
   }
-  for (int byte = 0; byte < 256; ++byte) {
-    if (byte_tokens_[byte] == no_token) {
-      const char b = static_cast<char>(byte);
-      fail(source.tokens_file, source.tokens.back().line,
-           "the byte " + quoted({&b, 1}) + " has no token; a byte-level vocabulary has one for each of the 256 bytes");
-    }
+  complete_ = std::find(std::begin(byte_tokens_), std::end(byte_tokens_), no_token) == std::end(byte_tokens_);
+  if (complete_) return;
+  substitute_ = max_tokens;
+  if (!source.unknown.empty()) {
+    std::string spelled;
+    substitute_ = find(unspell(source.unknown, spelled) ? spelled : source.unknown);
+    if (substitute_ == no_token) fail(source.tokens_file, 1, "the unknown token " + source.unknown + " is no token of the vocabulary");
   }
+  std::replace(std::begin(byte_tokens_), std::end(byte_tokens_), no_token, substitute_);
 }
 
 void Vocabulary::reserve_merges(size_t count) {
@@ -178,7 +195,8 @@ bool Vocabulary::add_pair(uint32_t left, uint32_t right, Pair value) {
   return true;
 }
 
-void Vocabulary::add_merges(const VocabularySource& source) {
+// Returns which tokens some merge makes.
+std::vector<bool> Vocabulary::add_merges(const VocabularySource& source) {
   struct Merge {
     uint32_t left, right, token, line;
   };
@@ -187,7 +205,8 @@ void Vocabulary::add_merges(const VocabularySource& source) {
   std::vector<bool> made(size());
   uint32_t highest = 0;
   for (const uint32_t byte : byte_tokens_) highest = std::max(highest, byte);
-  orderly_ = size() <= max_orderly;
+  orderly_ = complete_ && size() <= max_orderly;
+  const bool all_spelled = std::all_of(source.tokens.begin(), source.tokens.end(), [](const auto& token) { return token.spelled; });
   for (const auto& merge : source.merges) {
     const std::string_view left(arena_.data() + merge.left_start, merge.left_size);
     const std::string_view right(left.data() + left.size(), merge.right_size);
@@ -198,7 +217,7 @@ void Vocabulary::add_merges(const VocabularySource& source) {
            quoted(a == no_token ? left : right) + " is no token of " + source.tokens_file);
     }
     // Files list merges in the order of their products' ids, mostly.
-    const uint32_t product = has(highest + 1) && bytes(highest + 1) == both ? highest + 1 : find(both);
+    const uint32_t product = all_spelled && has(highest + 1) && bytes(highest + 1) == both ? highest + 1 : find(both);
     if (product == no_token) {
       fail(source.merges_file, merge.line, "merges " + quoted(left) + " and " + quoted(right) + ", but " + quoted(both) +
            " is no token of " + source.tokens_file);
@@ -221,12 +240,7 @@ void Vocabulary::add_merges(const VocabularySource& source) {
       }
     }
   }
-  if (!source.unmade_are_special) return;
-  for (const auto& token : source.tokens) {
-    if (token.size > 1 && !made[token.id]) {
-      make_special(token.id, token.spelled ? spell(bytes(token.id)) : std::string(bytes(token.id)));
-    }
-  }
+  return made;
 }
 
 // A rank file says no merges: in tiktoken any two neighbours merge whose bytes make a token. Of the ways to cut a token
@@ -246,7 +260,7 @@ void Vocabulary::add_merges_from_ranks(const VocabularySource& source) {
     }
   }
   if (!std::is_sorted(ids.begin(), ids.end())) std::sort(ids.begin(), ids.end());
-  orderly_ = size() <= max_orderly && last_byte < first_merged && add_orderly_merges(ids);
+  orderly_ = complete_ && size() <= max_orderly && last_byte < first_merged && add_orderly_merges(ids);
   if (orderly_) {
     whole_pieces_ = false;  // the merges make every token of its bytes
   } else {
@@ -308,38 +322,53 @@ bool Vocabulary::cut(uint32_t left, uint32_t right) const {
   }
 }
 
-// Text never becomes a special token by itself: it leaves the index and stands for the bytes of its name.
-void Vocabulary::make_special(uint32_t id, std::string name) {
-  if (has(id)) {
-    const size_t mask = index_.size() - 1;
-    const uint64_t hash = hash_bytes(bytes(id));
-    size_t at = hash & mask;
-    while (index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
-    index_[at] = erased;
+// made: whether text becomes it by itself too. If not, it leaves the index and stands for the bytes of its content.
+void Vocabulary::add(AddedToken token, bool made) {
+  if (!made) {
+    const uint32_t id = token.id;
+    if (has(id)) {
+      const size_t mask = index_.size() - 1;
+      const uint64_t hash = hash_bytes(bytes(id));
+      size_t at = hash & mask;
+      while (index_[at] != 0 && index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
+      if (index_[at] != 0) index_[at] = erased;
+    }
+    if (id >= size()) tokens_.resize(id + 1);
+    arena_.resize(arena_.size() - padding);
+    tokens_[id] = {static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(token.content.size())};
+    arena_ += token.content;
+    arena_.append(padding, '\0');
   }
-  if (id >= size()) tokens_.resize(id + 1);
-  arena_.resize(arena_.size() - padding);
-  tokens_[id] = {static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(name.size())};
-  arena_ += name;
-  arena_.append(padding, '\0');
-  specials_.emplace_back(std::move(name), id);
+  added_ids_.emplace(token.content, token.id);
+  added_.push_back(std::move(token));
 }
 
-void Vocabulary::add_specials(const VocabularySource& source) {
-  for (const auto& [name, id] : source.specials) {
-    const std::string shown = "the special token " + name + " of id " + std::to_string(id);
-    if (name.empty()) fail(source.tokens_file, 1, "the special token of id " + std::to_string(id) + " is empty");
-    if (id >= max_tokens) fail(source.tokens_file, 1, shown + ": the id is not below 2^24");
-    if (find_special(name) != no_token) fail(source.tokens_file, 1, shown + " is given a second time");
-    if (has(id) && bytes(id) != name && spell(bytes(id)) != name) {
-      fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(id)));
+void Vocabulary::add_added_tokens(const VocabularySource& source, const std::vector<bool>& made) {
+  std::vector<bool> done(size()), named;
+  for (const AddedToken& token : source.added) {
+    const std::string shown = "the added token " + token.content + " of id " + std::to_string(token.id);
+    if (token.content.empty()) fail(source.tokens_file, 1, "the added token of id " + std::to_string(token.id) + " is empty");
+    if (token.id >= max_tokens) fail(source.tokens_file, 1, shown + ": the id is not below 2^24");
+    if (find_added(token.content) != no_token) fail(source.tokens_file, 1, shown + " is given a second time");
+    const bool other_name = named.size() > token.id && named[token.id];  // of an id that an added token has already
+    if (!other_name && has(token.id) && bytes(token.id) != token.content && spell(bytes(token.id)) != token.content) {
+      fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(token.id)));
     }
-    make_special(id, name);
+    if (named.size() <= token.id) named.resize(token.id + 1);
+    named[token.id] = true;
+    const bool known = token.id < made.size() && has(token.id);
+    add(token, other_name || (known && (made[token.id] || token_size(token.id) == 1 || (whole_pieces_ && !token.special))));
+    if (known) done[token.id] = true;
+  }
+  if (!source.unmade_are_special) return;
+  for (const auto& token : source.tokens) {
+    if (token.size == 1 || made[token.id] || done[token.id] || is_one_piece(bytes(token.id))) continue;
+    add({token.spelled ? spell(bytes(token.id)) : std::string(bytes(token.id)), token.id}, false);
   }
 }
 
 uint32_t Vocabulary::find(std::string_view token) const {
-  if (token.size() == 1) return byte_tokens_[static_cast<uint8_t>(token[0])];
+  if (token.size() == 1 && complete_) return byte_tokens_[static_cast<uint8_t>(token[0])];
   const size_t mask = index_.size() - 1;
   const uint64_t hash = hash_bytes(token);
   for (size_t at = hash & mask; index_[at]; at = (at + 1) & mask) {
@@ -348,11 +377,9 @@ uint32_t Vocabulary::find(std::string_view token) const {
   return no_token;
 }
 
-uint32_t Vocabulary::find_special(std::string_view name) const {
-  for (const auto& special : specials_) {
-    if (special.first == name) return special.second;
-  }
-  return no_token;
+uint32_t Vocabulary::find_added(std::string_view content) const {
+  const auto found = added_ids_.find(std::string(content));
+  return found == added_ids_.end() ? no_token : found->second;
 }
 
 Vocabulary::Pair Vocabulary::pair(uint32_t left, uint32_t right) const {

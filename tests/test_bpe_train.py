@@ -96,7 +96,7 @@ def test_what_is_saved_is_loaded_again(tmp_path, pattern):
     )
 
 
-@pytest.mark.parametrize("name", ["r50k_base", "cl100k_base", "o200k_base"])
+@pytest.mark.parametrize("name", ["r50k_base", "cl100k_base", "o200k_base", "o200k_harmony"])
 def test_a_published_encoding_saved_as_tokenizer_json_encodes_the_same(tmp_path, name):
     helpers.ours(name).save(tmp_path)
     loaded = Tokenizer.load(tmp_path / "tokenizer.json")

@@ -151,7 +151,7 @@ def test_a_processor_that_returns_something_else_is_named(result):
     ("settings", "error", "told"),
     [({"logit_bias": {12: 1}}, IndexError, "logit_bias must hold token ids 0 .. 11, got 12"),
      ({"bad_words": [[1, -1]]}, IndexError, "bad_words must hold token ids 0 .. 11, got -1"),
-     ({"bad_words": ["cat"]}, ValueError, "the model has no vocabulary"),
+     ({"bad_words": ["cat"]}, ValueError, "needs a vocabulary, which this model does not have"),
      ({"logit_bias": {"cat": 1}}, ValueError, "give token ids")],
 )  # fmt: skip
 def test_words_that_the_vocabulary_cannot_express_are_an_error(settings, error, told):

@@ -99,7 +99,7 @@ def test_encodings_are_compared(capsys):
     assert "464 4583 286 44449 318" in out
     tokenize("--encoding", "all", "--json", "--encodings-folder", folder, "x")
     encodings = json.loads(capsys.readouterr().out)["encodings"]
-    assert list(encodings) == ["r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base"]
+    assert list(encodings) == ["r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony"]
 
 
 def test_another_vocabulary_is_used(capsys, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tokenizer_helpers as helpers
 from nextword import _core
 from nextword import tokenizer as module
-from nextword.tokenizer import Tokenizer
+from nextword.tokenizer import ENCODINGS, Tokenizer
 
 
 @pytest.fixture(scope="module", params=helpers.NAMES)
@@ -110,6 +110,31 @@ def test_the_name_of_a_special_token_in_text_is_text():
     assert 0 not in tokenizer.encode("<|endoftext|>")
     assert tokenizer.encode("<|endoftext|>", allowed_special={"<|endoftext|>"}) == [0]
     assert tokenizer.decode([0]) == "<|endoftext|>"
+
+
+def test_the_encodings_are_those_of_tiktoken(monkeypatch):
+    """Their names, patterns and special tokens, of which o200k_harmony has two for one id."""
+    public = pytest.importorskip("tiktoken_ext.openai_public")
+    for name in ("load_tiktoken_bpe", "data_gym_to_mergeable_bpe_ranks"):
+        monkeypatch.setattr(public, name, lambda *args, **kwargs: {})
+    theirs = {name: make() for name, make in public.ENCODING_CONSTRUCTORS.items()}
+    assert {name: made["special_tokens"] for name, made in theirs.items()} == {
+        name: dict(encoding.specials) for name, encoding in ENCODINGS.items()
+    }
+    patterns = {name: made["pat_str"] for name, made in theirs.items()}
+    for one in ENCODINGS:
+        same = {other for other in ENCODINGS if patterns[other] == patterns[one]}
+        assert {other for other in ENCODINGS if ENCODINGS[other].pattern == ENCODINGS[one].pattern} == same
+
+
+def test_two_names_of_one_id_are_both_known():
+    tokenizer = helpers.ours("o200k_harmony")
+    text = "<|start|>user<|message|>hi<|reserved_200018|><|endofprompt|><|end|>"
+    assert tokenizer.encode(text, allowed_special="all") == helpers.judge("o200k_harmony").encode(
+        text, allowed_special="all"
+    )
+    assert tokenizer.decode([200018]) == helpers.judge("o200k_harmony").decode([200018]) == "<|endofprompt|>"
+    assert len(tokenizer) == helpers.judge("o200k_harmony").n_vocab
 
 
 def test_tokens_and_ids_name_each_other():
@@ -221,6 +246,18 @@ def test_a_text_of_a_class_of_its_own_is_text():
 
     for text in ("plain", "für", "中文"):
         assert helpers.demo().encode(Line(text)) == helpers.demo().encode(text)
+
+
+@given(st.text(st.characters(codec="utf-16"), max_size=30), st.integers(0, 70_000))
+def test_a_surrogate_pair_is_its_character(text, before):
+    """A str that came from UTF-16 unit by unit, as some programs hand it over; 65,536 are written at a time."""
+    units = text.encode("utf-16-le")
+    pairs = "é" * before + "".join(chr(units[i] | units[i + 1] << 8) for i in range(0, len(units), 2))
+    whole = "é" * before + text
+    tokenizer = helpers.demo()
+    assert tokenizer.encode(pairs) == tokenizer.encode(whole)
+    assert tokenizer.count(pairs) == tokenizer.count(whole)
+    assert tokenizer.encode_batch([pairs, pairs + "\U00020000"])[0] == tokenizer.encode(whole)
 
 
 def test_a_surrogate_is_named_where_it_is_however_far():

@@ -11,7 +11,7 @@ from nextword import tokenizer as module
 from nextword.tokenizer import ENCODINGS, Tokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-NAMES = ("r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base")
+NAMES = ("r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony")
 PATTERN_OF = {"gpt2": "r50k_base", "cl100k": "cl100k_base", "o200k": "o200k_base"}
 
 

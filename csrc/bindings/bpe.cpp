@@ -11,6 +11,8 @@
 #include <stdexcept>
 
 #include "bpe.h"
+#include "bpe_call.h"
+#include "bpe_rules.h"
 #include "held_texts.h"
 #include "id_lists.h"
 #include "interrupt.h"
@@ -29,7 +31,8 @@ constexpr size_t large_text = size_t{1} << 20;
 constexpr size_t unlocked_size = 4096;  // below, handing the interpreter lock over costs more than the work
 
 struct PyBpe {
-  PyBpe(VocabularySource source, Pattern pattern) : core(std::move(source), pattern), lists(core.vocabulary().size()) {}
+  PyBpe(VocabularySource source, Pattern pattern, TextRules rules)
+      : core(std::move(source), pattern, std::move(rules)), lists(core.vocabulary().size()) {}
 
   Bpe core;
   IdLists lists;
@@ -94,98 +97,40 @@ void without_lock(const Text& text, const Work& work) {
   work();
 }
 
-using Specials = std::vector<std::pair<std::string_view, uint32_t>>;
-
-// allowed_special: "all", or an iterable of names of special tokens.
-Specials allowed_specials(const Bpe& core, py::handle allowed) {
-  const auto& known = core.vocabulary().specials();
-  Specials out;
-  if (py::isinstance<py::str>(allowed)) {
-    if (allowed.cast<std::string>() != "all") {
-      throw std::invalid_argument("encode: allowed_special must be \"all\" or a collection of names, got the text '" +
-                                  allowed.cast<std::string>() + "'; write ['" + allowed.cast<std::string>() + "']");
-    }
-    out.assign(known.begin(), known.end());
-    return out;
-  }
-  for (const py::handle item : py::iter(allowed)) {
-    const auto name = item.cast<std::string>();
-    const auto found = std::find_if(known.begin(), known.end(), [&](const auto& special) { return special.first == name; });
-    if (found == known.end()) {
-      std::string names;
-      for (const auto& special : known) names += (names.empty() ? "" : ", ") + special.first;
-      throw std::invalid_argument("encode: allowed_special names '" + name + "', which is no special token; there are: " +
-                                  (names.empty() ? "none" : names));
-    }
-    out.emplace_back(found->first, found->second);
-  }
-  return out;
-}
-
-// Text between special tokens is split and merged on its own. Of two specials at one place the longer one counts.
-void encode_with_specials(const Bpe& core, std::string_view text, const Specials& specials, IdBuffer& ids) {
-  std::vector<size_t> next(specials.size(), 0);  // where each occurs next
-  for (size_t i = 0; i < specials.size(); ++i) next[i] = text.find(specials[i].first);
-  size_t at = 0;
-  for (;;) {
-    size_t best = specials.size();
-    for (size_t i = 0; i < specials.size(); ++i) {
-      if (next[i] < at) next[i] = text.find(specials[i].first, at);
-      if (next[i] == std::string_view::npos) continue;
-      if (best == specials.size() || next[i] < next[best] ||
-          (next[i] == next[best] && specials[i].first.size() > specials[best].first.size())) {
-        best = i;
-      }
-    }
-    if (best == specials.size()) break;
-    core.encode(text.substr(at, next[best] - at), ids);
-    ids.push_back(specials[best].second);
-    at = next[best] + specials[best].first.size();
-  }
-  core.encode(text.substr(at), ids);
-}
-
-// The ids of a text. `allowed` is nullptr where the caller did not say.
-void encode_allowing(const Bpe& core, const Text& text, PyObject* allowed, TextBuffer& buffer, IdBuffer& ids) {
-  const Specials specials = allowed ? allowed_specials(core, allowed) : Specials();
-  if (text.size() >= large_text) ids.reserve(text.size() / 3);  // enough for most
+// The parts of a text one after the other: use(part) for each. An error in one says where in the text it is.
+template <class Use>
+void each_part(const Text& text, TextBuffer& buffer, const Use& use) {
   without_lock(text, [&] {
-    if (!specials.empty()) return encode_with_specials(core, text.utf8(buffer), specials, ids);
-    text.each_part(buffer, [&](std::string_view part) { core.encode(part, ids); });
+    size_t before = 0;
+    text.each_part(buffer, [&](std::string_view part) {
+      try {
+        use(part);
+      } catch (const UnknownByte& error) {
+        throw UnknownByte(part, error.offset, before);
+      }
+      before += part.size();
+    });
   });
 }
 
-// The one positional argument and the optional keyword allowed_special (nullptr where absent).
-struct Arguments {
-  PyObject* text;
-  PyObject* allowed;
-};
-
-Arguments arguments(const char* operation, PyObject* const* args, Py_ssize_t count, PyObject* names, const char* first) {
-  Arguments out{count > 0 ? args[0] : nullptr, nullptr};
-  bool good = count <= 1;
-  for (Py_ssize_t i = 0; good && names && i < PyTuple_GET_SIZE(names); ++i) {
-    PyObject* name = PyTuple_GET_ITEM(names, i);
-    if (PyUnicode_CompareWithASCIIString(name, "allowed_special") == 0) {
-      out.allowed = args[count + i];
-    } else if (!out.text && PyUnicode_CompareWithASCIIString(name, first) == 0) {
-      out.text = args[count + i];
-    } else {
-      good = false;
-    }
+// Appends the ids of a text.
+void encode_call(const Bpe& core, const Text& text, const Call& call, TextBuffer& buffer, IdBuffer& ids) {
+  if (text.size() >= large_text) ids.reserve(text.size() / 3);  // enough for most
+  if (core.plain() && !call.allowed) {
+    return each_part(text, buffer, [&](std::string_view part) { core.encode(part, ids); });
   }
-  if (!good || !out.text) {
-    throw py::type_error(std::string(operation) + ": expected (" + first + ", *, allowed_special=())");
-  }
-  return out;
+  const Request request = call.request(core.vocabulary());
+  const auto work = [&] { core.encode(text.utf8(buffer), request, ids); };
+  if (core.rules().normalize) return work();  // which asks Python
+  without_lock(text, work);
 }
 
 PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
-    const Arguments a = arguments("encode", args, count, names, "text");
+    const Call call("encode", args, count, names);
     Buffers buffers(bpe);
-    encode_allowing(bpe.core, Text("encode", a.text), a.allowed, buffers.text, buffers.ids);
+    encode_call(bpe.core, Text("encode", call.text), call, buffers.text, buffers.ids);
     return bpe.lists.make(buffers.ids.data(), buffers.ids.size());
   });
 }
@@ -193,15 +138,15 @@ PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObje
 PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
-    const Arguments a = arguments("count", args, count, names, "text");
-    const Text text("count", a.text);
+    const Call call("count", args, count, names);
+    const Text text("count", call.text);
     Buffers buffers(bpe);
-    if (a.allowed) {
-      encode_allowing(bpe.core, text, a.allowed, buffers.text, buffers.ids);
+    if (call.allowed || !bpe.core.plain()) {
+      encode_call(bpe.core, text, call, buffers.text, buffers.ids);
       return PyLong_FromSize_t(buffers.ids.size());
     }
     size_t total = 0;
-    without_lock(text, [&] { text.each_part(buffers.text, [&](std::string_view part) { total += bpe.core.count(part); }); });
+    each_part(text, buffers.text, [&](std::string_view part) { total += bpe.core.count(part); });
     return PyLong_FromSize_t(total);
   });
 }
@@ -209,10 +154,10 @@ PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, 
 PyObject* encode_array(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
-    const Arguments a = arguments("encode_array", args, count, names, "text");
+    const Call call("encode_array", args, count, names);
     Buffers buffers(bpe);
     auto ids = std::make_unique<IdBuffer>();
-    encode_allowing(bpe.core, Text("encode_array", a.text), a.allowed, buffers.text, *ids);
+    encode_call(bpe.core, Text("encode_array", call.text), call, buffers.text, *ids);
     const auto size = static_cast<py::ssize_t>(ids->size());
     const uint32_t* data = ids->data();
     const py::capsule owner(ids.release(), [](void* p) { delete static_cast<IdBuffer*>(p); });
@@ -325,7 +270,9 @@ PyObject* decode_bytes(PyObject* self, PyObject* ids) {
   });
 }
 
-py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads) {
+py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads, const py::object& allowed,
+                      bool add_special_tokens) {
+  const Request request{allowed_special(bpe.core.vocabulary(), allowed), add_special_tokens};
   const HeldTexts texts("encode_batch", iterable);
   if (threads && *threads < 1) {
     throw std::invalid_argument("encode_batch: threads must be at least 1, got " + std::to_string(*threads));
@@ -351,9 +298,20 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
     }
     return PyErr_CheckSignals() == 0;
   };
+  if (bpe.core.rules().normalize) {  // which asks Python
+    Buffers buffers(bpe);
+    for (size_t i = 0; i < texts.count(); ++i) {
+      buffers.ids.clear();
+      bpe.core.encode(texts.utf8(i, buffers.text), request, buffers.ids);
+      PyObject* list = bpe.lists.make(buffers.ids.data(), buffers.ids.size());
+      if (!list) throw py::error_already_set();
+      PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), list);
+    }
+    return out;
+  }
   {
     Unlocked unlocked(Unlocked::of_text(texts.bytes()));  // in here only views are used; `texts` holds what they are of
-    bpe.core.encode_batch(texts, threads.value_or(thread_count()), [&](const std::vector<Bpe::Portion*>& portions) {
+    bpe.core.encode_batch(texts, request, threads.value_or(thread_count()), [&](const std::vector<Bpe::Portion*>& portions) {
       return unlocked.locked([&] { return lists_of(portions); });
     });
   }
@@ -363,19 +321,21 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
 
 PyMethodDef fast_methods[] = {
     {"encode", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(encode)), METH_FASTCALL | METH_KEYWORDS,
-     R"(encode($self, /, text, *, allowed_special=())
+     R"(encode($self, /, text, *, allowed_special=(), add_special_tokens=True)
 --
 
 The token ids of `text`, a str, as a list of int.
 
-Names of special tokens such as <|endoftext|> are plain text, unless allowed_special holds them (or is "all").
+Names of special tokens such as <|endoftext|> are plain text, unless allowed_special holds them (or is "all"); other
+added tokens always match. add_special_tokens: whether the ids of `beginning` and `ending` are put around the text, where the
+vocabulary has any (generation puts `beginning` before a prompt, and no `ending` behind it).
 Raises TypeError if text is no str; ValueError if it holds a lone surrogate, is too long to encode at once (from
 4 GiB on), or if allowed_special names what is no special token.
 
 >>> demo().encode("Once upon a time")
 [2383, 375, 884, 259, 670])"},
     {"encode_array", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(encode_array)), METH_FASTCALL | METH_KEYWORDS,
-     R"(encode_array($self, /, text, *, allowed_special=())
+     R"(encode_array($self, /, text, *, allowed_special=(), add_special_tokens=True)
 --
 
 The token ids of `text` as uint32 [tokens], a NumPy array: faster than a list. Raises as encode does.
@@ -383,7 +343,7 @@ The token ids of `text` as uint32 [tokens], a NumPy array: faster than a list. R
 >>> demo().encode_array("Once upon a time").tolist()
 [2383, 375, 884, 259, 670])"},
     {"count", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(count_tokens)), METH_FASTCALL | METH_KEYWORDS,
-     R"(count($self, /, text, *, allowed_special=())
+     R"(count($self, /, text, *, allowed_special=(), add_special_tokens=True)
 --
 
 The number of tokens of `text`: len(encode(text)) without the list. Raises as encode does.
@@ -418,10 +378,13 @@ void bind_bpe_train(py::module_& m);
 void bind_bpe(py::module_& m) {
   bind_bpe_tools(m);  // VocabularySource, which Bpe is made of
   py::class_<PyBpe> bpe(m, "Bpe", "Byte-level byte-pair encoding; nextword.Tokenizer adds the files.");
-  bpe.def(py::init([](VocabularySource& source, const std::string& pattern) {
-            return std::make_unique<PyBpe>(std::move(source), pattern_named(pattern));  // source is used up
+  bpe.def(py::init([](VocabularySource& source, const std::string& pattern, bool prefix_space, const py::object& normalize,
+                      std::vector<uint32_t> beginning, std::vector<uint32_t> ending) {
+            TextRules rules{prefix_space, normalizer(normalize), std::move(beginning), std::move(ending)};
+            return std::make_unique<PyBpe>(std::move(source), pattern_named(pattern), std::move(rules));  // source is used up
           }),
-          py::arg("source"), py::arg("pattern"))
+          py::arg("source"), py::arg("pattern"), py::arg("prefix_space") = false, py::arg("normalize") = py::none(),
+          py::arg("beginning") = std::vector<uint32_t>(), py::arg("ending") = std::vector<uint32_t>())
       .def("__len__", [](const PyBpe& self) { return self.core.vocabulary().size(); })
       .def_property_readonly("pattern",
                              [](const PyBpe& self) {
@@ -430,19 +393,30 @@ void bind_bpe(py::module_& m) {
       .def_property_readonly("special_tokens",
                              [](const PyBpe& self) {
                                py::dict out;
-                               for (const auto& special : self.core.vocabulary().specials()) {
-                                 out[py::str(special.first)] = special.second;
+                               for (const AddedToken& token : self.core.vocabulary().added()) {
+                                 if (token.special) out[py::str(token.content)] = token.id;
                                }
                                return out;
+                             })
+      .def("_added_tokens", [](const PyBpe& self) { return added_fields(self.core.vocabulary().added()); })
+      .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.core.rules().prefix_space; })
+      .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().beginning)); })
+      .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().ending)); })
+      .def_property_readonly("unknown",
+                             [](const PyBpe& self) {
+                               const Vocabulary& vocabulary = self.core.vocabulary();
+                               const bool has = !vocabulary.complete() && vocabulary.substitute() != max_tokens;
+                               return has ? std::optional(vocabulary.substitute()) : std::nullopt;
                              })
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
       .def(
           "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))
       .def("_merges", [](const PyBpe& self) { return self.core.vocabulary().merges(); })
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(), py::arg("threads") = py::none(),
+           py::arg("allowed_special") = py::tuple(), py::arg("add_special_tokens") = true,
            R"(The ids of each of `texts`, as a list of lists. The same as encode one by one, divided over threads.
 
-threads: at most so many; by default as many as the library uses. Special tokens are plain text. Raises as encode does.
+threads: at most so many; by default as many as the library uses. The rest is as for encode.
 
 >>> demo().encode_batch(["Once", " upon"])
 [[2383, 375], [884]])")
@@ -454,19 +428,35 @@ threads: at most so many; by default as many as the library uses. Special tokens
           },
           py::arg("id"))
       .def(
-          "_edges",  // where each token begins in the bytes, and where the last one ends
-          [](const PyBpe& self, const std::vector<uint32_t>& ids) {
-            std::vector<size_t> edges{0};
-            for (const uint32_t id : ids) edges.push_back(edges.back() + self.core.vocabulary().token_size(id));
-            return edges;
+          "_encode_with_offsets",
+          [](const PyBpe& self, const py::object& text, const py::object& allowed, bool add_special_tokens) {
+            const Text view("encode_with_offsets", text.ptr());
+            const Request request{allowed_special(self.core.vocabulary(), allowed), add_special_tokens};
+            TextBuffer buffer;
+            IdBuffer ids;
+            Bpe::Offsets offsets;
+            const auto work = [&] { self.core.encode(view.utf8(buffer), request, ids, offsets); };
+            self.core.rules().normalize ? work() : without_lock(view, work);
+            return std::make_pair(std::vector<uint32_t>(ids.data(), ids.data() + ids.size()), offsets);
           },
-          py::arg("ids"))
+          py::arg("text"), py::arg("allowed_special"), py::arg("add_special_tokens"))
+      .def(
+          "_pieces",
+          [](const PyBpe& self, const py::object& text, const py::object& allowed) {
+            TextBuffer buffer;
+            py::list out;
+            const Request request{allowed_special(self.core.vocabulary(), allowed), false};
+            self.core.pieces(Text("pieces", text.ptr()).utf8(buffer), request,
+                             [&](std::string_view piece) { out.append(py::bytes(piece.data(), piece.size())); });
+            return out;
+          },
+          py::arg("text"), py::arg("allowed_special"))
       .def(
           "_find",
           [](const PyBpe& self, const py::bytes& bytes) -> py::object {
             const std::string_view token(bytes);
             const Vocabulary& vocabulary = self.core.vocabulary();
-            uint32_t id = vocabulary.find_special(token);
+            uint32_t id = vocabulary.find_added(token);
             if (id == no_token) id = vocabulary.find(token);
             return id == no_token ? py::object(py::none()) : py::int_(id);
           },

@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include "activations.h"
 #include "cache.h"
 #include "unlocked.h"
 
@@ -59,9 +60,7 @@ struct Graph {
     b.attn_out = linear("attn_out", attn_out, width, width);
     b.ln_2 = norm("ln_2", ln_2);
     b.fc = linear("fc", fc, width, 0);
-    if (activation != "gelu_tanh" && activation != "gelu_erf")
-      throw std::invalid_argument(std::string(op) + ": activation must be gelu_tanh or gelu_erf, got '" + activation + "'");
-    b.activation = activation == "gelu_tanh" ? Activation::gelu_tanh : Activation::gelu_erf;
+    b.activation = activation_of(op, activation);
     b.mlp_out = linear("mlp_out", mlp_out, b.fc.weight.cols, width);
     network.blocks.push_back(b);
     for (const Linear* layer : {&b.qkv, &b.attn_out, &b.fc, &b.mlp_out}) products += layer->weight.depth * layer->weight.cols;
@@ -147,7 +146,7 @@ models/gpt2.py has the same step by step, and examples.)")
       .def(py::init<const Packed&, const py::object&, const py::object&, const py::object&, float>())
       .def("__len__", [](const Graph& g) { return g.network.blocks.size(); })
       .def("add", &Graph::add, R"(Another transformer block: norms as pairs (weight, bias), linear layers as (Packed, bias), the scale of
-attention's scores, and "gelu_tanh" or "gelu_erf". Raises ValueError if a shape does not fit.)")
+attention's scores, and the name of an activation. Raises ValueError if a shape does not fit, or there is none of it.)")
       .def("run", &Graph::run, R"(Run new tokens of some sequences and remember them in the cache; float32 [wanted, vocabulary].
 
 ids: int64 [tokens], one sequence after the other; slots, fresh: int64 [sequences], where each lives and how many of the

@@ -198,7 +198,8 @@ def written_ids(text: str, what: str, lm: LanguageModel) -> list[int]:
         ids = []
     size = lm.config.vocab_size
     if not ids or not 0 <= min(ids) <= max(ids) < size:
-        raise ValueError(f"the model has no vocabulary: give {what} as token ids 0 .. {size - 1}, such as 0 1 2")
+        why = f" ({lm.no_tokenizer})" if lm.no_tokenizer else ""
+        raise ValueError(f"the model has no vocabulary{why}: give {what} as token ids 0 .. {size - 1}, such as 0 1 2")
     return ids
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword import memory
 from nextword.guard import Guard
 from nextword.trace import Tap
 
@@ -42,17 +43,20 @@ class Linear:
         return y
 
 
-class GeluLinear(Linear):
-    """gelu(x @ weight + bias); form: "gelu_tanh" or "gelu_erf"."""
+class ActivatedLinear(Linear):
+    """form(x @ weight + bias); form: the activation, by its name among the operations."""
 
     def __init__(self, ops: ModuleType, weight: Any, bias: Floats | None, form: str) -> None:
         super().__init__(ops, weight, bias)
         self.form = form
-        self._gelu, self._fused = getattr(ops, form), getattr(ops, f"matmul_{form}")
 
     def activated(self, x: Floats, tap: Tap, name: str) -> Floats:
-        """gelu(tap(name, self(x)))."""
-        y: Floats = self._gelu(tap(name, self(x))) if tap.wants(name) else self._fused(x, self.weight, self.bias)
+        """form(tap(name, self(x)))."""
+        y: Floats
+        if tap.wants(name):
+            y = getattr(self.ops, self.form)(tap(name, self(x)))
+        else:
+            y = self.ops.matmul_activated(x, self.weight, self.bias, self.form)
         return y
 
 
@@ -114,6 +118,13 @@ def widened(x: Panels, scales: Floats) -> Floats:
     return x * scales[..., None] if x.dtype == np.int8 else x
 
 
+def cache_bytes(layers: int, slots: int, heads: int, width: int, capacity: int, dtype: str = "float32") -> int:
+    """The memory that a KVCache of this shape takes."""
+    tokens = max(1, -(-capacity // PANEL)) * PANEL
+    numbers = (width + -(-width // PANEL) * PANEL) * np.dtype(ELEMENTS[dtype]).itemsize
+    return layers * slots * heads * tokens * (numbers + (8 if dtype == "int8" else 0))
+
+
 class KVCache:
     """Keys and values of the tokens that a model has seen, for `slots` sequences of at most `capacity` tokens each.
 
@@ -137,16 +148,20 @@ class KVCache:
                              f"got {prefix.lengths.tolist()}")
         if prefix is not None and prefix.dtype != dtype:
             raise ValueError(f"cache: prefix must be of the same dtype, {dtype}, got {prefix.dtype}")
+        if slots < 0 or capacity < 0:
+            raise ValueError(f"cache: slots and capacity must be >= 0, got {slots} and {capacity}")
         count = max(1, -(-(capacity - self.prefix_tokens) // PANEL))
         own = count * PANEL
         self.capacity: int = self.prefix_tokens + own
-        self.lengths: Ints = np.full(slots, self.prefix_tokens, np.int64)
+        memory.require("cache", f"{slots} slots of {own} tokens", cache_bytes(layers, slots, heads, width, own, dtype),
+                       "ask for fewer slots or a smaller capacity")
         self.patched: NDArray[np.bool_] = np.full(slots, prefix is not None and bool(prefix.patched[0]))
         self.guard = Guard("model: the cache is in use by another thread; give each thread a cache of its own")
         # One array for all layers, large enough for huge pages. What append has not written is never read.
         self.keys = list(panels(ops, (layers, slots, heads, count, width), dtype))
         self.values = list(panels(ops, (layers, slots, heads, -(-width // PANEL), own), dtype))
         self.scales: list[Floats] = list(ops.empty((layers, slots, heads, 2, own if dtype == "int8" else 0)))
+        self.lengths: Ints = np.full(slots, self.prefix_tokens, np.int64)
         self.before: list[tuple[Panels, Panels, Floats] | tuple[None, None, None]] = [(None, None, None)] * layers
         if prefix is not None:
             self.before = [(keys[0], values[0], scales[0]) for keys, values, scales in prefix.layers()]

@@ -5,7 +5,8 @@ Everything is computed in float64 and rounded to float32 once, at the end. What 
 """
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -101,14 +102,11 @@ def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
     return _single(_linear(x, weight, bias))
 
 
-def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
-    """gelu_tanh(x @ weight + bias)."""
-    return _single(_gelu_tanh(_linear(x, weight, bias)))
-
-
-def matmul_gelu_erf(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
-    """gelu_erf(x @ weight + bias)."""
-    return _single(_gelu_erf(_linear(x, weight, bias)))
+def matmul_activated(x: Floats, weight: Packed, bias: Floats | None, activation: str) -> Floats:
+    """activation(x @ weight + bias)."""
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"matmul_activated: activation must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}")
+    return _single(_ACTIVATIONS[activation](_linear(x, weight, bias)))
 
 
 def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Floats) -> Floats:
@@ -126,6 +124,16 @@ def _gelu_erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 * x * tail)
 
 
+def _logistic_product(x: NDArray[np.float64], k: float) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        return np.asarray(x / (1 + np.exp(-k * x)))
+
+
+_ACTIVATIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "quick_gelu": lambda x: _logistic_product(x, 1.702),
+    "relu": lambda x: np.maximum(x, 0), "silu": lambda x: _logistic_product(x, 1), "tanh": np.tanh}  # fmt: skip
+
+
 def gelu_tanh(x: Floats) -> Floats:
     """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
     return _single(_gelu_tanh(_double(x)))
@@ -134,6 +142,26 @@ def gelu_tanh(x: Floats) -> Floats:
 def gelu_erf(x: Floats) -> Floats:
     """x P(X <= x) for a standard normal X."""
     return _single(_gelu_erf(_double(x)))
+
+
+def quick_gelu(x: Floats) -> Floats:
+    """x / (1 + exp(-1.702 x))."""
+    return _single(_logistic_product(_double(x), 1.702))
+
+
+def relu(x: Floats) -> Floats:
+    """max(0, x)."""
+    return np.maximum(x, np.float32(0))
+
+
+def silu(x: Floats) -> Floats:
+    """x / (1 + exp(-x))."""
+    return _single(_logistic_product(_double(x), 1))
+
+
+def tanh(x: Floats) -> Floats:
+    """The hyperbolic tangent."""
+    return _single(np.tanh(_double(x)))
 
 
 def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Floats:
@@ -259,11 +287,16 @@ def _check_logits(logits: Floats, op: str) -> None:
                          f"{logits.size} logits of {op}; pass finite logits, and -inf for tokens that may not be drawn")
 
 
-def _smallest(keys: Doubles, p: Doubles, share: float) -> tuple[Ints, int]:
-    """The order by ascending key, equals by id, and how many of it reach `share` of the sum of p."""
+_HALF_ULP = 2.0**-24  # of float32
+
+
+def _smallest(keys: Doubles, p: Doubles, share: float, size: int) -> tuple[Ints, int]:
+    """The order by ascending key, equals by id, and how many of it reach `share` of the sum of p, but for what the
+    rounding of `size` float32 log-probabilities can take from it."""
     order = np.argsort(keys, kind="stable")
     reached = np.cumsum(p[order])
-    return order, min(int(np.searchsorted(reached, share * reached[-1])) + 1, len(order))
+    needed = max(share - _HALF_ULP * (1 + math.log(size)), sys.float_info.min)
+    return order, min(int(np.searchsorted(reached, needed * reached[-1])) + 1, len(order))
 
 
 def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float,
@@ -273,24 +306,27 @@ def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, m
     cuts = np.array([-np.inf, -np.inf, -np.inf, np.inf, np.inf])
     with np.errstate(over="ignore"):
         units = _double(logits) / temperature
-    scaled = _double(logits) / min(max(temperature, 1e-30), 1e30)
+    size, held, largest = logits.size, min(max(temperature, 1e-30), 1e30), float(logits.max())
+    scaled = (_double(logits) - largest) / held
     ids = np.flatnonzero(logits > -np.inf)
     if 0 < top_k < logits.size:
         limit = np.partition(logits, logits.size - top_k)[logits.size - top_k]
         ids, cuts[0] = ids[logits[ids] >= limit], units[logits == limit][0]
-    p = np.exp(scaled[ids] - scaled[ids].max())
+    p = np.exp(scaled[ids])
     if top_p < 1:
-        order, count = _smallest(-_double(logits[ids]), p, top_p)
+        order, count = _smallest(-_double(logits[ids]), p, top_p, size)
         keep = np.sort(order[:count])
         ids, p, cuts[1] = ids[keep], p[keep], units[ids[keep]].min()
     if min_p > 0:
-        keep = np.flatnonzero(scaled[ids] - scaled[ids].max() >= math.log(min_p))
+        lowest = largest + held * math.log(min_p)
+        slack = _HALF_ULP * (2 + 2 * math.log(size) + (largest - lowest))
+        keep = np.flatnonzero(logits[ids] >= min(lowest - slack, largest))
         ids, p, cuts[2] = ids[keep], p[keep], units[ids[keep]].min()
     if typical_p < 1:
         logs = scaled[ids] - scaled[ids].max() - math.log(p.sum())
         entropy = -float((p / p.sum() * logs).sum())
         shift = np.abs(-logs - entropy)
-        order, count = _smallest(shift, p, typical_p)
+        order, count = _smallest(shift, p, typical_p, size)
         keep = np.flatnonzero(shift <= shift[order[count - 1]])
         ids, p, cuts[3], cuts[4] = ids[keep], p[keep], entropy, shift[keep].max()
     if uniform:

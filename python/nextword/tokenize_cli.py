@@ -75,10 +75,10 @@ def _tokenizers(args: argparse.Namespace) -> dict[str, Tokenizer]:
         return {name: Tokenizer.from_encoding(name, path=args.encodings_folder) for name in names}
     if args.model is None:
         return {"": Tokenizer.load(args.vocab or _DEMO)}
-    tokenizer = load(args).tokenizer
-    if tokenizer is None:
-        raise ValueError(f"tokenize: {args.model} holds no vocabulary (vocab.json and merges.txt, or tokenizer.json)")
-    return {"": tokenizer}
+    lm = load(args)
+    if lm.tokenizer is None:
+        raise ValueError(f"tokenize: {args.model} holds no vocabulary ({lm.no_tokenizer})")
+    return {"": lm.tokenizer}
 
 
 def _text(words: list[str]) -> str:
@@ -129,7 +129,9 @@ def merge_steps(tokenizer: Tokenizer, piece: bytes, order: dict[tuple[int, int],
 
     order: what merge_order gives. The last step has no pair. The lowest rank merges first, then the leftmost.
     """
-    if tokenizer.whole_pieces and (whole := tokenizer.find(piece)) is not None:
+    whole = tokenizer.find(piece)
+    added = any(token.id == whole and not token.special for token in tokenizer.added_tokens)
+    if whole is not None and (tokenizer.whole_pieces or added):
         yield [piece], None, whole
         return
     ids = [tokenizer.id_of(piece[i : i + 1]) for i in range(len(piece))]

@@ -1,10 +1,11 @@
-// Fuzzing the tokenizer's C++: vocabulary files of any content, and encoding of any text. Sanitizers find what is wrong
+// Fuzzing the tokenizer's C++: vocabulary files of any content, any added tokens, and encoding of any text. Sanitizers find what is wrong
 // with memory; the checks here find wrong results. Build and run: tests/fuzz/run.sh [seconds] [seed]
 //
 // The first byte of an input says what the rest is. With clang's -fsanitize=fuzzer define NEXTWORD_LIBFUZZER; otherwise
 // main() makes inputs itself, by chance and by changing good ones.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include "bpe.h"
 #include "bpe_cpu.h"
 #include "bpe_files.h"
+#include "bpe_join.h"
 #include "bpe_train.h"
 #include "byte_alphabet.h"
 
@@ -132,12 +134,81 @@ std::string text_from(const uint8_t* data, size_t size) {
   return out;
 }
 
+// A normaliser that makes text shorter and longer: no "b", each "a" twice, small letters.
+Normalized normalized(std::string_view text, bool with_steps) {
+  Normalized out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i] >= 'A' && text[i] <= 'Z' ? static_cast<char>(text[i] | 0x20) : text[i];
+    if (c != 'b') out.text.append(c == 'a' ? 2 : 1, c);
+    if (with_steps) out.steps.push_back({out.text.size(), i + 1, c == text[i] && c != 'a' && c != 'b'});
+  }
+  return out;
+}
+
+// Some added tokens, and a text that holds them, all from the bytes: rules, tokens (flags, size, content), the text's parts.
+void check_added(const uint8_t* data, size_t size) {
+  size_t at = 0;
+  const auto next = [&] { return at < size ? data[at++] : uint8_t{0}; };
+  const unsigned rules_bits = next();
+  VocabularySource source = learned();
+  const auto base = static_cast<uint32_t>(source.tokens.size());
+  std::vector<std::string> contents;
+  bool plain = true;
+  for (unsigned count = next() % 6; count > 0; --count) {
+    const unsigned bits = next();
+    const size_t length = std::min<size_t>(next() % 12 + 1, size - at);
+    std::string content = text_from(data + at, length);
+    at += length;
+    if (content.empty() || std::find(contents.begin(), contents.end(), content) != contents.end()) continue;
+    plain = plain && !(bits & 14);
+    source.added.push_back({content, base + 7 * count, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0, (bits & 16) != 0});
+    contents.push_back(std::move(content));
+  }
+  std::string text;
+  while (at < size) {
+    const unsigned kind = next();
+    if (kind < 64 && !contents.empty()) {
+      text += contents[kind % contents.size()];
+    } else {
+      const size_t length = std::min<size_t>(kind % 16 + 1, size - at);
+      text += text_from(data + at, length);
+      at += length;
+    }
+  }
+  TextRules rules;
+  rules.prefix_space = rules_bits & 1;
+  if (rules_bits & 2) rules.normalize = normalized;
+  if (rules_bits & 4) rules.beginning = {1, 2};
+  const Bpe bpe(std::move(source), Pattern::gpt2, rules);
+  Request request;
+  request.whole = !(rules_bits & 8);
+  if (rules_bits & 16) request.allowed.assign(bpe.vocabulary().added().size(), true);
+  IdBuffer ids, again;
+  Bpe::Offsets offsets;
+  bpe.encode(text, request, ids);
+  bpe.encode(text, request, again, offsets);
+  if (ids.size() != again.size() || ids.size() != offsets.size()) wrong("added: ids depend on whether offsets are asked for");
+  if (ids.size() && std::memcmp(ids.data(), again.data(), 4 * ids.size()) != 0) wrong("added: offsets change the ids");
+  for (const auto& [begin, end] : offsets) {
+    if (begin > end || end > text.size()) wrong("added: offsets are no range of the text");
+  }
+  if (rules.prefix_space || rules.normalize || !plain) return;
+  IdBuffer middle;
+  request.whole = false;
+  bpe.encode(text, request, middle);
+  if (decoded(bpe.vocabulary(), middle) != text) wrong("added: the tokens are not the text");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const unsigned kind = data[0] % 8;
+  const unsigned kind = data[0] % 9;
+  if (kind == 8) {
+    check_added(data + 1, size - 1);
+    return 0;
+  }
   static const Bpe* const bpes[] = {new Bpe(learned(), Pattern::gpt2), new Bpe(learned(), Pattern::cl100k),
                                     new Bpe(learned(), Pattern::llama3), new Bpe(learned(), Pattern::o200k)};
   if (kind < 4) {
@@ -153,6 +224,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       source = read_tokenizer_json(write("tokenizer.json", rest));
     } else {
       source = read_vocab_and_merges(write("vocab.json", rest.substr(0, cut)), write("merges.txt", cut == std::string::npos ? "" : rest.substr(cut + 1)));
+    }
+    ids_of(source, {"aa", rest.substr(0, 8)});
+    names_of(source, {0, 300});
+    has_all_bytes(source);
+    if (kind == 7) {  // the same vocabulary from two files
+      VocabularySource first = learned();
+      first.tokens.resize(280);
+      first.merges.resize(280 - 256);
+      join(first, source);
+      source = std::move(first);
     }
     const Bpe bpe(std::move(source), Pattern::gpt2);
     check_text(bpe, "the cat's  sat 123 abcabcabc aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
@@ -214,9 +295,9 @@ int main(int count, char** arguments) {
   static const char frequent[] = "aaabbcde  \n'st\t1!\xC5\x01\x7F\xE0\x30\x00";
   size_t runs = 0;
   for (; spent() < seconds; ++runs) {
-    const unsigned kind = random() % 8;
+    const unsigned kind = random() % 9;
     std::string input(1, static_cast<char>(kind));
-    if (kind < 4) {
+    if (kind < 4 || kind == 8) {
       for (size_t size = random() % (random() % 8 ? 300 : 20000); size > 0; --size) {
         input += random() % 8 ? frequent[random() % (sizeof frequent - 1)] : static_cast<char>(random());
         if (random() % 64 == 0) input.append(random() % 200, input.back());
