@@ -313,6 +313,14 @@ def test_no_flag_reaches_the_whole_build_that_changes_what_numbers_are():
 # Sizes and texts
 
 
+@pytest.mark.parametrize("path", CPP_FILES, ids=lambda p: str(p.relative_to(CSRC)))
+def test_one_file_gives_up_the_interpreter_lock(path):
+    """What takes it back elsewhere would abort where the interpreter has ended; see bindings/unlocked.h."""
+    found = re.findall(r"gil_scoped_\w+|PyEval_(?:Save|Restore)Thread|PyGILState_\w+|Py_BEGIN_ALLOW_THREADS",
+                       path.read_text(encoding="utf-8"))  # fmt: skip
+    assert not found or path.name == "unlocked.h", found
+
+
 @pytest.mark.parametrize(
     ("path", "ceiling"),
     [

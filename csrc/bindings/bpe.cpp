@@ -13,6 +13,7 @@
 #include "bpe.h"
 #include "bpe_call.h"
 #include "bpe_rules.h"
+#include "held_texts.h"
 #include "id_lists.h"
 #include "interrupt.h"
 #include "parallel.h"
@@ -268,30 +269,6 @@ PyObject* decode_bytes(PyObject* self, PyObject* ids) {
     return PyBytes_FromStringAndSize(bytes.data.get(), static_cast<Py_ssize_t>(bytes.size));
   });
 }
-
-// The texts of a batch, held as long as this lives.
-class HeldTexts : public Bpe::Texts {
- public:
-  HeldTexts(const char* operation, const py::iterable& texts) {
-    bindings::unless_ended([&] {  // a generator is Python code
-      for (const py::handle text : texts) {
-        texts_.emplace_back(operation, text.ptr());
-        bytes_ += texts_.back().size();
-        held_.push_back(py::reinterpret_borrow<py::object>(text));
-        if (held_.size() % 65536 == 0 && PyErr_CheckSignals()) throw py::error_already_set();
-      }
-    });
-  }
-  size_t count() const override { return texts_.size(); }
-  size_t bytes() const { return bytes_; }  // roughly
-  size_t size(size_t i) const override { return texts_[i].size(); }
-  std::string_view utf8(size_t i, TextBuffer& buffer) const override { return texts_[i].utf8(buffer); }
-
- private:
-  size_t bytes_ = 0;
-  std::vector<Text> texts_;
-  std::vector<py::object> held_;
-};
 
 py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads, const py::object& allowed,
                       bool add_special_tokens) {

@@ -387,7 +387,7 @@ struct Model {
       for (int64_t i = 0; i < fresh; ++i) at[static_cast<size_t>(i)] = past + i, wanted[static_cast<size_t>(i)] = i;
       Floats out(static_cast<size_t>(fresh * vocabulary));
       nextword::run(network, caches, {{&slot, &past, &fresh, 1}, ids.data() + past, at.data(), wanted.data(), fresh, fresh},
-                    out.data(), [] {});
+                    out.data());
       found.insert(found.end(), out.begin(), out.end());
       past += fresh;
     }
@@ -401,7 +401,7 @@ void test_network(Dtype dtype, Element element) {
   const int64_t zero = 0, one = 1, times = 50;  // more rows are wanted than there are
   const std::vector<int64_t> wanted(static_cast<size_t>(times), 0);
   Floats many(static_cast<size_t>(times * Model::vocabulary));
-  nextword::run(model.network, model.caches, {{&zero, &zero, &one, 1}, &one, &zero, wanted.data(), 1, times}, many.data(), [] {});
+  nextword::run(model.network, model.caches, {{&zero, &zero, &one, 1}, &one, &zero, wanted.data(), 1, times}, many.data());
   for (int64_t i = 1; i < times; ++i)
     require(same(many.data(), many.data() + i * Model::vocabulary, Model::vocabulary), "a row wanted again is the same");
   std::vector<int64_t> ids(40);
