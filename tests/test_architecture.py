@@ -55,7 +55,8 @@ MAY_IMPORT = {
     "generate": {"models", "layers", "tokenizer", "settings", "rules", "sampling", "results", "row", "run",
                  "speculation", "beams", "contrastive", "grammar", "prefix", "score", "choose", "session"},
     "prefix": {"models", "layers", "trace"},
-    "session_file": {"models", "layers"},
+    "fingerprint": {"models", "ops", "tokenizer"},
+    "session_file": {"fingerprint", "models", "layers", "tokenizer"},
     "session": {"generate", "layers", "models", "prefix", "results", "row", "run", "session_file"},
     "arguments": {"", "formats", "generate", "settings", "terminal"},
     "generate_cli": {"", "arguments", "beam_tree", "generate", "explain", "results", "speculation", "terminal"},
@@ -93,6 +94,7 @@ MAY_INCLUDE = {
     "cpu": {"kernels.h"},
     "machine": {"kernels.h", "packed.h", "cpu.h", "parallel.h"},
     "encode": {"formats.h"},
+    "digest": {"parallel.h"},
     "packed": {"formats.h", "encode.h", "parallel.h"},
     "pool": {"packed.h"},
     "ops": {"kernels.h", "formats.h", "encode.h", "packed.h", "cpu.h", "parallel.h", "pool.h"},
@@ -105,7 +107,8 @@ MAY_INCLUDE = {
     "utf8": set(),
     "bpe": {"bpe", "pretokenize.h", "parallel.h", "raw_buffer.h"},
     "bindings": {"ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
-                 "machine.h", "encode.h", "packed.h", "parallel.h", "pool.h", "raw_buffer.h", "utf8.h", "bindings"},
+                 "machine.h", "digest.h", "encode.h", "packed.h", "parallel.h", "pool.h", "raw_buffer.h", "utf8.h",
+                 "bindings"},
 }
 
 

@@ -5,10 +5,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdio>
 #include <limits>
 #include <string>
 
 #include "arrays.h"
+#include "digest.h"
 #include "encode.h"
 
 namespace py = pybind11;
@@ -150,6 +152,20 @@ void bind_ops(py::module_& m) {
     to_float32(a.data(), source_type("to_float32", "x", a), a.size(), out.mutable_data());
     return out;
   });
+
+  m.def("digest", [](const py::object& data) {
+    const auto a = array<uint8_t>("digest", "data", data, {"bytes"});
+    const void* const from = a.data();
+    const int64_t size = a.size();
+    const Digest sums = [&] {
+      py::gil_scoped_release unlocked;  // only views are used
+      return digest(from, size);
+    }();
+    char text[33];
+    std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(sums.first),
+                  static_cast<unsigned long long>(sums.second));
+    return std::string(text);
+  }, py::arg("data"));
 
   m.def("empty", [](const std::vector<py::ssize_t>& shape) {
     int64_t count = 1;

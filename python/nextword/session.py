@@ -140,16 +140,17 @@ class Session:
 
         Raises OSError that names the file if it cannot be written.
         """
-        write_session(Path(path), self.lm.model, self._ids, self._cache, self._held)
+        write_session(Path(path), self.lm.model, self.lm.tokenizer, self._ids, self._cache, self._held)
 
     @classmethod
     def resume(cls, lm: LanguageModel, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
         """The session of a file that `save` wrote; goes on with the bits of the original.
 
-        Raises OSError if the file cannot be read, ValueError if it is damaged, of another version, model or kv_dtype.
+        Raises OSError if the file cannot be read, ValueError if it is damaged, of another version, model, vocabulary or
+        kv_dtype.
         """
         session = cls(lm, prefix=prefix)
-        session._ids, session._cache = read_session(Path(path), lm.model)
+        session._ids, session._cache = read_session(Path(path), lm.model, lm.tokenizer)
         return session
 
     @property
