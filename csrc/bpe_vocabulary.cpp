@@ -82,30 +82,30 @@ std::string quoted(std::string_view bytes) {
 Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pieces) {
   add_tokens(source);
   if (source.has_merges) {
-    add_merges(source);
+    add_added_tokens(source, add_merges(source));
   } else {
     add_merges_from_ranks(source);
+    add_added_tokens(source, std::vector<bool>(size(), true));
   }
-  add_specials(source);
 }
 
 void Vocabulary::add_tokens(VocabularySource& source) {
   if (source.tokens.empty()) fail(source.tokens_file, 1, "no tokens; is this the right file?");
-  uint32_t highest = 0, highest_plain = 0;  // plain: not special, whose ids may stand apart
-  std::vector<uint32_t> special_ids;
-  for (const auto& special : source.specials) special_ids.push_back(special.second);
-  std::sort(special_ids.begin(), special_ids.end());
+  uint32_t highest = 0, highest_plain = 0;  // plain: not added, whose ids may stand apart
+  std::vector<uint32_t> added_ids;
+  for (const AddedToken& added : source.added) added_ids.push_back(added.id);
+  std::sort(added_ids.begin(), added_ids.end());
   for (const auto& token : source.tokens) {
     if (token.id >= max_tokens) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is not below 2^24");
     if (token.size == 0) fail(source.tokens_file, token.line, "the token of id " + std::to_string(token.id) + " is empty");
     highest = std::max(highest, token.id);
-    if (!std::binary_search(special_ids.begin(), special_ids.end(), token.id)) highest_plain = std::max(highest_plain, token.id);
+    if (!std::binary_search(added_ids.begin(), added_ids.end(), token.id)) highest_plain = std::max(highest_plain, token.id);
   }
   if (highest_plain >= source.tokens.size()) {
     std::vector<bool> seen(highest + 1);
     for (const auto& token : source.tokens) seen[token.id] = true;
-    for (const auto& special : source.specials) {
-      if (special.second <= highest) seen[special.second] = true;
+    for (const uint32_t id : added_ids) {
+      if (id <= highest) seen[id] = true;
     }
     const auto hole = static_cast<size_t>(std::find(seen.begin(), seen.end(), false) - seen.begin());
     if (hole < highest_plain) fail(source.tokens_file, source.tokens.back().line,
@@ -178,7 +178,8 @@ bool Vocabulary::add_pair(uint32_t left, uint32_t right, Pair value) {
   return true;
 }
 
-void Vocabulary::add_merges(const VocabularySource& source) {
+// Returns which tokens some merge makes.
+std::vector<bool> Vocabulary::add_merges(const VocabularySource& source) {
   struct Merge {
     uint32_t left, right, token, line;
   };
@@ -221,12 +222,7 @@ void Vocabulary::add_merges(const VocabularySource& source) {
       }
     }
   }
-  if (!source.unmade_are_special) return;
-  for (const auto& token : source.tokens) {
-    if (token.size > 1 && !made[token.id]) {
-      make_special(token.id, token.spelled ? spell(bytes(token.id)) : std::string(bytes(token.id)));
-    }
-  }
+  return made;
 }
 
 // A rank file says no merges: in tiktoken any two neighbours merge whose bytes make a token. Of the ways to cut a token
@@ -308,33 +304,45 @@ bool Vocabulary::cut(uint32_t left, uint32_t right) const {
   }
 }
 
-// Text never becomes a special token by itself: it leaves the index and stands for the bytes of its name.
-void Vocabulary::make_special(uint32_t id, std::string name) {
-  if (has(id)) {
-    const size_t mask = index_.size() - 1;
-    const uint64_t hash = hash_bytes(bytes(id));
-    size_t at = hash & mask;
-    while (index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
-    index_[at] = erased;
+// made: whether text becomes it by itself too. If not, it leaves the index and stands for the bytes of its content.
+void Vocabulary::add(AddedToken token, bool made) {
+  if (!made) {
+    const uint32_t id = token.id;
+    if (has(id)) {
+      const size_t mask = index_.size() - 1;
+      const uint64_t hash = hash_bytes(bytes(id));
+      size_t at = hash & mask;
+      while (index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
+      index_[at] = erased;
+    }
+    if (id >= size()) tokens_.resize(id + 1);
+    arena_.resize(arena_.size() - padding);
+    tokens_[id] = {static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(token.content.size())};
+    arena_ += token.content;
+    arena_.append(padding, '\0');
   }
-  if (id >= size()) tokens_.resize(id + 1);
-  arena_.resize(arena_.size() - padding);
-  tokens_[id] = {static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(name.size())};
-  arena_ += name;
-  arena_.append(padding, '\0');
-  specials_.emplace_back(std::move(name), id);
+  added_ids_.emplace(token.content, token.id);
+  added_.push_back(std::move(token));
 }
 
-void Vocabulary::add_specials(const VocabularySource& source) {
-  for (const auto& [name, id] : source.specials) {
-    const std::string shown = "the special token " + name + " of id " + std::to_string(id);
-    if (name.empty()) fail(source.tokens_file, 1, "the special token of id " + std::to_string(id) + " is empty");
-    if (id >= max_tokens) fail(source.tokens_file, 1, shown + ": the id is not below 2^24");
-    if (find_special(name) != no_token) fail(source.tokens_file, 1, shown + " is given a second time");
-    if (has(id) && bytes(id) != name && spell(bytes(id)) != name) {
-      fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(id)));
+void Vocabulary::add_added_tokens(const VocabularySource& source, const std::vector<bool>& made) {
+  std::vector<bool> done(size());
+  for (const AddedToken& token : source.added) {
+    const std::string shown = "the added token " + token.content + " of id " + std::to_string(token.id);
+    if (token.content.empty()) fail(source.tokens_file, 1, "the added token of id " + std::to_string(token.id) + " is empty");
+    if (token.id >= max_tokens) fail(source.tokens_file, 1, shown + ": the id is not below 2^24");
+    if (find_added(token.content) != no_token) fail(source.tokens_file, 1, shown + " is given a second time");
+    if (has(token.id) && bytes(token.id) != token.content && spell(bytes(token.id)) != token.content) {
+      fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(token.id)));
     }
-    make_special(id, name);
+    const bool known = token.id < made.size() && has(token.id);
+    add(token, known && (made[token.id] || token_size(token.id) == 1 || (whole_pieces_ && !token.special)));
+    if (known) done[token.id] = true;
+  }
+  if (!source.unmade_are_special) return;
+  for (const auto& token : source.tokens) {
+    if (token.size == 1 || made[token.id] || done[token.id]) continue;
+    add({token.spelled ? spell(bytes(token.id)) : std::string(bytes(token.id)), token.id}, false);
   }
 }
 
@@ -348,11 +356,9 @@ uint32_t Vocabulary::find(std::string_view token) const {
   return no_token;
 }
 
-uint32_t Vocabulary::find_special(std::string_view name) const {
-  for (const auto& special : specials_) {
-    if (special.first == name) return special.second;
-  }
-  return no_token;
+uint32_t Vocabulary::find_added(std::string_view content) const {
+  const auto found = added_ids_.find(std::string(content));
+  return found == added_ids_.end() ? no_token : found->second;
 }
 
 Vocabulary::Pair Vocabulary::pair(uint32_t left, uint32_t right) const {

@@ -1,15 +1,26 @@
-// What a byte-level BPE tokenizer knows: tokens, merges, special tokens. Built once, checked, then only read.
+// What a byte-level BPE tokenizer knows: tokens, merges, added tokens. Built once, checked, then only read.
 #pragma once
 #include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace nextword {
 
 constexpr uint32_t no_token = 0xFFFFFFFFu;
 constexpr uint32_t max_tokens = 1u << 24;  // ids stay below this; the largest published vocabulary has 2^18
+
+// A token that is found in text as it stands, before anything is split or merged (Hugging Face's AddedToken).
+struct AddedToken {
+  std::string content;
+  uint32_t id;
+  bool special = true;                  // found only where the caller allows it
+  bool lstrip = false, rstrip = false;  // takes the white space before it, after it along
+  bool single_word = false;             // found only where no character of a word is next to it
+  bool normalized = false;              // looked for in the normalised text, its content normalised too
+};
 
 // Vocabulary files as they are read, before anything is checked against anything else.
 struct VocabularySource {
@@ -24,7 +35,7 @@ struct VocabularySource {
   std::string bytes;
   std::vector<Token> tokens;
   std::vector<Merge> merges;  // lowest rank first
-  std::vector<std::pair<std::string, uint32_t>> specials;
+  std::vector<AddedToken> added;
   bool has_merges = false;   // false: any two neighbours whose bytes make a token may merge, lowest id first (tiktoken)
   bool whole_pieces = true;  // a piece that is a token becomes it, merges or not
   bool unmade_are_special = false;  // a token of several bytes that no merge makes is a special token (vocab.json)
@@ -39,7 +50,7 @@ class Vocabulary {
   };
 
   // Throws std::invalid_argument with file and line for: an id given twice, a token given twice, ids with holes that
-  // no special token fills, an id of 2^24 or more, an empty token, a byte without a token, a merge of unknown parts,
+  // no added token fills, an id of 2^24 or more, an empty token, a byte without a token, a merge of unknown parts,
   // a merge into an unknown token, a merge given twice.
   explicit Vocabulary(VocabularySource source);
 
@@ -50,10 +61,10 @@ class Vocabulary {
   uint32_t token_size(uint32_t id) const { return tokens_[id].size; }
   uint32_t longest() const { return longest_; }
 
-  // The id of a token that text can become (no special token), or no_token.
+  // The id of a token that text can become by itself, or no_token.
   uint32_t find(std::string_view token) const;
-  uint32_t find_special(std::string_view name) const;
-  const std::vector<std::pair<std::string, uint32_t>>& specials() const { return specials_; }
+  uint32_t find_added(std::string_view content) const;
+  const std::vector<AddedToken>& added() const { return added_; }
 
   // A piece that is a token becomes it, whatever the merges would make of it.
   bool whole_pieces() const { return whole_pieces_; }
@@ -107,10 +118,10 @@ class Vocabulary {
   };
   size_t pair_slot(uint64_t key) const { return key * merges_factor >> merges_shift_; }
   void add_tokens(VocabularySource& source);
-  void make_special(uint32_t id, std::string name);
-  void add_specials(const VocabularySource& source);
-  void add_merges(const VocabularySource& source);
+  std::vector<bool> add_merges(const VocabularySource& source);
   void add_merges_from_ranks(const VocabularySource& source);
+  void add(AddedToken token, bool made);
+  void add_added_tokens(const VocabularySource& source, const std::vector<bool>& made);
   bool add_orderly_merges(const std::vector<uint32_t>& ids);
   void add_all_pairs(const std::vector<uint32_t>& ids);
   void reserve_merges(size_t count);
@@ -124,7 +135,8 @@ class Vocabulary {
   uint32_t longest_ = 0;
   bool whole_pieces_ = true;
   bool orderly_ = false;
-  std::vector<std::pair<std::string, uint32_t>> specials_;
+  std::vector<AddedToken> added_;
+  std::unordered_map<std::string, uint32_t> added_ids_;  // by content
   uint32_t byte_tokens_[256];
   uint64_t inside_[1024] = {};  // bit left * 256 + right: some token holds the two bytes side by side
 

@@ -11,6 +11,8 @@
 #include <stdexcept>
 
 #include "bpe.h"
+#include "bpe_call.h"
+#include "bpe_source.h"
 #include "id_lists.h"
 #include "parallel.h"
 #include "text.h"
@@ -27,6 +29,8 @@ struct PyBpe {
   PyBpe(VocabularySource source, Pattern pattern) : core(std::move(source), pattern), lists(core.vocabulary().size()) {}
 
   Bpe core;
+  std::vector<uint32_t> beginning, ending;  // of every text
+  bool prefix_space = false;
   IdLists lists;
   IdBuffer spare_ids;  // memory of the last call, for the next one
   TextBuffer spare_text;
@@ -92,7 +96,10 @@ using Specials = std::vector<std::pair<std::string_view, uint32_t>>;
 
 // allowed_special: "all", or an iterable of names of special tokens.
 Specials allowed_specials(const Bpe& core, py::handle allowed) {
-  const auto& known = core.vocabulary().specials();
+  std::vector<std::pair<std::string_view, uint32_t>> known;
+  for (const AddedToken& token : core.vocabulary().added()) {
+    if (token.special) known.emplace_back(token.content, token.id);
+  }
   Specials out;
   if (py::isinstance<py::str>(allowed)) {
     if (allowed.cast<std::string>() != "all") {
@@ -107,7 +114,7 @@ Specials allowed_specials(const Bpe& core, py::handle allowed) {
     const auto found = std::find_if(known.begin(), known.end(), [&](const auto& special) { return special.first == name; });
     if (found == known.end()) {
       std::string names;
-      for (const auto& special : known) names += (names.empty() ? "" : ", ") + special.first;
+      for (const auto& special : known) names += (names.empty() ? "" : ", ") + std::string(special.first);
       throw std::invalid_argument("encode: allowed_special names '" + name + "', which is no special token; there are: " +
                                   (names.empty() ? "none" : names));
     }
@@ -139,47 +146,29 @@ void encode_with_specials(const Bpe& core, std::string_view text, const Specials
   core.encode(text.substr(at), ids);
 }
 
-// The ids of a text. `allowed` is nullptr where the caller did not say.
-void encode_allowing(const Bpe& core, const Text& text, PyObject* allowed, TextBuffer& buffer, IdBuffer& ids) {
-  const Specials specials = allowed ? allowed_specials(core, allowed) : Specials();
+// The ids of a text.
+void encode_call(const PyBpe& bpe, const Text& text, const Call& call, TextBuffer& buffer, IdBuffer& ids) {
+  const Bpe& core = bpe.core;
+  const Specials specials = call.allowed ? allowed_specials(core, call.allowed) : Specials();
+  if (call.whole) {
+    for (const uint32_t id : bpe.beginning) ids.push_back(id);
+  }
   if (text.size() >= large_text) ids.reserve(text.size() / 3);  // enough for most
   without_lock(text, [&] {
     if (!specials.empty()) return encode_with_specials(core, text.utf8(buffer), specials, ids);
     text.each_part(buffer, [&](std::string_view part) { core.encode(part, ids); });
   });
-}
-
-// The one positional argument and the optional keyword allowed_special (nullptr where absent).
-struct Arguments {
-  PyObject* text;
-  PyObject* allowed;
-};
-
-Arguments arguments(const char* operation, PyObject* const* args, Py_ssize_t count, PyObject* names, const char* first) {
-  Arguments out{count > 0 ? args[0] : nullptr, nullptr};
-  bool good = count <= 1;
-  for (Py_ssize_t i = 0; good && names && i < PyTuple_GET_SIZE(names); ++i) {
-    PyObject* name = PyTuple_GET_ITEM(names, i);
-    if (PyUnicode_CompareWithASCIIString(name, "allowed_special") == 0) {
-      out.allowed = args[count + i];
-    } else if (!out.text && PyUnicode_CompareWithASCIIString(name, first) == 0) {
-      out.text = args[count + i];
-    } else {
-      good = false;
-    }
+  if (call.whole) {
+    for (const uint32_t id : bpe.ending) ids.push_back(id);
   }
-  if (!good || !out.text) {
-    throw py::type_error(std::string(operation) + ": expected (" + first + ", *, allowed_special=())");
-  }
-  return out;
 }
 
 PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
-    const Arguments a = arguments("encode", args, count, names, "text");
+    const Call call("encode", args, count, names);
     Buffers buffers(bpe);
-    encode_allowing(bpe.core, Text("encode", a.text), a.allowed, buffers.text, buffers.ids);
+    encode_call(bpe, Text("encode", call.text), call, buffers.text, buffers.ids);
     return bpe.lists.make(buffers.ids.data(), buffers.ids.size());
   });
 }
@@ -187,11 +176,11 @@ PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObje
 PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
-    const Arguments a = arguments("count", args, count, names, "text");
-    const Text text("count", a.text);
+    const Call call("count", args, count, names);
+    const Text text("count", call.text);
     Buffers buffers(bpe);
-    if (a.allowed) {
-      encode_allowing(bpe.core, text, a.allowed, buffers.text, buffers.ids);
+    if (call.allowed || !bpe.beginning.empty() || !bpe.ending.empty()) {
+      encode_call(bpe, text, call, buffers.text, buffers.ids);
       return PyLong_FromSize_t(buffers.ids.size());
     }
     size_t total = 0;
@@ -203,10 +192,10 @@ PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, 
 PyObject* encode_array(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyBpe& bpe = self_of(self);
-    const Arguments a = arguments("encode_array", args, count, names, "text");
+    const Call call("encode_array", args, count, names);
     Buffers buffers(bpe);
     auto ids = std::make_unique<IdBuffer>();
-    encode_allowing(bpe.core, Text("encode_array", a.text), a.allowed, buffers.text, *ids);
+    encode_call(bpe, Text("encode_array", call.text), call, buffers.text, *ids);
     const auto size = static_cast<py::ssize_t>(ids->size());
     const uint32_t* data = ids->data();
     const py::capsule owner(ids.release(), [](void* p) { delete static_cast<IdBuffer*>(p); });
@@ -363,7 +352,7 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
 
 PyMethodDef fast_methods[] = {
     {"encode", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(encode)), METH_FASTCALL | METH_KEYWORDS,
-     R"(encode($self, /, text, *, allowed_special=())
+     R"(encode($self, /, text, *, allowed_special=(), add_special_tokens=True)
 --
 
 The token ids of `text`, a str, as a list of int.
@@ -375,7 +364,7 @@ Raises TypeError if text is no str; ValueError if it holds a lone surrogate, is 
 >>> demo().encode("Once upon a time")
 [2383, 375, 884, 259, 670])"},
     {"encode_array", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(encode_array)), METH_FASTCALL | METH_KEYWORDS,
-     R"(encode_array($self, /, text, *, allowed_special=())
+     R"(encode_array($self, /, text, *, allowed_special=(), add_special_tokens=True)
 --
 
 The token ids of `text` as uint32 [tokens], a NumPy array: faster than a list. Raises as encode does.
@@ -383,7 +372,7 @@ The token ids of `text` as uint32 [tokens], a NumPy array: faster than a list. R
 >>> demo().encode_array("Once upon a time").tolist()
 [2383, 375, 884, 259, 670])"},
     {"count", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(count_tokens)), METH_FASTCALL | METH_KEYWORDS,
-     R"(count($self, /, text, *, allowed_special=())
+     R"(count($self, /, text, *, allowed_special=(), add_special_tokens=True)
 --
 
 The number of tokens of `text`: len(encode(text)) without the list. Raises as encode does.
@@ -418,10 +407,22 @@ void bind_bpe_train(py::module_& m);
 void bind_bpe(py::module_& m) {
   bind_bpe_tools(m);  // VocabularySource, which Bpe is made of
   py::class_<PyBpe> bpe(m, "Bpe", "Byte-level byte-pair encoding; nextword.Tokenizer adds the files.");
-  bpe.def(py::init([](VocabularySource& source, const std::string& pattern) {
-            return std::make_unique<PyBpe>(std::move(source), pattern_named(pattern));  // source is used up
+  bpe.def(py::init([](VocabularySource& source, const std::string& pattern, bool prefix_space, std::vector<uint32_t> beginning,
+                      std::vector<uint32_t> ending) {
+            auto made = std::make_unique<PyBpe>(std::move(source), pattern_named(pattern));  // source is used up
+            const Vocabulary& vocabulary = made->core.vocabulary();
+            for (const auto* ids : {&beginning, &ending}) {
+              for (const uint32_t id : *ids) {
+                if (!vocabulary.has(id)) no_such_id("Tokenizer: beginning and ending", vocabulary, std::to_string(id));
+              }
+            }
+            made->prefix_space = prefix_space;
+            made->beginning = std::move(beginning);
+            made->ending = std::move(ending);
+            return made;
           }),
-          py::arg("source"), py::arg("pattern"))
+          py::arg("source"), py::arg("pattern"), py::arg("prefix_space") = false,
+          py::arg("beginning") = std::vector<uint32_t>(), py::arg("ending") = std::vector<uint32_t>())
       .def("__len__", [](const PyBpe& self) { return self.core.vocabulary().size(); })
       .def_property_readonly("pattern",
                              [](const PyBpe& self) {
@@ -430,11 +431,15 @@ void bind_bpe(py::module_& m) {
       .def_property_readonly("special_tokens",
                              [](const PyBpe& self) {
                                py::dict out;
-                               for (const auto& special : self.core.vocabulary().specials()) {
-                                 out[py::str(special.first)] = special.second;
+                               for (const AddedToken& token : self.core.vocabulary().added()) {
+                                 if (token.special) out[py::str(token.content)] = token.id;
                                }
                                return out;
                              })
+      .def("_added_tokens", [](const PyBpe& self) { return added_fields(self.core.vocabulary().added()); })
+      .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.prefix_space; })
+      .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.beginning)); })
+      .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.ending)); })
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
       .def(
           "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))
@@ -466,7 +471,7 @@ threads: at most so many; by default as many as the library uses. Special tokens
           [](const PyBpe& self, const py::bytes& bytes) -> py::object {
             const std::string_view token(bytes);
             const Vocabulary& vocabulary = self.core.vocabulary();
-            uint32_t id = vocabulary.find_special(token);
+            uint32_t id = vocabulary.find_added(token);
             if (id == no_token) id = vocabulary.find(token);
             return id == no_token ? py::object(py::none()) : py::int_(id);
           },

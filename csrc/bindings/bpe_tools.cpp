@@ -4,6 +4,7 @@
 
 #include "bpe_cpu.h"
 #include "bpe_files.h"
+#include "bpe_source.h"
 #include "pretokenize.h"
 #include "text.h"
 #include "unicode_chars.h"
@@ -74,7 +75,9 @@ void bind_bpe_tools(py::module_& m) {
       py::arg("text"), py::arg("file"));
   py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
       .def_readonly("settings", &VocabularySource::settings)
-      .def_readwrite("specials", &VocabularySource::specials)
+      .def_property(
+          "added_tokens", [](const VocabularySource& self) { return added_fields(self.added); },
+          [](VocabularySource& self, const std::vector<AddedFields>& fields) { self.added = added_tokens(fields); })
       .def_readwrite("whole_pieces", &VocabularySource::whole_pieces);
   m.def("read_vocab_and_merges", &read_vocab_and_merges, py::arg("vocab_path"), py::arg("merges_path"));
   m.def("read_ranks", &read_ranks, py::arg("path"));

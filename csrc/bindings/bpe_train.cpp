@@ -71,7 +71,7 @@ VocabularySource learn(const PieceCounts& counts, size_t vocab_size, const std::
   source.tokens_file = source.merges_file = "trained vocabulary";
   source.has_merges = true;
   source.whole_pieces = false;
-  for (const std::string& special : specials) source.specials.emplace_back(special, static_cast<uint32_t>(source.specials.size()));
+  for (const std::string& special : specials) source.added.push_back({special, static_cast<uint32_t>(source.added.size())});
   const auto add_token = [&](const std::string& bytes) {
     const auto start = static_cast<uint32_t>(source.bytes.size());
     source.bytes += bytes;

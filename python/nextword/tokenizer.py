@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nextword import _core
+from nextword.added_tokens import AddedToken
 from nextword.tokenizer_files import REGEX, learn, save
 
 ENDOFTEXT = "<|endoftext|>"
@@ -138,7 +139,7 @@ class Tokenizer(_core.Bpe):
         if not file.is_file():
             raise FileNotFoundError(f"Tokenizer.from_encoding: {name}: {file} does not exist; {way_out}")
         source = _core.read_ranks(os.fspath(file))
-        source.specials = list(encoding.specials.items())
+        source.added_tokens = [AddedToken(name, id) for name, id in encoding.specials.items()]
         return cls(source, encoding.pattern)
 
     @classmethod
@@ -190,7 +191,7 @@ class Tokenizer(_core.Bpe):
             raise ValueError(f"Tokenizer.load: {files[0].name}: not JSON: {error}") from None
         pattern = _check_settings(files[0].name, settings)
         source.whole_pieces = bool(settings.get("model.ignore_merges"))
-        source.specials = _added_tokens(files[0].name, settings.get("added_tokens") or [])
+        source.added_tokens = _added_tokens(files[0].name, settings.get("added_tokens") or [])
         return cls(source, pattern)
 
     def pieces(self, text: str) -> list[bytes]:
@@ -200,6 +201,16 @@ class Tokenizer(_core.Bpe):
         [b'Don', b"'t", b' stop']
         """
         return _core.pieces(self.pattern, text)
+
+    @property
+    def added_tokens(self) -> list[AddedToken]:
+        """The tokens that are found in text as they stand, by id; the special ones among them only where allowed.
+
+        >>> demo().added_tokens
+        [AddedToken(content='<|endoftext|>', id=0, special=True, lstrip=False, rstrip=False, single_word=False, \
+normalized=False)]
+        """
+        return sorted((AddedToken(*fields) for fields in self._added_tokens()), key=lambda token: token.id)
 
     @property
     def eos_id(self) -> int | None:
@@ -224,14 +235,14 @@ class Tokenizer(_core.Bpe):
         return self._find(token.encode() if isinstance(token, str) else token)
 
     def encode_with_offsets(
-        self, text: str, *, allowed_special: str | Iterable[str] = ()
+        self, text: str, *, allowed_special: str | Iterable[str] = (), add_special_tokens: bool = True
     ) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of `text`, and for each the half-open range of bytes of text.encode() that it stands for.
 
         >>> demo().encode_with_offsets("Once")
         ([2383, 375], [(0, 2), (2, 4)])
         """
-        ids = self.encode(text, allowed_special=allowed_special)
+        ids = self.encode(text, allowed_special=allowed_special, add_special_tokens=add_special_tokens)
         edges = self._edges(ids)
         return ids, list(itertools.pairwise(edges))
 
@@ -265,15 +276,18 @@ class Decoder:
         return rest
 
 
-def _added_tokens(file: str, added: Any) -> list[tuple[str, int]]:
-    """Name and id of each added token of tokenizer.json. Raises ValueError where they are not given so."""
+def _added_tokens(file: str, added: Any) -> list[AddedToken]:
+    """The added tokens of tokenizer.json. Raises ValueError where they are not given with content, id and flags."""
+    flags = ("special", "lstrip", "rstrip", "single_word", "normalized")
     try:
-        pairs = [(token["content"], token["id"]) for token in added]
+        rows = [(token["content"], token["id"], {flag: token[flag] for flag in flags if flag in token}) for token in added]
     except (TypeError, KeyError):
-        pairs = [("", "")]
-    if not all(isinstance(name, str) and isinstance(id, int) and 0 <= id < 1 << 32 for name, id in pairs):
-        raise ValueError(f"Tokenizer.load: {file}: added_tokens must be a list of objects with content and id")
-    return pairs
+        rows = [("", -1, {})]
+    for content, id, given in rows:
+        good = isinstance(content, str) and isinstance(id, int) and 0 <= id < 1 << 32
+        if not good or not all(isinstance(flag, bool) for flag in given.values()):
+            raise ValueError(f"Tokenizer.load: {file}: added_tokens must be a list of objects with content, id and flags")
+    return [AddedToken(content, id, **given) for content, id, given in rows]
 
 
 def _check_settings(file: str, settings: dict[str, Any]) -> str:
