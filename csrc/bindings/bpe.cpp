@@ -22,6 +22,17 @@ using namespace nextword;
 
 namespace {
 
+struct PyBpe;
+
+}  // namespace
+
+namespace pybind11::detail {
+template <>
+class type_caster<PyBpe> : public bindings::initialised_caster<PyBpe> {};
+}  // namespace pybind11::detail
+
+namespace {
+
 constexpr size_t large_text = size_t{1} << 20;
 constexpr size_t unlocked_size = 4096;  // below, handing the interpreter lock over costs more than the work
 
@@ -60,7 +71,7 @@ PyBpe& self_of(PyObject* self) {
   if (instance->simple_layout && instance->simple_value_holder[0]) {
     return *static_cast<PyBpe*>(instance->simple_value_holder[0]);
   }
-  return py::cast<PyBpe&>(py::handle(self));
+  return py::cast<PyBpe&>(py::handle(self));  // an error where __init__ has not run
 }
 
 // Runs `body`, which returns a new reference or nullptr with a Python error, and turns C++ exceptions into Python's.
@@ -102,21 +113,31 @@ Specials allowed_specials(const Bpe& core, py::handle allowed) {
   }
   Specials out;
   if (py::isinstance<py::str>(allowed)) {
-    if (allowed.cast<std::string>() != "all") {
-      throw std::invalid_argument("encode: allowed_special must be \"all\" or a collection of names, got the text '" +
-                                  allowed.cast<std::string>() + "'; write ['" + allowed.cast<std::string>() + "']");
+    if (PyUnicode_CompareWithASCIIString(allowed.ptr(), "all") != 0) {
+      const std::string text = shown(std::string_view(PyUnicode_AsUTF8(allowed.ptr()) ? PyUnicode_AsUTF8(allowed.ptr()) : "?"));
+      PyErr_Clear();
+      throw std::invalid_argument("encode: allowed_special must be \"all\" or a collection of names, got the text '" + text +
+                                  "'; write ['" + text + "']");
     }
     out.assign(known.begin(), known.end());
     return out;
   }
+  const auto must_be = [&](py::handle got) {
+    return py::type_error("encode: allowed_special must be \"all\" or a collection of str, got " + bindings::type_name(got));
+  };
+  if (!py::isinstance<py::iterable>(allowed)) throw must_be(allowed);
   for (const py::handle item : py::iter(allowed)) {
-    const auto name = item.cast<std::string>();
+    Py_ssize_t size = 0;
+    const char* const text = PyUnicode_Check(item.ptr()) ? PyUnicode_AsUTF8AndSize(item.ptr(), &size) : nullptr;
+    if (!text && PyErr_Occurred()) PyErr_Clear(), size = 1;  // a lone surrogate, which is in no name
+    if (!text && !size) throw must_be(item);
+    const std::string_view name = text ? std::string_view(text, static_cast<size_t>(size)) : "?";
     const auto found = std::find_if(known.begin(), known.end(), [&](const auto& special) { return special.first == name; });
     if (found == known.end()) {
       std::string names;
       for (const auto& special : known) names += (names.empty() ? "" : ", ") + std::string(special.first);
-      throw std::invalid_argument("encode: allowed_special names '" + name + "', which is no special token; there are: " +
-                                  (names.empty() ? "none" : names));
+      throw std::invalid_argument("encode: allowed_special names '" + shown(name) + "', which is no special token; there are: " +
+                                  (names.empty() ? "none" : shown(names, 120)));
     }
     out.emplace_back(found->first, found->second);
   }
@@ -212,8 +233,9 @@ uint32_t id_of(const char* operation, const Vocabulary& vocabulary, PyObject* nu
   if (!PyLong_Check(number)) {
     PyObject* index = PyNumber_Index(number);  // numpy's integers
     if (!index) {
+      if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
       PyErr_Clear();
-      throw py::type_error(std::string(operation) + ": ids must be int, got " + Py_TYPE(number)->tp_name);
+      throw py::type_error(std::string(operation) + ": ids must be int, got " + bindings::type_name(number));
     }
     const auto owned = py::reinterpret_steal<py::object>(index);
     return id_of(operation, vocabulary, index);
@@ -221,7 +243,7 @@ uint32_t id_of(const char* operation, const Vocabulary& vocabulary, PyObject* nu
   int overflow = 0;
   const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
   if (overflow || value < 0 || value >= static_cast<long long>(vocabulary.size()) || !vocabulary.has(static_cast<uint32_t>(value))) {
-    no_such_id(operation, vocabulary, py::str(number).cast<std::string>());
+    no_such_id(operation, vocabulary, overflow ? "of more than 64 bits" : std::to_string(value));
   }
   return static_cast<uint32_t>(value);
 }
@@ -246,14 +268,23 @@ std::vector<uint32_t> ids_of(const char* operation, const Vocabulary& vocabulary
   PyObject* fast = PyUnicode_Check(ids) || PyBytes_Check(ids) ? nullptr : PySequence_Fast(ids, "");
   if (!fast) {
     PyErr_Clear();
-    throw py::type_error(std::string(operation) + ": ids must be a sequence of int, got " + Py_TYPE(ids)->tp_name);
+    throw py::type_error(std::string(operation) + ": ids must be a sequence of int, got " + bindings::type_name(ids));
   }
   const auto owned = py::reinterpret_steal<py::object>(fast);
   PyObject** items = PySequence_Fast_ITEMS(fast);
   std::vector<uint32_t> out(static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)));
   for (size_t i = 0; i < out.size(); ++i) {
     const int64_t id = small_int(items[i]);
-    out[i] = id >= 0 && vocabulary.has(static_cast<uint32_t>(id)) ? static_cast<uint32_t>(id) : id_of(operation, vocabulary, items[i]);
+    if (id >= 0 && vocabulary.has(static_cast<uint32_t>(id))) {
+      out[i] = static_cast<uint32_t>(id);
+      continue;
+    }
+    const auto item = py::reinterpret_borrow<py::object>(items[i]);
+    out[i] = id_of(operation, vocabulary, item.ptr());  // may run Python code, which may change the list
+    if (static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)) != out.size()) {
+      throw std::runtime_error(std::string(operation) + ": ids changed their length while they were read");
+    }
+    items = PySequence_Fast_ITEMS(fast);
   }
   return out;
 }
@@ -316,6 +347,7 @@ class HeldTexts : public Bpe::Texts {
 };
 
 py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads) {
+  if (py::isinstance<py::str>(iterable)) throw py::type_error("encode_batch: texts must be several str, got one; write [text]");
   const HeldTexts texts("encode_batch", iterable);
   if (threads && *threads < 1) {
     throw std::invalid_argument("encode_batch: threads must be at least 1, got " + std::to_string(*threads));
@@ -460,9 +492,10 @@ threads: at most so many; by default as many as the library uses. Special tokens
           py::arg("id"))
       .def(
           "_edges",  // where each token begins in the bytes, and where the last one ends
-          [](const PyBpe& self, const std::vector<uint32_t>& ids) {
+          [](const PyBpe& self, const py::object& ids) {
+            const Vocabulary& vocabulary = self.core.vocabulary();
             std::vector<size_t> edges{0};
-            for (const uint32_t id : ids) edges.push_back(edges.back() + self.core.vocabulary().token_size(id));
+            for (const uint32_t id : ids_of("_edges", vocabulary, ids.ptr())) edges.push_back(edges.back() + vocabulary.token_size(id));
             return edges;
           },
           py::arg("ids"))

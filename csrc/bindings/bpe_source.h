@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bpe_vocabulary.h"
+#include "instances.h"
 
 namespace nextword {
 
@@ -25,3 +26,8 @@ inline std::vector<AddedToken> added_tokens(const std::vector<AddedFields>& fiel
 }
 
 }  // namespace nextword
+
+namespace pybind11::detail {
+template <>
+class type_caster<nextword::VocabularySource> : public nextword::bindings::initialised_caster<nextword::VocabularySource> {};
+}  // namespace pybind11::detail
