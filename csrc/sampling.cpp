@@ -4,6 +4,7 @@
 #include <cfloat>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -18,6 +19,7 @@ constexpr float infinite = INFINITY;
 constexpr int64_t group = 32;  // values for each maximum: 1571 maxima of GPT-2's vocabulary, which fit the first cache
 constexpr int64_t few = 48;    // so many candidates are sorted rather than divided once more
 constexpr int64_t worth_copying = 1024;  // fewer keys are passed over faster
+constexpr double half_ulp = 0x1p-24;  // of float32: the relative error of a rounding
 constexpr int64_t block = 512, lanes = 8;  // of the cumulative sum that `draw` describes
 
 // Memory that a thread keeps from call to call.
@@ -221,15 +223,55 @@ Candidates collect(const float* x, int64_t n, float limit) {
   return c;
 }
 
-// The most probable tokens that reach `target` together stay; of equal logits the lower ids.
-void nucleus(Candidates& c, double target, float top) {
-  const float low = c.least();
-  const Border border = find_border(c.logits, c.weights, c.count, target, low, top, low + (top - low) / 2);
-  const Band band = band_of(c.logits, c.count, border);
+// The share that a sum must have for it to reach `share`, of n tokens: see sampling.h.
+double needed(double share, int64_t n) { return std::max(share - half_ulp * (1 + std::log(static_cast<double>(n))), DBL_MIN); }
+// How far sums of float32 exponentials may lie from the exact ones, as a share of their total: an exponential of d has a
+// relative error of (3 |d| + 8) half units, the mean of |d| is at most log n, and sum and total both have it.
+double unsure(int64_t n) { return half_ulp * (6 * std::log(static_cast<double>(n)) + 64); }
+
+// Where float32 cannot tell whether a sum reaches the target, float64 decides, on every instruction set alike.
+bool close(double before, double reached, double target, double unsure) { return reached - target <= unsure || target - before <= unsure; }
+
+// Sorts those of the band, the most probable first, of equal logits the lower ids.
+void sort_likelier(const Candidates& c, const Band& band) {
   const auto likelier = [&](int32_t a, int32_t b) {
     return c.logits[a] > c.logits[b] || (c.logits[a] == c.logits[b] && a < b);
   };
   if (!std::is_sorted(band.at, band.at + band.count, likelier)) std::sort(band.at, band.at + band.count, likelier);
+}
+
+// Ends the nucleus with the band's i-th token.
+void cut_behind(Candidates& c, const Band& band, int64_t i) {
+  const int32_t last = band.at[i];
+  const float limit = c.logits[last];
+  c.retain([&](int64_t j) { return c.logits[j] > limit || (c.logits[j] == limit && j <= last); });
+}
+
+// The nucleus by float64 sums. `exact` and `total`: exp of a logit's distance from the top, and the sum of all; only
+// tokens between the borders of target -+ unsure are in question.
+template <class Exact>
+void exact_nucleus(Candidates& c, double share, double total, double target, double unsure, float top, const Exact& exact) {
+  const float low = c.least(), middle = low + (top - low) / 2;
+  const float sure = find_border(c.logits, c.weights, c.count, target - unsure, low, top, middle).high;
+  const float out = find_border(c.logits, c.weights, c.count, target + unsure, low, top, middle).low;
+  double reached = 0, each = 0;
+  for (int64_t i = 0; i < c.count; ++i)
+    if (c.logits[i] >= sure) reached += exact(c.logits[i]);
+  const Band band = band_of(c.logits, c.count, {out, sure, 0});
+  sort_likelier(c, band);
+  for (int64_t i = 0; i < band.count; ++i) {
+    if (i == 0 || c.logits[band.at[i]] != c.logits[band.at[i - 1]]) each = exact(c.logits[band.at[i]]);
+    reached += each;
+    if (reached >= share * total) return cut_behind(c, band, i);
+  }
+}
+
+// The most probable tokens that reach `target` together stay. True if float32 sums cannot tell which: all stay then.
+bool nucleus(Candidates& c, double target, double unsure, float top) {
+  const float low = c.least();
+  const Border border = find_border(c.logits, c.weights, c.count, target, low, top, low + (top - low) / 2);
+  const Band band = band_of(c.logits, c.count, border);
+  sort_likelier(c, band);
   double reached = border.before;
   int64_t i = 0;
   if (band.count > few && c.weights[band.at[0]] > 0) {  // all equal: so many of them stay short of the target
@@ -238,20 +280,22 @@ void nucleus(Candidates& c, double target, float top) {
     reached += each * static_cast<double>(i);
   }
   for (; i < band.count; ++i) {
+    const double before = reached;
     reached += static_cast<double>(c.weights[band.at[i]]);
     if (reached < target) continue;
-    const int32_t last = band.at[i];
-    const float limit = c.logits[last];
-    c.retain([&](int64_t j) { return c.logits[j] > limit || (c.logits[j] == limit && j <= last); });
-    return;
-  }  // not reached, by rounding: all stay
+    if (close(before, reached, target, unsure)) return true;
+    cut_behind(c, band, i);
+    return false;
+  }
+  return true;
 }
 
 // -log p - entropy = mean - d, where d = (logit - top) / temperature and mean is its expectation.
-void typical(Candidates& c, double typical_p, double top, double inverse, double* cuts) {
+// `share` and `unsure` of the total. True if float32 sums cannot tell which tokens stay: all do then.
+bool typical(Candidates& c, double share, double unsure, double top, double inverse, double* cuts) {
   auto& s = scratch();
   double* const shifts = room(s.shifts, c.count);
-  const double total = total_of(c.weights, c.count);
+  const double total = total_of(c.weights, c.count), target = share * total;
   const auto from_top = [&](int64_t i) { return (static_cast<double>(c.logits[i]) - top) * inverse; };
   const double mean = sum_of(c.count, [&](int64_t i) { return from_top(i) * static_cast<double>(c.weights[i]); }) / total;
   float *const keys = room(s.keys, c.count), *const maxima = room(s.maxima, c.count / group + 2 * max_lanes);
@@ -259,7 +303,6 @@ void typical(Candidates& c, double typical_p, double top, double inverse, double
     shifts[i] = std::fabs(from_top(i) - mean);
     keys[i] = static_cast<float>(-shifts[i]);
   }
-  const double target = typical_p * total;
   float nearest = 0;
   kernels().maxima(keys, c.count, group, maxima, &nearest);
   const float farthest = least_of(keys, c.count);
@@ -267,14 +310,40 @@ void typical(Candidates& c, double typical_p, double top, double inverse, double
   const Band band = band_of(keys, c.count, border);
   const auto nearer = [&](int32_t a, int32_t b) { return shifts[a] < shifts[b]; };
   if (!std::is_sorted(band.at, band.at + band.count, nearer)) std::sort(band.at, band.at + band.count, nearer);
-  double limit = band.count ? shifts[band.at[band.count - 1]] : infinite, reached = border.before;
+  double limit = band.count ? shifts[band.at[band.count - 1]] : infinite, before = border.before, reached = before;
   for (int64_t i = 0; i < band.count && reached < target; ++i) {
+    before = reached;
     reached += static_cast<double>(c.weights[band.at[i]]);
     limit = shifts[band.at[i]];
   }
+  if (close(before, reached, target, unsure * total)) return true;
   cuts[3] = std::log(total) - mean;
   cuts[4] = limit;
   c.retain([&](int64_t i) { return shifts[i] <= limit; });
+  return false;
+}
+
+// The same by float64 sums. `exact`: exp of a logit's distance from the top; `log_of`: that distance.
+template <class Exact, class Log>
+void exact_typical(Candidates& c, double share, double* cuts, const Exact& exact, const Log& log_of) {
+  auto& s = scratch();
+  double* const shifts = room(s.shifts, c.count);
+  double total = 0, mean = 0;
+  for (int64_t i = 0; i < c.count; ++i) {
+    const double weight = exact(c.logits[i]);
+    total += weight;
+    mean += weight * log_of(c.logits[i]);
+  }
+  mean /= total;
+  int32_t* at = room(s.at, c.count);
+  std::iota(at, at + c.count, 0);
+  for (int64_t i = 0; i < c.count; ++i) shifts[i] = std::fabs(log_of(c.logits[i]) - mean);
+  std::sort(at, at + c.count, [&](int32_t a, int32_t b) { return shifts[a] < shifts[b] || (shifts[a] == shifts[b] && a < b); });
+  double reached = exact(c.logits[*at]);
+  for (int32_t* last = at + c.count - 1; at < last && reached < share * total;) reached += exact(c.logits[*++at]);
+  cuts[3] = std::log(total) - mean;
+  cuts[4] = shifts[*at];
+  c.retain([&](int64_t i) { return shifts[i] <= cuts[4]; });
 }
 
 }  // namespace
@@ -305,7 +374,10 @@ Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
     kept.cuts[0] = scaled(kth);
     limit = std::max(limit, kth);
   }
-  const float least = by_min ? round_up(top + temperature * std::log(rules.min_p)) : no_limit;
+  const double lowest = by_min ? top + temperature * std::log(rules.min_p) : 0, log_n = std::log(static_cast<double>(n));
+  const float least = by_min ? round_up(lowest - half_ulp * (2 + 2 * log_n + (top - lowest))) : no_limit;
+  const auto log_of = [&](float logit) { return (static_cast<double>(logit) - top) / temperature; };
+  const auto exact = [&](float logit) { return std::exp(log_of(logit)); };
   double total = 0;
   if (by_p && !few_k) {
     // Tokens below this limit sum to less than 1 - top_p together: the nucleus is among the others. The slack is more
@@ -319,14 +391,24 @@ Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
   Candidates c = collect(x, n, std::min(limit, top));
   const double sum = k.exp_sum(c.logits, top, scale, c.count, c.weights);
   if (by_p) {
-    nucleus(c, rules.top_p * (few_k ? sum : total), top);
+    const double share = needed(rules.top_p, n), all = few_k ? sum : total, target = share * all;
+    if (nucleus(c, target, unsure(n) * all, top)) {
+      double exact_total = 0;
+      const float* const from = few_k ? c.logits : x;
+      for (int64_t i = 0; i < (few_k ? c.count : n); ++i) exact_total += exact(from[i]);
+      exact_nucleus(c, share, exact_total, target, unsure(n) * all, top, exact);
+    }
     kept.cuts[1] = scaled(c.least());
   }
   if (by_min) {
     c.retain([&](int64_t i) { return c.logits[i] >= std::min(least, top); });
     kept.cuts[2] = scaled(c.least());
   }
-  if (rules.typical_p < 1) typical(c, rules.typical_p, static_cast<double>(top), inverse, kept.cuts);
+  if (rules.typical_p < 1) {
+    const double share = needed(rules.typical_p, n);
+    if (typical(c, share, unsure(n), static_cast<double>(top), inverse, kept.cuts))
+      exact_typical(c, share, kept.cuts, exact, log_of);
+  }
   if (rules.chances == Chances::equal) std::fill(c.weights, c.weights + c.count, 1.0f);
   kept.count = c.count;
   kept.ids = c.ids;
@@ -394,7 +476,7 @@ Drawn draw(const Kept& kept, double u) {
 double log_sum_exp(const char* op, const float* x, int64_t n) {
   int64_t groups;
   const float top = survey(op, x, n, no_limit, groups);
-  return static_cast<double>(top) + std::log(kernels().exp_sum(x, top, 1.0f, n, nullptr));
+  return top + std::log(sum_of(n, [&](int64_t i) { return std::exp(static_cast<double>(x[i]) - top); }));
 }
 
 std::vector<int64_t> top(const char* op, const float* x, int64_t n, int64_t k) {

@@ -10,11 +10,16 @@ namespace nextword {
 enum class Chances { proportional, equal };  // of the tokens that the rules keep: their softmax, or all alike
 
 // Applied in this order, each to the distribution renormalised over what the earlier ones kept. A logit of -inf is never
-// kept. Exponentials are float32 (exp below -87.3 is 0), sums and divisions float64.
+// kept. Exponentials are float32 (exp below -87.3 is 0), sums and divisions float64; where such a sum comes so near to
+// top_p or typical_p that their errors could decide, exponentials are float64, too.
+// A sum reaches p if it is short of it by at most u (1 + log size), u = 2^-24: so much can the rounding of float32
+// log-probabilities take from it, as that of a probability P, to float32 and then as its logarithm, is u (1 + |log P|),
+// whose mean is at most u (1 + log size). By the same, min_p keeps a logit that is short of largest + temperature log
+// min_p by at most u (2 + 2 log size + temperature |log min_p|), the rounding of both logits.
 struct Rules {
   double temperature;  // > 0: logits are divided by it; outside of [1e-30, 1e30] taken as the nearer end
   int64_t top_k;       // logits below the k-th largest go, its equals stay; 0: off
-  double top_p;        // the fewest most probable tokens that reach top_p stay, of equal logits the lower ids; 1: off
+  double top_p;        // the fewest most probable tokens that reach top_p stay, one at least, of equal logits the lower ids; 1: off
   double min_p;        // p < min_p * max p goes; 0: off
   double typical_p;    // by |-log p - entropy|, the smallest stay until they reach typical_p, and equals; 1: off
   Chances chances;
@@ -49,7 +54,7 @@ struct Drawn {
 };
 Drawn draw(const Kept& kept, double u);
 
-// log(sum(exp(logits))).
+// log(sum(exp(logits))), in float64 throughout.
 double log_sum_exp(const char* op, const float* logits, int64_t size);
 
 // The ids of the k largest of `size` logits, descending, of equals the lower id first; -inf is allowed and last.

@@ -152,6 +152,10 @@ class Script:
         self.text, self.start = text, prompt_length
         self.config = GPT2Config(n_layer=1, n_head=1, n_embd=1, n_positions=window, vocab_size=257, eos_token_id=256)
 
+    def cache_bytes(self, slots: int, capacity: int) -> int:
+        """Its cache holds nothing."""
+        return 0
+
     def cache(self, slots: int = 1, capacity: int | None = None, prefix: Any = None) -> Any:
         """A cache that counts."""
         return nextword.layers.KVCache(nextword.ops, 0, slots, 1, 1, capacity or self.config.n_positions)

@@ -88,7 +88,6 @@ def test_impossible_choices_have_no_share():
 @pytest.mark.parametrize(
     ("prompt", "choices", "error", "message"),
     [
-        ("", ["a"], ValueError, "prompt must have at least one token"),
         ("x", [], ValueError, "at least one continuation"),
         ("x", ["a", ""], ValueError, "each choice must have at least one token, got ''"),
         ("x", ["a", "b", "a"], ValueError, "choices must differ, got 'a' twice"),

@@ -200,7 +200,7 @@ def test_another_end_token_or_none_may_be_asked_for(says):
     assert endless.finish_reason == "length"
 
 
-@pytest.mark.parametrize("eos", ["none", 1.5, -1, 257, True, [3]])
+@pytest.mark.parametrize("eos", ["none", 1.5, -1, 257, True, [3, "two"], [None], b"a", [1.5], {3: 4}])
 def test_an_end_token_that_is_none_is_an_error(says, eos):
     with pytest.raises(ValueError, match="generate: eos must be"):
         says("abc").generate("x", eos=eos)
@@ -260,9 +260,9 @@ def test_a_stop_id_works_without_a_vocabulary(tiny):
     assert out.finish_reason == "stop"
 
 
-@pytest.mark.parametrize("stop", ["", ["a", ""], [1.5], [None], [True], [b"a"], None, 1.5])
+@pytest.mark.parametrize("stop", ["", ["a", ""], [1.5], [None], [True], [b"a"], -1, [257], 5000, ["a", 257], 1.5])
 def test_a_wrong_stop_is_an_error_that_names_it(says, stop):
-    with pytest.raises(ValueError, match="sampling: stop must hold"):
+    with pytest.raises(ValueError, match="stop must hold"):
         says("abc").generate("x", stop=stop)
 
 
@@ -404,12 +404,12 @@ def test_a_text_without_a_vocabulary_is_an_error(tiny):
             call("hello")
 
 
-def test_an_empty_prompt_is_an_error_that_says_how_to_start(demo):
-    for prompt in ("", [""], [[]], np.array([], int)):
+def test_an_empty_prompt_of_a_model_without_a_first_token_is_an_error(tiny):
+    for prompt in ([[]], np.array([], int)):
         with pytest.raises(ValueError, match="prompt must have at least one token"):
-            demo.generate(prompt)
+            tiny.generate(prompt)
     with pytest.raises(ValueError, match="prompt must have at least one token"):
-        demo.stream([])
+        tiny.stream([])
 
 
 @pytest.mark.parametrize("ids", [[37], [-1], [0, 2**70]])
@@ -421,11 +421,11 @@ def test_an_unknown_id_in_a_prompt_is_an_index_error(tiny, ids):
 @pytest.mark.parametrize(
     ("argument", "value", "error"),
     [("max_new_tokens", -1, ValueError), ("max_new_tokens", 1.0, TypeError), ("max_new_tokens", True, TypeError),
-     ("max_new_tokens", None, TypeError), ("on_overflow", "wrap", ValueError), ("on_overflow", None, ValueError),
+     ("on_overflow", "wrap", ValueError),
      ("seed", [1, 2], ValueError), ("seed", "x", TypeError), ("seed", 1.5, TypeError), ("seed", True, TypeError),
      ("seed", -1, ValueError), ("seed", [1.5], TypeError), ("temperature", -1, ValueError),
      ("temperature", "hot", TypeError), ("top_k", -1, ValueError),
-     ("top_p", 0, ValueError)],
+     ("top_p", 1.5, ValueError)],
 )  # fmt: skip
 def test_a_wrong_argument_is_an_error_that_names_it(tiny, argument, value, error):
     for call in (tiny.generate, tiny.stream):
@@ -434,7 +434,7 @@ def test_a_wrong_argument_is_an_error_that_names_it(tiny, argument, value, error
 
 
 def test_numpy_integers_are_integers(tiny):
-    out = tiny.generate([np.int64(1)], max_new_tokens=np.int64(3), seed=np.int32(1), stop=[np.int64(40)])
+    out = tiny.generate([np.int64(1)], max_new_tokens=np.int64(3), seed=np.int32(1), stop=[np.int64(30)])
     assert len(out.tokens) == 3
 
 

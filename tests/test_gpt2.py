@@ -338,7 +338,8 @@ WRONG_FIELDS = [
     ("layer_norm_epsilon", 0), ("layer_norm_epsilon", -1e-5), ("layer_norm_epsilon", "1e-5"),
     ("layer_norm_epsilon", float("nan")), ("layer_norm_epsilon", True), ("layer_norm_epsilon", 1),
     ("scale_attn_weights", 1), ("scale_attn_by_inverse_layer_idx", "false"), ("tie_word_embeddings", None),
-    ("eos_token_id", -1), ("eos_token_id", "0"), ("eos_token_id", 1.0), ("eos_token_id", ["0"]), ("eos_token_id", {}),
+    ("eos_token_id", True), ("eos_token_id", "0"), ("eos_token_id", 1.0), ("bos_token_id", "a"),
+    ("eos_token_id", ["0"]), ("eos_token_id", {}),
     ("add_cross_attention", True),
 ]  # fmt: skip
 
@@ -369,7 +370,7 @@ def test_fields_that_change_nothing_here_are_passed_over():
     assert GPT2Config.from_dict({**tiny_config(), **extra}) == GPT2Config.from_dict(tiny_config())
 
 
-@pytest.mark.parametrize(("given", "kept"), [([3, 5], 3), ([], None), (None, None), (0, 0)])
+@pytest.mark.parametrize(("given", "kept"), [([3, 5], (3, 5)), ([], ()), (None, None), (0, 0), (-1, -1)])
 def test_the_end_token_may_be_a_list(given, kept):
     assert GPT2Config.from_dict(tiny_config(eos_token_id=given)).eos_token_id == kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -44,29 +45,17 @@ def scaled(logits, temperature):
 
 
 def is_stable(logits, temperature, top_k, top_p, min_p, typical_p):
-    """Whether every decision of the rules is farther from its limit than the rounding errors of float32."""
-    ids, _, _ = reference.distribution(logits, temperature, top_k, 1.0, 0.0, 1.0, False)
-    d = scaled(logits[ids], temperature)
-    d -= d.max()
-    if top_p < 1:
-        p = np.exp(np.sort(d)[::-1])
-        p /= p.sum()
-        error = 2 * (p * bounds.shares(np.sort(d)[::-1])).sum()
-        if np.abs(np.cumsum(p) - top_p).min() <= error:
-            return False
+    """Whether the entropy's rounding errors leave the order in which typical_p takes tokens as it is."""
+    if typical_p == 1:
+        return True
     ids, _, _ = reference.distribution(logits, temperature, top_k, top_p, min_p, 1.0, False)
-    if typical_p < 1:
-        x, d = logits[ids], scaled(logits[ids], temperature)
-        d -= d.max()
-        p = np.exp(d) / np.exp(d).sum()
-        shift = np.abs(d - (p * d).sum())
-        order = np.argsort(shift, kind="stable")
-        if np.abs(np.cumsum(p[order]) - typical_p).min() <= 2 * (p * bounds.shares(d)).sum():
-            return False
-        near = np.abs(np.diff(shift[order])) <= 2 * bounds.mean_logit(d) + 2.0**-50 * (np.abs(d).max() + 10)
-        if (near & (np.diff(x[order]) != 0)).any():
-            return False
-    return True
+    x, d = logits[ids], scaled(logits[ids], temperature)
+    d -= d.max()
+    p = np.exp(d) / np.exp(d).sum()
+    shift = np.abs(d - (p * d).sum())
+    order = np.argsort(shift, kind="stable")
+    near = np.abs(np.diff(shift[order])) <= 2 * bounds.mean_logit(d) + 2.0**-50 * (np.abs(d).max() + 10)
+    return not (near & (np.diff(x[order]) != 0)).any()
 
 
 @given(rows(), rules_)
@@ -169,8 +158,8 @@ def distribution(logits, arithmetic=ops, **changes):
     return arithmetic.distribution(np.float32(logits), *(rules[name] for name in names))
 
 
-def kept(logits, **changes):
-    return distribution(logits, **changes)[0].tolist()
+def kept(logits, arithmetic=ops, **changes):
+    return distribution(logits, arithmetic, **changes)[0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -186,6 +175,7 @@ def kept(logits, **changes):
         ([0, 0, 0, 0], {"top_p": 0.51}, [0, 1, 2]),
         ([0, -0.0, 0, -0.0], {"top_p": 0.5}, [0, 1]),
         ([0, 9, 0], {"top_p": 1e-300}, [1]),
+        ([0, 9, 9], {"top_p": 0}, [1]),
         ([0, -math.inf, 0, 0, 0], {"top_p": 0.5}, [0, 2]),
         ([5, 5, 4], {"min_p": 1}, [0, 1]),
         ([0, -1, -2], {"min_p": math.exp(-1.5)}, [0, 1]),
@@ -209,6 +199,54 @@ def test_known_rows_keep_known_tokens(isa, logits, rules, expected, copies):
     assert distribution(row, reference, **rules)[0].tolist() == ids
 
 
+def twentieths():
+    """All distributions of four tokens in twentieths: the numerators and the logits, the logarithms in float32."""
+    for counts in itertools.product(range(1, 18), repeat=3):
+        if sum(counts) < 20:
+            every = np.array([*counts, 20 - sum(counts)])
+            yield every, np.log((every / 20).astype(np.float32))
+
+
+@pytest.mark.parametrize("arithmetic", [ops, reference])
+def test_a_sum_that_is_the_bound_reaches_it(isa, arithmetic):
+    """The fewest tokens whose probabilities, as fractions, reach top_p, also where the sum is exactly top_p."""
+    for counts, logits in twentieths():
+        order = np.argsort(-counts, kind="stable")
+        sums = np.cumsum(counts[order])
+        for share in range(1, 20):
+            expected = np.sort(order[: int(np.searchsorted(sums, share)) + 1]).tolist()
+            assert kept(logits, arithmetic=arithmetic, top_p=share / 20) == expected, (counts, share)
+
+
+@pytest.mark.parametrize("arithmetic", [ops, reference])
+def test_a_token_that_has_exactly_min_p_of_the_largest_stays(isa, arithmetic):
+    for counts, logits in twentieths():
+        for limit in counts:
+            expected = np.flatnonzero(counts >= limit).tolist()
+            assert kept(logits, arithmetic=arithmetic, min_p=limit / counts.max()) == expected, (counts, limit)
+
+
+@pytest.mark.parametrize("arithmetic", [ops, reference])
+def test_a_typical_sum_that_is_the_bound_reaches_it(isa, arithmetic):
+    for counts, logits in twentieths():
+        p = counts / 20
+        shift = np.abs(-np.log(p) + (p * np.log(p)).sum())
+        order = np.argsort(shift, kind="stable")
+        if (np.diff(shift[order]) < 1e-6).any():  # equals stay together, of which rounding makes two or one
+            continue
+        sums = np.cumsum(counts[order])
+        for share in range(1, 20):
+            expected = np.sort(order[: int(np.searchsorted(sums, share)) + 1]).tolist()
+            assert kept(logits, arithmetic=arithmetic, typical_p=share / 20) == expected, (counts, share)
+
+
+@given(seeds, st.sampled_from([50, 4099, 50257]), st.sampled_from([0.0, 0.1, 1, 4]), shares_, temperatures)
+def test_both_twins_cut_the_nucleus_at_the_same_token(isa, seed, n, spread, top_p, temperature):
+    logits = (np.random.default_rng(seed).standard_normal(n) * spread).astype(np.float32)
+    rules = (temperature, 0, top_p, 0.0, 1.0, False)
+    assert np.array_equal(ops.distribution(logits, *rules)[0], reference.distribution(logits, *rules)[0])
+
+
 @pytest.mark.parametrize("n", [1, 31, 32, 33, 50257])
 def test_flat_rows_are_cut_by_id(isa, n):
     flat = np.zeros(n, np.float32)
@@ -216,7 +254,7 @@ def test_flat_rows_are_cut_by_id(isa, n):
     assert len(kept(flat, top_k=3)) == n  # all tie with the third
     count = len(kept(flat, top_p=0.25))
     assert kept(flat, top_p=0.25) == list(range(count))
-    assert abs(count - n / 4) <= 1 + n * 2 * (bounds.EXP + bounds.gamma(20))
+    assert count == math.ceil(n * (0.25 - bounds.U * (1 + math.log(n))))
     assert len(kept(flat, typical_p=0.1)) == n
     ids, p, _ = distribution(flat, uniform=True)
     assert len(ids) == n
@@ -347,7 +385,7 @@ def test_logits_of_another_type_are_an_error(name):
 
 WRONG = [
     ("temperature", 0.0), ("temperature", -1.0), ("temperature", math.nan), ("temperature", math.inf), ("top_k", -1),
-    ("top_p", 0.0), ("top_p", 1.1), ("top_p", math.nan), ("min_p", -0.1), ("min_p", 1.1), ("min_p", math.nan),
+    ("top_p", -0.1), ("top_p", 1.1), ("top_p", math.nan), ("min_p", -0.1), ("min_p", 1.1), ("min_p", math.nan),
     ("typical_p", 0.0), ("typical_p", 1.1), ("typical_p", math.nan),
 ]  # fmt: skip
 

@@ -17,7 +17,7 @@ from byte_vocabulary import byte_tokenizer
 from nextword import cli
 from nextword import score as score_module
 from nextword.generate import LanguageModel
-from nextword.score import log_probability
+from nextword.sampling import log_probabilities
 from stand_in import Terminal
 from strategies import random_model, random_tensors, tiny_config
 
@@ -116,7 +116,7 @@ def test_ids_come_in_any_sequence(tiny, ids):
 
 
 def test_a_hopeless_text_has_infinite_perplexity():
-    assert log_probability(np.float32([0, -np.inf]), 1) == -math.inf
+    assert log_probabilities(np.float32([0, -np.inf]), np.array([1]))[0] == -math.inf
     hopeless = score_module.Score([1, 2], 0, np.array([-800.0, -700.0]), 2, 8, 4)
     assert hopeless.perplexity == math.inf
 
@@ -251,9 +251,9 @@ def test_a_wrong_text_is_named(tiny, letters):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_logits_that_are_no_numbers_are_an_error(bad):
     with pytest.raises(ValueError, match="largest logit must be finite"):
-        log_probability(np.float32([0, bad, 1]), 0)
+        log_probabilities(np.float32([0, bad, 1]), np.array([0]))
     with pytest.raises(ValueError, match="largest logit must be finite"):
-        log_probability(np.float32([-np.inf, -np.inf]), 0)
+        log_probabilities(np.float32([-np.inf, -np.inf]), np.array([0]))
 
 
 # The trained model

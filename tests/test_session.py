@@ -247,7 +247,7 @@ def test_what_does_not_fit_is_the_error_of_generate(lm):
 def test_wrong_arguments_are_errors_that_change_nothing(lm):
     session = lm.session([1, 2])
     for call, error, match in [
-        (lambda: session.feed([3, 37]), IndexError, r"feed: token ids must be 0 .. 36, got 37"),
+        (lambda: session.feed([3, 37]), IndexError, r"feed: prompt must hold token ids 0 .. 36, got 37"),
         (lambda: session.feed("text"), ValueError, "feed: a text needs a vocabulary"),
         (lambda: session.feed(1.5), TypeError, "feed: prompt must be a text or a list"),
         (lambda: session.rewind(3), ValueError, r"rewind: expected 0 .. 2 tokens, got 3"),

@@ -10,20 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextword.settings import Sampling
+from nextword.settings import ELSEWHERE, NAMES, Sampling
 
 NUMBERS = ["temperature", "top_p", "min_p", "typical_p", "repetition_penalty", "frequency_penalty", "presence_penalty",
            "length_penalty", "diversity_penalty", "penalty_alpha"]
 INTEGERS = ["top_k", "no_repeat_ngram_size", "min_new_tokens", "max_new_tokens", "n", "num_beams", "num_beam_groups",
-            "seed", "best_of", "logprobs"]
+            "seed", "row", "best_of", "logprobs"]
 
 WRONG = [
-    ("temperature", -0.1), ("top_k", -1), ("top_p", 0), ("top_p", 1.01), ("top_p", -1), ("min_p", -0.01),
+    ("temperature", -0.1), ("top_k", -1), ("top_p", 1.01), ("top_p", -1), ("min_p", -0.01),
     ("min_p", 1.5), ("typical_p", 0), ("typical_p", 2), ("repetition_penalty", 0), ("repetition_penalty", -1),
     ("diversity_penalty", -1), ("no_repeat_ngram_size", -1), ("min_new_tokens", -1), ("max_new_tokens", -1), ("n", 0),
     ("best_of", 0), ("logprobs", -1), ("num_beams", 0), ("num_beam_groups", 0), ("seed", -1), ("seed", 2**64),
+    ("row", -1), ("row", 2**64),
     ("early_stopping", "maybe"), ("early_stopping", 1), ("stop", ""), ("stop", ["a", ""]), ("stop", [1.5]),
-    ("stop", [None]), ("stop", [True]), ("stop", [b"a"]), ("stop", None), ("stop", 1.5), ("bad_words", [""]),
+    ("stop", [None]), ("stop", [True]), ("stop", [b"a"]), ("stop", -1), ("stop", ["a", -1]),
+    ("stop", 1.5), ("bad_words", [""]),
     ("bad_words", [[]]), ("bad_words", [1.5]), ("bad_words", [["a"]]), ("logit_bias", {"": 1}),
     ("logit_bias", {1: math.nan}), ("logit_bias", {1: math.inf}), ("logit_bias", {(): 1}),
 ]  # fmt: skip
@@ -43,7 +45,7 @@ def test_no_number_may_be_nan_or_infinite(field, value):
 
 
 @pytest.mark.parametrize("field", NUMBERS)
-@pytest.mark.parametrize("value", ["1", None, True, [1.0], 1j])
+@pytest.mark.parametrize("value", ["1", True, [1.0], 1j])
 def test_numbers_of_another_type_are_a_type_error(field, value):
     with pytest.raises(TypeError, match=f"sampling: {field} must be a number"):
         Sampling(**{field: value})
@@ -99,6 +101,30 @@ def test_an_unknown_name_is_an_error_that_suggests_the_nearest():
         Sampling().changed(temprature=1)
     with pytest.raises(TypeError, match="there are logit_bias, "):
         Sampling().changed(zzzzzz=1)
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Sampling)])
+def test_none_is_the_default_of_every_field(field):
+    assert Sampling(**{field: None}) == Sampling()
+    assert Sampling(temperature=0.5).changed(**{field: None, "top_k": 3}) == Sampling(
+        **{"temperature": None if field == "temperature" else 0.5, "top_k": 3})
+
+
+@pytest.mark.parametrize(("name", "told"), [
+    ("num_return_sequences", "n="), ("do_sample", "temperature=0"), ("eos_token_id", "eos="),
+    ("max_length", "max_new_tokens"), ("max_tokens", "max_new_tokens"), ("bad_words_ids", "bad_words="),
+    ("stop_strings", "stop="), ("stop_sequences", "stop="), ("pad_token_id", "not needed"),
+    ("top_logprobs", "logprobs="), ("frequency_penaltyy", "frequency_penalty"), ("sequence_bias", "logit_bias="),
+])  # fmt: skip
+def test_the_names_of_other_libraries_point_to_ours(name, told):
+    for call in (lambda: Sampling(**{name: 1}), lambda: Sampling().changed(**{name: 1})):
+        with pytest.raises(TypeError, match=f"sampling: no setting is called '{name}'; ") as caught:
+            call()
+        assert told in str(caught.value)
+
+
+def test_no_name_of_another_library_is_one_of_ours():
+    assert not set(ELSEWHERE) & set(NAMES)
 
 
 def test_settings_from_numpy_are_plain_numbers_afterwards():

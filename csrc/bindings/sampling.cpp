@@ -39,7 +39,7 @@ Rules rules_of(const char* op, double temperature, int64_t top_k, double top_p, 
   const auto number = [](double x) { return py::float_(x); };
   require(temperature > 0 && temperature <= 1.7976931348623157e308, op, "temperature", "finite and above 0", number(temperature));
   require(top_k >= 0, op, "top_k", "0 (off) or more", py::int_(top_k));
-  require(top_p > 0 && top_p <= 1, op, "top_p", "above 0 and at most 1 (off)", number(top_p));
+  require(top_p >= 0 && top_p <= 1, op, "top_p", "0 .. 1 (off)", number(top_p));
   require(min_p >= 0 && min_p <= 1, op, "min_p", "0 (off) .. 1", number(min_p));
   require(typical_p > 0 && typical_p <= 1, op, "typical_p", "above 0 and at most 1 (off)", number(typical_p));
   return {temperature, top_k, top_p, min_p, typical_p, uniform ? Chances::equal : Chances::proportional};

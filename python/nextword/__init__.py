@@ -14,7 +14,7 @@ from pathlib import Path
 from nextword import cpu, ops, reference
 from nextword._core import __version__
 from nextword.formats import DTYPES
-from nextword.generate import LanguageModel
+from nextword.generate import LanguageModel, Source
 from nextword.models import build
 from nextword.prefix import PrefixCache
 from nextword.quantized import quantize
@@ -31,16 +31,18 @@ DEMO = Path(__file__).parent / "demo"
 
 
 def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = None,
-         threads: int | None = None, kv_dtype: str = "float32") -> LanguageModel:
+         threads: int | None = None, kv_dtype: str = "float32", revision: str | None = None) -> LanguageModel:
     """Load a GPT-2 model from a Hugging Face folder or the hub.
 
     path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
-        hub id such as "gpt2" (needs `pip install "nextword[hub]"`); None loads the small model of the package.
+        hub id such as "gpt2" (needs `pip install "nextword[hub]"`), "gpt2@v1.0" for a revision of it; None loads the
+        small model of the package.
     dtype: how weight matrices are held: "float32", or in fewer bits "bfloat16", "int8", "int4" (docs/quantisation.md).
         None: as a folder of `nextword quantize` holds them, which takes no conversion, and float32 of any other.
     threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
     kv_dtype: how the keys and values of a text are held: "float32"; "bfloat16", half of it; "int8", a bit more than a
         quarter (a float32 for each token and head beside them). The shorter ones change logits slightly.
+    revision: a branch, tag or commit of the hub, the same as "id@revision"; None: its main branch.
     Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
     wrong. A folder without a vocabulary gives a model that works with token ids.
 
@@ -51,7 +53,7 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
         raise ValueError(f"load: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     if threads is not None:
         cpu.set_threads(threads)
-    weights = open_model(DEMO if path_or_id is None else path_or_id)
+    weights = open_model(DEMO if path_or_id is None else path_or_id, revision)
     try:
         tokenizer = Tokenizer.load(weights.folder)
     except FileNotFoundError:
@@ -60,4 +62,5 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
                          f"{model.config.vocab_size}; they do not belong together")
-    return LanguageModel(model, tokenizer)
+    source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
+    return LanguageModel(model, tokenizer, source, weights.generation_config)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.defaults import Defaults, first_tokens
 from nextword.models.gpt2 import CHUNK, GPT2
-from nextword.score import log_probability, token_ids
+from nextword.sampling import log_probabilities
+from nextword.texts import Special, token_ids
 from nextword.tokenizer import Tokenizer
 
 
@@ -43,10 +45,14 @@ class Choice:
         return math.exp(self.logprob)
 
 
-def choose(model: GPT2, tokenizer: Tokenizer | None, prompt: Any, choices: Sequence[Any]) -> list[Choice]:
+def choose(model: GPT2, tokenizer: Tokenizer | None, prompt: Any, choices: Sequence[Any], *,
+           allowed_special: Special = (), defaults: Defaults | None = None) -> list[Choice]:
     """The probability of each continuation given the prompt, in the order in which they are given.
 
-    prompt: a text or token ids, at least one. choices: texts or lists of token ids, none empty, none twice.
+    prompt: a text or token ids. Before a text stands what the tokenizer begins texts with; an empty prompt is the
+    beginning token of the tokenizer or the model, or else the end token, as for `generate`.
+    choices: texts or lists of token ids, none empty, none twice. allowed_special: the special tokens whose names in a
+    text stand for them, "all" or some. defaults: what the model's files say; `LanguageModel.choose` gives its own.
 
     What is computed: the probability that the model, after the prompt's ids, goes on with exactly the continuation's
     ids, product over its tokens. Prompt and continuation are encoded each by itself, and nothing is put between them:
@@ -61,12 +67,17 @@ def choose(model: GPT2, tokenizer: Tokenizer | None, prompt: Any, choices: Seque
     >>> 0 < he.probability < 1, round(he.share + she.share, 12)
     (True, 1.0)
     """
-    given = token_ids(model, tokenizer, prompt, "choose", "prompt")
-    if not given:
-        raise ValueError("choose: prompt must have at least one token, got none; start from the end token or a word")
+    size = model.config.vocab_size
+
+    def whole_ids(text: Any) -> list[int]:
+        return token_ids("choose", "prompt", text, tokenizer, size, allowed_special, begins=True)
+
+    given = whole_ids(prompt)
+    began = list(given)
+    given = given or first_tokens("choose", defaults or Defaults.read(model.config), tokenizer)
     if isinstance(choices, str | bytes) or not isinstance(choices, Sequence):
         raise TypeError(f"choose: choices must be a list of texts or of lists of token ids, got {choices!r}")
-    ids = [token_ids(model, tokenizer, choice, "choose", "each choice") for choice in choices]
+    ids = [token_ids("choose", "each choice", choice, tokenizer, size, allowed_special) for choice in choices]
     _check(model, given, list(choices), ids)
     found = _log_probabilities(model, given, ids)
     logprobs = np.array([math.fsum(one) for one in found])
@@ -79,9 +90,7 @@ def choose(model: GPT2, tokenizer: Tokenizer | None, prompt: Any, choices: Seque
             tokens,
             np.array(values),
             float(share),
-            tokenizer.encode(prompt + text) == given + tokens
-            if tokenizer is not None and isinstance(text, str) and isinstance(prompt, str)
-            else None,
+            whole_ids(prompt + text) == began + tokens if isinstance(text, str) and isinstance(prompt, str) else None,
         )
         for text, tokens, values, share in zip(choices, ids, found, shares, strict=True)
     ]
@@ -114,7 +123,8 @@ def _log_probabilities(model: GPT2, prompt: list[int], choices: list[list[int]])
         part = np.array(prompt[begin : begin + CHUNK], np.int64)
         last = [len(part) - 1] if begin + CHUNK >= len(prompt) else []
         logits = model([part], cache, [0], last)
-    found = [[log_probability(logits[0], choice[0])] for choice in choices]
+    firsts = log_probabilities(logits[0], np.array([choice[0] for choice in choices])).tolist()
+    found = [[first] for first in firsts]
     for array in [*cache.keys, *cache.values, *cache.scales]:
         array[1:] = array[0]
     for first in range(0, len(longer), max(1, width)):
@@ -127,5 +137,5 @@ def _log_probabilities(model: GPT2, prompt: list[int], choices: list[list[int]])
             rows = iter(model(parts, cache, [slot for slot, _ in live]))
             for (_, i), part in zip(live, parts, strict=True):
                 targets = choices[i][begin + 1 : begin + 1 + len(part)]
-                found[i] += [log_probability(next(rows), target) for target in targets]
+                found[i] += [float(log_probabilities(next(rows), np.array([target]))[0]) for target in targets]
     return found

@@ -1,24 +1,24 @@
 """LanguageModel: prompts and settings in, generations out. Decoding itself is in run, beam search in beams."""
 
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.beams import beam_search
-from nextword.contrastive import contrastive_search
-from nextword.layers import Floats, Ints
+from nextword import memory
+from nextword.calls import Call, Eos
+from nextword.defaults import Defaults
+from nextword.layers import Floats
 from nextword.models.gpt2 import CHUNK, GPT2, GPT2Config
 from nextword.prefix import PrefixCache
-from nextword.results import Generation, Timings, TokenLogprob
-from nextword.row import Row, end_ids, token_logprob
-from nextword.rules import Rules
+from nextword.results import Generation
 from nextword.run import Overflow, Run, Stream
 from nextword.sampling import new_seed
-from nextword.settings import Sampling, is_integer
+from nextword.searches import searched
+from nextword.settings import Sampling
 from nextword.speculation import DTYPES, Draft, quantised_copy, same_tokens
+from nextword.texts import Special, is_batch, token_ids
 from nextword.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -26,16 +26,37 @@ if TYPE_CHECKING:
     from nextword.session import Session
 
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
-Eos = int | str | None
 
-EXPLAINED = 20  # candidates of a step that explain=True tells of
+class Source(NamedTuple):
+    """What `nextword.load` was called with: `load(source.path, source.dtype, kv_dtype=..., revision=...)` gives the
+    same model again.
+
+    path: the folder, absolute; a hub id; or None, the model of the package.
+    """
+
+    path: str | None
+    dtype: str | None
+    kv_dtype: str
+    revision: str | None
 
 
 class LanguageModel:
-    """A model, its tokenizer and its configuration: what `nextword.load` returns."""
+    """A model, its tokenizer and its configuration: what `nextword.load` returns.
 
-    def __init__(self, model: GPT2, tokenizer: Tokenizer | None = None) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    source: where `load` took it from; None for one that was put together otherwise.
+    generation_config: the content of generation_config.json, None without one. Its end tokens, beginning token and
+        forbidden tokens hold (`suppress_tokens`, `bad_words_ids`); a generation is refused for what else of it forces
+        tokens. All other fields, such as temperature and max_new_tokens, change nothing: `generate` has its own
+        defaults, and takes what is given to it.
+    ends: the model's end tokens, by generation_config.json or else config.json. Empty without one.
+    """
+
+    def __init__(self, model: GPT2, tokenizer: Tokenizer | None = None, source: Source | None = None,
+                 generation_config: Mapping[str, Any] | None = None) -> None:
+        self.model, self.tokenizer, self.source = model, tokenizer, source
+        self.generation_config = generation_config
+        self._defaults = Defaults.read(model.config, generation_config)
+        self.ends = self._defaults.ends
         self._copies: dict[str, GPT2] = {}  # those that draft, by their dtype
 
     @property
@@ -48,20 +69,26 @@ class LanguageModel:
         return (f"LanguageModel(gpt2: {c.n_layer} layers, {c.n_head} heads, width {c.n_embd}, "
                 f"vocabulary {c.vocab_size}, context {c.n_positions})")
 
-    def logits(self, ids: Prompt, last_only: bool = False) -> Floats:
+    def logits(self, ids: Prompt, last_only: bool = False, *, allowed_special: Special = ()) -> Floats:
         """Logits of every position, or of the last one.
 
-        ids: token ids [tokens], at least one, or a text. Returns float32 [tokens, vocabulary], or [vocabulary] with
-        `last_only`. Raises ValueError if there are none or more than the context window, IndexError for an unknown id.
+        ids: token ids [tokens], at least one, or a text, before which stands what the tokenizer begins texts with.
+        allowed_special: the special tokens whose names in a text stand for them, "all" or some of them.
+        Returns float32 [tokens, vocabulary], or [vocabulary] with `last_only`.
+        Raises ValueError if there are none or more than the context window, IndexError for an unknown id, MemoryError
+        for more logits than there is memory.
 
         >>> import nextword
         >>> nextword.load().logits([281, 290, 300]).shape
         (3, 4096)
         """
-        prompt = self._ids(ids, "logits")
+        prompt = self._ids("logits", ids, allowed_special)
         if not 1 <= len(prompt) <= self.config.n_positions:
             raise ValueError(f"logits: expected 1 .. {self.config.n_positions} tokens (the context window), "
                              f"got {len(prompt)}")
+        if not last_only:  # the parts, and all of them together
+            memory.require("logits", f"the logits of {len(prompt)} tokens", 8 * len(prompt) * self.config.vocab_size,
+                           "shorten the text, or pass last_only=True")
         cache = self.model.cache(1, len(prompt))
         parts = []
         for start in range(0, len(prompt), CHUNK):
@@ -80,13 +107,14 @@ class LanguageModel:
         """
         from nextword.score import score
 
-        return score(self.model, self.tokenizer, text, **settings)
+        return score(self.model, self.tokenizer, text, defaults=self._defaults, **settings)
 
-    def choose(self, prompt: Prompt, choices: Sequence[Prompt]) -> "list[Choice]":
+    def choose(self, prompt: Prompt, choices: Sequence[Prompt], *, allowed_special: Special = ()) -> "list[Choice]":
         """The probability of each of several continuations of a prompt; see `nextword.choose.choose`."""
         from nextword.choose import choose
 
-        return choose(self.model, self.tokenizer, prompt, choices)
+        return choose(self.model, self.tokenizer, prompt, choices, allowed_special=allowed_special,
+                      defaults=self._defaults)
 
     @overload
     def generate(self, prompt: str, **settings: Any) -> Generation: ...
@@ -100,18 +128,22 @@ class LanguageModel:
     def generate(
         self, prompt: Any, *, sampling: Sampling | Sequence[Sampling] | None = None, on_overflow: Overflow = "error",
         eos: Eos = "config", explain: bool | int = False, prefix: PrefixCache | None = None,
-        draft: "LanguageModel | GPT2 | str | None" = None, **settings: Any,
+        draft: "LanguageModel | GPT2 | str | None" = None, allowed_special: Special = (), **settings: Any,
     ) -> Any:
         """Continue a prompt, or each of a list of prompts in one batch.
 
-        prompt: a text or token ids (at least one); a list of those gives a list of results. A row of a batch has the
-            same bits as that prompt alone; a beginning that prompts share is encoded once.
+        prompt: a text or token ids; a list of those gives a list of results. A row of a batch has the same bits as that
+            prompt alone; a beginning that prompts share is encoded once. Before a text stands what the tokenizer begins
+            texts with; what it ends them with is left out. An empty prompt starts from the beginning token of the
+            tokenizer or the model, or else from the end token.
+        allowed_special: special tokens whose names in a text stand for them, "all" or some; by default text is text.
         settings: the fields of `Sampling`, by name, such as temperature=0.8, top_p=0.9, stop="\\n". sampling: the same
             as an object, which `settings` change; in a batch a list gives each prompt its own. seed may be a list, too.
-            With one seed, row r of a batch draws from (seed, r); with a seed of its own, what it would draw alone.
+            With one seed, text r of a batch draws as row `row` + r; with a seed of its own, what it would draw alone.
         on_overflow: what to do when prompt and new tokens exceed the context window. "error" raises ValueError at once,
             "stop" ends with finish_reason "context", "slide" goes on from the last tokens, encoded again.
-        eos: the end token; "config" takes the configuration's `eos_token_id`, None never ends by one.
+        eos: what ends a text: a token id, the text of one token, a list of those; "config" takes the model's end tokens
+            (`LanguageModel.ends`), None ends by none. The end token is not among the result's tokens.
         explain: True tells for each step why its token was chosen (`Generation.steps`), with 20 candidates, or so many.
         prefix: a store of encoded prompts, `PrefixCache(lm.model)`, that is used and added to; the bits are the
             same without it.
@@ -125,21 +157,22 @@ class LanguageModel:
         >>> nextword.load().generate([281, 290, 300, 17, 42], max_new_tokens=3).tokens
         [574, 12, 278]
         """
-        many = _is_batch(prompt)
+        many = is_batch(prompt)
         prompts = list(prompt) if many else [prompt]
         every, own = self._settings("generate", prompts, sampling, settings)
         drafter = self._drafter("generate", draft, every)
+        call = self._call("generate", on_overflow, eos, explain, allowed_special)
         if any(one.num_beams > 1 or one.penalty_alpha for one in every):
-            results = [self._searched(p, one, on_overflow, eos) if one.num_beams > 1 or one.penalty_alpha else
-                       self._sampled([p], [one], [False], on_overflow, eos, explain, prefix, None)[0]
+            results = [searched(self.model, self.logits, p, one, call) if one.num_beams > 1 or one.penalty_alpha else
+                       self._sampled([p], [one], [False], call, prefix, None)[0]
                        for p, one in zip(prompts, every, strict=True)]
         else:
-            results = self._sampled(prompts, every, own, on_overflow, eos, explain, prefix, drafter)
+            results = self._sampled(prompts, every, own, call, prefix, drafter)
         return results if many else results[0]
 
     def stream(self, prompt: Prompt, *, sampling: Sampling | None = None, on_overflow: Overflow = "error",
                eos: Eos = "config", explain: bool | int = False, draft: "LanguageModel | GPT2 | str | None" = None,
-               **settings: Any) -> Stream:
+               allowed_special: Special = (), **settings: Any) -> Stream:
         """Like `generate` for one prompt, but yields the text piece by piece as it comes, never half a character.
 
         Without a vocabulary it yields token ids. The stream's `result` is the Generation once it has ended. Searches
@@ -153,8 +186,10 @@ class LanguageModel:
         if every[0].num_beams > 1 or every[0].penalty_alpha or every[0].best_of or every[0].n > 1:
             raise ValueError("stream: one text is told as it comes; num_beams and n must be 1, best_of None and "
                              "penalty_alpha 0; use generate for more")
-        rows = self._rows("stream", [prompt], every, own, on_overflow, eos, explain)
-        return Stream(Run(self.model, rows, on_overflow, draft=self._drafter("stream", draft, every)), rows[0])
+        call = self._call("stream", on_overflow, eos, explain, allowed_special)
+        run = Run(self.model, call.rows([prompt], every, own), call.on_overflow,
+                  draft=self._drafter("stream", draft, every), op="stream")
+        return Stream(run, run.rows[0])
 
     def session(self, prompt: Prompt = "", capacity: int | None = None, **more: Any) -> "Session":
         """A text to continue, branch, take back and save, none of it encoded twice: see `nextword.session.Session`."""
@@ -189,19 +224,24 @@ class LanguageModel:
             found.append(settings.changed(seed=drawn) if settings.seed is None else settings)
         return found, own
 
-    def _sampled(self, prompts: list[Any], every: list[Sampling], own: list[bool], on_overflow: Overflow, eos: Eos,
-                 explain: bool | int, prefix: PrefixCache | None, draft: Draft | None) -> list[Any]:
+    def _call(self, op: str, on_overflow: Overflow, eos: Eos, explain: bool | int, allowed_special: Special) -> Call:
+        return Call(op, self.config, self.tokenizer, self._defaults, on_overflow, eos, explain, allowed_special)
+
+    def _sampled(self, prompts: list[Any], every: list[Sampling], own: list[bool], call: Call,
+                 prefix: PrefixCache | None, draft: Draft | None) -> list[Any]:
         if prefix is not None and prefix.model is not self.model:
             raise ValueError("generate: prefix must be a PrefixCache of this model; make it with PrefixCache(lm.model)")
-        rows = self._rows("generate", prompts, every, own, on_overflow, eos, explain)
-        run = Run(self.model, rows, on_overflow, prefix, draft)
+        rows = call.rows(prompts, every, own)
+        run = Run(self.model, rows, call.on_overflow, prefix, draft)
         for _ in run.steps():
             pass
         results = run.results()
         found: list[Any] = []
+        done = 0
         for one in every:
             count = one.best_of or one.n
-            texts, rows, results = list(zip(rows, results, strict=True))[:count], rows[count:], results[count:]
+            texts = list(zip(rows[done : done + count], results[done : done + count], strict=True))
+            done += count
             if count > one.n:
                 texts.sort(key=lambda text: -text[0].mean_logprob)  # of equal ones, the first stays first
             found.append(texts[0][1] if one.n == 1 else [result for _, result in texts[: one.n]])
@@ -230,146 +270,6 @@ class LanguageModel:
                              f'{sizes[0]}; take a model with the same one, or draft="lookup"')
         return model
 
-    def _rows(self, op: str, prompts: list[Any], every: list[Sampling], own: list[bool], on_overflow: Overflow,
-              eos: Eos, explain: bool | int) -> list[Row]:
-        """Rows for all texts of all prompts; those of a prompt follow each other."""
-        end, top = self._end(op, eos), _explained(op, explain)
-        rows: list[Row] = []
-        for prompt, one, own_seed in zip(prompts, every, own, strict=True):
-            self._check_vocabulary(op, one)
-            tokens = self._prompt(op, prompt, one.max_new_tokens, on_overflow)
-            first = 0 if own_seed else len(rows)  # rows with a common seed draw by their number
-            rows += [self._row(tokens, one, first + i, end, top) for i in range(one.best_of or one.n)]
-        return rows
-
-    def _row(self, tokens: Ints, settings: Sampling, number: int, end: int | None, top: int) -> Row:
-        tokenizer = self.tokenizer
-        rules = self._rules(settings, end)
-        if tokenizer is None:
-            return Row(tokens, settings, rules, number, end, explain=top)
-        grammar = None
-        if settings.regex is not None or settings.json_schema is not None:
-            from nextword.grammar import Grammar
-
-            grammar = Grammar(tokenizer, regex=settings.regex, json_schema=settings.json_schema, end=end,
-                              size=self.config.vocab_size)
-        return Row(tokens, settings, rules, number, end, tokenizer.decoder(), grammar, top, self._token_text)
-
-    def _rules(self, settings: Sampling, end: int | None) -> Rules:
-        encode = self.tokenizer.encode if self.tokenizer else None
-        return Rules(settings, self.config.vocab_size, encode, end_ids(end, settings))
-
-    def _check_vocabulary(self, op: str, settings: Sampling) -> None:
-        needs = [("stop strings", any(isinstance(s, str) for s in settings.stop)),  # type: ignore[union-attr]
-                 ("regex", settings.regex is not None), ("json_schema", settings.json_schema is not None)]
-        for name, given in needs:
-            if given and self.tokenizer is None:
-                raise ValueError(f"{op}: {name} need a vocabulary, which this model's folder does not have; "
-                                 "stop takes token ids, too")
-
-    def _searched(self, prompt: Any, one: Sampling, on_overflow: Overflow, eos: Eos) -> Generation | list[Generation]:
-        """The n best texts of a beam search, or the one of a contrastive search, for one prompt."""
-        self._check_vocabulary("generate", one)
-        if on_overflow == "slide":
-            raise ValueError('generate: on_overflow must be "error" or "stop" for a search, got "slide"')
-        tokens, end = self._prompt("generate", prompt, one.max_new_tokens, on_overflow), self._end("generate", eos)
-        rules = self._rules(one, end)
-        common: dict[str, Any] = {
-            "max_new_tokens": one.max_new_tokens, "decode": self._text if self.tokenizer else None,
-            "eos": () if end is None else end, "stop": one.stop,
-            "process": lambda text, x: rules(x, tokens, np.array(text[len(tokens) :], np.int64))[0],
-        }  # fmt: skip
-        started = time.perf_counter()
-
-        def told(text: str | None, new: list[int], reason: str, steps: int, prefill: float, **more: Any) -> Generation:
-            spent = time.perf_counter() - started - prefill
-            timings = Timings(len(tokens), prefill, max(0, steps - 1), spent)
-            return Generation(text, new, tokens.tolist(), reason, one.seed or 0, timings,
-                              self._logprobs(tokens, new, one.logprobs), **more)
-
-        if one.penalty_alpha:
-            best = contrastive_search(self.model, tokens, penalty_alpha=one.penalty_alpha, top_k=one.top_k or 4,
-                                      **common)
-            return told(best.text, best.tokens, best.finish_reason, len(best.steps), best.prefill_seconds)
-        early: Any = one.early_stopping
-        found = beam_search(
-            self.model, tokens, num_beams=one.num_beams, num_return_sequences=one.n, length_penalty=one.length_penalty,
-            early_stopping=early, num_beam_groups=one.num_beam_groups, diversity_penalty=one.diversity_penalty,
-            **common)
-        every = [told(beam.text, beam.tokens, beam.finish_reason, len(found.tree), found.prefill_seconds,
-                      score=beam.score, beams=found) for beam in found.beams]
-        return every if one.n > 1 else every[0]
-
-    def _logprobs(self, prompt: Ints, tokens: list[int], top: int | None) -> list[TokenLogprob] | None:
-        """Log-probabilities by the model of tokens that were chosen otherwise."""
-        if top is None:
-            return None
-        logits = self.logits(np.concatenate([prompt, np.array(tokens, np.int64)])[:-1] if tokens else prompt)
-        return [token_logprob(row, token, top) for row, token in zip(logits[len(prompt) - 1 :], tokens, strict=False)]
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        """Text of any ids, those without a text as replacement characters."""
-        assert self.tokenizer is not None
-        try:
-            return self.tokenizer.decode(tokens)
-        except IndexError:
-            return "".join(map(self._token_text, tokens))
-
-    def _token_text(self, token: int) -> str:
-        """A token's text; bytes that are no text of their own as replacement characters."""
-        assert self.tokenizer is not None
-        try:
-            return self.tokenizer.decode_bytes([token]).decode("utf-8", "replace")
-        except IndexError:  # models pad their vocabulary
-            return "\ufffd"
-
-    def _end(self, op: str, eos: Eos) -> int | None:
-        end = self.config.eos_token_id if isinstance(eos, str) and eos == "config" else eos
-        if end is None:
-            return None
-        if not is_integer(end) or not int(end) >= 0 or (eos != "config" and int(end) >= self.config.vocab_size):
-            raise ValueError(f"{op}: eos must be a token id 0 .. {self.config.vocab_size - 1}, "
-                             f'None or "config", got {eos!r}')
-        return int(end) if int(end) < self.config.vocab_size else None
-
-    def _prompt(self, op: str, prompt: Any, fresh: int, on_overflow: Overflow) -> Ints:
-        """The prompt's ids, checked against vocabulary and window."""
-        if on_overflow not in ("error", "stop", "slide"):
-            raise ValueError(f'{op}: on_overflow must be "error", "stop" or "slide", got {on_overflow!r}')
-        tokens, window, size = self._ids(prompt, op), self.config.n_positions, self.config.vocab_size
-        if not tokens:
-            raise ValueError(f"{op}: prompt must have at least one token, got none; start from the end token or a word")
-        for token in tokens:
-            if not 0 <= token < size:
-                raise IndexError(f"{op}: prompt must hold token ids 0 .. {size - 1}, got {token}")
-        if on_overflow == "error" and len(tokens) + max(0, fresh - 1) > window:
-            raise ValueError(f"{op}: prompt of {len(tokens)} tokens and max_new_tokens={fresh} must fit into the "
-                             f'context window of {window}; shorten one, or pass on_overflow="stop" or "slide"')
-        if on_overflow == "stop" and len(tokens) > window:
-            raise ValueError(f"{op}: prompt must fit into the context window of {window} tokens, got {len(tokens)}; "
-                             'shorten it, or pass on_overflow="slide"')
-        return np.array(tokens, np.int64)
-
-    def _ids(self, prompt: Any, op: str) -> list[int]:
-        if isinstance(prompt, str):
-            if self.tokenizer is None:
-                raise ValueError(f"{op}: a text needs a vocabulary, which this model's folder does not have; "
-                                 "pass token ids")
-            return self.tokenizer.encode(prompt)
-        if isinstance(prompt, np.ndarray) and prompt.ndim == 1 and np.issubdtype(prompt.dtype, np.integer):
-            return [int(i) for i in prompt]
-        if isinstance(prompt, list | tuple | range) and all(map(is_integer, prompt)):
-            return [int(i) for i in prompt]
-        raise TypeError(f"{op}: prompt must be a text or a list of integer token ids, got {type(prompt).__name__}")
-
-
-def _explained(op: str, explain: bool | int) -> int:
-    if isinstance(explain, bool):
-        return EXPLAINED if explain else 0
-    if not is_integer(explain) or explain < 0:
-        raise ValueError(f"{op}: explain must be True, False or how many candidates to tell of, got {explain!r}")
-    return int(explain)
-
-
-def _is_batch(prompt: Any) -> bool:
-    return isinstance(prompt, list | tuple) and (not prompt or not isinstance(prompt[0], int | np.integer))
+    def _ids(self, op: str, text: Any, allowed_special: Special, begins: bool = True) -> list[int]:
+        """The ids of a prompt."""
+        return token_ids(op, "prompt", text, self.tokenizer, self.config.vocab_size, allowed_special, begins)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.settings import is_integer
 from nextword.tokenizer import Tokenizer
 
 # Without it, bytes that the grammar forces are allowed in one tokenisation only: the mask would hide tokens that match.
@@ -31,9 +32,9 @@ class Grammar:
         items (", ", ": "), without other white space; properties come in the order of the schema, and others may
         follow unless it says `"additionalProperties": false`.
     choices: texts, none empty, of which the text must be one.
-    end: the id of the end token, which `mask` allows where the text may stop; None takes the vocabulary's
-        <|endoftext|>, if it has one. size: entries of the mask, for models that pad their vocabulary (None: as many as
-        the vocabulary has). Other special tokens are never allowed.
+    end: the id of the end token, or several, which `mask` allows where the text may stop; None takes the vocabulary's
+        <|endoftext|>, if it has one. size: entries of the mask, for models whose vocabulary is larger or smaller (None:
+        as many as the vocabulary has). Other special tokens are never allowed.
 
     A step of decoding is: `allowed = grammar.mask()`, choose a token among them (-inf on the other logits), then
     `grammar.accept(token)` unless it was the end token, until `finished`. A token is allowed exactly if some
@@ -56,25 +57,28 @@ class Grammar:
 
     def __init__(self, tokenizer: Tokenizer, *, regex: str | None = None,
                  json_schema: Mapping[str, Any] | str | bool | None = None, choices: Sequence[str] | None = None,
-                 end: int | None = None, size: int | None = None) -> None:
+                 end: int | Collection[int] | None = None, size: int | None = None) -> None:
         given = {"regex": regex, "json_schema": json_schema, "choices": choices}
         kinds = [name for name, value in given.items() if value is not None]
         if len(kinds) != 1:
             raise ValueError(f"Grammar: give exactly one of regex, json_schema and choices, got {kinds or 'none'}")
         library = _library()
-        self.end = tokenizer.eos_id if end is None else end
+        own = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+        # The library knows the first of them.
+        given_ends = own if end is None else end if isinstance(end, Collection) else (end,)
+        self.ends: tuple[int, ...] = tuple(sorted(given_ends))
         self.size = len(tokenizer) if size is None else size
-        if self.size < len(tokenizer):
-            raise ValueError(f"Grammar: size must be at least the vocabulary's {len(tokenizer)}, got {size}")
-        if self.end is not None and not 0 <= self.end < self.size:
-            raise ValueError(f"Grammar: end must be a token id 0 .. {self.size - 1}, got {end!r}")
+        if end is None and own and own[0] >= self.size:
+            self.ends = ()
+        if not all(is_integer(one) and 0 <= one < self.size for one in self.ends):
+            raise ValueError(f"Grammar: end must be a token id 0 .. {self.size - 1}, or several, got {end!r}")
         if regex is not None:
             source = _of_regex(library, regex)
         elif choices is not None:
             source = _of_choices(library, choices)
         else:
             source = _of_schema(json_schema)
-        bridge = _bridge(tokenizer, self.end, self.size)
+        bridge = _bridge(tokenizer, self.ends, self.size)
         self._ended = False
         self._matcher = library.LLMatcher(bridge, source, log_level=0)
         if not self._matcher.is_error():
@@ -91,12 +95,15 @@ class Grammar:
         allowed: NDArray[np.bool_] = np.frombuffer(self._matcher.compute_logit_bias(), np.uint8)[: self.size] != 0
         if self._matcher.is_error():
             raise ValueError(f"Grammar: {_reason(self._matcher.get_error())}")
+        if len(self.ends) > 1:
+            allowed = allowed.copy()
+            allowed[list(self.ends)] = allowed[self.ends[0]]
         return allowed
 
     def accept(self, token: int) -> None:
         """Go on by one token. Raises ValueError if the mask does not allow it; the state is then as before."""
-        ends = token == self.end and self.may_stop
-        known = 0 <= token < self.size and token != self.end
+        ends = token in self.ends and self.may_stop
+        known = 0 <= token < self.size and token not in self.ends
         if self._ended or not (ends or (known and self._matcher.try_consume_tokens([int(token)]))):
             raise ValueError(f"Grammar: token {token} is not allowed here; mask() says which are")
         self._ended = ends
@@ -111,7 +118,7 @@ class Grammar:
         """Whether the text is a whole match that nothing can follow, or the end token was accepted."""
         if self._ended or not self._matcher.is_accepting():
             return self._ended
-        return bool(self._matcher.is_stopped()) or int(self.mask().sum()) <= (self.end is not None)
+        return bool(self._matcher.is_stopped()) or int(self.mask().sum()) <= len(self.ends)
 
     def copy(self) -> Grammar:
         """An independent grammar in the same state."""
@@ -130,7 +137,7 @@ def _library() -> Any:
 
 
 @functools.lru_cache(maxsize=4)  # a large vocabulary takes a good part of a second
-def _bridge(tokenizer: Tokenizer, end: int | None, size: int) -> Any:
+def _bridge(tokenizer: Tokenizer, ends: tuple[int, ...], size: int) -> Any:
     """llguidance's view of a vocabulary. Without an end token it gets one behind the last id."""
     library = _library()
 
@@ -138,14 +145,15 @@ def _bridge(tokenizer: Tokenizer, end: int | None, size: int) -> Any:
         bos_token_id = None
 
         def __init__(self) -> None:
-            self.eos_token_id = size if end is None else end
+            self.eos_token_id = ends[0] if ends else size
             self.tokens = [tokenizer.token_bytes(i) if tokenizer.has(i) else b"" for i in range(size)]
-            if end is None:
+            if not ends:
                 self.tokens.append(b"<|end|>")
-            self.special_token_ids = sorted({*tokenizer.special_tokens.values(), self.eos_token_id})
+            special = {*tokenizer.special_tokens.values(), *ends, self.eos_token_id}
+            self.special_token_ids = sorted(i for i in special if i < len(self.tokens))
 
         def __call__(self, text: bytes) -> list[int]:
-            return tokenizer.encode(text.decode("utf-8", "replace"))
+            return tokenizer.encode(text.decode("utf-8", "replace"), add_special_tokens=False)
 
     return library.LLTokenizer(library.TokenizerWrapper(Vocabulary()))
 

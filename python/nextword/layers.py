@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword import memory
 from nextword.trace import Tap
 
 Floats = NDArray[np.float32]
@@ -113,6 +114,13 @@ def widened(x: Panels, scales: Floats) -> Floats:
     return x * scales[..., None] if x.dtype == np.int8 else x
 
 
+def cache_bytes(layers: int, slots: int, heads: int, width: int, capacity: int, dtype: str = "float32") -> int:
+    """The memory that a KVCache of this shape takes."""
+    tokens = max(1, -(-capacity // PANEL)) * PANEL
+    numbers = (width + -(-width // PANEL) * PANEL) * np.dtype(ELEMENTS[dtype]).itemsize
+    return layers * slots * heads * tokens * (numbers + (8 if dtype == "int8" else 0))
+
+
 class KVCache:
     """Keys and values of the tokens that a model has seen, for `slots` sequences of at most `capacity` tokens each.
 
@@ -136,14 +144,18 @@ class KVCache:
                              f"got {prefix.lengths.tolist()}")
         if prefix is not None and prefix.dtype != dtype:
             raise ValueError(f"cache: prefix must be of the same dtype, {dtype}, got {prefix.dtype}")
+        if slots < 0 or capacity < 0:
+            raise ValueError(f"cache: slots and capacity must be >= 0, got {slots} and {capacity}")
         count = max(1, -(-(capacity - self.prefix_tokens) // PANEL))
         own = count * PANEL
         self.capacity: int = self.prefix_tokens + own
-        self.lengths: Ints = np.full(slots, self.prefix_tokens, np.int64)
+        memory.require("cache", f"{slots} slots of {own} tokens", cache_bytes(layers, slots, heads, width, own, dtype),
+                       "ask for fewer slots or a smaller capacity")
         # One array for all layers, large enough for huge pages. What append has not written is never read.
         self.keys = list(panels(ops, (layers, slots, heads, count, width), dtype))
         self.values = list(panels(ops, (layers, slots, heads, -(-width // PANEL), own), dtype))
         self.scales: list[Floats] = list(ops.empty((layers, slots, heads, 2, own if dtype == "int8" else 0)))
+        self.lengths: Ints = np.full(slots, self.prefix_tokens, np.int64)
         self.before: list[tuple[Panels, Panels, Floats] | tuple[None, None, None]] = [(None, None, None)] * layers
         if prefix is not None:
             self.before = [(keys[0], values[0], scales[0]) for keys, values, scales in prefix.layers()]

@@ -270,11 +270,16 @@ def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, m
     distribution renormalised over what the earlier ones kept, as the warpers of transformers do:
     temperature > 0: logits are divided by it; outside of [1e-30, 1e30] taken as the nearer end.
     top_k >= 0: logits below the k-th largest go, its equals stay (Fan et al. 2018). 0: off.
-    top_p in (0, 1]: the fewest most probable tokens stay that reach top_p together (nucleus, Holtzman et al. 2020). Of
-        equal logits at the border the lower ids stay. 1: off.
+    top_p in [0, 1]: the fewest most probable tokens stay that reach top_p together, one at least (nucleus, Holtzman et
+        al. 2020). Of equal logits at the border the lower ids stay. 1: off.
     min_p in [0, 1]: tokens less probable than min_p times the most probable go (Nguyen et al. 2024). 0: off.
     typical_p in (0, 1]: by |-log p - entropy|, the smallest stay until they reach typical_p together, and the equals of
         the last one (Meister et al. 2022). 1: off.
+    A bound that is met exactly counts as met, though the logits are rounded: a sum reaches p if it is short of it by at
+        most u (1 + log n), u = 2^-24, n = vocabulary. The rounding of float32 log-probabilities takes no more from it:
+        a probability P, rounded and then its logarithm, is off by u (1 + |log P|), whose mean is at most u (1 + log n).
+        min_p keeps a logit that is short of largest + temperature log min_p by at most u (2 + 2 log n + temperature
+        |log min_p|), the rounding of both. transformers compares the float32 sums as they come.
     uniform: whether all kept tokens are equally probable in the end.
 
     Returns (ids int64 [kept], ascending; probabilities float64 [kept], which sum to 1; cuts float64 [5]).
@@ -282,7 +287,8 @@ def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, m
     off; the entropy (in nats) and the largest |-log p - entropy| that typical_p kept, each inf where it is off. The
     first rule removed what lies below the first cut, and so on; a token at the second cut itself that is not kept while
     an equal one is, lost to a lower id.
-    Exponentials are float32 relative to the largest logit: a probability below e^-87 of the largest is 0, though its
+    Exponentials are float32 relative to the largest logit, and float64 where their errors could decide what top_p or
+    typical_p keeps: a probability below e^-87 of the largest is 0, though its
     token is kept unless a rule removes it. The bits depend on nothing but the arguments (same instruction set).
     Raises ValueError if a parameter is outside of its range, a logit is NaN or inf, or all are -inf.
 
@@ -290,6 +296,8 @@ def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, m
     >>> ids, p, cuts = distribution(logits, 1.0, 0, 0.75, 0.0, 1.0, False)
     >>> ids.tolist(), p.round(3).tolist(), np.exp(cuts).round(3).tolist()
     ([0, 2], [0.625, 0.375], [0.0, 0.3, 0.0, inf, inf])
+    >>> distribution(np.log(np.float32([0.3, 0.1, 0.1, 0.5])), 1.0, 0, 0.8, 0.0, 1.0, False)[0].tolist()
+    [0, 3]
     """
     return _core.distribution(logits, temperature, top_k, top_p, min_p, typical_p, uniform)
 
@@ -327,6 +335,7 @@ def sample(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: 
 
 def log_sum_exp(logits: Floats) -> float:
     """log(sum(exp(logits))), from the largest so that nothing overflows: log p of a token is its logit minus this.
+    Exponentials and sum are float64.
 
     logits: [vocabulary]; -inf adds nothing. Raises ValueError if a logit is NaN or inf, or all are -inf.
 

@@ -9,7 +9,7 @@ takes as they are (csrc/formats.h); they come first, each from a multiple of 64 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -67,3 +67,18 @@ def matrices(about: Mapping[str, Any], tensors: Mapping[str, Any], path: Path) -
     for name in found.keys() - tensors.keys():
         raise ValueError(f"weights: {path} claims to hold the matrix {name!r} and does not; {again}")
     return found
+
+
+def check_config(config: Mapping[str, Any], files: Collection[Any], path: Path) -> None:
+    """Hold what config.json says of packed weights against the files' own words. files: with `matrices`, as above.
+
+    Raises ValueError that names the path of config.json.
+    """
+    note = config.get("quantization_config")
+    if not isinstance(note, dict) or note.get("quant_method") != "nextword":
+        return
+    stored = sorted({dtype for file in files for dtype, _, _ in file.matrices.values()})
+    if stored != [note.get("dtype")]:
+        raise ValueError(f"weights: {path} says that the weights are packed as {str(note.get('dtype'))[:20]}, and the "
+                         f"files hold {' and '.join(stored) or 'none'} packed; they do not belong together: remove "
+                         "quantization_config if the files are right, or write them anew with `nextword quantize`")

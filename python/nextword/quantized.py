@@ -10,7 +10,7 @@ from nextword import ops, packed_file
 from nextword.formats import DTYPES, PackedBytes
 from nextword.models import build
 from nextword.models.gpt2 import GPT2
-from nextword.weights import SINGLE, VOCABULARY_FILES, Weights, open_model
+from nextword.weights import GENERATION, SINGLE, VOCABULARY_FILES, Weights, open_model
 
 __all__ = ["quantize"]
 
@@ -56,7 +56,7 @@ def _write(model: GPT2, weights: Weights, folder: Path) -> None:
     """The files of a model, and the vocabulary of the folder that its weights came from."""
     note = {"quant_method": "nextword", "dtype": model.dtype}
     (folder / "config.json").write_text(json.dumps({**weights.config, "quantization_config": note}, indent=2) + "\n")
-    for name in VOCABULARY_FILES:
+    for name in (*VOCABULARY_FILES, GENERATION):
         if (weights.folder / name).is_file():
             (folder / name).write_bytes((weights.folder / name).read_bytes())
     tensors = {name: PackedBytes(ops.packed_bytes(x), x.dtype, *x.shape) if isinstance(x, ops.Packed) else x

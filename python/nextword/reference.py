@@ -5,6 +5,7 @@ Everything is computed in float64 and rounded to float32 once, at the end. What 
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -279,11 +280,16 @@ def _check_logits(logits: Floats, op: str) -> None:
                          f"{logits.size} logits of {op}; pass finite logits, and -inf for tokens that may not be drawn")
 
 
-def _smallest(keys: Doubles, p: Doubles, share: float) -> tuple[Ints, int]:
-    """The order by ascending key, equals by id, and how many of it reach `share` of the sum of p."""
+_HALF_ULP = 2.0**-24  # of float32
+
+
+def _smallest(keys: Doubles, p: Doubles, share: float, size: int) -> tuple[Ints, int]:
+    """The order by ascending key, equals by id, and how many of it reach `share` of the sum of p, but for what the
+    rounding of `size` float32 log-probabilities can take from it."""
     order = np.argsort(keys, kind="stable")
     reached = np.cumsum(p[order])
-    return order, min(int(np.searchsorted(reached, share * reached[-1])) + 1, len(order))
+    needed = max(share - _HALF_ULP * (1 + math.log(size)), sys.float_info.min)
+    return order, min(int(np.searchsorted(reached, needed * reached[-1])) + 1, len(order))
 
 
 def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float,
@@ -293,24 +299,27 @@ def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, m
     cuts = np.array([-np.inf, -np.inf, -np.inf, np.inf, np.inf])
     with np.errstate(over="ignore"):
         units = _double(logits) / temperature
-    scaled = _double(logits) / min(max(temperature, 1e-30), 1e30)
+    size, held, largest = logits.size, min(max(temperature, 1e-30), 1e30), float(logits.max())
+    scaled = (_double(logits) - largest) / held
     ids = np.flatnonzero(logits > -np.inf)
     if 0 < top_k < logits.size:
         limit = np.partition(logits, logits.size - top_k)[logits.size - top_k]
         ids, cuts[0] = ids[logits[ids] >= limit], units[logits == limit][0]
-    p = np.exp(scaled[ids] - scaled[ids].max())
+    p = np.exp(scaled[ids])
     if top_p < 1:
-        order, count = _smallest(-_double(logits[ids]), p, top_p)
+        order, count = _smallest(-_double(logits[ids]), p, top_p, size)
         keep = np.sort(order[:count])
         ids, p, cuts[1] = ids[keep], p[keep], units[ids[keep]].min()
     if min_p > 0:
-        keep = np.flatnonzero(scaled[ids] - scaled[ids].max() >= math.log(min_p))
+        lowest = largest + held * math.log(min_p)
+        slack = _HALF_ULP * (2 + 2 * math.log(size) + (largest - lowest))
+        keep = np.flatnonzero(logits[ids] >= min(lowest - slack, largest))
         ids, p, cuts[2] = ids[keep], p[keep], units[ids[keep]].min()
     if typical_p < 1:
         logs = scaled[ids] - scaled[ids].max() - math.log(p.sum())
         entropy = -float((p / p.sum() * logs).sum())
         shift = np.abs(-logs - entropy)
-        order, count = _smallest(shift, p, typical_p)
+        order, count = _smallest(shift, p, typical_p, size)
         keep = np.flatnonzero(shift <= shift[order[count - 1]])
         ids, p, cuts[3], cuts[4] = ids[keep], p[keep], entropy, shift[keep].max()
     if uniform:

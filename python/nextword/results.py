@@ -49,7 +49,8 @@ class Generation:
     text: the new text, up to the stop string or stop id (None for a model without a vocabulary).
     tokens: the new token ids, a stop id and those of a stop string included, the end token not.
     finish_reason: "stop" (end token, stop string or stop id), "length" (max_new_tokens), "context" (window full).
-    seed: the one that numbers were drawn with. logprobs: one for each token, if asked for by logprobs=k.
+    seed, row: what numbers were drawn with: generate with both gives the same text, bit for bit, alone.
+    logprobs: one for each token, if asked for by logprobs=k.
     steps: why each token, the end token too, was chosen, if asked for by explain=True.
     removed_mass: for regex and json_schema, at each step the probability of what the constraint forbade.
     drafted, accepted: how many tokens a draft proposed, and how many of those came to be; None without a draft.
@@ -69,3 +70,4 @@ class Generation:
     accepted: int | None = None
     score: float | None = None
     beams: Any = field(default=None, repr=False)
+    row: int = 0

@@ -10,8 +10,9 @@ from nextword.explain import Step
 from nextword.layers import Floats, Ints
 from nextword.results import Generation, Timings, TokenLogprob
 from nextword.rules import Edit, Rules
-from nextword.sampling import choose
+from nextword.sampling import choose, log_probabilities
 from nextword.settings import Sampling
+from nextword.stops import StopMatcher
 from nextword.tokenizer import Decoder
 
 if TYPE_CHECKING:
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
 class Row:
     """One sequence: its tokens, its text so far, how the next is chosen and when it ends.
 
-    settings: with a seed. number: what draws are keyed by, with the seed. end: the end token, None for none.
-    explain: candidates to explain at each step, 0 for none. text_of: shows a token in the explanation.
+    settings: with a seed. number: what draws are keyed by, with the seed. ends: the end tokens. stops: stop ids, and
+    strings are in the settings. explain: candidates to explain at each step, 0 for none. text_of: shows a token in the
+    explanation.
     """
 
     def __init__(self, prompt: Sequence[int] | Ints, settings: Sampling, rules: Rules, number: int = 0,
-                 end: int | None = None, decoder: Decoder | None = None, grammar: "Grammar | None" = None,
-                 explain: int = 0, text_of: Callable[[int], str] | None = None) -> None:
-        self.settings, self.rules, self.number, self.end_token = settings, rules, number, end
+                 ends: Collection[int] = (), stops: Collection[int] = (), decoder: Decoder | None = None,
+                 grammar: "Grammar | None" = None, explain: int = 0,
+                 text_of: Callable[[int], str] | None = None) -> None:
+        self.settings, self.rules, self.number = settings, rules, number
+        self.ends, self.stops = frozenset(ends), frozenset(stops)
         self.decoder, self.grammar, self.explain, self.text_of = decoder, grammar, explain, text_of
-        self.stop_texts = [s for s in settings.stop if isinstance(s, str)]  # type: ignore[union-attr]
-        self.stop_ids = frozenset(s for s in settings.stop if isinstance(s, int))  # type: ignore[union-attr]
+        texts = [s for s in settings.stop if isinstance(s, str)]  # type: ignore[union-attr]
+        self._matcher = StopMatcher(texts) if texts else None
         self.prompt = np.asarray(prompt, np.int64)
         self.waiting: Ints = self.prompt  # ids that the model has not seen yet
         self.tokens: list[int] = []
@@ -59,7 +63,7 @@ class Row:
 
     def ends_by(self, token: int) -> bool:
         """Whether this token would be the last, whatever the text."""
-        return token == self.end_token or token in self.stop_ids
+        return token in self.ends or token in self.stops
 
     def take(self, logits: Floats) -> int:
         """Choose the next token and see whether it is the last; returns it."""
@@ -72,7 +76,7 @@ class Row:
         token = choice.token
         if self.explain:
             self.steps.append(Step(logits, final, edits, self.settings, choice, self.explain, removed, self.text_of))
-        if token == self.end_token:
+        if token in self.ends:
             self.end("stop")
             return token
         if self.settings.logprobs is not None or self.settings.best_of is not None:
@@ -98,7 +102,7 @@ class Row:
         self._new[len(self.tokens)] = token
         self.tokens.append(token)
         self.waiting = self._new[len(self.tokens) - 1 : len(self.tokens)]
-        if token in self.stop_ids:
+        if token in self.stops:
             self.end("stop")
             return
         if self.decoder is not None:
@@ -121,17 +125,16 @@ class Row:
             self._add(self.decoder.flush())
 
     def _add(self, piece: str) -> None:
-        seen = len(self.text)
         self.text += piece
-        found = [at for s in self.stop_texts if (at := self.text.find(s, max(0, seen - len(s) + 1))) >= 0]
-        if found:
-            self.text, self.finish = self.text[: min(found)], "stop"
+        found = None if self._matcher is None else self._matcher.find(piece)
+        if found is not None:
+            self.text, self.finish = self.text[:found], "stop"
 
     def release(self) -> str:
         """Text that is certain: what might begin a stop string is held back until the row ends."""
         end = len(self.text)
-        if self.finish is None:
-            end -= max((n for s in self.stop_texts for n in range(1, len(s)) if self.text.endswith(s[:n])), default=0)
+        if self.finish is None and self._matcher is not None:
+            end -= self._matcher.held
         piece = self.text[self._released : end]
         self._released = max(self._released, end)
         return piece
@@ -147,18 +150,12 @@ class Row:
             self.text if self.decoder is not None else None, self.tokens, self.prompt.tolist(), self.finish or "length",
             self.settings.seed or 0, timings, self.logprobs if self.settings.logprobs is not None else None,
             self.steps if self.explain else None, self.removed_mass if self.grammar is not None else None,
+            row=self.number,
         )  # fmt: skip
 
 
 def token_logprob(logits: Floats, token: int, top: int) -> TokenLogprob:
     """Log-probabilities of a token and of the `top` most probable ones. logits: float32 [vocabulary]."""
-    total = ops.log_sum_exp(logits)
     best = ops.top(logits, top) if top else np.empty(0, np.int64)
-    return TokenLogprob(token, float(logits[token]) - total,
-                        tuple((int(t), float(logits[t]) - total) for t in best))
-
-
-def end_ids(end: int | None, settings: Sampling) -> Collection[int]:
-    """The ids that end a text: what min_new_tokens forbids at first."""
-    stops = [s for s in settings.stop if isinstance(s, int)]  # type: ignore[union-attr]
-    return {*stops, *([] if end is None else [end])}
+    first, *others = log_probabilities(logits, np.concatenate([[token], best])).tolist()
+    return TokenLogprob(token, first, tuple(zip(best.tolist(), others, strict=True)))

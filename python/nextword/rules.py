@@ -39,7 +39,7 @@ class Rules:
         self.vocabulary = vocabulary
         words = _Words(vocabulary, encode)
         bias = {words.ids("logit_bias", word): b for word, b in (settings.logit_bias or {}).items()}
-        bad = [ids for word in settings.bad_words if (ids := words.ids("bad_words", word)) not in {(e,) for e in end}]
+        bad = [words.ids("bad_words", word) for word in settings.bad_words]
         steps: list[tuple[bool, _Rule]] = [
             (bool(bias), _SequenceBias("logit_bias", bias)),
             (settings.repetition_penalty != 1, _Repetition(np.float32(settings.repetition_penalty))),
@@ -91,8 +91,9 @@ class _Words:
             if self.encode is None:
                 raise ValueError(f"sampling: {name} holds the string {word!r}, but the model has no vocabulary; "
                                  "give token ids")
-            return tuple(self.encode(word))
-        ids = (word,) if isinstance(word, int) else tuple(word)
+            ids = tuple(self.encode(word))
+        else:
+            ids = (word,) if isinstance(word, int) else tuple(word)
         for token in ids:
             if not 0 <= token < self.vocabulary:
                 raise IndexError(f"sampling: {name} must hold token ids 0 .. {self.vocabulary - 1}, got {token}")

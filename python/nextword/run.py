@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nextword import memory
 from nextword.beginnings import common_beginning, shared_beginnings
 from nextword.explain import Step
 from nextword.layers import Floats, Ints
@@ -70,10 +71,11 @@ class Run:
 
     prefix: where beginnings of prompts that were encoded before are looked up, and these are kept.
     draft: what guesses next tokens, for the model to check several in one pass; see speculation.
+    op: how errors call what asked for the run. Raises MemoryError, before it takes any, for more memory than there is.
     """
 
     def __init__(self, model: GPT2, rows: list[Row], on_overflow: Overflow, prefix: PrefixCache | None = None,
-                 draft: Draft | None = None) -> None:
+                 draft: Draft | None = None, op: str = "generate") -> None:
         self.model, self.rows, self.on_overflow, self.prefix = model, rows, on_overflow, prefix
         self.window = model.config.n_positions
         longest = max((len(r.prompt) + r.remaining for r in rows), default=1)
@@ -81,12 +83,20 @@ class Run:
         # What all rows begin with is held once, unless a row may slide, which begins anew, or a store does the sharing.
         slides = on_overflow == "slide" and longest > self.window
         self._common = 0 if slides or prefix is not None else common_beginning([r.prompt for r in rows if not r.finish])
+        memory.require(op, f"{len(rows)} texts of up to {self._capacity} tokens", self._needed(),
+                       "ask for fewer or shorter ones: fewer prompts, a lower n, best_of or max_new_tokens")
         self.cache = model.cache(len(rows) if not self._common else 1, self._capacity if not self._common else 1)
         self.prefill_tokens = 0
         self.prefill_seconds = self.decode_seconds = 0.0
         self._donors = shared_beginnings([r.prompt if not r.finish and len(r.prompt) <= self.window else r.prompt[:0]
                                           for r in rows])
         self._speculation = None if draft is None else Speculation(draft, len(rows), longest)
+
+    def _needed(self) -> int:
+        """Bytes of the cache, and of what the widest pass computes: activations of its tokens, logits of its rows."""
+        rows, c = len(self.rows), self.model.config
+        held = self.model.cache_bytes(rows, self._capacity - self._common) + self.model.cache_bytes(1, self._common)
+        return held + 4 * (max(CHUNK, rows) * (4 * c.n_embd + c.inner) + rows * c.vocab_size)
 
     def steps(self) -> Iterator[None]:
         """Run to the end: a pass through the model at a time, and of what it said, a token of each row at a time."""

@@ -1,6 +1,6 @@
 """From logits to the next token: pure functions of (logits, settings, row, step). Penalties and bans are in rules."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,18 @@ def probabilities(logits: Floats, settings: Sampling) -> tuple[NDArray[np.int64]
         return np.array([_greedy(logits)]), np.ones(1)
     ids, p, _ = ops.distribution(logits, *filters(settings))
     return ids, p
+
+
+def log_probabilities(logits: Floats, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Natural logarithms of the softmax probabilities of some tokens: each logit less `ops.log_sum_exp` of all.
+
+    logits: float32 [vocabulary], as the model gives them; tokens: ids. All log-probabilities of the library are these.
+    Raises ValueError if a logit is NaN or all are -inf.
+
+    >>> log_probabilities(np.zeros(4, np.float32), np.array([2, 0])).round(4).tolist()  # log(1 / 4)
+    [-1.3863, -1.3863]
+    """
+    return np.asarray(logits[tokens].astype(np.float64) - ops.log_sum_exp(logits))
 
 
 def choose(logits: Floats, settings: Sampling, row: int = 0, step: int = 0) -> Choice:

@@ -10,9 +10,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.defaults import Defaults
 from nextword.layers import PANEL
 from nextword.models.gpt2 import CHUNK, GPT2
+from nextword.sampling import log_probabilities
 from nextword.settings import is_integer
+from nextword.texts import Special, is_batch, token_ids
 from nextword.tokenizer import Tokenizer
 
 Progress = Callable[[int, int], None]
@@ -78,18 +81,22 @@ class Window(NamedTuple):
 
 
 def score(model: GPT2, tokenizer: Tokenizer | None, texts: Any, *, window: int | None = None,
-          stride: int | None = None, start: Start = "eos", progress: Progress | None = None) -> Score | list[Score]:
+          stride: int | None = None, start: Start = "eos", progress: Progress | None = None,
+          allowed_special: Special = (), defaults: Defaults | None = None) -> Score | list[Score]:
     """Score a text, or each of a list of texts.
 
     texts: a text or token ids; a list of those gives a list of scores, which have the same bits as one by one.
+    allowed_special: the special tokens whose names in a text stand for them, "all" or some; by default text is text.
     window: tokens that the model sees at once, 2 .. the context window (the default).
     stride: tokens by which the window moves on over a text that does not fit into it, 1 .. window (default: half).
         Every token is scored once. From the second window on a token is foreseen from at least window - stride + 1
         tokens before it: a small stride takes longer and gives each token more context. A text that fits into the
         window is scored in one piece.
-    start: the id before the first token, which stands in the window but is not scored. "eos" takes the vocabulary's
-        <|endoftext|> (without a vocabulary the configuration's end token, if its id exists): the text is scored like
-        the beginning of a document, and every token and byte counts. None: the first token is context only.
+    start: the id before the first token, which stands in the window but is not scored. "eos" takes what the tokenizer
+        begins texts with, or else the vocabulary's <|endoftext|> (without a vocabulary the model's beginning or end
+        token): the text is scored like the beginning of a document, and every token and byte counts. None: the first
+        token is context only.
+    defaults: what the model's files say; `LanguageModel.score` gives its own. None: the configuration's.
     progress: called with (tokens scored, tokens to score) as it goes.
     Raises ValueError or TypeError that names the argument, IndexError for an id that the model does not have.
 
@@ -102,10 +109,14 @@ def score(model: GPT2, tokenizer: Tokenizer | None, texts: Any, *, window: int |
     low = min(2, context)
     span = context if window is None else _integer("score", "window", window, low, context, "the context window")
     step = max(1, span // 2) if stride is None else _integer("score", "stride", stride, 1, span, "the window")
-    first = _start(model, tokenizer, start)
+    first = _start(model, tokenizer, start, defaults)
     many = is_batch(texts)
-    found = [_prepared(token_ids(model, tokenizer, text, "score"), first, tokenizer, span, step)
-             for text in (texts if many else [texts])]
+    found = []
+    for text in texts if many else [texts]:
+        ids = token_ids("score", "text", text, tokenizer, model.config.vocab_size, allowed_special)
+        if isinstance(text, str) and tokenizer is not None and tokenizer.beginning:
+            ids = [*tokenizer.beginning[isinstance(start, str) :], *ids]  # the first of them is the start
+        found.append(_prepared(ids, first, tokenizer, span, step))
     todo = [w for number, one in enumerate(found) for w in _windows(one, number, span, step)]
     total, done = sum(one.count for one in found), 0
     for group in _groups(todo):
@@ -117,60 +128,20 @@ def score(model: GPT2, tokenizer: Tokenizer | None, texts: Any, *, window: int |
     return found if many else found[0]
 
 
-def log_probability(logits: NDArray[np.float32], token: int) -> float:
-    """Natural logarithm of softmax(logits)[token], in float64. logits: float32 [vocabulary].
-
-    Raises ValueError if the largest logit is not finite.
-
-    >>> round(log_probability(np.float32([0, 0, 0, 0]), 2), 4)  # log(1 / 4)
-    -1.3863
-    """
-    top = float(logits.max())
-    if not math.isfinite(top):
-        raise ValueError(f"score: the largest logit must be finite, got {top} among {logits.size} logits; the model's "
-                         "weights are damaged")
-    x = logits.astype(np.float64)
-    x -= top
-    value = float(x[token])
-    return value - math.log(float(np.exp(x, out=x).sum()))
-
-
-def is_batch(texts: Any) -> bool:
-    """Whether this is a list of texts, not one text or the ids of one."""
-    return isinstance(texts, list | tuple) and (not texts or not is_integer(texts[0]))
-
-
-def token_ids(model: GPT2, tokenizer: Tokenizer | None, text: Any, op: str, what: str = "text") -> list[int]:
-    """The ids of a text or of a sequence of ids, checked."""
-    if isinstance(text, str):
-        if tokenizer is None:
-            raise ValueError(f"{op}: a {what} needs a vocabulary, which this model's folder does not have; "
-                             "pass token ids")
-        return tokenizer.encode(text)
-    if isinstance(text, np.ndarray):
-        fits = text.ndim == 1 and np.issubdtype(text.dtype, np.integer)
-    else:
-        fits = isinstance(text, list | tuple | range) and all(map(is_integer, text))
-    if not fits:
-        raise TypeError(f"{op}: {what} must be a text or a list of integer token ids, got {type(text).__name__}")
-    ids, size = [int(i) for i in text], model.config.vocab_size
-    for i in ids:
-        if not 0 <= i < size:
-            raise IndexError(f"{op}: {what} must hold token ids 0 .. {size - 1}, got {i}")
-    return ids
-
-
 def _integer(op: str, name: str, value: Any, low: int, high: int, limit: str) -> int:
     if not is_integer(value) or not low <= value <= high:
         raise ValueError(f"{op}: {name} must be an integer {low} .. {high} ({limit}), got {value!r}")
     return int(value)
 
 
-def _start(model: GPT2, tokenizer: Tokenizer | None, start: Start) -> int | None:
+def _start(model: GPT2, tokenizer: Tokenizer | None, start: Start, defaults: Defaults | None) -> int | None:
     size = model.config.vocab_size
     if isinstance(start, str) and start == "eos":
-        end = model.config.eos_token_id if tokenizer is None else tokenizer.eos_id
-        return end if end is not None and end < size else None
+        if tokenizer is not None and tokenizer.beginning:
+            return tokenizer.beginning[0]
+        if tokenizer is not None:
+            return tokenizer.eos_id
+        return (defaults or Defaults.read(model.config)).begin
     if start is not None and (not is_integer(start) or not 0 <= int(start) < size):
         raise ValueError(f'score: start must be a token id 0 .. {size - 1}, None or "eos", got {start!r}')
     return None if start is None else int(start)
@@ -231,5 +202,5 @@ def _run(model: GPT2, group: list[Window]) -> Iterator[tuple[int, int, list[floa
             offset += len(part)
         logits = iter(model(parts, cache, rows=rows))
         for window, which in zip(group, wanted, strict=True):
-            values = [log_probability(next(logits), int(window.targets[i])) for i in which]
+            values = [float(log_probabilities(next(logits), window.targets[i : i + 1])[0]) for i in which]
             yield window.text, window.place + which.start, values

@@ -16,6 +16,7 @@ from nextword.results import Generation
 from nextword.row import Row
 from nextword.run import Stream
 from nextword.session_file import read_session, write_session
+from nextword.texts import Special
 
 
 class Session:
@@ -40,7 +41,7 @@ class Session:
     """
 
     def __init__(self, lm: LanguageModel, prompt: Prompt = "", capacity: int | None = None,
-                 prefix: PrefixCache | None = None) -> None:
+                 prefix: PrefixCache | None = None, allowed_special: Special = ()) -> None:
         if capacity is not None and (not isinstance(capacity, int | np.integer) or capacity < 0):
             raise ValueError(f"session: capacity must be a number of tokens >= 0 or None, got {capacity!r}")
         if prefix is not None and prefix.model is not lm.model:
@@ -53,7 +54,7 @@ class Session:
         self._logits: Floats | None = None
         self._changes = 0
         if len(prompt):
-            self.feed(prompt)
+            self.feed(prompt, allowed_special=allowed_special)
 
     def __len__(self) -> int:
         """How many tokens the text has."""
@@ -88,15 +89,14 @@ class Session:
             self._cache.lengths[0] = count - 1
         return self._logits.copy()
 
-    def feed(self, more: Prompt) -> None:
-        """Add text, or token ids, and encode it. A text is cut into tokens by itself, whatever stands before it.
+    def feed(self, more: Prompt, *, allowed_special: Special = ()) -> None:
+        """Add text, or token ids, and encode it. A text is cut into tokens by itself, whatever stands before it; what
+        the tokenizer begins texts with stands before the first one alone.
 
+        allowed_special: the special tokens whose names in a text stand for them, "all" or some; by default none.
         Raises ValueError for a text without a vocabulary, IndexError for an unknown id, TypeError for anything else.
         """
-        fresh, size = self.lm._ids(more, "feed"), self.lm.config.vocab_size
-        for token in fresh:
-            if not 0 <= token < size:
-                raise IndexError(f"feed: token ids must be 0 .. {size - 1}, got {token}")
+        fresh = self.lm._ids("feed", more, allowed_special, begins=not self._ids)
         self._become(self._ids + fresh)
         if len(self._ids) <= self.lm.config.n_positions:
             self._encode(len(self._ids) - 1)

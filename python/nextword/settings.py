@@ -1,9 +1,9 @@
 """Sampling: every setting of how text is continued, its range, default, formula and source. Checked here once."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,8 @@ class Sampling:
        rules below do nothing.
     10. top_k: the k most probable stay, and those as probable as the last of them (Fan et al. 2018); 0 keeps all.
     11. top_p: the smallest set of most probable tokens stays whose probabilities reach it (nucleus, Holtzman et al.
-        2020). Above 0, at most 1; 1 keeps all.
+        2020). 0 .. 1; 0 keeps the most probable one, 1 all. A sum that is top_p but for the rounding of float32
+        log-probabilities reaches it (`ops.distribution` has the formula); so for min_p and typical_p.
     12. min_p: tokens stay that have at least this share of the most probable one's probability (Nguyen et al. 2024).
         0 .. 1; 0 keeps all.
     13. typical_p: the tokens whose -log p is nearest to the entropy stay, until their probabilities reach it (locally
@@ -46,6 +47,8 @@ class Sampling:
     The text ends by max_new_tokens (default 40) or stop: strings, also across token borders, or token ids; the text
     ends before it.
     seed: 0 .. 2**64 - 1; a number drawn depends on seed, row and step alone. None takes a new one, told in the result.
+    row: 0 .. 2**64 - 1, which row draws: of several texts with one seed, text i draws as row + i. A text of a batch or
+        of n is repeated alone by the seed and the row that its result tells.
     n: texts for each prompt. best_of: so many are sampled, the n with the highest mean log-probability returned.
     logprobs: log-probabilities by the model (before all rules) of each token and of so many most probable ones.
 
@@ -57,11 +60,17 @@ class Sampling:
     Contrastive search: penalty_alpha > 0, at most 1, takes of the top_k (0: 4) most probable tokens the one that is
     probable and whose hidden state is unlike all before it (Su et al. 2022).
 
-    Raises ValueError for a value outside of its range, TypeError for one of another type.
+    None means the default, for every field. Raises ValueError for a value outside of its range, TypeError for one of
+    another type.
 
-    >>> Sampling(temperature=0.8, top_k=40).top_p
+    >>> Sampling(temperature=0.8, top_k=40, stop=None).top_p
     1.0
     """
+
+    if not TYPE_CHECKING:
+        def __new__(cls, **settings):  # before the dataclass's own, whose error knows no other name
+            check_names(settings)
+            return super().__new__(cls)
 
     logit_bias: Bias | None = None
     repetition_penalty: float = 1.0
@@ -82,6 +91,7 @@ class Sampling:
     max_new_tokens: int = 40
     stop: str | int | Sequence[str | int] = ()
     seed: int | None = None
+    row: int = 0
     n: int = 1
     best_of: int | None = None
     logprobs: int | None = None
@@ -93,6 +103,9 @@ class Sampling:
     penalty_alpha: float = 0.0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) is None:
+                self._set(field.name, field.default)
         for name, (low, high, wanted) in NUMBERS.items():
             self._set(name, _number(name, getattr(self, name), low, high, wanted))
         for name, least in INTEGERS.items():
@@ -126,8 +139,9 @@ class Sampling:
             raise ValueError("sampling: regex and json_schema cannot be given together; choose one")
 
     def _check_together(self) -> None:
-        if self.seed is not None and self.seed >= 2**64:
-            raise ValueError(f"sampling: seed must be below 2**64, got {self.seed}")
+        for name, value in (("seed", self.seed or 0), ("row", self.row + max(self.n, self.best_of or 1) - 1)):
+            if value >= 2**64:
+                raise ValueError(f"sampling: {name} must be below 2**64, got {value}")
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"sampling: min_new_tokens must be at most max_new_tokens, got {self.min_new_tokens} "
                              f"and {self.max_new_tokens}")
@@ -168,14 +182,19 @@ class Sampling:
         >>> Sampling(top_k=5).changed(temperature=1).top_k
         5
         """
-        for name in settings:
-            if name not in NAMES:
-                import difflib
-
-                near = difflib.get_close_matches(name, NAMES, 1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
-                raise TypeError(f"sampling: no setting is called {name!r}; {hint}")
+        check_names(settings)
         return replace(self, **settings)
+
+
+def check_names(settings: Iterable[str]) -> None:
+    """Raises TypeError for a name that is no setting, with what it is called here."""
+    for name in settings:
+        if name not in NAMES:
+            import difflib
+
+            near = difflib.get_close_matches(name, NAMES, 1)
+            hint = ELSEWHERE.get(name) or (f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}")
+            raise TypeError(f"sampling: no setting is called {name!r}; {hint}")
 
 
 INFINITY = math.inf
@@ -189,17 +208,49 @@ NUMBERS = {
     "frequency_penalty": (-LARGEST_32, LARGEST_32, "finite (as float32)"),
     "presence_penalty": (-LARGEST_32, LARGEST_32, "finite (as float32)"),
     "temperature": (0.0, LARGEST, "finite and >= 0"),
-    "top_p": (TINY, 1.0, "above 0 and at most 1"),
+    "top_p": (0.0, 1.0, "0 .. 1"),
     "min_p": (0.0, 1.0, "0 .. 1"),
     "typical_p": (TINY, 1.0, "above 0 and at most 1"),
     "diversity_penalty": (0.0, LARGEST_32, "finite and >= 0"),
     "length_penalty": (-LARGEST_32, LARGEST_32, "finite"),
     "penalty_alpha": (0.0, 1.0, "0 .. 1"),
 }
-INTEGERS = {"no_repeat_ngram_size": 0, "min_new_tokens": 0, "top_k": 0, "max_new_tokens": 0, "n": 1, "num_beams": 1,
-            "num_beam_groups": 1}
+INTEGERS = {"row": 0, "no_repeat_ngram_size": 0, "min_new_tokens": 0, "top_k": 0, "max_new_tokens": 0, "n": 1,
+            "num_beams": 1, "num_beam_groups": 1}
 OPTIONAL_INTEGERS = {"seed": 0, "best_of": 1, "logprobs": 0}
 NAMES = tuple(field.name for field in fields(Sampling))
+
+# What transformers, OpenAI's API and llama.cpp call it, and what it is here.
+_NEW = "max_new_tokens counts the new tokens alone"
+_STOP = "stop= takes strings and token ids"
+ELSEWHERE = {
+    **dict.fromkeys(("max_length", "max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict",
+                     "num_predict"), _NEW),
+    **dict.fromkeys(("min_length", "min_tokens"), "min_new_tokens counts the new tokens alone"),
+    **dict.fromkeys(("stop_strings", "stop_sequences", "stop_token_ids", "stop_words", "stopping_criteria"), _STOP),
+    **dict.fromkeys(("num_return_sequences", "num_samples"), "n= is how many texts are returned"),
+    **dict.fromkeys(("num_beam", "beam_size", "beam_width"), "num_beams= is how many beams are kept"),
+    **dict.fromkeys(("bad_words_ids", "suppress_tokens"), "bad_words= takes strings, ids and lists of ids"),
+    **dict.fromkeys(("repeat_penalty", "encoder_repetition_penalty"), "repetition_penalty= is the divisor"),
+    **dict.fromkeys(("random_state", "random_seed", "manual_seed", "generator"), "seed= is the number to draw by"),
+    **dict.fromkeys(("logits_processor", "logits_processors"), "processors= takes functions from logits to logits"),
+    **dict.fromkeys(("assistant_model", "prompt_lookup_num_tokens", "draft_model"),
+                    'draft= takes "lookup", a model or a dtype'),
+    **dict.fromkeys(("grammar", "response_format", "guided_regex", "guided_json"), "regex= or json_schema= says what "
+                    "the text must be"),
+    **dict.fromkeys(("pad_token_id", "attention_mask", "padding", "use_cache"), "it is not needed: a batch takes texts "
+                    "of any length, each with its own keys and values"),
+    "do_sample": "temperature=0, the default, takes the most probable token, above 0 it samples",
+    "eos_token_id": "eos= takes the end tokens",
+    "bos_token_id": "an empty prompt starts from the model's own; else give it as the prompt's first id",
+    "sequence_bias": "logit_bias= takes a dict of text or ids to a number",
+    "top_logprobs": "logprobs= is how many are told",
+    "output_scores": "logprobs= and explain= tell of them",
+    "return_dict_in_generate": "a Generation holds tokens, text and more",
+    "streamer": "lm.stream(prompt) yields the text as it comes",
+    "stream": "lm.stream(prompt) yields the text as it comes",
+    "generation_config": "sampling= takes a nextword.Sampling",
+}
 
 
 def is_integer(x: Any) -> bool:
@@ -243,7 +294,7 @@ def _bias(bias: Any) -> dict[str | tuple[int, ...], float]:
 
 def _words(words: Any) -> tuple[str | tuple[int, ...], ...]:
     if isinstance(words, str) or not isinstance(words, Sequence | set | frozenset | np.ndarray):
-        raise TypeError(f"sampling: bad_words must be a list of strings, ids or lists of ids, got {words!r}")
+        raise TypeError(f"sampling: bad_words must be a list of strings, ids or lists of ids, got {shown(words)}")
     return tuple(_word("bad_words", word) for word in words)
 
 
@@ -253,14 +304,20 @@ def _word(name: str, word: Any) -> str | tuple[int, ...]:
     ids = (word,) if is_integer(word) else word
     if isinstance(ids, list | tuple | np.ndarray) and len(ids) and all(map(is_integer, ids)):
         return tuple(int(i) for i in ids)
-    raise ValueError(f"sampling: {name} must hold strings, token ids or lists of ids, none empty, got {word!r}")
+    raise ValueError(f"sampling: {name} must hold strings, token ids or lists of ids, none empty, got {shown(word)}")
 
 
 def _stops(stop: Any) -> tuple[str | int, ...]:
     every = list(stop) if isinstance(stop, list | tuple | set | frozenset | np.ndarray) else [stop]
-    if not all((isinstance(s, str) and s) or is_integer(s) for s in every):
-        raise ValueError(f"sampling: stop must hold non-empty strings or token ids, got {stop!r}")
+    if not all((isinstance(s, str) and s) or (is_integer(s) and s >= 0) for s in every):
+        raise ValueError(f"sampling: stop must hold non-empty strings or token ids from 0 on, got {shown(stop)}")
     return tuple(s if isinstance(s, str) else int(s) for s in every)
+
+
+def shown(value: Any) -> str:
+    """repr, short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _functions(processors: Any) -> tuple[Processor, ...]:

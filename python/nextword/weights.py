@@ -17,26 +17,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nextword import packed_file
+from nextword import hub, packed_file
 from nextword.formats import PackedBytes
+from nextword.weight_names import harmless, listed, nearest, of_adapter, plain, quoted
 
 __all__ = ["MissingTensorError", "Weights", "open_model"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json")
-HUB_FILES = ("config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
+GENERATION = "generation_config.json"
+HUB_FILES = ("config.json", GENERATION, SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
 
 # NumPy has no bfloat16: its bits are given out as uint16. float32 = (bits.astype(uint32) << 16).view(float32)
 READABLE: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 
-# The library's own limit on a header; a longer one is a lie or another kind of file.
-HEADER_LIMIT = 100_000_000
-
-# Attention masks that older exports store beside the weights: constants, rebuilt by whoever needs them.
-STORED_MASK = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+# Bytes of a safetensors header, and of config.json or an index, that are read at all: a name and its place take about
+# 100, so this is some 40,000 tensors, where GPT-2's largest has 580. To parse it takes a second and 100 MB at most.
+HEADER_LIMIT = 4_000_000
+JSON_LIMIT = 32_000_000
 
 # What a file is when it is not safetensors: its first bytes, its name, the way out.
 OTHER_KINDS = (
@@ -44,6 +43,13 @@ OTHER_KINDS = (
     (b"PK\x03\x04", "a PyTorch checkpoint, not safetensors", "convert it with `save_pretrained` of transformers"),
     (b"GGUF", "a GGUF file, not safetensors", "take the safetensors file of the same model"),
     (b"<", "an HTML or XML page, not safetensors", "the download went wrong; fetch the file again"),
+)
+
+
+NOT_MERGED = (
+    "which belongs to an adapter (LoRA or another of PEFT) that is not merged into the weights; merge it once where "
+    "peft is installed: AutoPeftModelForCausalLM.from_pretrained(adapter).merge_and_unload().save_pretrained(folder), "
+    "and load that folder"
 )
 
 
@@ -108,8 +114,11 @@ class TensorFile:
 class Weights(Mapping[str, npt.NDArray[Any] | PackedBytes]):
     """The named tensors of a model folder, read-only, each a view of the memory-mapped file.
 
-    folder: where the files lie; config: the contents of `config.json`. Names are without a leading `transformer.`;
-    stored masks (`h.N.attn.bias`, `h.N.attn.masked_bias`) are left out; `lm_head.weight` is there if the file has it.
+    folder: where the files lie; config, generation_config: the contents of `config.json` and of
+    `generation_config.json`, None where that is not there. Names are without what wrappers have put before
+    them (`transformer.`, `model.`, `module.`, `_orig_mod.`); stored masks (`h.N.attn.bias`, `h.N.attn.masked_bias`) and
+    `position_ids` are left out, and nothing else is: `lm_head.weight` is there if the file has it.
+    origin, revision: the absolute path of the folder and None, or the hub's id and its revision.
     `weights[name]` is float32 or float16 as stored, bfloat16 as its uint16 bits, and PackedBytes for a matrix in a file
     of packed weights (packed_file.py). Reading a tensor releases the mapped pages of the one read before, so that who
     copies tensor after tensor holds one of them at a time (arrays given out earlier stay valid and are read from the
@@ -125,31 +134,33 @@ class Weights(Mapping[str, npt.NDArray[Any] | PackedBytes]):
     True
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, origin: str | None = None, revision: str | None = None) -> None:
         self.folder = folder
+        self.origin, self.revision = origin or str(folder.absolute()), revision
+        refuse_adapters(folder)
         self.config = read_json(folder / "config.json")
+        self.generation_config = read_json(folder / GENERATION) if present(folder / GENERATION) else None
         self._places: dict[str, tuple[TensorFile, str]] = {}
         self._last: tuple[TensorFile, str] | None = None
         for file, stored in find_tensors(folder):
-            name = stored.removeprefix("transformer.")
-            if STORED_MASK.fullmatch(name):
+            name = plain(stored)
+            if harmless(name):
                 continue
+            if of_adapter(stored):
+                raise ValueError(f"weights: {file.path} holds {quoted(stored)}, {NOT_MERGED}")
             if name in self._places:
                 other, twin = self._places[name]
                 raise ValueError(
-                    f"weights: {file.path} stores {stored!r} and {other.path} stores {twin!r}: "
-                    f"both are the tensor {name!r}; remove one of them"
+                    f"weights: {file.path} stores {quoted(stored)} and {other.path} stores {quoted(twin)}: "
+                    f"both are the tensor {quoted(name)}; remove one of them"
                 )
             self._places[name] = (file, stored)
+        packed_file.check_config(self.config, {file for file, _ in self._places.values()}, folder / "config.json")
 
     def __getitem__(self, name: str) -> npt.NDArray[Any] | PackedBytes:
         place = self._places.get(name)
         if place is None:
-            import difflib
-
-            near = difflib.get_close_matches(str(name), self._places, n=3)
-            has = f"nearest names: {', '.join(near)}" if near else f"it holds {len(self)} tensors, none of a like name"
-            raise MissingTensorError(f"weights: {self._where()} has no tensor {name!r}; {has}")
+            raise MissingTensorError(f"weights: {self._where()} has no tensor {str(name)!r}; {self._near(str(name))}")
         self.release()
         self._last = place
         return place[0].read(place[1], self.describe(name))
@@ -170,8 +181,8 @@ class Weights(Mapping[str, npt.NDArray[Any] | PackedBytes]):
         """The tensor and its file in words, for messages: "tensor 'ln_f.bias' of /path/model.safetensors"."""
         place = self._places.get(name)
         if place is None:
-            return f"tensor {name!r} (absent from {self._where()})"
-        return f"tensor {place[1]!r} of {place[0].path}"
+            return f"tensor {name!r} (absent from {self._where()}; {self._near(name)})"
+        return f"tensor {quoted(place[1])} of {place[0].path}"
 
     def release(self) -> None:
         """Give the pages of the tensor read last back to the system."""
@@ -179,53 +190,45 @@ class Weights(Mapping[str, npt.NDArray[Any] | PackedBytes]):
             self._last[0].forget(self._last[1])
             self._last = None
 
+    def _near(self, name: str) -> str:
+        near = nearest(name, (stored for _, stored in self._places.values()))
+        return f"nearest names: {listed(near)}" if near else f"it holds {len(self)} tensors, none of a like name"
+
     def _where(self) -> str:
         files = {file.path for file, _ in self._places.values()}
         return str(files.pop() if len(files) == 1 else self.folder)
 
 
-def open_model(path_or_id: str | os.PathLike[str]) -> Weights:
-    """Open a model's weights: a local folder, or a hub id such as "gpt2" or "openai-community/gpt2-medium".
+def open_model(path_or_id: str | os.PathLike[str], revision: str | None = None) -> Weights:
+    """Open a model's weights: a local folder, or a hub id such as "gpt2" or "openai-community/gpt2-medium@main".
 
     The folder holds `config.json` and `model.safetensors`, or shards and `model.safetensors.index.json`. An existing
     folder wins over a hub id. Hub files come through `huggingface_hub` (the extra `hub`) with its cache; with
     HF_HUB_OFFLINE=1 only the cache is used.
+    revision: a branch, tag or commit of a hub model, the same as behind an "@"; None: its main branch.
 
     Raises OSError for what is absent or cannot be fetched, ValueError for files that are not what they claim to be,
     ImportError for a hub id without the extra.
     """
     folder = Path(path_or_id).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise ValueError(f"load: revision must be None for a folder, got {revision!r} for {folder}")
         return Weights(folder)
     if folder.exists():
         raise NotADirectoryError(
             f"weights: {folder} is a file; pass the folder that holds it, with config.json and {SINGLE}"
         )
-    if not isinstance(path_or_id, str) or not HUB_ID.fullmatch(path_or_id) or path_or_id.endswith(".safetensors"):
+    named = hub.parse(path_or_id, revision)
+    if named is None:
         raise FileNotFoundError(
             f"weights: there is no folder {str(path_or_id)!r}, and it is no hub id "
-            '(those read like "gpt2" or "openai-community/gpt2-medium")'
+            '(those read like "gpt2", "openai-community/gpt2-medium" or "gpt2@main")'
         )
-    return Weights(fetch(path_or_id))
-
-
-def fetch(hub_id: str) -> Path:
-    """Download a hub model's files, or find them in the cache, and return their folder."""
-    try:
-        from huggingface_hub import snapshot_download  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise ImportError(
-            f"weights: there is no folder {hub_id!r}, and to fetch it from the hub takes huggingface_hub: "
-            'run `pip install "nextword[hub]"`'
-        ) from error
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
-    except Exception as error:  # its HTTP library's errors share no base class
-        first_line = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise OSError(
-            f"weights: there is no folder {hub_id!r}, and the hub did not give it ({type(error).__name__}: "
-            f"{first_line}); check the name, the connection and HF_HUB_OFFLINE"
-        ) from error
+    folder = hub.fetch(*named, HUB_FILES)
+    if not any(present(folder / name) for name in (SINGLE, INDEX)):
+        raise FileNotFoundError(hub.instead(*named, SINGLE))
+    return Weights(folder, *named)
 
 
 def find_tensors(folder: Path) -> Iterator[tuple[TensorFile, str]]:
@@ -241,7 +244,7 @@ def find_tensors(folder: Path) -> Iterator[tuple[TensorFile, str]]:
 
 
 def find_sharded(folder: Path, index: Path) -> Iterator[tuple[TensorFile, str]]:
-    """Every tensor that the index names, after checking that its shard holds it."""
+    """Every tensor that the index names, after checking that its shard holds it, and that the shards hold no others."""
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"weights: {index} has no 'weight_map' of tensor names to shard files")
@@ -249,15 +252,30 @@ def find_sharded(folder: Path, index: Path) -> Iterator[tuple[TensorFile, str]]:
     for name, shard in weight_map.items():
         if not isinstance(shard, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", shard):
             raise ValueError(
-                f"weights: {index} puts {name!r} into {shard!r}; expected the name of a .safetensors file beside it"
+                f"weights: {index} puts {quoted(name)} into {quoted(str(shard))}; "
+                "expected the name of a .safetensors file beside it"
             )
         if shard not in files:
             if not present(folder / shard):
                 raise FileNotFoundError(f"weights: {index} names the shard {shard}, which is not in {folder}")
             files[shard] = TensorFile(folder / shard)
         if name not in files[shard].entries:
-            raise ValueError(f"weights: {index} puts {name!r} into {shard}, which does not hold it")
-        yield files[shard], name
+            raise ValueError(f"weights: {index} puts {quoted(name)} into {shard}, which does not hold it")
+    for shard, file in files.items():
+        others = [name for name in file.entries if weight_map.get(name) != shard and not harmless(plain(name))]
+        if others:
+            raise ValueError(
+                f"weights: {file.path} holds {listed(others)}, which {index.name} does not put there; "
+                "the index and the shards are not of one model, or were not written to the end"
+            )
+    yield from ((files[shard], name) for name, shard in weight_map.items())
+
+
+def refuse_adapters(folder: Path) -> None:
+    """An adapter beside a model changes its logits, and alone it is no model."""
+    for name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
+        if (folder / name).exists():
+            raise ValueError(f"weights: {folder} holds {name}, {NOT_MERGED}")
 
 
 def instead_of_weights(folder: Path) -> str:
@@ -275,7 +293,11 @@ def instead_of_weights(folder: Path) -> str:
 
 
 def present(path: Path) -> bool:
-    """Whether the path is a file; an error if it is there and something else, such as a folder or a pipe."""
+    """Whether the path is a file; an error if it is there and something else: a folder, a pipe, a link to nothing."""
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f"weights: {path} is a link to {os.readlink(path)}, which is not there; fetch or copy the model again"
+        )
     if path.exists() and not path.is_file():
         raise ValueError(f"weights: {path} is not a regular file")
     return path.is_file()
@@ -285,6 +307,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object that a file holds."""
     if not present(path):
         raise FileNotFoundError(f"weights: {path.parent} holds no {path.name}; is it a model's folder?")
+    if path.stat().st_size > JSON_LIMIT:
+        raise ValueError(f"weights: {path} has {path.stat().st_size:,} bytes; expected JSON of {JSON_LIMIT:,} at most")
     raw = path.read_bytes()
     refuse_other_kinds(path, raw)
     try:
@@ -315,10 +339,15 @@ def read_header(path: Path) -> tuple[dict[str, Entry], dict[str, Any]]:
         first_bytes = file.read(64)
         refuse_other_kinds(path, first_bytes)
         length = int.from_bytes(first_bytes[:8], "little")
-        if size < 8 or length > min(size - 8, HEADER_LIMIT):
+        if size < 8 or length > size - 8:
             raise ValueError(
                 f"weights: {path} is truncated or no safetensors file: "
                 f"its header claims {length} bytes and the file has {size}"
+            )
+        if length > HEADER_LIMIT:
+            raise ValueError(
+                f"weights: {path} has a header of {length:,} bytes; {HEADER_LIMIT:,} are read, those of some 40,000 "
+                "tensors: expected the weights of one GPT-2 model"
             )
         file.seek(8)
         raw = file.read(length)

@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 
 from nextword import ops as fast_ops
 from nextword.formats import DTYPES, PackedBytes
-from nextword.layers import Attention, Embedding, Floats, GeluLinear, Ints, KVCache, LayerNorm, Linear, check_dtype
+from nextword.layers import (
+    Attention,
+    Embedding,
+    Floats,
+    GeluLinear,
+    Ints,
+    KVCache,
+    LayerNorm,
+    Linear,
+    cache_bytes,
+    check_dtype,
+)
 from nextword.trace import Tap
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
@@ -32,7 +43,8 @@ class GPT2Config:
     scale_attn_weights: bool = True
     scale_attn_by_inverse_layer_idx: bool = False
     tie_word_embeddings: bool = True
-    eos_token_id: int | None = 50256
+    eos_token_id: int | tuple[int, ...] | None = 50256
+    bos_token_id: int | None = 50256
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "GPT2Config":
@@ -41,7 +53,7 @@ class GPT2Config:
             raise ValueError("config: add_cross_attention must be false: cross-attention is not supported")
         known = {f.name: config[f.name] for f in fields(cls) if f.name in config}
         if isinstance(known.get("eos_token_id"), list):
-            known["eos_token_id"] = known["eos_token_id"][0] if known["eos_token_id"] else None
+            known["eos_token_id"] = tuple(known["eos_token_id"])
         return cls(**known)
 
     def __post_init__(self) -> None:
@@ -63,8 +75,10 @@ class GPT2Config:
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"config: {name} must be true or false, got {getattr(self, name)!r}")
         eos = self.eos_token_id
-        if eos is not None and (type(eos) is not int or eos < 0):
-            raise ValueError(f"config: eos_token_id must be a token id or null, got {eos!r}")
+        if eos is not None and not all(type(end) is int for end in (eos if isinstance(eos, tuple) else [eos])):
+            raise ValueError(f"config: eos_token_id must be a token id, a list of them or null, got {eos!r}")
+        if self.bos_token_id is not None and type(self.bos_token_id) is not int:
+            raise ValueError(f"config: bos_token_id must be a token id or null, got {self.bos_token_id!r}")
 
     @property
     def inner(self) -> int:
@@ -214,6 +228,11 @@ class GPT2:
         tokens = c.n_positions if capacity is None else capacity
         return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens, prefix,
                        self.kv_dtype)
+
+    def cache_bytes(self, slots: int, capacity: int) -> int:
+        """The memory that `cache` takes for so many sequences of at most so many tokens."""
+        c = self.config
+        return cache_bytes(c.n_layer, slots, c.n_head, c.n_embd // c.n_head, capacity, self.kv_dtype)
 
     def encoded(self, ids: Sequence[int] | Ints) -> KVCache:
         """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with."""
