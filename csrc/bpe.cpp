@@ -273,32 +273,6 @@ uint32_t* Encoder::merge(std::string_view piece, uint32_t* out) {
   return out + (piece.size() <= merge_few_limit ? merge_few(vocabulary_, piece, out) : merge_many(vocabulary_, piece, out));
 }
 
-// An encoder for the time of one call.
-class Bpe::Borrowed {
- public:
-  explicit Borrowed(const Bpe& bpe) : bpe_(bpe) {
-    {
-      const std::lock_guard<std::mutex> lock(bpe.mutex_);
-      if (!bpe.idle_.empty()) {
-        encoder_ = std::move(bpe.idle_.back());
-        bpe.idle_.pop_back();
-      }
-    }
-    if (!encoder_) encoder_ = std::make_unique<Encoder>(bpe.vocabulary_, bpe.pattern_);
-  }
-  ~Borrowed() {
-    const std::lock_guard<std::mutex> lock(bpe_.mutex_);
-    if (bpe_.idle_.size() < max_idle) bpe_.idle_.push_back(std::move(encoder_));
-  }
-  Borrowed(const Borrowed&) = delete;
-  Encoder* operator->() const { return encoder_.get(); }
-  Encoder* get() const { return encoder_.get(); }
-
- private:
-  const Bpe& bpe_;
-  std::unique_ptr<Encoder> encoder_;
-};
-
 void Bpe::encode(std::string_view text, IdBuffer& ids) const { Borrowed(*this)->encode(text, ids); }
 
 size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(text); }
@@ -308,7 +282,8 @@ size_t Bpe::count(std::string_view text) const { return Borrowed(*this)->count(t
 class Bpe::Batch {
  public:
   // grain: bytes of a portion, but for its last text; together: portions that are handed over together
-  Batch(const Texts& texts, size_t grain, size_t together) : texts_(texts), together_(together) {
+  Batch(const Bpe& bpe, const Texts& texts, const Request& request, size_t grain, size_t together)
+      : bpe_(bpe), texts_(texts), request_(request), together_(together) {
     size_t bytes = grain;
     for (size_t i = 0; i < texts.count(); ++i) {
       if (bytes >= grain) {
@@ -334,7 +309,7 @@ class Bpe::Batch {
       portion.ids = spare();
       for (size_t j = 0; j < portion.counts.size(); ++j) {
         const size_t before = portion.ids.size();
-        encoder.encode(texts_.utf8(portion.first + j, text), portion.ids);
+        bpe_.encode(encoder, texts_.utf8(portion.first + j, text), request_, portion.ids);
         portion.counts[j] = static_cast<uint32_t>(portion.ids.size() - before);
       }
     } catch (...) {  // an exception must not leave a thread
@@ -374,7 +349,9 @@ class Bpe::Batch {
     return ids;
   }
 
+  const Bpe& bpe_;
   const Texts& texts_;
+  const Request& request_;
   const size_t together_;
   std::vector<Portion> portions_;
   std::vector<std::atomic<bool>> done_;
@@ -387,12 +364,12 @@ class Bpe::Batch {
   size_t error_at_ = 0;  // the portion
 };
 
-void Bpe::encode_batch(const Texts& texts, int threads,
+void Bpe::encode_batch(const Texts& texts, const Request& request, int threads,
                        const std::function<bool(const std::vector<Portion*>&)>& hand_over) const {
   size_t bytes = 0;
   for (size_t i = 0; i < texts.count(); ++i) bytes += texts.size(i);
   const int workers = std::max(1, std::min(threads, threads_for(static_cast<int64_t>(bytes / batch_grain + 1), 1)));
-  Batch batch(texts, workers > 1 ? batch_grain : at_a_time * batch_grain, workers > 1 ? at_a_time : 1);
+  Batch batch(*this, texts, request, workers > 1 ? batch_grain : at_a_time * batch_grain, workers > 1 ? at_a_time : 1);
   std::vector<std::unique_ptr<Borrowed>> encoders;
   for (int i = 0; i < workers; ++i) encoders.push_back(std::make_unique<Borrowed>(*this));
   std::exception_ptr error;  // of hand_over

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bpe_added.h"
 #include "bpe_cache.h"
 #include "bpe_known.h"
 #include "bpe_lanes.h"
@@ -66,21 +67,35 @@ class Encoder {
   size_t unknown_bytes_ = 0;
 };
 
-// A vocabulary with a pattern, and encoders for the threads that use it. Every function may be called from several
+// A vocabulary with a pattern and rules, and encoders for the threads that use it. Every function may be called from several
 // threads at once; each call has an encoder of its own, and at most `max_idle` are kept for the next calls.
 class Bpe {
  public:
   static constexpr size_t max_idle = 64;
 
-  Bpe(VocabularySource source, Pattern pattern) : vocabulary_(std::move(source)), pattern_(pattern) {}
+  // Throws std::out_of_range where the rules name an id that the vocabulary does not have.
+  Bpe(VocabularySource source, Pattern pattern, TextRules rules = {});
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
   Pattern pattern() const { return pattern_; }
+  const TextRules& rules() const { return rules_; }
 
-  // Appends the ids of `text` (valid UTF-8) to `ids`. Special tokens are plain text here.
+  // Whether a text is split and merged and nothing else, while no special token is allowed. Then it may be encoded in
+  // parts that end where a piece does.
+  bool plain() const { return plain_; }
+
+  // Appends the ids of `text` (valid UTF-8) to `ids`: of all of it as if plain(), or as the request says.
   // Throws std::invalid_argument from 4 GiB on.
   void encode(std::string_view text, IdBuffer& ids) const;
+  void encode(std::string_view text, const Request& request, IdBuffer& ids) const;
   size_t count(std::string_view text) const;
+
+  // The same, and for each id the bytes of `text` that it stands for, as a half-open range.
+  using Offsets = std::vector<std::pair<size_t, size_t>>;
+  void encode(std::string_view text, const Request& request, IdBuffer& ids, Offsets& offsets) const;
+
+  // What is encoded apart, one after the other: added tokens, and pieces that are merged.
+  void pieces(std::string_view text, const Request& request, const std::function<void(std::string_view)>& use) const;
 
   // Texts for encode_batch, which asks for them from several threads at once.
   class Texts {
@@ -96,20 +111,51 @@ class Bpe {
     IdBuffer ids;
     std::vector<uint32_t> counts;
   };
-  // The ids of each text, divided over threads; the ids of a text do not depend on how. threads: at most so many.
+  // The ids of each text as `request` has them, divided over threads; the ids of a text do not depend on how. threads: at most so many.
   // hand_over: called on the calling thread with the portions in the order of their texts, some at a time, while the
   // other threads go on; returns whether to go on. Throws as encode and Texts::utf8 do, the error of the first text that
   // has one; some portions have been handed over then.
-  void encode_batch(const Texts& texts, int threads,
+  void encode_batch(const Texts& texts, const Request& request, int threads,
                     const std::function<bool(const std::vector<Portion*>&)>& hand_over) const;
 
  private:
   class Borrowed;
   class Batch;
+  void encode(Encoder& encoder, std::string_view text, const Request& request, IdBuffer& ids) const;
+
   Vocabulary vocabulary_;
   Pattern pattern_;
+  TextRules rules_;
+  AddedTokens added_;
+  bool plain_;
   mutable std::mutex mutex_;  // of idle_, held for an exchange only
   mutable std::vector<std::unique_ptr<Encoder>> idle_;
+};
+
+// An encoder for the time of one call.
+class Bpe::Borrowed {
+ public:
+  explicit Borrowed(const Bpe& bpe) : bpe_(bpe) {
+    {
+      const std::lock_guard<std::mutex> lock(bpe.mutex_);
+      if (!bpe.idle_.empty()) {
+        encoder_ = std::move(bpe.idle_.back());
+        bpe.idle_.pop_back();
+      }
+    }
+    if (!encoder_) encoder_ = std::make_unique<Encoder>(bpe.vocabulary_, bpe.pattern_);
+  }
+  ~Borrowed() {
+    const std::lock_guard<std::mutex> lock(bpe_.mutex_);
+    if (bpe_.idle_.size() < max_idle) bpe_.idle_.push_back(std::move(encoder_));
+  }
+  Borrowed(const Borrowed&) = delete;
+  Encoder* operator->() const { return encoder_.get(); }
+  Encoder* get() const { return encoder_.get(); }
+
+ private:
+  const Bpe& bpe_;
+  std::unique_ptr<Encoder> encoder_;
 };
 
 }  // namespace nextword

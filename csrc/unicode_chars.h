@@ -1,4 +1,4 @@
-// The class of a character in UTF-8 text, for the scanners.
+// The class of a character in UTF-8 text, for the scanners and for what stands around added tokens.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -36,6 +36,28 @@ struct Char {
 
 inline CharClass class_of(uint32_t code) {
   return static_cast<CharClass>(unicode_classes[unicode_blocks[code >> 7] * 128u + (code & 127)]);
+}
+
+// \w of UTS #18: a letter, a mark, a decimal digit and the like.
+inline bool is_word(uint32_t code) {
+  const CharClass kind = class_of(code);
+  bool word = kind != other && kind != space;
+  for (const UnicodeRange& range : odd_words) word ^= range.first <= code && code <= range.last;
+  return word;
+}
+
+// The code point at p, and the character before p, which is not the first of its text.
+inline uint32_t code_at(const uint8_t* p) {
+  const uint32_t first = *p;
+  if (first < 0x80) return first;
+  if (first < 0xE0) return (first & 31) << 6 | (p[1] & 63u);
+  if (first < 0xF0) return (first & 15) << 12 | (p[1] & 63u) << 6 | (p[2] & 63u);
+  return (first & 7) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u);
+}
+inline const uint8_t* char_before(const uint8_t* p) {
+  do --p;
+  while ((*p & 0xC0) == 0x80);
+  return p;
 }
 
 inline Char char_at(const uint8_t* p) {

@@ -47,7 +47,7 @@ def beside(change, call, seconds=0.7):
 
 CASES = {
     "a list that shrinks while ids are decoded": """
-for method in (tokenizer.decode, tokenizer.decode_bytes, tokenizer._edges):
+for method in (tokenizer.decode, tokenizer.decode_bytes):
     for size in (2, 10, 1000):
         ids = [65] * size
         ids[0] = Index(ids.clear)
@@ -64,7 +64,7 @@ for method in (tokenizer.decode, tokenizer.decode_bytes, tokenizer._edges):
     "an __index__ that raises": """
 def fail():
     raise KeyError("mine")
-for method in (tokenizer.decode, tokenizer.decode_bytes, tokenizer.token_bytes, tokenizer._edges):
+for method in (tokenizer.decode, tokenizer.decode_bytes, tokenizer.token_bytes):
     given = [Index(fail)] if method != tokenizer.token_bytes else Index(fail)
     assert isinstance(tried(lambda: method(given)), KeyError)
 """,

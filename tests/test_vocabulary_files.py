@@ -115,7 +115,7 @@ BAD_RANKS = [
     (ranks(b"ab", start=900), r"line 257: the ids have a hole: no token has id 256 but one has id 900"),
     (
         ranks(*[b"t%d" % i for i in range(50256 - 255)]),
-        r"the special token <\|endoftext\|> of id 50256: the id is taken by the token b't50000'",
+        r"the added token <\|endoftext\|> of id 50256: the id is taken by the token b't50000'",
     ),
 ]
 
@@ -186,10 +186,10 @@ BAD_JSON = [
         ),
         "alone or after a Split by one of tiktoken's patterns",
     ),
-    (tokenizer_json(added_tokens=[{"id": 3, "content": "<s>"}]), r"the special token <s> of id 3: the id is taken"),
+    (tokenizer_json(added_tokens=[{"id": 3, "content": "<s>"}]), r"the added token <s> of id 3: the id is taken"),
     (tokenizer_json(added_tokens=[{"id": 258, "content": "a"}, {"id": 259, "content": "a"}]), "is given a second time"),
     (tokenizer_json(added_tokens=[{"id": 2**25, "content": "<s>"}]), r"the id is not below 2\^24"),
-    (tokenizer_json(added_tokens=[{"id": 258, "content": ""}]), "the special token of id 258 is empty"),
+    (tokenizer_json(added_tokens=[{"id": 258, "content": ""}]), "the added token of id 258 is empty"),
     (tokenizer_json(added_tokens=[{"id": "x", "content": "<s>"}]), "added_tokens must be a list of"),
     (tokenizer_json(added_tokens=[7]), "added_tokens must be a list of"),
     (tokenizer_json(pre_tokenizer=[1]), "pre_tokenizer must be"),

@@ -1,4 +1,4 @@
-"""Write csrc/unicode_tables.h: the character classes that the splitting patterns ask for.
+"""Write csrc/unicode_tables.h: the character classes that the splitting patterns and added tokens ask for.
 
 Run: pip install unicodedata2==16.0.0 && python tools/make_unicode_tables.py
 tiktoken 0.14 splits by Unicode 16; a table of another version would split letters that are new in it differently.
@@ -21,10 +21,26 @@ WHITE_SPACE = {*range(0x09, 0x0E), *b" \x85\xa0", 0x1680, *range(0x2000, 0x200B)
 }
 CLASS_OF_CATEGORY = {"Ll": 1, "Lu": 2, "Lt": 2, "Lm": 3, "Lo": 3, "Mn": 4, "Mc": 4, "Me": 4, "Nd": 5, "Nl": 5, "No": 5}
 SPACE = 6
+# The symbols (So) that Other_Alphabetic of PropList.txt has: circled and squared letters, not changed since Unicode 7.
+ALPHABETIC = {*range(0x24B6, 0x24EA), *range(0x1F130, 0x1F14A), *range(0x1F150, 0x1F16A), *range(0x1F170, 0x1F18A)}
+JOIN_CONTROL = {0x200C, 0x200D}
 
 
 def class_of(code: int) -> int:
     return SPACE if code in WHITE_SPACE else CLASS_OF_CATEGORY.get(unicodedata2.category(chr(code)), 0)
+
+
+def odd_word(code: int) -> bool:
+    r"""Whether \w of UTS #18 (Alphabetic, M, Nd, Pc, Join_Control) differs from: a letter, mark or number."""
+    category = unicodedata2.category(chr(code))
+    return category in ("No", "Pc") or code in ALPHABETIC or code in JOIN_CONTROL
+
+
+def ranges(codes: list[int]) -> str:
+    """{first,last} of each run of neighbours, in lines of at most 120 columns."""
+    runs = [[code for _, code in run] for _, run in itertools.groupby(enumerate(codes), key=lambda at: at[1] - at[0])]
+    text = ", ".join(f"{{{run[0]:#x},{run[-1]:#x}}}" for run in runs)
+    return textwrap.fill(text, 120, initial_indent="    ", subsequent_indent="    ")
 
 
 def rows(values: list[int]) -> str:
@@ -66,6 +82,15 @@ constexpr UnicodeRun unicode_block_runs[] = {{
 // The blocks, one after the other.
 constexpr UnicodeRun unicode_class_runs[] = {{
 {rows(classes)}
+}};
+
+struct UnicodeRange {{
+  uint32_t first, last;
+}};
+
+// Where \\w of UTS #18 differs from: a letter, mark or number. Numbers that are no word, signs that are one.
+constexpr UnicodeRange odd_words[] = {{
+{ranges([code for code in range(0x110000) if odd_word(code)])}
 }};
 
 }}  // namespace nextword

@@ -12,8 +12,10 @@
 
 #include "bpe.h"
 #include "bpe_call.h"
-#include "bpe_source.h"
+#include "bpe_rules.h"
 #include "id_lists.h"
+#include "ids_of.h"
+#include "instances.h"
 #include "parallel.h"
 #include "text.h"
 
@@ -37,11 +39,10 @@ constexpr size_t large_text = size_t{1} << 20;
 constexpr size_t unlocked_size = 4096;  // below, handing the interpreter lock over costs more than the work
 
 struct PyBpe {
-  PyBpe(VocabularySource source, Pattern pattern) : core(std::move(source), pattern), lists(core.vocabulary().size()) {}
+  PyBpe(VocabularySource source, Pattern pattern, TextRules rules)
+      : core(std::move(source), pattern, std::move(rules)), lists(core.vocabulary().size()) {}
 
   Bpe core;
-  std::vector<uint32_t> beginning, ending;  // of every text
-  bool prefix_space = false;
   IdLists lists;
   IdBuffer spare_ids;  // memory of the last call, for the next one
   TextBuffer spare_text;
@@ -103,85 +104,14 @@ void without_lock(const Text& text, const Work& work) {
   work();
 }
 
-using Specials = std::vector<std::pair<std::string_view, uint32_t>>;
-
-// allowed_special: "all", or an iterable of names of special tokens.
-Specials allowed_specials(const Bpe& core, py::handle allowed) {
-  std::vector<std::pair<std::string_view, uint32_t>> known;
-  for (const AddedToken& token : core.vocabulary().added()) {
-    if (token.special) known.emplace_back(token.content, token.id);
-  }
-  Specials out;
-  if (py::isinstance<py::str>(allowed)) {
-    if (PyUnicode_CompareWithASCIIString(allowed.ptr(), "all") != 0) {
-      const std::string text = shown(std::string_view(PyUnicode_AsUTF8(allowed.ptr()) ? PyUnicode_AsUTF8(allowed.ptr()) : "?"));
-      PyErr_Clear();
-      throw std::invalid_argument("encode: allowed_special must be \"all\" or a collection of names, got the text '" + text +
-                                  "'; write ['" + text + "']");
-    }
-    out.assign(known.begin(), known.end());
-    return out;
-  }
-  const auto must_be = [&](py::handle got) {
-    return py::type_error("encode: allowed_special must be \"all\" or a collection of str, got " + bindings::type_name(got));
-  };
-  if (!py::isinstance<py::iterable>(allowed)) throw must_be(allowed);
-  for (const py::handle item : py::iter(allowed)) {
-    Py_ssize_t size = 0;
-    const char* const text = PyUnicode_Check(item.ptr()) ? PyUnicode_AsUTF8AndSize(item.ptr(), &size) : nullptr;
-    if (!text && PyErr_Occurred()) PyErr_Clear(), size = 1;  // a lone surrogate, which is in no name
-    if (!text && !size) throw must_be(item);
-    const std::string_view name = text ? std::string_view(text, static_cast<size_t>(size)) : "?";
-    const auto found = std::find_if(known.begin(), known.end(), [&](const auto& special) { return special.first == name; });
-    if (found == known.end()) {
-      std::string names;
-      for (const auto& special : known) names += (names.empty() ? "" : ", ") + std::string(special.first);
-      throw std::invalid_argument("encode: allowed_special names '" + shown(name) + "', which is no special token; there are: " +
-                                  (names.empty() ? "none" : shown(names, 120)));
-    }
-    out.emplace_back(found->first, found->second);
-  }
-  return out;
-}
-
-// Text between special tokens is split and merged on its own. Of two specials at one place the longer one counts.
-void encode_with_specials(const Bpe& core, std::string_view text, const Specials& specials, IdBuffer& ids) {
-  std::vector<size_t> next(specials.size(), 0);  // where each occurs next
-  for (size_t i = 0; i < specials.size(); ++i) next[i] = text.find(specials[i].first);
-  size_t at = 0;
-  for (;;) {
-    size_t best = specials.size();
-    for (size_t i = 0; i < specials.size(); ++i) {
-      if (next[i] < at) next[i] = text.find(specials[i].first, at);
-      if (next[i] == std::string_view::npos) continue;
-      if (best == specials.size() || next[i] < next[best] ||
-          (next[i] == next[best] && specials[i].first.size() > specials[best].first.size())) {
-        best = i;
-      }
-    }
-    if (best == specials.size()) break;
-    core.encode(text.substr(at, next[best] - at), ids);
-    ids.push_back(specials[best].second);
-    at = next[best] + specials[best].first.size();
-  }
-  core.encode(text.substr(at), ids);
-}
-
-// The ids of a text.
-void encode_call(const PyBpe& bpe, const Text& text, const Call& call, TextBuffer& buffer, IdBuffer& ids) {
-  const Bpe& core = bpe.core;
-  const Specials specials = call.allowed ? allowed_specials(core, call.allowed) : Specials();
-  if (call.whole) {
-    for (const uint32_t id : bpe.beginning) ids.push_back(id);
-  }
+// Appends the ids of a text.
+void encode_call(const Bpe& core, const Text& text, const Call& call, TextBuffer& buffer, IdBuffer& ids) {
   if (text.size() >= large_text) ids.reserve(text.size() / 3);  // enough for most
-  without_lock(text, [&] {
-    if (!specials.empty()) return encode_with_specials(core, text.utf8(buffer), specials, ids);
-    text.each_part(buffer, [&](std::string_view part) { core.encode(part, ids); });
-  });
-  if (call.whole) {
-    for (const uint32_t id : bpe.ending) ids.push_back(id);
+  if (core.plain() && !call.allowed) {
+    return without_lock(text, [&] { text.each_part(buffer, [&](std::string_view part) { core.encode(part, ids); }); });
   }
+  const Request request = call.request(core.vocabulary());
+  without_lock(text, [&] { core.encode(text.utf8(buffer), request, ids); });
 }
 
 PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -189,7 +119,7 @@ PyObject* encode(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObje
     PyBpe& bpe = self_of(self);
     const Call call("encode", args, count, names);
     Buffers buffers(bpe);
-    encode_call(bpe, Text("encode", call.text), call, buffers.text, buffers.ids);
+    encode_call(bpe.core, Text("encode", call.text), call, buffers.text, buffers.ids);
     return bpe.lists.make(buffers.ids.data(), buffers.ids.size());
   });
 }
@@ -200,8 +130,8 @@ PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, 
     const Call call("count", args, count, names);
     const Text text("count", call.text);
     Buffers buffers(bpe);
-    if (call.allowed || !bpe.beginning.empty() || !bpe.ending.empty()) {
-      encode_call(bpe, text, call, buffers.text, buffers.ids);
+    if (call.allowed || !bpe.core.plain()) {
+      encode_call(bpe.core, text, call, buffers.text, buffers.ids);
       return PyLong_FromSize_t(buffers.ids.size());
     }
     size_t total = 0;
@@ -216,77 +146,12 @@ PyObject* encode_array(PyObject* self, PyObject* const* args, Py_ssize_t count, 
     const Call call("encode_array", args, count, names);
     Buffers buffers(bpe);
     auto ids = std::make_unique<IdBuffer>();
-    encode_call(bpe, Text("encode_array", call.text), call, buffers.text, *ids);
+    encode_call(bpe.core, Text("encode_array", call.text), call, buffers.text, *ids);
     const auto size = static_cast<py::ssize_t>(ids->size());
     const uint32_t* data = ids->data();
     const py::capsule owner(ids.release(), [](void* p) { delete static_cast<IdBuffer*>(p); });
     return py::array_t<uint32_t>(size, data, owner).release().ptr();
   });
-}
-
-[[noreturn]] void no_such_id(const char* operation, const Vocabulary& vocabulary, const std::string& id) {
-  throw std::out_of_range(std::string(operation) + ": id " + id + " is not in the vocabulary, whose ids are 0 to " +
-                          std::to_string(vocabulary.size() - 1));
-}
-
-uint32_t id_of(const char* operation, const Vocabulary& vocabulary, PyObject* number) {
-  if (!PyLong_Check(number)) {
-    PyObject* index = PyNumber_Index(number);  // numpy's integers
-    if (!index) {
-      if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
-      PyErr_Clear();
-      throw py::type_error(std::string(operation) + ": ids must be int, got " + bindings::type_name(number));
-    }
-    const auto owned = py::reinterpret_steal<py::object>(index);
-    return id_of(operation, vocabulary, index);
-  }
-  int overflow = 0;
-  const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
-  if (overflow || value < 0 || value >= static_cast<long long>(vocabulary.size()) || !vocabulary.has(static_cast<uint32_t>(value))) {
-    no_such_id(operation, vocabulary, overflow ? "of more than 64 bits" : std::to_string(value));
-  }
-  return static_cast<uint32_t>(value);
-}
-
-// A small int without a call, where this Python has a way to ask; -1 where it is none.
-inline int64_t small_int(PyObject* number) {
-#if PY_VERSION_HEX >= 0x030C0000
-  auto* value = reinterpret_cast<PyLongObject*>(number);
-  return PyLong_CheckExact(number) && PyUnstable_Long_IsCompact(value) ? PyUnstable_Long_CompactValue(value) : -1;
-#elif PY_VERSION_HEX >= 0x030B0000
-  const Py_ssize_t digits = Py_SIZE(number);
-  if (!PyLong_CheckExact(number) || digits < 0 || digits > 1) return -1;
-  return digits == 0 ? 0 : reinterpret_cast<PyLongObject*>(number)->ob_digit[0];
-#else
-  (void)number;
-  return -1;
-#endif
-}
-
-// The ids of a Python sequence, all of them in the vocabulary.
-std::vector<uint32_t> ids_of(const char* operation, const Vocabulary& vocabulary, PyObject* ids) {
-  PyObject* fast = PyUnicode_Check(ids) || PyBytes_Check(ids) ? nullptr : PySequence_Fast(ids, "");
-  if (!fast) {
-    PyErr_Clear();
-    throw py::type_error(std::string(operation) + ": ids must be a sequence of int, got " + bindings::type_name(ids));
-  }
-  const auto owned = py::reinterpret_steal<py::object>(fast);
-  PyObject** items = PySequence_Fast_ITEMS(fast);
-  std::vector<uint32_t> out(static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)));
-  for (size_t i = 0; i < out.size(); ++i) {
-    const int64_t id = small_int(items[i]);
-    if (id >= 0 && vocabulary.has(static_cast<uint32_t>(id))) {
-      out[i] = static_cast<uint32_t>(id);
-      continue;
-    }
-    const auto item = py::reinterpret_borrow<py::object>(items[i]);
-    out[i] = id_of(operation, vocabulary, item.ptr());  // may run Python code, which may change the list
-    if (static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)) != out.size()) {
-      throw std::runtime_error(std::string(operation) + ": ids changed their length while they were read");
-    }
-    items = PySequence_Fast_ITEMS(fast);
-  }
-  return out;
 }
 
 // The bytes of the ids. The buffer is not filled before it is written.
@@ -346,8 +211,10 @@ class HeldTexts : public Bpe::Texts {
   std::vector<py::object> held_;
 };
 
-py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads) {
+py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads, const py::object& allowed,
+                      bool add_special_tokens) {
   if (py::isinstance<py::str>(iterable)) throw py::type_error("encode_batch: texts must be several str, got one; write [text]");
+  const Request request{allowed_special(bpe.core.vocabulary(), allowed), add_special_tokens};
   const HeldTexts texts("encode_batch", iterable);
   if (threads && *threads < 1) {
     throw std::invalid_argument("encode_batch: threads must be at least 1, got " + std::to_string(*threads));
@@ -376,7 +243,8 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
   };
   {
     py::gil_scoped_release unlocked;  // below this line only views are used; `texts` holds what they are of
-    bpe.core.encode_batch(texts, threads.value_or(thread_count()), lists_of);
+    const int most = bpe.core.rules().normalize ? 1 : threads.value_or(thread_count());  // a normaliser needs the lock
+    bpe.core.encode_batch(texts, request, most, lists_of);
   }
   if (PyErr_Occurred()) throw py::error_already_set();
   return out;
@@ -439,21 +307,12 @@ void bind_bpe_train(py::module_& m);
 void bind_bpe(py::module_& m) {
   bind_bpe_tools(m);  // VocabularySource, which Bpe is made of
   py::class_<PyBpe> bpe(m, "Bpe", "Byte-level byte-pair encoding; nextword.Tokenizer adds the files.");
-  bpe.def(py::init([](VocabularySource& source, const std::string& pattern, bool prefix_space, std::vector<uint32_t> beginning,
-                      std::vector<uint32_t> ending) {
-            auto made = std::make_unique<PyBpe>(std::move(source), pattern_named(pattern));  // source is used up
-            const Vocabulary& vocabulary = made->core.vocabulary();
-            for (const auto* ids : {&beginning, &ending}) {
-              for (const uint32_t id : *ids) {
-                if (!vocabulary.has(id)) no_such_id("Tokenizer: beginning and ending", vocabulary, std::to_string(id));
-              }
-            }
-            made->prefix_space = prefix_space;
-            made->beginning = std::move(beginning);
-            made->ending = std::move(ending);
-            return made;
+  bpe.def(py::init([](VocabularySource& source, const std::string& pattern, bool prefix_space, const py::object& normalize,
+                      std::vector<uint32_t> beginning, std::vector<uint32_t> ending) {
+            TextRules rules{prefix_space, normalizer(normalize), std::move(beginning), std::move(ending)};
+            return std::make_unique<PyBpe>(std::move(source), pattern_named(pattern), std::move(rules));  // source is used up
           }),
-          py::arg("source"), py::arg("pattern"), py::arg("prefix_space") = false,
+          py::arg("source"), py::arg("pattern"), py::arg("prefix_space") = false, py::arg("normalize") = py::none(),
           py::arg("beginning") = std::vector<uint32_t>(), py::arg("ending") = std::vector<uint32_t>())
       .def("__len__", [](const PyBpe& self) { return self.core.vocabulary().size(); })
       .def_property_readonly("pattern",
@@ -469,17 +328,18 @@ void bind_bpe(py::module_& m) {
                                return out;
                              })
       .def("_added_tokens", [](const PyBpe& self) { return added_fields(self.core.vocabulary().added()); })
-      .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.prefix_space; })
-      .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.beginning)); })
-      .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.ending)); })
+      .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.core.rules().prefix_space; })
+      .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().beginning)); })
+      .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().ending)); })
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
       .def(
           "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))
       .def("_merges", [](const PyBpe& self) { return self.core.vocabulary().merges(); })
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(), py::arg("threads") = py::none(),
+           py::arg("allowed_special") = py::tuple(), py::arg("add_special_tokens") = true,
            R"(The ids of each of `texts`, as a list of lists. The same as encode one by one, divided over threads.
 
-threads: at most so many; by default as many as the library uses. Special tokens are plain text. Raises as encode does.
+threads: at most so many; by default as many as the library uses. The rest is as for encode.
 
 >>> demo().encode_batch(["Once", " upon"])
 [[2383, 375], [884]])")
@@ -491,14 +351,28 @@ threads: at most so many; by default as many as the library uses. Special tokens
           },
           py::arg("id"))
       .def(
-          "_edges",  // where each token begins in the bytes, and where the last one ends
-          [](const PyBpe& self, const py::object& ids) {
-            const Vocabulary& vocabulary = self.core.vocabulary();
-            std::vector<size_t> edges{0};
-            for (const uint32_t id : ids_of("_edges", vocabulary, ids.ptr())) edges.push_back(edges.back() + vocabulary.token_size(id));
-            return edges;
+          "_encode_with_offsets",
+          [](const PyBpe& self, const py::object& text, const py::object& allowed, bool add_special_tokens) {
+            const Text view("encode_with_offsets", text.ptr());
+            const Request request{allowed_special(self.core.vocabulary(), allowed), add_special_tokens};
+            TextBuffer buffer;
+            IdBuffer ids;
+            Bpe::Offsets offsets;
+            without_lock(view, [&] { self.core.encode(view.utf8(buffer), request, ids, offsets); });
+            return std::make_pair(std::vector<uint32_t>(ids.data(), ids.data() + ids.size()), offsets);
           },
-          py::arg("ids"))
+          py::arg("text"), py::arg("allowed_special"), py::arg("add_special_tokens"))
+      .def(
+          "_pieces",
+          [](const PyBpe& self, const py::object& text, const py::object& allowed) {
+            TextBuffer buffer;
+            py::list out;
+            const Request request{allowed_special(self.core.vocabulary(), allowed), false};
+            self.core.pieces(Text("pieces", text.ptr()).utf8(buffer), request,
+                             [&](std::string_view piece) { out.append(py::bytes(piece.data(), piece.size())); });
+            return out;
+          },
+          py::arg("text"), py::arg("allowed_special"))
       .def(
           "_find",
           [](const PyBpe& self, const py::bytes& bytes) -> py::object {

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "bpe_rules.h"
+
 namespace nextword {
 
 namespace py = pybind11;
@@ -12,7 +14,7 @@ namespace py = pybind11;
 struct Call {
   PyObject* text;
   PyObject* allowed = nullptr;  // where the caller did not say
-  bool whole = true;            // with the tokens that begin and end every text
+  bool whole = true;            // add_special_tokens
 
   Call(const char* operation, PyObject* const* args, Py_ssize_t count, PyObject* names) : text(count > 0 ? args[0] : nullptr) {
     bool good = count <= 1;
@@ -34,6 +36,10 @@ struct Call {
     if (!good || !text) {
       throw py::type_error(std::string(operation) + ": expected (text, *, allowed_special=(), add_special_tokens=True)");
     }
+  }
+
+  Request request(const Vocabulary& vocabulary) const {
+    return {allowed ? allowed_special(vocabulary, allowed) : std::vector<bool>(), whole};
   }
 };
 

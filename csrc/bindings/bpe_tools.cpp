@@ -4,7 +4,7 @@
 
 #include "bpe_cpu.h"
 #include "bpe_files.h"
-#include "bpe_source.h"
+#include "bpe_rules.h"
 #include "pretokenize.h"
 #include "text.h"
 #include "unicode_chars.h"

@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "bpe_files.h"
-#include "bpe_source.h"
+#include "bpe_rules.h"
 #include "bpe_train.h"
 #include "parallel.h"
 

@@ -44,8 +44,9 @@ def vocabulary_fingerprint(tokenizer: Tokenizer) -> str:
     known = _of_vocabularies.get(tokenizer)
     if known is None:
         ids = [i for i in range(len(tokenizer)) if tokenizer.has(i)]
-        edges, text = tokenizer._edges(ids), np.frombuffer(tokenizer.decode_bytes(ids), np.uint8)
-        known = _text([_digest(np.array(ids, "<i8")), _digest(np.array(edges, "<i8")), _digest(text)])
+        tokens = [tokenizer.token_bytes(i) for i in ids]
+        sizes, text = np.array([len(token) for token in tokens], "<i8"), np.frombuffer(b"".join(tokens), np.uint8)
+        known = _text([_digest(np.array(ids, "<i8")), _digest(sizes), _digest(text)])
         _of_vocabularies[tokenizer] = known
     return known
 

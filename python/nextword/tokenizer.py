@@ -6,7 +6,6 @@ The file formats themselves are parsed in C++ (csrc/bpe_files.cpp); here stands 
 from __future__ import annotations
 
 import codecs
-import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from nextword import _core
 from nextword.added_tokens import AddedToken
+from nextword.normalizer import Normalizer, Step
 from nextword.tokenizer_files import REGEX, learn, save
 
 ENDOFTEXT = "<|endoftext|>"
@@ -73,6 +73,30 @@ class Tokenizer(_core.Bpe):
     >>> tok.decode(tok.encode("naïve 😀"))
     'naïve 😀'
     """
+
+    def __init__(
+        self,
+        source: _core.VocabularySource,
+        pattern: str,
+        *,
+        prefix_space: bool = False,
+        normalizer: Iterable[Sequence[str]] = (),
+        beginning: Sequence[int] = (),
+        ending: Sequence[int] = (),
+    ) -> None:
+        """What a reader of files makes a tokenizer of.
+
+        source: the vocabulary, used up. pattern: how text is split: "gpt2", "cl100k", "llama3" or "o200k".
+        prefix_space: whether text gets a blank before it, at the begin and after each added token.
+        normalizer: what is done to text first: steps as nextword.normalizer.Normalizer takes them.
+        beginning, ending: the ids that begin and end every text, unless a call says add_special_tokens=False.
+
+        Raises ValueError where the vocabulary contradicts itself or a step is unknown, IndexError for an id that is not
+        in the vocabulary.
+        """
+        self._normalizer = Normalizer(normalizer)
+        normalize = self._normalizer.aligned if self._normalizer.steps else None
+        super().__init__(source, pattern, prefix_space, normalize, beginning, ending)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
@@ -195,12 +219,12 @@ class Tokenizer(_core.Bpe):
         return cls(source, pattern)
 
     def pieces(self, text: str) -> list[bytes]:
-        """The pieces that the splitting pattern cuts `text` into; each is encoded on its own.
+        """The pieces that `text` is cut into, by added tokens and the splitting pattern; each is encoded on its own.
 
         >>> demo().pieces("Don't stop")
         [b'Don', b"'t", b' stop']
         """
-        return _core.pieces(self.pattern, text)
+        return self._pieces(text, ())
 
     @property
     def added_tokens(self) -> list[AddedToken]:
@@ -211,6 +235,11 @@ class Tokenizer(_core.Bpe):
 normalized=False)]
         """
         return sorted((AddedToken(*fields) for fields in self._added_tokens()), key=lambda token: token.id)
+
+    @property
+    def normalizer(self) -> tuple[Step, ...]:
+        """What is done to text before it is split, as nextword.normalizer.Normalizer takes it; mostly nothing."""
+        return self._normalizer.steps
 
     @property
     def eos_id(self) -> int | None:
@@ -242,9 +271,7 @@ normalized=False)]
         >>> demo().encode_with_offsets("Once")
         ([2383, 375], [(0, 2), (2, 4)])
         """
-        ids = self.encode(text, allowed_special=allowed_special, add_special_tokens=add_special_tokens)
-        edges = self._edges(ids)
-        return ids, list(itertools.pairwise(edges))
+        return self._encode_with_offsets(text, allowed_special, add_special_tokens)
 
     def decoder(self) -> Decoder:
         """A decoder for ids that come one by one."""
@@ -280,13 +307,13 @@ def _added_tokens(file: str, added: Any) -> list[AddedToken]:
     """The added tokens of tokenizer.json. Raises ValueError where they are not given with content, id and flags."""
     flags = ("special", "lstrip", "rstrip", "single_word", "normalized")
     try:
-        rows = [(token["content"], token["id"], {flag: token[flag] for flag in flags if flag in token}) for token in added]
+        rows = [(token["content"], token["id"], {key: token[key] for key in flags if key in token}) for token in added]
     except (TypeError, KeyError):
         rows = [("", -1, {})]
     for content, id, given in rows:
         good = isinstance(content, str) and isinstance(id, int) and 0 <= id < 1 << 32
         if not good or not all(isinstance(flag, bool) for flag in given.values()):
-            raise ValueError(f"Tokenizer.load: {file}: added_tokens must be a list of objects with content, id and flags")
+            raise ValueError(f"Tokenizer.load: {file}: added_tokens must be a list of objects with content, id, flags")
     return [AddedToken(content, id, **given) for content, id, given in rows]
 
 
