@@ -16,12 +16,10 @@ A session's file is a safetensors file, so that other tools can open it:
 held <= tokens; what is not held is encoded again. Keys and values depend on the instruction set in their last bits.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword import files
 from nextword.fingerprint import model_fingerprint, vocabulary_fingerprint
 from nextword.layers import PANEL, KVCache
 from nextword.models.gpt2 import GPT2
@@ -67,25 +66,19 @@ def write_session(path: Path, model: GPT2, tokenizer: Tokenizer | None, ids: Seq
     about = {"format": FORMAT, "version": VERSION, "model": describe(model), "fingerprint": model_fingerprint(model),
              "vocabulary": vocabulary_fingerprint(tokenizer) if tokenizer else "", "kv_dtype": cache.dtype,
              "checksum": ZEROS}
-    part = ""
-    try:
-        handle, part = tempfile.mkstemp(".part", path.name + ".", path.parent)
-        os.close(handle)
-        save_file(tensors, part, about)
-        with open(part, "r+b") as file:
+
+    def fill(part: Path) -> None:
+        try:
+            save_file(tensors, part, about)
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
+        with part.open("r+b") as file:
             header = read_header(file)
             found = checksum(file, header, ZEROS)
             file.seek(8 + header.index(ZEROS.encode()))
             file.write(found.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        kind = type(error) if isinstance(error, OSError) else OSError
-        raise kind(f"save: {path} cannot be written ({getattr(error, 'strerror', None) or error}); "
-                   "take a path in a folder that exists, may be written and has room") from None
+
+    files.write("save", {path: fill})
 
 
 def read_session(path: Path, model: GPT2, tokenizer: Tokenizer | None) -> tuple[list[int], KVCache]:

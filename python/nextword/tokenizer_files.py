@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nextword import _core
+from nextword import _core, files
 
 Progress = Callable[[str, int, int], None]
 
@@ -95,7 +95,7 @@ def _texts(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
 def save(tokenizer: _core.Bpe, folder: str | os.PathLike[str]) -> None:
     """Write the files that Tokenizer.save promises."""
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    files.make_folder("save", place)
     specials = tokenizer.special_tokens
     names = {id: name for name, id in specials.items()}
     ids = [id for id in range(len(tokenizer)) if tokenizer.has(id)]
@@ -106,9 +106,10 @@ def save(tokenizer: _core.Bpe, folder: str | os.PathLike[str]) -> None:
             "save: a special token is spelled like another token, so that the files could not tell them apart"
         )
     merges = [f"{spelled[left]} {spelled[right]}" for left, right, _ in tokenizer._merges()]
+    texts: dict[Path, files.Content] = {}
     if tokenizer.pattern == "gpt2":
-        _write(place / "vocab.json", json.dumps(vocab, ensure_ascii=False))
-        _write(place / "merges.txt", "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges))
+        texts[place / "vocab.json"] = json.dumps(vocab, ensure_ascii=False)
+        texts[place / "merges.txt"] = "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges)
     byte_level: dict[str, Any] = {
         "type": "ByteLevel",
         "add_prefix_space": False,
@@ -147,7 +148,7 @@ def save(tokenizer: _core.Bpe, folder: str | os.PathLike[str]) -> None:
         "decoder": byte_level,
         "model": model,
     }
-    _write(place / "tokenizer.json", json.dumps(whole, ensure_ascii=False))
+    files.write("save", {**texts, place / "tokenizer.json": json.dumps(whole, ensure_ascii=False)})
 
 
 def spell(token: bytes) -> str:
@@ -162,10 +163,3 @@ def _alphabet() -> list[str]:
 
 
 _ALPHABET = _alphabet()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the whole file or leave what was there."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(text.encode())
-    draft.replace(path)
