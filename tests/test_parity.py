@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -104,3 +106,39 @@ def test_the_demo_models_logits_are_theirs(isa, demo):
     with torch.no_grad():
         expected = theirs(torch.tensor(ids)[None]).logits[0].numpy()
     assert np.abs(demo.logits(ids) - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+# What the files say of ends, beginnings and forbidden tokens
+
+FILES = [
+    ({"eos_token_id": 7}, None), ({"eos_token_id": [0, 7]}, None), ({"eos_token_id": 7}, {}),
+    ({"eos_token_id": 7}, {"eos_token_id": 3}), ({"eos_token_id": 7}, {"eos_token_id": None}),
+    ({"eos_token_id": 7}, {"eos_token_id": [0, 3]}), ({"eos_token_id": []}, None), ({"eos_token_id": -1}, None),
+    ({"eos_token_id": 99}, None), ({"eos_token_id": 7}, {"eos_token_id": [3], "suppress_tokens": [0, 3]}),
+    ({"eos_token_id": 7}, {"eos_token_id": 3, "bad_words_ids": [[0], [3], [7, 7]]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "generation"), FILES)
+def test_texts_end_where_theirs_end(tmp_path, config, generation):
+    torch.manual_seed(0)
+    shape = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 32, "vocab_size": 40}
+    transformers.GPT2LMHeadModel(transformers.GPT2Config(**shape)).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "bos_token_id": 5, **config}))
+    (tmp_path / "generation_config.json").unlink()
+    if generation is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    theirs, ours = transformers.GPT2LMHeadModel.from_pretrained(tmp_path).eval(), nextword.load(tmp_path)
+    for token in (0, 3, 7):
+        settings = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 1, "sequence_bias": [[[token], 1000.0]]}
+        expected = theirs.generate(torch.tensor([[1, 2]]), attention_mask=torch.ones(1, 2, dtype=torch.int64),
+                                   **settings)[0, 2:].tolist()
+        ended = theirs.generation_config.eos_token_id
+        ends = ended if isinstance(ended, list) else [ended]
+        out = ours.generate([1, 2], max_new_tokens=4, logit_bias={token: 1000.0})
+        assert out.tokens == (expected[:-1] if expected[-1] in ends else expected)
+    if theirs.generation_config.bos_token_id is not None:
+        expected = theirs.generate(max_new_tokens=3, do_sample=False, pad_token_id=1)[0].tolist()
+        out = ours.generate(np.array([], int), max_new_tokens=3)
+        assert out.prompt_tokens + out.tokens == [token for token in expected if token not in ours.ends]

@@ -10,6 +10,7 @@ first, then the lower id.
 
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,11 +18,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword import memory, ops
 from nextword.beam_tree import BeamCandidate, BeamStep, Decode, Fate
 from nextword.layers import PANEL, Floats
 from nextword.models.gpt2 import GPT2
 from nextword.search import Ends, Process, checked, largest, read_prompt
 from nextword.settings import is_integer
+
+CANDIDATE = 250  # bytes that a candidate takes in the tree, and in the lists of its path, about
 
 EarlyStopping = bool | Literal["never"]
 
@@ -149,15 +153,22 @@ class Slots:
         for path in paths:
             stay.setdefault(path.slot, path)
         free = [slot for slot in range(len(self.held)) if slot not in stay]
+        empty = [slot for slot in reversed(free) if self.held[slot] is None]
+        # In order, so that the slot which shares most with a beam is beside the beam's place.
+        used = sorted((held, slot) for slot in free if (held := self.held[slot]) is not None)
         for path in paths:
             if stay[path.slot] is path:
                 continue
-            past = path.tokens[:-1]
-            shared = {slot: _common(held, past) for slot in free if (held := self.held[slot]) is not None}
-            slot = max(shared, key=shared.__getitem__) if shared else free[0]
-            start = len(self.prompt) + shared[slot] if shared else 0
+            past, start = path.tokens[:-1], 0
+            if used:
+                at = bisect_left(used, (past, -1))
+                near = range(max(0, at - 1), min(at + 1, len(used)))
+                at = max(near, key=lambda i: _common(used[i][0], past))
+                held, slot = used.pop(at)
+                start = len(self.prompt) + _common(held, past)
+            else:
+                slot = empty.pop()
             self.cache.copy(path.slot, slot, len(self.prompt) + len(past), start)
-            free.remove(slot)
             self.held[slot] = past
             path.slot = slot
 
@@ -185,6 +196,14 @@ class BeamSearch:
         size = settings.num_beams // settings.num_beam_groups
         self.groups = [Group(size) for _ in range(settings.num_beam_groups)]
         self.keep = max(2, 1 + len(ends.eos | ends.ids)) * size  # so many that enough are left when end tokens are gone
+        rows, vocabulary, c = settings.num_beams, model.config.vocab_size, model.config
+        fresh = max(0, self.limit - 1)
+        # The cache; logits, log-probabilities and what they are made of; activations; candidates in the tree and paths.
+        wide = rows * (24 * vocabulary + 4 * (4 * c.n_embd + c.inner) + 24 * min(self.keep, vocabulary))
+        told = self.keep * settings.num_beam_groups * self.limit * CANDIDATE
+        memory.require("beam_search", f"num_beams={rows} of up to {len(prompt) + fresh} tokens",
+                       model.cache_bytes(rows, len(prompt) + fresh) + wide + told,
+                       "lower num_beams or max_new_tokens")
         self.slots = Slots(model, prompt, settings.num_beams, max(0, self.limit - 1))
         self.tree: list[BeamStep] = []
 
@@ -220,19 +239,21 @@ class BeamSearch:
 
     def _candidates(self, group: Group, logprobs: Floats, used: Floats) -> list[tuple[Path, Path]]:
         """(parent, child) of a group's most probable continuations, the most probable first."""
-        found: list[tuple[float, Path, int, float]] = []
-        for path in group.live:
+        parts: list[tuple[Any, ...]] = []  # of each path: (total, value, token, the path's place), the best first
+        for place, path in enumerate(group.live):
             row = logprobs[path.row]
             if self.settings.diversity_penalty:
                 row = row - np.float32(self.settings.diversity_penalty) * used
             if self.process is not None:
                 row = checked("beam_search", self.process(self.prompt + path.tokens, row.copy()), row)
             best = largest(row, self.keep)
-            found += [(path.logprob + value, path, token, value)
-                      for token, value in zip(best.tolist(), row[best].tolist(), strict=True)]
-        found.sort(key=lambda c: -c[0])  # stable
-        return [(path, Path([*path.tokens, token], [*path.logprobs, value], total, path.slot))
-                for total, path, token, value in found[: self.keep]]
+            values = row[best].astype(np.float64)
+            parts.append((path.logprob + values, values, best, np.full(len(best), place)))
+        totals, values, tokens, places = (np.concatenate(column) for column in zip(*parts, strict=True))
+        first = np.argsort(-totals, kind="stable")[: self.keep]
+        chosen = zip(*(column[first].tolist() for column in (totals, values, tokens, places)), strict=True)
+        return [(path := group.live[place], Path([*path.tokens, token], [*path.logprobs, value], total, path.slot))
+                for total, value, token, place in chosen]
 
     def _advance(self, group: Group, candidates: list[tuple[Path, Path]], length: int) -> list[BeamCandidate]:
         """Sort the candidates into beams, hypotheses and the rest, and see whether the group is done."""
@@ -320,12 +341,15 @@ def beam_search(
 
 
 def _log_softmax(logits: Floats) -> Floats:
-    """Log-probabilities of each row, rounded to float32 once. Raises ValueError if there is NaN or no largest one."""
-    top = logits.max(axis=1, keepdims=True)
+    """Log-probabilities of each row, as `sampling.log_probabilities` has them, rounded to float32 once. Raises
+    ValueError if there is NaN or no largest one."""
+    top = logits.max(axis=1)
     if not np.isfinite(top).all():
         raise ValueError(f"beam_search: the largest logit must be finite, got {top[~np.isfinite(top)][0]}")
-    log_sum = np.log(np.exp(logits - top).sum(axis=1, keepdims=True, dtype=np.float64))
-    return np.asarray(logits.astype(np.float64) - top - log_sum, np.float32)
+    found = np.empty_like(logits)
+    for row, one in zip(logits, found, strict=True):
+        np.subtract(row, ops.log_sum_exp(row), out=one, dtype=np.float64, casting="same_kind")
+    return found
 
 
 def _common(a: list[int], b: list[int]) -> int:

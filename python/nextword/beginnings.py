@@ -22,23 +22,47 @@ def common_beginning(prompts: Sequence[Ints]) -> int:
     return min(common_length(prompts[0][:-1], other[:-1]) for other in prompts) // PANEL * PANEL
 
 
+class _Edge:
+    """Tokens on the way down a tree of prompts, and the first prompt that went this way."""
+
+    __slots__ = ("children", "first", "tokens")
+
+    def __init__(self, tokens: Ints, first: int) -> None:
+        self.tokens, self.first = tokens, first
+        self.children: dict[int, _Edge] = {}
+
+    def split(self, at: int) -> None:
+        """Let the way branch after `at` of the tokens."""
+        rest = _Edge(self.tokens[at:], self.first)
+        rest.children, self.tokens = self.children, self.tokens[:at]
+        self.children = {int(rest.tokens[0]): rest}
+
+
 def shared_beginnings(prompts: Sequence[Ints]) -> list[tuple[int, int]]:
-    """For each prompt the earlier one with the longest beginning in common, and its length; 0 where it is too short to
-    be worth waiting for. The last token is never shared: it gives the logits.
+    """For each prompt the earlier one with the longest beginning in common, the first of several, and its length; 0
+    where it is too short to be worth waiting for. The last token is never shared: it gives the logits. Takes time in
+    proportion to the tokens.
 
     >>> shared_beginnings([np.arange(50), np.arange(40), np.array([0, 1, 9])])
     [(0, 0), (0, 39), (2, 0)]
     """
     found = []
+    root = _Edge(np.empty(0, np.int64), 0)
     for i, prompt in enumerate(prompts):
-        donor, common = i, 0
-        for j in range(i):
-            length = common_length(prompts[j], prompt[:-1])
-            if length >= SHARED and length > common:
-                donor, common = j, length
-            if common and common == len(prompt) - 1:
+        here, depth = root, 0
+        way: list[tuple[int, int]] = []  # (where an edge ends, its first prompt)
+        while depth < len(prompt):
+            edge = here.children.get(int(prompt[depth]))
+            if edge is None:
+                here.children[int(prompt[depth])] = _Edge(prompt[depth:], i)
                 break
-        found.append((donor, common))
+            common = 1 if len(edge.tokens) == 1 else common_length(edge.tokens, prompt[depth:])
+            if common < len(edge.tokens):
+                edge.split(common)
+            here, depth = edge, depth + common
+            way.append((depth, edge.first))
+        common = min(depth, len(prompt) - 1)
+        found.append((i, 0) if common < SHARED else (next(first for end, first in way if end >= common), common))
     return found
 
 

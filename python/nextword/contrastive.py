@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword import memory
 from nextword.beam_tree import Decode
 from nextword.layers import Floats
 from nextword.models.gpt2 import CHUNK, GPT2
@@ -43,6 +44,9 @@ class ContrastiveResult:
     finish_reason: str
     steps: list[list[ContrastiveCandidate]]
     prefill_seconds: float = field(default=0.0, compare=False)
+
+
+CANDIDATE = 250  # bytes that a candidate takes, about
 
 
 class _Hidden(Tap):
@@ -94,6 +98,10 @@ def contrastive_search(
     ends = Ends(op, model.config.vocab_size, eos, stop, decode)
     room = model.config.n_positions - len(prompt)
     limit, reason = min(max_new_tokens, room), "length" if max_new_tokens <= room else "context"
+    wide = min(top_k, model.config.vocab_size)
+    memory.require(op, f"top_k={top_k} with {len(prompt) + limit} tokens",
+                   model.cache_bytes(wide, len(prompt) + limit) + wide * model.config.vocab_size * 4
+                   + wide * limit * CANDIDATE, "lower top_k or max_new_tokens")
     tokens: list[int] = []
     steps: list[list[ContrastiveCandidate]] = []
     started = time.perf_counter()
@@ -101,7 +109,7 @@ def contrastive_search(
     hidden = _Hidden(outer, f"h.{model.config.n_layer - 1}.resid_post")
     model.tap = hidden
     try:
-        cache = model.cache(min(top_k, model.config.vocab_size), len(prompt) + limit)
+        cache = model.cache(wide, len(prompt) + limit)
         context = np.empty((len(prompt) + limit, model.config.n_embd))  # directions of all hidden states
         for start in range(0, len(prompt) if limit else 0, CHUNK):
             part = np.array(prompt[start : start + CHUNK], np.int64)

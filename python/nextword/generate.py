@@ -215,10 +215,15 @@ class LanguageModel:
                 raise ValueError(f"{op}: {name} must be one or one for each of the {len(prompts)} prompts, "
                                  f"got {len(values)}")
         drawn = new_seed()
-        found, own = [], []
-        for one, seed in zip(given, seeds, strict=True):
+        found: list[Sampling] = []
+        own: list[bool] = []
+        for i, (one, seed) in enumerate(zip(given, seeds, strict=True)):
             if one is not None and not isinstance(one, Sampling):
                 raise TypeError(f"{op}: sampling must be nextword.Sampling, got {type(one).__name__}")
+            if i and one is given[i - 1] and not each:
+                found.append(found[-1])
+                own.append(own[-1])
+                continue
             settings = (one or Sampling()).changed(**{**changes, **({} if seed is None else {"seed": seed})})
             own.append(settings.seed is not None and (each or isinstance(sampling, list | tuple)))
             found.append(settings.changed(seed=drawn) if settings.seed is None else settings)

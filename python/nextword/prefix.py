@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import takewhile
 
+from nextword import memory
 from nextword.layers import PANEL, Floats, KVCache, Panels, panels
 from nextword.models.gpt2 import GPT2
 from nextword.trace import Tap
@@ -33,7 +34,7 @@ class PrefixCache:
     `set_isa`). While a trace looks into the model it stands aside, so that every activation is seen. Not for several
     threads at once.
 
-    Raises ValueError if `tokens` is below 32.
+    Raises ValueError if `tokens` is below 32, MemoryError if the store would not fit into memory once it is full.
 
     >>> import nextword
     >>> lm = nextword.load()
@@ -47,6 +48,8 @@ class PrefixCache:
     def __init__(self, model: GPT2, tokens: int = 4096) -> None:
         if tokens < PANEL:
             raise ValueError(f"PrefixCache: tokens must be at least {PANEL} (a page), got {tokens}")
+        memory.require("PrefixCache", f"tokens={tokens}", tokens // PANEL * model.cache_bytes(1, PANEL),
+                       "ask for fewer")  # now, as it is taken little by little
         self.model, self.tokens, self._dtype = model, tokens, model.kv_dtype
         c, width = model.config, model.config.n_embd // model.config.n_head
         self._keys = (c.n_layer, c.n_head, width, PANEL)
