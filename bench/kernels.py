@@ -100,7 +100,7 @@ def cases() -> list[Case]:
         *(matmul(rng, 512, depth, cols, dtype) for dtype in DTYPES for depth, cols in layers),
         *(attention(rng, past, fresh, dtype) for dtype in ELEMENTS for past, fresh in ((900, 1), (0, 512))),
         *(rowwise(rng, name, 512, WIDTH) for name in ("layer_norm", "softmax")),
-        *(rowwise(rng, name, 512, HIDDEN) for name in ("gelu_tanh", "gelu_erf")),
+        *(rowwise(rng, name, 512, HIDDEN) for name in ("gelu_tanh", "gelu_erf", "quick_gelu", "silu", "tanh", "relu")),
     ]
 
 

@@ -24,7 +24,27 @@ inline uint32_t* copy(LongPieces::Ids ids, uint32_t* out) {
   return out + ids.count;
 }
 
+// The whole character that holds a byte of valid UTF-8.
+std::string_view character_at(std::string_view text, size_t at) {
+  const auto inside = [&](size_t i) { return i < text.size() && (static_cast<uint8_t>(text[i]) & 0xC0) == 0x80; };
+  size_t begin = at, end = at + 1;
+  while (begin > 0 && inside(begin)) --begin;
+  while (inside(end)) ++end;
+  return text.substr(begin, end - begin);
+}
+
+std::string unknown_byte(std::string_view text, size_t offset, size_t before) {
+  static const char digits[] = "0123456789ABCDEF";
+  const auto byte = static_cast<uint8_t>(text[offset]);
+  return std::string("encode: text holds the byte 0x") + digits[byte >> 4] + digits[byte & 15] + " of '" +
+         std::string(character_at(text, offset)) + "' at byte " + std::to_string(before + offset) +
+         ", for which the vocabulary has no token";
+}
+
 }  // namespace
+
+UnknownByte::UnknownByte(std::string_view text, size_t offset, size_t before)
+    : std::invalid_argument(unknown_byte(text, offset, before)), offset(offset) {}
 
 // Unknown words are left out at first and merged many at a time, some chunks later; then settled() is called.
 template <class Settled>
@@ -57,12 +77,27 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
 }
 
 void Encoder::encode(std::string_view text, IdBuffer& ids) {
+  const size_t first = ids.size();
   encode_chunks(text, ids, [] {});
+  if (!vocabulary_.complete()) check_known(text, ids.data() + first, ids.size() - first);
+}
+
+// Throws UnknownByte for the first id that is none.
+void Encoder::check_known(std::string_view text, const uint32_t* ids, size_t count) const {
+  if (vocabulary_.substitute() != max_tokens) return;
+  size_t at = 0;
+  for (size_t i = 0; i < count; at += vocabulary_.token_size(ids[i++])) {
+    if (ids[i] == max_tokens) throw UnknownByte(text, at);
+  }
 }
 
 size_t Encoder::count(std::string_view text) {
   size_t total = 0;
   IdBuffer ids;
+  if (!vocabulary_.complete()) {
+    encode(text, ids);
+    return ids.size();
+  }
   encode_chunks(text, ids, [&] {
     total += ids.size();
     ids.clear();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,13 +19,21 @@
 
 namespace nextword {
 
+// What encoding throws where a byte of the text has no token.
+class UnknownByte : public std::invalid_argument {
+ public:
+  // text: what was being encoded, `before` bytes after the beginning of the whole text; offset: of the byte in it
+  UnknownByte(std::string_view text, size_t offset, size_t before = 0);
+  const size_t offset;
+};
+
 // One thread's working memory over a vocabulary.
 class Encoder {
  public:
   Encoder(const Vocabulary& vocabulary, Pattern pattern)
-      : vocabulary_(vocabulary), pattern_(pattern), narrow_(vocabulary.size() <= size_t{1} << 16), known_(known_pieces(narrow_)) {}
+      : vocabulary_(vocabulary), pattern_(pattern), narrow_(vocabulary.complete() && vocabulary.size() <= size_t{1} << 16), known_(known_pieces(narrow_)) {}
 
-  void encode(std::string_view text, IdBuffer& ids);  // appends
+  void encode(std::string_view text, IdBuffer& ids);  // appends; throws UnknownByte
   size_t count(std::string_view text);                // without keeping the ids
 
  private:
@@ -38,6 +47,7 @@ class Encoder {
     uint32_t ids[lanes];
   };
   static constexpr size_t at_once = ~size_t{0};
+  void check_known(std::string_view text, const uint32_t* ids, size_t count) const;
   template <class Settled>
   void encode_chunks(std::string_view text, IdBuffer& ids, const Settled& settled);
   uint32_t* encode_chunk(std::string_view text, size_t begin, const uint32_t* ends, size_t count, uint32_t* out, size_t at);
@@ -57,7 +67,7 @@ class Encoder {
 
   const Vocabulary& vocabulary_;
   Pattern pattern_;
-  bool narrow_;  // all ids are below 2^16
+  bool narrow_;  // all ids are below 2^16, that of nothing too
   KnownPieces known_;
   ShortPieces short_pieces_;
   LongPieces long_pieces_;
@@ -85,7 +95,7 @@ class Bpe {
   bool plain() const { return plain_; }
 
   // Appends the ids of `text` (valid UTF-8) to `ids`: of all of it as if plain(), or as the request says.
-  // Throws std::invalid_argument from 4 GiB on.
+  // Throws std::invalid_argument from 4 GiB on, and UnknownByte.
   void encode(std::string_view text, IdBuffer& ids) const;
   void encode(std::string_view text, const Request& request, IdBuffer& ids) const;
   size_t count(std::string_view text) const;

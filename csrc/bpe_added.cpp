@@ -65,7 +65,8 @@ void AddedTokens::find(const WordFinder& finder, std::string_view text, const Re
       if (end < blanks_from || end > blanks_to) blanks_from = end, blanks_to = blanks_after(text, end);
       end = blanks_to;
     }
-    if (token.lstrip) begin = std::min(end, std::max(done, blanks_before(text, begin, done)));
+    if (token.lstrip) begin = std::max(done, blanks_before(text, begin, done));
+    if (begin >= end) return;  // blanks that the token before took
     if (done < begin) spans.push_back({no_token, done, begin});
     spans.push_back({token.id, begin, end});
     done = end;  // maybe within what the token before took: then the rest of that is text again

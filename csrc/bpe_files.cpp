@@ -38,6 +38,7 @@ std::string read_file(const std::string& path) {
     text.resize(std::fread(&text[0], 1, text.size(), file.get()));
   }
   if (!file || std::ferror(file.get())) throw std::runtime_error("Tokenizer: cannot read " + path);
+  if (text.compare(0, 3, "\xEF\xBB\xBF") == 0) text.erase(0, 3);  // a byte order mark, which some editors write
   return text;
 }
 
@@ -205,8 +206,10 @@ VocabularySource read_tokenizer_json(const std::string& path) {
   JsonReader json(text, source.tokens_file);
   bool has_model = false, has_vocab = false, has_merges = false;
   const auto keep = [&](const std::string& key) {
-    static const std::string_view known[] = {"added_tokens", "normalizer", "pre_tokenizer", "model.type", "model.ignore_merges",
-                                             "model.continuing_subword_prefix", "model.end_of_word_suffix"};
+    static const std::string_view known[] = {
+        "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model.type", "model.ignore_merges",
+        "model.continuing_subword_prefix", "model.end_of_word_suffix", "model.dropout", "model.unk_token", "model.fuse_unk",
+        "model.byte_fallback"};
     if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
       json.skip();
       return;

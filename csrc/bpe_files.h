@@ -8,7 +8,8 @@
 namespace nextword {
 
 // All throw std::invalid_argument with file and line where a file is not of its form or not UTF-8, and
-// std::runtime_error where it cannot be read. `path` is UTF-8; messages name the last part of it.
+// std::runtime_error where it cannot be read. `path` is UTF-8; messages name the last part of it. A byte order mark at
+// the beginning of a file is passed over.
 
 // vocab.json (token -> id) with merges.txt (two parts a line): Hugging Face; encoder.json with vocab.bpe: OpenAI.
 VocabularySource read_vocab_and_merges(const std::string& vocab_path, const std::string& merges_path);
@@ -16,8 +17,8 @@ VocabularySource read_vocab_and_merges(const std::string& vocab_path, const std:
 // tiktoken's rank file: base64 of the token, a space, its rank.
 VocabularySource read_ranks(const std::string& path);
 
-// Hugging Face's tokenizer.json with a BPE model; `settings` gets what else matters in the
-// file, as one JSON object: added_tokens, normalizer, pre_tokenizer, and model.<key> for keys of the model.
+// Hugging Face's tokenizer.json with a BPE model; `settings` gets what else changes ids or text, as one JSON object:
+// added_tokens, normalizer, pre_tokenizer, post_processor, decoder, and model.<key> for keys of the model.
 VocabularySource read_tokenizer_json(const std::string& path);
 
 // Throws std::invalid_argument with `file` and the line where the text is not UTF-8.

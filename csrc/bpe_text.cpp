@@ -1,6 +1,7 @@
 // From a text to the ids of its parts: added tokens, and what is encoded between them.
 #include "bpe.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace nextword {
@@ -31,10 +32,17 @@ void Bpe::encode(std::string_view text, const Request& request, IdBuffer& ids) c
 void Bpe::encode(Encoder& encoder, std::string_view text, const Request& request, IdBuffer& ids) const {
   if (plain_ && request.allowed.empty()) return encoder.encode(text, ids);
   if (request.whole) append(rules_.beginning, ids);
-  added_.split(text, request, false, [&](const TextPart& part) {
-    if (part.id == no_token) return encoder.encode(part.text, ids);
-    ids.push_back(part.id);
-  });
+  try {
+    added_.split(text, request, false, [&](const TextPart& part) {
+      if (part.id == no_token) return encoder.encode(part.text, ids);
+      ids.push_back(part.id);
+    });
+  } catch (const UnknownByte&) {  // its place in the part is known: find that in the text
+    Offsets offsets;
+    IdBuffer again;
+    encode(text, request, again, offsets);
+    throw;
+  }
   if (request.whole) append(rules_.ending, ids);
 }
 
@@ -51,9 +59,14 @@ void Bpe::encode(std::string_view text, const Request& request, IdBuffer& ids, O
       return;
     }
     const size_t first = ids.size();
-    encoder->encode(part.text, ids);
+    try {
+      encoder->encode(part.text, ids);
+    } catch (const UnknownByte& error) {
+      throw UnknownByte(text, std::min(part.original(error.offset, error.offset + 1).first, text.size() - 1));
+    }
     for (size_t i = first, at = 0; i < ids.size(); ++i) {
-      const size_t end = at + vocabulary_.token_size(ids.data()[i]);
+      const bool unknown = !vocabulary_.complete() && ids.data()[i] == vocabulary_.substitute();
+      const size_t end = at + (unknown ? 1 : vocabulary_.token_size(ids.data()[i]));  // the unknown token is of one byte
       offsets.push_back(part.original(at, end));
       at = end;
     }

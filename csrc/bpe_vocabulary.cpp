@@ -8,7 +8,9 @@
 #include <tuple>
 
 #include "bpe_merge.h"
+#include "bpe_files.h"
 #include "byte_alphabet.h"
+#include "pretokenize.h"
 
 namespace nextword {
 namespace {
@@ -57,6 +59,17 @@ size_t table_size(size_t entries) {  // a power of two, at most half full
 
 [[noreturn]] void fail(const std::string& file, uint32_t line, const std::string& what) {
   throw std::invalid_argument("Tokenizer: " + file + " line " + std::to_string(line) + ": " + what);
+}
+
+// Whether splitting gives the bytes as one piece, which text then might become. No piece is what is no UTF-8.
+bool is_one_piece(std::string_view bytes) {
+  try {
+    check_utf8(bytes, {});
+  } catch (const std::invalid_argument&) {
+    return false;
+  }
+  const auto* begin = reinterpret_cast<const uint8_t*>(bytes.data());
+  return piece_end(Pattern::gpt2, begin, begin + bytes.size()) == begin + bytes.size();
 }
 
 // Bytes as a message can show them.
@@ -137,13 +150,15 @@ void Vocabulary::add_tokens(VocabularySource& source) {
     longest_ = std::max(longest_, token.size);
     if (token.size == 1) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
   }
-  for (int byte = 0; byte < 256; ++byte) {
-    if (byte_tokens_[byte] == no_token) {
-      const char b = static_cast<char>(byte);
-      fail(source.tokens_file, source.tokens.back().line,
-           "the byte " + quoted({&b, 1}) + " has no token; a byte-level vocabulary has one for each of the 256 bytes");
-    }
+  complete_ = std::find(std::begin(byte_tokens_), std::end(byte_tokens_), no_token) == std::end(byte_tokens_);
+  if (complete_) return;
+  substitute_ = max_tokens;
+  if (!source.unknown.empty()) {
+    std::string spelled;
+    substitute_ = find(unspell(source.unknown, spelled) ? spelled : source.unknown);
+    if (substitute_ == no_token) fail(source.tokens_file, 1, "the unknown token " + source.unknown + " is no token of the vocabulary");
   }
+  std::replace(std::begin(byte_tokens_), std::end(byte_tokens_), no_token, substitute_);
 }
 
 void Vocabulary::reserve_merges(size_t count) {
@@ -188,7 +203,7 @@ std::vector<bool> Vocabulary::add_merges(const VocabularySource& source) {
   std::vector<bool> made(size());
   uint32_t highest = 0;
   for (const uint32_t byte : byte_tokens_) highest = std::max(highest, byte);
-  orderly_ = size() <= max_orderly;
+  orderly_ = complete_ && size() <= max_orderly;
   for (const auto& merge : source.merges) {
     const std::string_view left(arena_.data() + merge.left_start, merge.left_size);
     const std::string_view right(left.data() + left.size(), merge.right_size);
@@ -242,7 +257,7 @@ void Vocabulary::add_merges_from_ranks(const VocabularySource& source) {
     }
   }
   if (!std::is_sorted(ids.begin(), ids.end())) std::sort(ids.begin(), ids.end());
-  orderly_ = size() <= max_orderly && last_byte < first_merged && add_orderly_merges(ids);
+  orderly_ = complete_ && size() <= max_orderly && last_byte < first_merged && add_orderly_merges(ids);
   if (orderly_) {
     whole_pieces_ = false;  // the merges make every token of its bytes
   } else {
@@ -326,28 +341,31 @@ void Vocabulary::add(AddedToken token, bool made) {
 }
 
 void Vocabulary::add_added_tokens(const VocabularySource& source, const std::vector<bool>& made) {
-  std::vector<bool> done(size());
+  std::vector<bool> done(size()), named;
   for (const AddedToken& token : source.added) {
     const std::string shown = "the added token " + token.content + " of id " + std::to_string(token.id);
     if (token.content.empty()) fail(source.tokens_file, 1, "the added token of id " + std::to_string(token.id) + " is empty");
     if (token.id >= max_tokens) fail(source.tokens_file, 1, shown + ": the id is not below 2^24");
     if (find_added(token.content) != no_token) fail(source.tokens_file, 1, shown + " is given a second time");
-    if (has(token.id) && bytes(token.id) != token.content && spell(bytes(token.id)) != token.content) {
+    const bool other_name = named.size() > token.id && named[token.id];  // of an id that an added token has already
+    if (!other_name && has(token.id) && bytes(token.id) != token.content && spell(bytes(token.id)) != token.content) {
       fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(token.id)));
     }
+    if (named.size() <= token.id) named.resize(token.id + 1);
+    named[token.id] = true;
     const bool known = token.id < made.size() && has(token.id);
-    add(token, known && (made[token.id] || token_size(token.id) == 1 || (whole_pieces_ && !token.special)));
+    add(token, other_name || (known && (made[token.id] || token_size(token.id) == 1 || (whole_pieces_ && !token.special))));
     if (known) done[token.id] = true;
   }
   if (!source.unmade_are_special) return;
   for (const auto& token : source.tokens) {
-    if (token.size == 1 || made[token.id] || done[token.id]) continue;
+    if (token.size == 1 || made[token.id] || done[token.id] || is_one_piece(bytes(token.id))) continue;
     add({token.spelled ? spell(bytes(token.id)) : std::string(bytes(token.id)), token.id}, false);
   }
 }
 
 uint32_t Vocabulary::find(std::string_view token) const {
-  if (token.size() == 1) return byte_tokens_[static_cast<uint8_t>(token[0])];
+  if (token.size() == 1 && complete_) return byte_tokens_[static_cast<uint8_t>(token[0])];
   const size_t mask = index_.size() - 1;
   const uint64_t hash = hash_bytes(token);
   for (size_t at = hash & mask; index_[at]; at = (at + 1) & mask) {

@@ -38,7 +38,8 @@ struct VocabularySource {
   std::vector<AddedToken> added;
   bool has_merges = false;   // false: any two neighbours whose bytes make a token may merge, lowest id first (tiktoken)
   bool whole_pieces = true;  // a piece that is a token becomes it, merges or not
-  bool unmade_are_special = false;  // a token of several bytes that no merge makes is a special token (vocab.json)
+  bool unmade_are_special = false;  // a token of several pieces that no merge makes is a special token (vocab.json)
+  std::string unknown;               // the token of bytes that have none of their own; empty: they are errors
   std::string tokens_file, merges_file;  // for messages
   std::string settings;                  // tokenizer.json without its vocabulary and merges
 };
@@ -50,8 +51,8 @@ class Vocabulary {
   };
 
   // Throws std::invalid_argument with file and line for: an id given twice, a token given twice, ids with holes that
-  // no added token fills, an id of 2^24 or more, an empty token, a byte without a token, a merge of unknown parts,
-  // a merge into an unknown token, a merge given twice.
+  // no added token fills, an id of 2^24 or more, an empty token, a merge of unknown parts, a merge into an unknown
+  // token, a merge given twice, an unknown token that is none.
   explicit Vocabulary(VocabularySource source);
 
   size_t size() const { return tokens_.size(); }  // highest id + 1; ids of holes are counted
@@ -69,7 +70,12 @@ class Vocabulary {
   // A piece that is a token becomes it, whatever the merges would make of it.
   bool whole_pieces() const { return whole_pieces_; }
 
+  // What a byte is before anything merges: its token, or substitute() where it has none.
   uint32_t byte_token(uint8_t byte) const { return byte_tokens_[byte]; }
+  // Whether every byte has a token. Who encodes with a vocabulary that is not complete looks for substitute(): the unknown
+  // token or, where there is none, max_tokens, which is the id of nothing.
+  bool complete() const { return complete_; }
+  uint32_t substitute() const { return substitute_; }
   bool within_a_token(uint8_t left, uint8_t right) const { return inside_[left << 2 | right >> 6] >> (right & 63) & 1; }
 
   // An orderly vocabulary, which every trained one is: the ids of the merged tokens grow with the rank of their merge and
@@ -135,6 +141,8 @@ class Vocabulary {
   uint32_t longest_ = 0;
   bool whole_pieces_ = true;
   bool orderly_ = false;
+  bool complete_ = true;
+  uint32_t substitute_ = no_token;
   std::vector<AddedToken> added_;
   std::unordered_map<std::string, uint32_t> added_ids_;  // by content
   uint32_t byte_tokens_[256];

@@ -14,7 +14,7 @@ constexpr int64_t max_tile_rows = 12;
 // What read_all takes a multiple of.
 constexpr int64_t read_floats = 8 * max_lanes;
 
-enum class Activation { none, gelu_tanh, gelu_erf };
+enum class Activation { none, gelu_tanh, gelu_erf, quick_gelu, relu, silu, tanh };  // kernels/activations.h
 
 // One call computes all rows of some columns:
 //   out[r, c] = activation(sum_k x[r, k] * w[k, c] + bias[c]) + residual[r, c]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import nextword
 from nextword.formats import DTYPES
-from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.models.gpt2 import ACTIVATIONS, GPT2, GPT2Config
 
 
 def configs() -> st.SearchStrategy[dict[str, Any]]:
@@ -26,7 +26,7 @@ def configs() -> st.SearchStrategy[dict[str, Any]]:
             "n_inner": st.one_of(st.none(), st.integers(1, 70)),
             "n_positions": st.integers(4, 70),
             "vocab_size": st.sampled_from([1, 7, 31, 32, 33, 50, 129]),
-            "activation_function": st.sampled_from(["gelu_new", "gelu", "gelu_pytorch_tanh", "gelu_fast"]),
+            "activation_function": st.sampled_from(sorted(ACTIVATIONS)),
             "layer_norm_epsilon": st.sampled_from([1e-5, 1e-6, 1e-2]),
             "scale_attn_weights": st.booleans(),
             "scale_attn_by_inverse_layer_idx": st.booleans(),

@@ -46,9 +46,11 @@ MAY_IMPORT = {
     "ops": {"_core"},
     "added_tokens": set(),
     "files": set(),
-    "tokenizer_files": {"_core", "files"},
+    "tokenizer_files": {"_core", "files", "added_tokens", "normalizer"},
+    "tokenizer_json": {"_core", "added_tokens", "tokenizer_files"},
+    "tokenizer_folder": {"_core", "added_tokens", "tokenizer_json"},
+    "tokenizer": {"_core", "added_tokens", "normalizer", "tokenizer_files", "tokenizer_folder"},
     "normalizer": set(),
-    "tokenizer": {"_core", "added_tokens", "normalizer", "tokenizer_files"},
     "packed_file": {"formats"},
     "hub": set(),
     "weight_names": set(),
@@ -120,9 +122,9 @@ MAY_INCLUDE = {
     "raw_buffer": set(),
     "utf8": set(),
     "bpe": {"bpe", "pretokenize.h", "unicode_chars.h", "parallel.h", "raw_buffer.h"},
-    "bindings": {"ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize", "cpu.h",
-                 "machine.h", "digest.h", "encode.h", "packed.h", "parallel.h", "pool.h", "raw_buffer.h", "shown.h", "utf8.h",
-                 "bindings"},
+    "bindings": {"kernels.h", "ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize",
+                 "cpu.h", "machine.h", "digest.h", "encode.h", "packed.h", "parallel.h", "pool.h", "raw_buffer.h",
+                 "shown.h", "utf8.h", "bindings"},
 }
 
 

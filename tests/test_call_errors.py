@@ -1,4 +1,4 @@
-"""bindings/calls.cpp: whatever is passed to a compiled function, the error is one short line that names the function."""
+"""bindings/calls.cpp: whatever a compiled function is given, the error is one short line that names the function."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class LongName:
 
 LongName.__name__ = LongName.__qualname__ = "Long" * 1000
 
-WRONG = [None, True, 3, -1, 2**70, 1.5, "text", "\ud800", "y" * 10**6, b"\xff", [], ["z" * 10**6] * 3, [None], (), {},
-         LongName(), LongName, np.zeros((2, 3, 4), "f"), np.zeros(3, [("a" * 1000, "f4")]), float("nan"), 1j, {3}]  # fmt: skip
+WRONG = [None, True, 3, -1, 2**70, 1.5, "text", "\ud800", "y" * 10**6, b"\xff", [], ["z" * 10**6] * 3, [None], (),
+         {}, LongName(), LongName, np.zeros((2, 3, 4), "f"), np.zeros(3, [("a" * 1000, "f4")]), float("nan"), 1j, {3}]  # fmt: skip
 # These read files: their messages hold a path. The others are for all of what a module holds.
 READS_A_FILE = {"read_vocab_and_merges", "read_ranks", "read_tokenizer_json"}
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextword import ops, reference
-from nextword.layers import PANEL, Attention, Embedding, GeluLinear, KVCache, LayerNorm, Linear
+from nextword.layers import PANEL, ActivatedLinear, Attention, Embedding, KVCache, LayerNorm, Linear
+from nextword.models.gpt2 import ACTIVATIONS
 from nextword.trace import Tap
 from strategies import kv_dtypes, random_model, run, tiny_config
 
@@ -46,11 +47,11 @@ def test_a_linear_layer_adds_to_a_residual_with_the_bits_of_two_steps(isa, seed,
     np.testing.assert_array_equal(fused, residual + linear(x))
 
 
-@pytest.mark.parametrize("form", ["gelu_tanh", "gelu_erf"])
+@pytest.mark.parametrize("form", sorted(set(ACTIVATIONS.values())))
 @given(seeds, st.integers(0, 20), sizes, sizes)
-def test_a_gelu_layer_has_the_same_bits_seen_and_unseen(isa, form, seed, rows, depth, cols):
+def test_an_activated_layer_has_the_same_bits_seen_and_unseen(isa, form, seed, rows, depth, cols):
     rng = np.random.default_rng(seed)
-    layer = GeluLinear(ops, ops.pack(normal(rng, depth, cols)), normal(rng, cols), form)
+    layer = ActivatedLinear(ops, ops.pack(normal(rng, depth, cols)), normal(rng, cols), form)
     x, asked = normal(rng, rows, depth), Asked()
     fused = layer.activated(x, Tap(), "y")
     np.testing.assert_array_equal(fused, layer.activated(x, asked, "y"))

@@ -52,8 +52,8 @@ def test_fused_epilogues_have_the_bits_of_separate_steps(isa, seed, rows, depth,
         numbers(rng, rows, cols),
     )
     y = ops.matmul(x, w, b)
-    assert same_bits(ops.matmul_gelu_tanh(x, w, b), ops.gelu_tanh(y))
-    assert same_bits(ops.matmul_gelu_erf(x, w, b), ops.gelu_erf(y))
+    for name in bounds.ACTIVATIONS:
+        assert same_bits(ops.matmul_activated(x, w, b, name), getattr(ops, name)(y)), name
     assert same_bits(ops.matmul_residual(x, w, b, r), y + r)
 
 
@@ -110,15 +110,42 @@ def test_softmax_gives_zero_to_minus_infinity_and_keeps_nan(isa):
     assert np.isnan(got[1]).all()
 
 
-@pytest.mark.parametrize("form", ["gelu_tanh", "gelu_erf"])
-def test_gelu_is_within_its_bound_everywhere(isa, form):
-    ends = np.float32([0.0, -0.0, 1e-38, -1e-38, 1e-45, 1e4, -1e4, 3e38, -3e38])
-    x = np.concatenate([np.linspace(-20, 20, 80_003, dtype=np.float32), ends])[None]
-    definition = {"gelu_tanh": reference._gelu_tanh, "gelu_erf": reference._gelu_erf}[form]
+@pytest.mark.parametrize("name", bounds.ACTIVATIONS)
+def test_an_activation_is_within_its_bound_everywhere(isa, name):
+    ends = np.float32([0.0, -0.0, 1e-38, -1e-38, 1e-45, 0.625, -0.625, 1e4, -1e4, 3e38, -3e38])
+    x = np.concatenate([np.linspace(-20, 20, 80_003), np.linspace(-95, 95, 10_007), np.geomspace(1e-9, 1, 9_001), ends])
+    x = np.float32(x)[None]
     with np.errstate(over="ignore"):
-        y = definition(exact(x))
-        bound = getattr(bounds, form)(exact(x))
-    bounds.check(getattr(ops, form)(x), y, bound + bounds.rounded(y), form)
+        y = reference._ACTIVATIONS[name](exact(x))
+        bound = getattr(bounds, name)(exact(x))
+    bounds.check(getattr(ops, name)(x), y, bound + bounds.rounded(y), name)
+    with np.errstate(over="ignore"):
+        twin = getattr(reference, name)(x)
+    bounds.check(twin, y, bounds.rounded(y), f"reference.{name}")
+
+
+@pytest.mark.parametrize("name", bounds.ACTIVATIONS)
+def test_an_activation_keeps_nan_and_gives_what_each_end_tends_to(isa, name):
+    assert np.isnan(getattr(ops, name)(np.float32([[np.nan, 1]]))[0]).tolist() == [True, False]
+    low, high = getattr(ops, name)(np.float32([[-1e30, 1e30]]))[0].tolist()
+    assert (low, high) == ((-1.0, 1.0) if name == "tanh" else (0.0, np.float32(1e30)))
+
+
+def test_relu_is_exact(isa):
+    x = numbers(np.random.default_rng(0), 7, 33)
+    assert np.array_equal(ops.relu(x), np.maximum(x, 0))
+
+
+def test_tanh_is_odd(isa):
+    x = numbers(np.random.default_rng(0), 70, 33)
+    assert np.array_equal(ops.tanh(-x), -ops.tanh(x))
+
+
+@pytest.mark.parametrize("arithmetic", [ops, reference])
+def test_an_unknown_activation_is_an_error_that_lists_the_known(arithmetic):
+    words = "matmul_activated: activation must be one of gelu_tanh, gelu_erf, quick_gelu, relu, silu, tanh, got 'gelu'"
+    with pytest.raises(ValueError, match=words):
+        arithmetic.matmul_activated(X, arithmetic.pack(np.ones((3, 4), np.float32)), None, "gelu")
 
 
 @given(seeds, st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nextword
+from nextword.models.gpt2 import ACTIVATIONS
 
 torch = pytest.importorskip("torch", reason='needs torch: pip install "nextword[parity]"')
 transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "nextword[parity]"')
@@ -73,6 +74,22 @@ def test_attention_weights_are_theirs(isa, pair):
         ours.logits(ids)
     for layer, weights in enumerate(expected):
         np.testing.assert_allclose(t[f"h.{layer}.attn.weights"], weights[0].numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_is_theirs(isa, tmp_path, name):
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(n_layer=2, n_head=3, n_embd=60, vocab_size=99, n_positions=64,
+                                     activation_function=name)  # fmt: skip
+    theirs = transformers.GPT2LMHeadModel(config).eval()
+    with torch.no_grad():
+        for x in theirs.parameters():
+            x.add_(torch.randn_like(x) * 0.3)
+    theirs.save_pretrained(tmp_path)
+    ids = np.arange(50)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(ids)[None]).logits[0].numpy()
+    assert np.abs(nextword.load(tmp_path).logits(ids) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

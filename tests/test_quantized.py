@@ -192,6 +192,9 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_header_that_lies_gives_one_clear_error(good, tmp_path, kind):
     folder = copy(good, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    del config["quantization_config"]  # which would contradict some of it first
+    (folder / "config.json").write_text(json.dumps(config))
     change, message = DAMAGE[kind]
     header, data = parts(folder / FILE)
     change(header)
@@ -218,6 +221,21 @@ def test_a_damaged_file_opens_or_gives_one_clear_error(good, tmp_path, data):
     except ValueError as error:
         message = str(error)
     assert str(folder) in message
+
+
+@pytest.mark.parametrize("change", [{"dtype": "int4"}, {"dtype": None}, {}])
+def test_a_note_that_the_file_contradicts_is_an_error_that_names_config_json(good, tmp_path, change):
+    folder = copy(good, tmp_path)
+    if change:
+        config = json.loads((folder / "config.json").read_text())
+        config["quantization_config"].update(change)
+        (folder / "config.json").write_text(json.dumps(config))
+        stored = "int8"
+    else:
+        (folder / FILE).write_bytes((float_model(tmp_path / "float") / FILE).read_bytes())
+        stored = "none"
+    with pytest.raises(ValueError, match=rf"config\.json says that the weights are packed as .* hold {stored} packed"):
+        nextword.load(folder)
 
 
 def test_a_scale_that_is_no_number_gives_no_number_and_no_more(good, tmp_path):

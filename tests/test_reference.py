@@ -31,10 +31,16 @@ def test_both_unpack_what_was_packed(arithmetic):
 
 
 @pytest.mark.parametrize("x", [-9.0, -1.0, -0.125, 0.0, 0.5, 2.0, 30.0])
-def test_gelu_is_its_formula(x):
-    tanh = x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    erf = x * 0.5 * math.erfc(-x / math.sqrt(2))
-    # one rounding to float32; 1 + tanh cancels where x < 0, in units of float64
-    found = [float(gelu(np.float32([[x]]))[0, 0]) for gelu in (reference.gelu_tanh, reference.gelu_erf)]
-    assert abs(found[0] - tanh) <= 2**-24 * abs(tanh) + abs(x) * 2**-50
-    assert abs(found[1] - erf) <= 2**-24 * abs(erf) + abs(x) * 2**-50
+def test_an_activation_is_its_formula(x):
+    formulas = {
+        "gelu_tanh": x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+        "gelu_erf": x * 0.5 * math.erfc(-x / math.sqrt(2)),
+        "quick_gelu": x / 2 * (1 + math.tanh(1.702 * x / 2)),  # the logistic function is (1 + tanh(x / 2)) / 2
+        "relu": (x + abs(x)) / 2,
+        "silu": x / 2 * (1 + math.tanh(x / 2)),
+        "tanh": math.tanh(x),
+    }
+    for name, y in formulas.items():
+        found = float(getattr(reference, name)(np.float32([[x]]))[0, 0])
+        # one rounding to float32; 1 + tanh cancels where x < 0, in units of float64
+        assert abs(found - y) <= 2**-24 * abs(y) + abs(x) * 2**-50, name

@@ -223,6 +223,18 @@ def test_a_text_of_a_class_of_its_own_is_text():
         assert helpers.demo().encode(Line(text)) == helpers.demo().encode(text)
 
 
+@given(st.text(st.characters(codec="utf-16"), max_size=30), st.integers(0, 70_000))
+def test_a_surrogate_pair_is_its_character(text, before):
+    """A str that came from UTF-16 unit by unit, as some programs hand it over; 65,536 are written at a time."""
+    units = text.encode("utf-16-le")
+    pairs = "é" * before + "".join(chr(units[i] | units[i + 1] << 8) for i in range(0, len(units), 2))
+    whole = "é" * before + text
+    tokenizer = helpers.demo()
+    assert tokenizer.encode(pairs) == tokenizer.encode(whole)
+    assert tokenizer.count(pairs) == tokenizer.count(whole)
+    assert tokenizer.encode_batch([pairs, pairs + "\U00020000"])[0] == tokenizer.encode(whole)
+
+
 def test_a_surrogate_is_named_where_it_is_however_far():
     for at in (0, 15, 65_536, 70_001):
         with pytest.raises(ValueError, match=rf"encode: text holds the lone surrogate U\+DFFF at index {at}, "):

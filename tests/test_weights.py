@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +191,7 @@ def test_loading_a_model_holds_its_weights_once(tmp_path):
     assert size * 0.5 < int(done.stdout) * 1024 < size * 1.15 + 10e6
 
 
-# The hub
+# Which folder
 
 
 @pytest.mark.parametrize(
@@ -210,85 +208,10 @@ def test_neither_folder_nor_hub_id_is_an_error(tmp_path, monkeypatch, name):
         open_model(name)
 
 
-def fake_hub(monkeypatch, answer):
-    module = types.ModuleType("huggingface_hub")
-    calls = []
-
-    def snapshot_download(repo_id, **kwargs):
-        calls.append((repo_id, kwargs))
-        if isinstance(answer, BaseException):
-            raise answer
-        return str(answer)
-
-    module.snapshot_download = snapshot_download
-    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-    return calls
-
-
-@pytest.mark.parametrize("hub_id", ["gpt2", "openai-community/gpt2-medium", "distilgpt2", "org/name_1.5B"])
-def test_a_hub_id_asks_the_hub_for_the_needed_files_only(tmp_path, monkeypatch, hub_id):
-    monkeypatch.chdir(tmp_path)
-    folder = write_model(tmp_path / "cache", CONFIG, some_tensors())
-    calls = fake_hub(monkeypatch, folder)
-    assert open_model(hub_id).folder == folder
-    [(asked, kwargs)] = calls
-    assert asked == hub_id
-    assert {"config.json", "model.safetensors", "vocab.json", "merges.txt"} <= set(kwargs["allow_patterns"])
-    assert not any("bin" in pattern or "h5" in pattern for pattern in kwargs["allow_patterns"])
-
-
-def test_an_existing_folder_wins_over_the_hub(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    calls = fake_hub(monkeypatch, OSError("not to be asked"))
-    write_model(tmp_path / "gpt2", CONFIG, some_tensors())
-    assert open_model("gpt2").folder == Path("gpt2")
-    assert not calls
-
-
 def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write_model(tmp_path / "m", CONFIG, some_tensors())
     assert len(open_model("~/m")) == 4
-
-
-def test_without_the_extra_the_error_says_the_command(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match=r'pip install "nextword\[hub\]"'):
-        open_model("gpt2")
-
-
-@pytest.mark.parametrize(
-    "failure", [ConnectionError("no route\nto host"), RuntimeError("closed"), ValueError("bad id"), Exception()]
-)
-def test_a_hub_failure_is_one_oserror_of_one_line(tmp_path, monkeypatch, failure):
-    monkeypatch.chdir(tmp_path)
-    fake_hub(monkeypatch, failure)
-    with pytest.raises(OSError, match=f"'gpt2', and the hub did not give it \\({type(failure).__name__}: ") as caught:
-        open_model("gpt2")
-    assert "\n" not in str(caught.value)
-
-
-def test_the_real_library_reads_its_cache_offline(tmp_path):
-    pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
-    commit = "0" * 39 + "1"
-    repo = tmp_path / "hub" / "models--some--model"
-    write_model(repo / "snapshots" / commit, CONFIG, some_tensors())
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(commit)
-    code = (
-        "from nextword.weights import open_model\n"
-        "print(sorted(open_model('some/model')))\n"
-        "try: open_model('some/other')\n"
-        "except OSError as error: print(error)\n"
-    )
-    env = dict(os.environ, HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(tmp_path / "hub"))
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=tmp_path)
-    names, error = done.stdout.splitlines()
-    assert names == str(sorted(some_tensors()))
-    assert "there is no folder 'some/other'" in error
-    assert "HF_HUB_OFFLINE" in error
 
 
 # Real files

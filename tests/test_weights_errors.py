@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import nextword
 from model_files import safetensors_bytes, write_model
 from nextword import weights
 from nextword.weights import MissingTensorError, open_model
+from strategies import tiny_config
 
 CONFIG = {"model_type": "gpt2", "n_layer": 1}
 
@@ -224,6 +227,103 @@ def test_an_index_that_disagrees_with_its_shards_is_refused(tmp_path):
 def test_an_index_without_a_weight_map_is_refused(tmp_path, weight_map):
     with pytest.raises(ValueError, match="has no 'weight_map'"):
         open_model(index_of(tmp_path, weight_map))
+
+
+def test_tensors_of_shards_that_the_index_does_not_name_are_named(tmp_path):
+    folder = write_model(tmp_path / "m", CONFIG, some_tensors(), shards=2)
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    shard = content["weight_map"].pop("wte.weight")
+    index.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"{shard} holds 'wte\.weight', which .*index\.json does not put there"):
+        open_model(folder)
+    mask = {"h.0.attn.bias": ("F32", np.zeros(2, "f"))}  # an index may leave out what nobody reads
+    tensors = {name: ("F32", some_tensors()[name]) for name, file in content["weight_map"].items() if file == shard}
+    (folder / shard).write_bytes(safetensors_bytes({**tensors, **mask}))
+    assert set(open_model(folder)) == set(content["weight_map"])
+
+
+# Names
+
+
+WRAPPERS = ["_orig_mod.", "module.", "model.", "transformer.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(front=st.lists(st.sampled_from(WRAPPERS), max_size=4), inside=st.sampled_from(["", WRAPPERS[0], *WRAPPERS[4:]]))
+def test_known_wrappers_are_taken_off_in_any_combination(tmp_path, front, inside):
+    stored = {"".join(front) + name.replace("h.0.", f"h.0.{inside}"): x for name, x in some_tensors().items()}
+    opened = open_model(write_model(tmp_path, CONFIG, stored))
+    assert {name: x.tolist() for name, x in opened.items()} == {n: x.tolist() for n, x in some_tensors().items()}
+
+
+@pytest.mark.parametrize(
+    ("stored", "near"),
+    [
+        ("gpt.wte.weight", "gpt.wte.weight"),
+        ("base_model.transformer.wte.weight", "base_model.transformer.wte.weight"),
+        ("wte.wait", "wte.wait"),
+        ("tok_embeddings.weight" + "x" * 300, None),
+    ],
+)
+def test_a_name_of_another_kind_is_told_beside_the_one_that_is_missing(tmp_path, stored, near):
+    folder = write_model(tmp_path / "m", tiny_config(), {stored: np.ones((37, 15), np.float32)})
+    words = re.escape(f"nearest names: {near!r}" if near else "it holds 1 tensors, none of a like name")
+    with pytest.raises(ValueError, match=rf"load: tensor 'wte\.weight' \(absent from .*; {words}\) is missing"):
+        nextword.load(folder)
+
+
+@pytest.mark.parametrize("name", ["transformer.h.0.attn.c_attn.base_layer.weight", "base_model.model.lm_head.weight",
+                                  "base_model.model.transformer.h.0.attn.c_attn.lora_A.default.weight",
+                                  "h.0.attn.c_attn.lora_magnitude_vector.default", "wte.lora_embedding_B.weight",
+                                  "lm_head.modules_to_save.default.weight"])  # fmt: skip
+def test_layers_of_an_adapter_are_told_and_how_to_merge_them(tmp_path, name):
+    stored = {**some_tensors(), name: np.float32([1])}
+    if name == "base_model.model.lm_head.weight":
+        stored["base_model.model.h.0.attn.c_attn.lora_B.default.weight"] = np.float32([1])
+    with pytest.raises(ValueError, match=r"\.safetensors holds '.*', which belongs to an adapter .*merge_and_unload\("):
+        open_model(write_model(tmp_path / "m", CONFIG, stored))
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapter_beside_a_model_is_told(tmp_path, name):
+    folder = write_model(tmp_path / "m", CONFIG, some_tensors())
+    (folder / name).write_text("{}")
+    with pytest.raises(ValueError, match=rf"weights: .* holds {re.escape(name)}, which belongs to an adapter"):
+        open_model(folder)
+
+
+# Bounds
+
+
+def test_a_header_longer_than_any_models_is_refused_before_it_is_parsed(tmp_path):
+    """These are no JSON: to parse them would give another message."""
+    for length in (weights.HEADER_LIMIT + 1, 58_900_000):
+        folder = folder_of(tmp_path)
+        with (folder / "model.safetensors").open("wb") as file:
+            file.write(struct.pack("<Q", length))
+            file.truncate(8 + length)
+        with pytest.raises(ValueError, match=rf"has a header of {length:,} bytes; 4,000,000 are read"):
+            open_model(folder)
+
+
+def test_the_longest_header_opens(tmp_path):
+    names = {f"t{i}": ("F32", np.empty(0, np.float32)) for i in range(50_000)}
+    file = safetensors_bytes(names)
+    assert weights.HEADER_LIMIT * 0.7 < len(file) <= weights.HEADER_LIMIT
+    opened = open_model(folder_of(tmp_path, file))
+    assert len(opened) == len(names)
+    with pytest.raises(MissingTensorError, match=r"has no tensor 'wte\.weight'"):
+        opened["wte.weight"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_json_longer_than_any_models_is_refused_before_it_is_read(tmp_path, name):
+    folder = folder_of(tmp_path)
+    with (folder / name).open("wb") as file:
+        file.truncate(weights.JSON_LIMIT + 1)
+    with pytest.raises(ValueError, match=rf"{name} has 32,000,001 bytes; expected JSON of 32,000,000 at most"):
+        open_model(folder)
 
 
 def assert_opens_or_explains(folder: Path, size: int) -> None:

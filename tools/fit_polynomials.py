@@ -1,6 +1,7 @@
 """Print the polynomials of csrc/kernels/elementwise.h with their largest relative errors (needs scipy).
 
-exp(r) on |r| <= ln(2) / 2, and erfcx(z) = exp(z^2) erfc(z) on z >= 0 as a polynomial in t = 1 / (1 + z / 2).
+exp(r) on |r| <= ln(2) / 2, erfcx(z) = exp(z^2) erfc(z) on z >= 0 as a polynomial in t = 1 / (1 + z / 2), and p in
+tanh(x) = x + x z p(z), z = x^2, on |x| <= 5/8.
 Each is a Chebyshev fit of the function divided by itself, so that the error is spread evenly in relative terms.
 """
 
@@ -38,7 +39,15 @@ def report(name: str, function: Callable[[np.ndarray], np.ndarray], low: float, 
     print("  {" + ", ".join(f"{c:.9g}f" for c in rounded) + "}")
 
 
+def tanh_rest(z: np.ndarray) -> np.ndarray:
+    """(tanh(x) / x - 1) / x^2 of z = x^2; its series where the difference would cancel."""
+    x = np.sqrt(z)
+    series = -1 / 3 + z * (2 / 15 + z * (-17 / 315 + z * (62 / 2835 - z * 1382 / 155925)))
+    return np.where(z < 1e-3, series, (np.tanh(x) / np.maximum(x, 1e-9) - 1) / np.maximum(z, 1e-9))
+
+
 if __name__ == "__main__":
     half = np.log(2) / 2 + 1e-4
     report("exp", np.exp, -half, half, 6)
     report("erfcx", lambda t: erfcx(2 / t - 2), 1 / 8.5, 1.0, 10)
+    report("tanh", tanh_rest, 0.0, 25 / 64, 4)

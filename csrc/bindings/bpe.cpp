@@ -104,11 +104,27 @@ void without_lock(const Text& text, const Work& work) {
   work();
 }
 
+// The parts of a text one after the other: use(part) for each. An error in one says where in the text it is.
+template <class Use>
+void each_part(const Text& text, TextBuffer& buffer, const Use& use) {
+  without_lock(text, [&] {
+    size_t before = 0;
+    text.each_part(buffer, [&](std::string_view part) {
+      try {
+        use(part);
+      } catch (const UnknownByte& error) {
+        throw UnknownByte(part, error.offset, before);
+      }
+      before += part.size();
+    });
+  });
+}
+
 // Appends the ids of a text.
 void encode_call(const Bpe& core, const Text& text, const Call& call, TextBuffer& buffer, IdBuffer& ids) {
   if (text.size() >= large_text) ids.reserve(text.size() / 3);  // enough for most
   if (core.plain() && !call.allowed) {
-    return without_lock(text, [&] { text.each_part(buffer, [&](std::string_view part) { core.encode(part, ids); }); });
+    return each_part(text, buffer, [&](std::string_view part) { core.encode(part, ids); });
   }
   const Request request = call.request(core.vocabulary());
   without_lock(text, [&] { core.encode(text.utf8(buffer), request, ids); });
@@ -135,7 +151,7 @@ PyObject* count_tokens(PyObject* self, PyObject* const* args, Py_ssize_t count, 
       return PyLong_FromSize_t(buffers.ids.size());
     }
     size_t total = 0;
-    without_lock(text, [&] { text.each_part(buffers.text, [&](std::string_view part) { total += bpe.core.count(part); }); });
+    each_part(text, buffers.text, [&](std::string_view part) { total += bpe.core.count(part); });
     return PyLong_FromSize_t(total);
   });
 }

@@ -2,8 +2,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "bpe_cpu.h"
 #include "bpe_files.h"
+#include "bpe_join.h"
 #include "bpe_rules.h"
 #include "pretokenize.h"
 #include "text.h"
@@ -75,11 +79,31 @@ void bind_bpe_tools(py::module_& m) {
       py::arg("text"), py::arg("file"));
   py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
       .def_readonly("settings", &VocabularySource::settings)
+      .def_readonly("tokens_file", &VocabularySource::tokens_file)
+      .def_readwrite("unknown", &VocabularySource::unknown)
       .def_property(
           "added_tokens", [](const VocabularySource& self) { return added_fields(self.added); },
           [](VocabularySource& self, const std::vector<AddedFields>& fields) { self.added = added_tokens(fields); })
-      .def_readwrite("whole_pieces", &VocabularySource::whole_pieces);
+      .def_readwrite("whole_pieces", &VocabularySource::whole_pieces)
+      .def_property_readonly("has_all_bytes", &has_all_bytes)
+      .def_property_readonly("next_id",  // above all that a token has
+                             [](const VocabularySource& self) {
+                               uint32_t next = 0;
+                               for (const auto& token : self.tokens) next = std::max(next, token.id + 1);
+                               return next;
+                             })
+      .def(
+          "ids_of",
+          [](const VocabularySource& self, const std::vector<std::string>& names) {
+            std::vector<std::optional<uint32_t>> out;
+            for (const uint32_t id : ids_of(self, names)) out.push_back(id == no_token ? std::nullopt : std::optional(id));
+            return out;
+          },
+          py::arg("names"))
+      .def("names_of", &names_of, py::arg("ids"));
   m.def("read_vocab_and_merges", &read_vocab_and_merges, py::arg("vocab_path"), py::arg("merges_path"));
+  m.def("join_vocabularies", &join, py::arg("source"), py::arg("other"),
+        "ValueError where two descriptions of one vocabulary differ; source gets what only other has.");
   m.def("read_ranks", &read_ranks, py::arg("path"));
   m.def("read_tokenizer_json", &read_tokenizer_json, py::arg("path"));
 }

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "activations.h"
 #include "cache.h"
 
 namespace py = pybind11;
@@ -86,9 +87,7 @@ struct Graph {
     b.attn_out = linear("attn_out", attn_out, width, width);
     b.ln_2 = norm("ln_2", ln_2);
     b.fc = linear("fc", fc, width, 0);
-    if (activation != "gelu_tanh" && activation != "gelu_erf")
-      throw std::invalid_argument(std::string(op) + ": activation must be gelu_tanh or gelu_erf, got '" + shown(activation) + "'");
-    b.activation = activation == "gelu_tanh" ? Activation::gelu_tanh : Activation::gelu_erf;
+    b.activation = activation_of(op, activation);
     b.mlp_out = linear("mlp_out", mlp_out, b.fc.weight.cols, width);
     network.blocks.push_back(b);
   }
@@ -181,7 +180,7 @@ models/gpt2.py has the same step by step, and examples.)")
       .def("__len__", [](const Graph& g) { return g.network.blocks.size(); })
       .def("add", &Graph::add, py::arg("ln_1"), py::arg("qkv"), py::arg("scale"), py::arg("attn_out"), py::arg("ln_2"),
            py::arg("fc"), py::arg("activation"), py::arg("mlp_out"), R"(Another transformer block: norms as pairs (weight, bias), linear layers as (Packed, bias), the scale of
-attention's scores, and "gelu_tanh" or "gelu_erf". Raises ValueError if a shape does not fit.)")
+attention's scores, and the name of an activation. Raises ValueError if a shape does not fit, or there is none of it.)")
       .def("run", &Graph::run, py::arg("ids"), py::arg("slots"), py::arg("fresh"), py::arg("wanted"), py::arg("lengths"),
            py::arg("keys"), py::arg("values"), py::arg("scales"), py::arg("before"), R"(Run new tokens of some sequences and remember them in the cache; float32 [wanted, vocabulary].
 

@@ -9,6 +9,7 @@
 #include <limits>
 #include <string>
 
+#include "activations.h"
 #include "arrays.h"
 #include "digest.h"
 #include "encode.h"
@@ -181,18 +182,15 @@ void bind_ops(py::module_& m) {
   m.def("matmul", [](const py::object& x, const Packed& w, const py::object& bias) {
     return matmul_array("matmul", x, w, bias, py::none(), Activation::none);
   }, py::arg("x"), py::arg("weight"), py::arg("bias"));
-  m.def("matmul_gelu_tanh", [](const py::object& x, const Packed& w, const py::object& bias) {
-    return matmul_array("matmul_gelu_tanh", x, w, bias, py::none(), Activation::gelu_tanh);
-  }, py::arg("x"), py::arg("weight"), py::arg("bias"));
-  m.def("matmul_gelu_erf", [](const py::object& x, const Packed& w, const py::object& bias) {
-    return matmul_array("matmul_gelu_erf", x, w, bias, py::none(), Activation::gelu_erf);
-  }, py::arg("x"), py::arg("weight"), py::arg("bias"));
+  m.def("matmul_activated", [](const py::object& x, const Packed& w, const py::object& bias, const std::string& activation) {
+    return matmul_array("matmul_activated", x, w, bias, py::none(), activation_of("matmul_activated", activation));
+  }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("activation"));
   m.def("matmul_residual", [](const py::object& x, const Packed& w, const py::object& bias, const py::object& residual) {
     if (residual.is_none()) array<float>("matmul_residual", "residual", residual, {"rows", w.cols});
     return matmul_array("matmul_residual", x, w, bias, residual, Activation::none);
   }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("residual"));
-  m.def("gelu_tanh", [](const py::object& x) { return activate_array("gelu_tanh", x, Activation::gelu_tanh); }, py::arg("x"));
-  m.def("gelu_erf", [](const py::object& x) { return activate_array("gelu_erf", x, Activation::gelu_erf); }, py::arg("x"));
+  for (const auto& [name, activation] : activations)
+    m.def(name, [op = name, kind = activation](const py::object& x) { return activate_array(op, x, kind); }, py::arg("x"));
 
   m.def("layer_norm", [](const py::object& x, const py::object& weight, const py::object& bias, float eps) {
     const auto a = array<float>("layer_norm", "x", x, {"rows", "cols"});

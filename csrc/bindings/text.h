@@ -90,10 +90,24 @@ class Text {
       size_t done = 0;
       char* const out = buffer.reserve(count * utf8_per_unit(sizeof(Unit)));
       const char* const out_end = write_utf8(text + at, count, out, done);
-      if (done < count) lone_surrogate(static_cast<unsigned>(text[at + done]), at + done);
       buffer.resize(buffer.size() + static_cast<size_t>(out_end - out));
-      at += count;
+      at += done;
+      if (done < count) {
+        append_pair(text, at, buffer);
+        at += 2;
+      }
     }
+  }
+
+  // The character of the surrogate pair at `at`, which strings from UTF-16 may hold in the place of it.
+  template <class Unit>
+  void append_pair(const Unit* text, size_t at, TextBuffer& buffer) const {
+    const uint32_t high = text[at], low = at + 1 < size_ ? text[at + 1] : 0;
+    if (high >= 0xDC00 || low - 0xDC00 >= 0x400) lone_surrogate(high, at);
+    const uint32_t code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+    char* const out = buffer.reserve(4);
+    size_t done = 0;
+    buffer.resize(buffer.size() + static_cast<size_t>(write_utf8(&code, 1, out, done) - out));
   }
 
   [[noreturn]] void lone_surrogate(unsigned unit, size_t at) const {

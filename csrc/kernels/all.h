@@ -1,6 +1,7 @@
 // Fills the table of one instruction set.
 #pragma once
 #include "../kernels.h"
+#include "activations.h"
 #include "attention.h"
 #include "convert.h"
 #include "elementwise.h"

@@ -1,4 +1,4 @@
-// exp, the two forms of GELU and softmax. Polynomials from tools/fit_polynomials.py.
+// exp, what is built of it for softmax and sampling, and products. The polynomial is from tools/fit_polynomials.py.
 #pragma once
 #include "../kernels.h"
 
@@ -25,44 +25,6 @@ inline typename V::F exp(typename V::F x) {
   auto r = V::mul_add(n, V::set(-0.693359375f), clamped);  // ln 2 in two parts: n times the first is exact
   r = V::mul_add(n, V::set(2.12194440e-4f), r);
   return V::where_less(x, V::set(low), V::set(0.0f), V::mul(polynomial<V>(r, p), V::pow2(shifted)));
-}
-
-// x / 2 (1 + tanh(u)) = x / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks & Gimpel 2016).
-template <class V>
-inline typename V::F gelu_tanh(typename V::F x) {
-  const auto cubic = V::mul_add(V::mul(V::mul(x, x), V::set(-2 * 0.797884561f * 0.044715f)), x,
-                                V::mul(x, V::set(-2 * 0.797884561f)));
-  const auto y = V::div(x, V::add(V::set(1.0f), exp<V>(cubic)));
-  return V::where_less(V::set(88.0f), cubic, V::set(0.0f), y);  // below e^-88: exp ends there, the product need not
-}
-
-// x P(X <= x) for a standard normal X. The tail P(X > |x|) = erfc(z) / 2 = e^(-z^2) erfcx(z) / 2, z = |x| / sqrt(2).
-template <class V>
-inline typename V::F gelu_erf(typename V::F x) {
-  // relative error 4.0e-8 for z in [0, 15]; beyond, e^(-z^2) is 0
-  constexpr float p[] = {2.84206158e-06f, 0.281995207f, 0.283584535f, 0.234307557f,  0.241825745f, -0.138618529f,
-                         0.487998247f,    -0.743157566f, 0.479832739f, -0.143617094f, 0.0158463009f};
-  const auto size = V::max(V::sub(V::set(0.0f), x), x);
-  const auto t = V::div(V::set(1.0f), V::mul_add(size, V::set(0.353553391f), V::set(1.0f)));
-  const auto decay = exp<V>(V::mul(V::mul(x, x), V::set(-0.5f)));
-  const auto tail = V::mul(x, V::mul(V::mul(V::set(0.5f), decay), polynomial<V>(t, p)));
-  return V::where_less(x, V::set(0.0f), tail, V::sub(x, tail));
-}
-
-template <class V>
-inline typename V::F activation(typename V::F x, Activation kind) {
-  switch (kind) {
-    case Activation::gelu_tanh: return gelu_tanh<V>(x);
-    case Activation::gelu_erf: return gelu_erf<V>(x);
-    default: return x;
-  }
-}
-
-template <class V>
-void activate(const float* x, Activation kind, int64_t size, float* out) {
-  int64_t i = 0;
-  for (; i + V::lanes <= size; i += V::lanes) V::store(out + i, activation<V>(V::load(x + i), kind));
-  if (i < size) V::store(out + i, activation<V>(V::load(x + i, size - i), kind), size - i);
 }
 
 // The largest of scale * x[i], 0 < n.

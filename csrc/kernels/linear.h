@@ -2,16 +2,16 @@
 // cache.
 #pragma once
 #include "../kernels.h"
+#include "activations.h"
 #include "compact.h"
-#include "elementwise.h"
 #include "matmul.h"
 
 namespace {
 
-// out[r, c] = activation(sums[r, c] * scale[r] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.
+// out[r, c] = sums[r, c] * scale[r] + bias[c] + residual[r, c] for the `cols` <= 32 columns of one panel.
 template <class V>
-inline void finish(const float* sums, int64_t sums_stride, const float* scale, const float* bias, const float* residual,
-                   Activation kind, int64_t rows, int64_t cols, float* out, int64_t out_stride) {
+inline void add_terms(const float* sums, int64_t sums_stride, const float* scale, const float* bias, const float* residual,
+                      int64_t rows, int64_t cols, float* out, int64_t out_stride) {
   for (int64_t r = 0; r < rows; ++r) {
     const auto factor = V::set(scale ? scale[r] : 1.0f);
     for (int64_t c = 0; c < cols; c += V::lanes) {
@@ -20,12 +20,21 @@ inline void finish(const float* sums, int64_t sums_stride, const float* scale, c
       auto y = get(sums + r * sums_stride + c);
       if (scale) y = V::mul(y, factor);
       if (bias) y = V::add(y, get(bias + c));
-      y = activation<V>(y, kind);
       if (residual) y = V::add(y, get(residual + r * out_stride + c));
       if (n == V::lanes) V::store(out + r * out_stride + c, y);
       else V::store(out + r * out_stride + c, y, n);
     }
   }
+}
+
+// out[r, c] = activation(sums[r, c] * scale[r] + bias[c]) + residual[r, c], in up to three passes over a cached tile.
+template <class V>
+inline void finish(const float* sums, int64_t sums_stride, const float* scale, const float* bias, const float* residual,
+                   Activation kind, int64_t rows, int64_t cols, float* out, int64_t out_stride) {
+  if (kind == Activation::none) return add_terms<V>(sums, sums_stride, scale, bias, residual, rows, cols, out, out_stride);
+  add_terms<V>(sums, sums_stride, scale, bias, nullptr, rows, cols, out, out_stride);
+  for (int64_t r = 0; r < rows; ++r) activate<V>(out + r * out_stride, kind, cols, out + r * out_stride);
+  if (residual) add_terms<V>(out, out_stride, nullptr, nullptr, residual, rows, cols, out, out_stride);
 }
 
 // `count` <= `most` rows from `row` on, one panel.

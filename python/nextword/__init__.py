@@ -44,7 +44,8 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
         quarter (a float32 for each token and head beside them). The shorter ones change logits slightly.
     revision: a branch, tag or commit of the hub, the same as "id@revision"; None: its main branch.
     Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
-    wrong. A folder without a vocabulary gives a model that works with token ids.
+    wrong. A folder without a vocabulary, or with one that cannot be read, gives a model that works with token ids; the
+    error that a text then gives says why. A vocabulary may have more tokens than the model, or fewer.
 
     >>> load().config.n_layer
     4
@@ -54,13 +55,13 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     if threads is not None:
         cpu.set_threads(threads)
     weights = open_model(DEMO if path_or_id is None else path_or_id, revision)
+    tokenizer, reason = None, ""
     try:
         tokenizer = Tokenizer.load(weights.folder)
-    except FileNotFoundError:
-        tokenizer = None
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error)
     model = build(weights, dtype=dtype, kv_dtype=kv_dtype)
-    if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
-        raise ValueError(f"load: the vocabulary in {weights.folder} has {len(tokenizer)} tokens, but the model only "
-                         f"{model.config.vocab_size}; they do not belong together")
     source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
-    return LanguageModel(model, tokenizer, source, weights.generation_config)
+    lm = LanguageModel(model, tokenizer, source, weights.generation_config)
+    lm.no_tokenizer = reason
+    return lm

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all: beside their place first, then put there. What is written is the callers'.
+"""Files and folders written whole or not at all: beside their place first, then put there. Content is the callers'.
 
 As `open` does, they follow links, keep the mode of a file that is there and take the umask for a new one.
 """
@@ -14,15 +14,16 @@ __all__ = ["destination", "make_folder", "write", "write_folder"]
 
 Content = str | bytes | Callable[[Path], object]  # a str as UTF-8; a function fills the file that it is given
 
-_KINDS = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"), (stat.S_ISSOCK, "a socket"))
+_KINDS = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+          (stat.S_ISSOCK, "a socket"))
 
 
 def write(operation: str, files: Mapping[Path, Content]) -> None:
     """Write one file or several that belong together; those that were there stay until all new ones are whole.
 
-    operation: what the errors begin with. Raises OSError that names the file if one cannot be written (IsADirectoryError,
-    PermissionError, FileNotFoundError, ... as `open` would), or is no regular file: a device, a FIFO, a socket. After an
-    error, or Ctrl-C, nothing is left of any.
+    operation: what the errors begin with. Raises OSError that names the file if one cannot be written (as `open`:
+    IsADirectoryError, PermissionError, FileNotFoundError, ...), or is no regular file: a device, a FIFO, a socket.
+    After an error, or Ctrl-C, nothing is left of any.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -33,9 +34,10 @@ def write(operation: str, files: Mapping[Path, Content]) -> None:
     """
     places = [(path, *destination(operation, path), content) for path, content in files.items()]
     parts: list[tuple[Path, Path]] = []
+    path = Path()  # at which an error came
     try:
-        for path, place, before, content in places:
-            part = place.with_name(f".{secrets.token_hex(8)}.part")  # short: the place's name may be the longest there is
+        for path, place, before, content in places:  # noqa: B007
+            part = place.with_name(f".{secrets.token_hex(8)}.part")  # the place's name may be the longest there is
             mode = 0o666 if before is None else stat.S_IMODE(before.st_mode) & 0o777
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode))
             parts.append((part, place))
@@ -45,8 +47,8 @@ def write(operation: str, files: Mapping[Path, Content]) -> None:
             else:
                 part.write_bytes(content.encode() if isinstance(content, str) else content)
             _settle(part, made if before is None else before)
-        for (part, place), (path, *_) in zip(parts, places, strict=True):
-            os.replace(part, place)
+        for part, path in parts:
+            os.replace(part, path)
     except OSError as error:
         raise _cannot(operation, path, error) from None
     finally:
@@ -90,8 +92,8 @@ def make_folder(operation: str, path: Path) -> None:
 def write_folder(operation: str, path: Path, fill: Callable[[Path], object]) -> None:
     """Write a folder that is not there, or empty: fill is given one beside it, which then takes its place.
 
-    Raises FileExistsError if it is there and not empty, OSError that names it if it cannot be written. After an error, or
-    Ctrl-C, nothing is left of it.
+    Raises FileExistsError if it is there and not empty, OSError that names it if it cannot be written. After an error,
+    or Ctrl-C, nothing is left of it.
     """
     place = Path(os.path.realpath(path))
     part = place.with_name(f".{secrets.token_hex(8)}.part")

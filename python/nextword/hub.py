@@ -1,4 +1,4 @@
-"""Models of the hub: ids with a revision, their files fetched or found in the cache, and what is said if they are not."""
+"""Models of the hub: ids with a revision, their files fetched or found in the cache, what is said if they are not."""
 
 import re
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def parse(name: object, revision: str | None = None) -> tuple[str, str | None] |
     if not isinstance(revision, str) or not HUB_ID.fullmatch(f"{found[1]}@{revision}"):
         raise ValueError(f"load: revision must be a branch, a tag or a commit, got {revision!r}")
     if found[2] not in (None, revision):
-        raise ValueError(f"load: {name!r} names the revision {found[2]!r}, and revision is {revision!r}; give one alone")
+        raise ValueError(f"load: {name!r} names a revision, and revision is {revision!r}; give one of them")
     return found[1], revision
 
 

@@ -42,17 +42,20 @@ class Linear:
         return y
 
 
-class GeluLinear(Linear):
-    """gelu(x @ weight + bias); form: "gelu_tanh" or "gelu_erf"."""
+class ActivatedLinear(Linear):
+    """form(x @ weight + bias); form: the activation, by its name among the operations."""
 
     def __init__(self, ops: ModuleType, weight: Any, bias: Floats | None, form: str) -> None:
         super().__init__(ops, weight, bias)
         self.form = form
-        self._gelu, self._fused = getattr(ops, form), getattr(ops, f"matmul_{form}")
 
     def activated(self, x: Floats, tap: Tap, name: str) -> Floats:
-        """gelu(tap(name, self(x)))."""
-        y: Floats = self._gelu(tap(name, self(x))) if tap.wants(name) else self._fused(x, self.weight, self.bias)
+        """form(tap(name, self(x)))."""
+        y: Floats
+        if tap.wants(name):
+            y = getattr(self.ops, self.form)(tap(name, self(x)))
+        else:
+            y = self.ops.matmul_activated(x, self.weight, self.bias, self.form)
         return y
 
 

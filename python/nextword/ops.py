@@ -15,9 +15,9 @@ from nextword import _core
 from nextword._core import Network, Packed
 
 __all__ = ["Network", "Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution",
-           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_gelu_erf",
-           "matmul_gelu_tanh", "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox",
-           "sample", "softmax", "to_float32", "top", "unpack"]
+           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_activated",
+           "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox", "quick_gelu", "relu",
+           "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -128,26 +128,17 @@ def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
     return _core.matmul(x, weight, bias)
 
 
-def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
-    """`gelu_tanh(matmul(x, weight, bias))` without a second pass over memory; the same bits.
+def matmul_activated(x: Floats, weight: Packed, bias: Floats | None, activation: str) -> Floats:
+    """`activation(matmul(x, weight, bias))` without a second pass over memory; the same bits.
 
-    The rows of the result lie apart where that lets the next matmul read them faster.
+    activation: the name of one of these operations: "gelu_tanh", "gelu_erf", "quick_gelu", "relu", "silu" or "tanh".
+    The rows of the result lie apart where that lets the next matmul read them faster. Raises ValueError for another
+    name.
 
-    >>> matmul_gelu_tanh(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4)
+    >>> matmul_activated(np.float32([[1]]), pack(np.float32([[1, -1]])), None, "gelu_tanh").round(4)
     array([[ 0.8412, -0.1588]], dtype=float32)
     """
-    return _core.matmul_gelu_tanh(x, weight, bias)
-
-
-def matmul_gelu_erf(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
-    """`gelu_erf(matmul(x, weight, bias))` without a second pass over memory; the same bits.
-
-    The rows of the result lie apart where that lets the next matmul read them faster.
-
-    >>> matmul_gelu_erf(np.float32([[1]]), pack(np.float32([[1, -1]]))).round(4)
-    array([[ 0.8413, -0.1587]], dtype=float32)
-    """
-    return _core.matmul_gelu_erf(x, weight, bias)
+    return _core.matmul_activated(x, weight, bias, activation)
 
 
 def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Floats) -> Floats:
@@ -175,6 +166,42 @@ def gelu_erf(x: Floats) -> Floats:
     array([[-0.1587,  0.    ,  0.8413]], dtype=float32)
     """
     return _core.gelu_erf(x)
+
+
+def quick_gelu(x: Floats) -> Floats:
+    """x / (1 + exp(-1.702 x)), the logistic form of GELU (Hendrycks & Gimpel 2016). x: [rows, cols].
+
+    >>> quick_gelu(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.1542,  0.    ,  0.8458]], dtype=float32)
+    """
+    return _core.quick_gelu(x)
+
+
+def relu(x: Floats) -> Floats:
+    """max(0, x), NaN for NaN. x: [rows, cols].
+
+    >>> relu(np.float32([[-1, 0, 1]])).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+    return _core.relu(x)
+
+
+def silu(x: Floats) -> Floats:
+    """x / (1 + exp(-x)), also called swish (Elfwing et al. 2017). x: [rows, cols].
+
+    >>> silu(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.2689,  0.    ,  0.7311]], dtype=float32)
+    """
+    return _core.silu(x)
+
+
+def tanh(x: Floats) -> Floats:
+    """The hyperbolic tangent. x: [rows, cols].
+
+    >>> tanh(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.7616,  0.    ,  0.7616]], dtype=float32)
+    """
+    return _core.tanh(x)
 
 
 def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Floats:

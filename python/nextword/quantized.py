@@ -61,12 +61,13 @@ class _Told(Mapping[str, Any]):
 
     def __init__(self, weights: Weights, progress: Callable[[int, int], None] | None) -> None:
         self.folder, self.config, self.describe = weights.folder, weights.config, weights.describe
-        self._weights, self._progress, self._taken = weights, progress, 0
+        self._weights, self._progress = weights, progress
+        self._taken: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
-        if self._progress is not None:
-            self._progress(self._taken, len(self))
-        self._taken += 1
+        if self._progress is not None and name not in self._taken:
+            self._progress(len(self._taken), len(self))
+        self._taken.add(name)
         return self._weights[name]
 
     def __iter__(self) -> Iterator[str]:

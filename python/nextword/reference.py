@@ -6,7 +6,7 @@ Everything is computed in float64 and rounded to float32 once, at the end. What 
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -122,14 +122,11 @@ def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
     return _single(_linear(x, weight, bias))
 
 
-def matmul_gelu_tanh(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
-    """gelu_tanh(x @ weight + bias)."""
-    return _single(_gelu_tanh(_linear(x, weight, bias)))
-
-
-def matmul_gelu_erf(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
-    """gelu_erf(x @ weight + bias)."""
-    return _single(_gelu_erf(_linear(x, weight, bias)))
+def matmul_activated(x: Floats, weight: Packed, bias: Floats | None, activation: str) -> Floats:
+    """activation(x @ weight + bias)."""
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"matmul_activated: activation must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}")
+    return _single(_ACTIVATIONS[activation](_linear(x, weight, bias)))
 
 
 def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Floats) -> Floats:
@@ -147,6 +144,16 @@ def _gelu_erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 * x * tail)
 
 
+def _logistic_product(x: NDArray[np.float64], k: float) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        return np.asarray(x / (1 + np.exp(-k * x)))
+
+
+_ACTIVATIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "quick_gelu": lambda x: _logistic_product(x, 1.702),
+    "relu": lambda x: np.maximum(x, 0), "silu": lambda x: _logistic_product(x, 1), "tanh": np.tanh}  # fmt: skip
+
+
 def gelu_tanh(x: Floats) -> Floats:
     """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
     return _single(_gelu_tanh(_double(x)))
@@ -155,6 +162,26 @@ def gelu_tanh(x: Floats) -> Floats:
 def gelu_erf(x: Floats) -> Floats:
     """x P(X <= x) for a standard normal X."""
     return _single(_gelu_erf(_double(x)))
+
+
+def quick_gelu(x: Floats) -> Floats:
+    """x / (1 + exp(-1.702 x))."""
+    return _single(_logistic_product(_double(x), 1.702))
+
+
+def relu(x: Floats) -> Floats:
+    """max(0, x)."""
+    return np.maximum(x, np.float32(0))
+
+
+def silu(x: Floats) -> Floats:
+    """x / (1 + exp(-x))."""
+    return _single(_logistic_product(_double(x), 1))
+
+
+def tanh(x: Floats) -> Floats:
+    """The hyperbolic tangent."""
+    return _single(np.tanh(_double(x)))
 
 
 def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Floats:

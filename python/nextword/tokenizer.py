@@ -1,23 +1,23 @@
 """Text to token ids and back: `Tokenizer` over the C++ core, and the files that vocabularies come in.
 
-The file formats themselves are parsed in C++ (csrc/bpe_files.cpp); here stands which files make a tokenizer.
+The files of a folder are put together in tokenizer_folder.py.
 """
 
 from __future__ import annotations
 
 import codecs
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nextword import _core
 from nextword.added_tokens import AddedToken
 from nextword.normalizer import Normalizer, Step
-from nextword.tokenizer_files import REGEX, learn, save
+from nextword.tokenizer_files import learn, save
+from nextword.tokenizer_folder import ACCEPTED, ENDOFTEXT, VOCABULARIES, Verdict, read_files, read_folder
 
-ENDOFTEXT = "<|endoftext|>"
+_ENDOFPROMPT = "<|endofprompt|>"
 _FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 
 
@@ -29,6 +29,20 @@ class Encoding(NamedTuple):
     specials: Mapping[str, int]
 
 
+# The numbers that no token of the format has are reserved; 200018 has two names.
+_HARMONY = {
+    _ENDOFPROMPT: 200018,
+    "<|startoftext|>": 199998,
+    ENDOFTEXT: 199999,
+    "<|return|>": 200002,
+    "<|constrain|>": 200003,
+    "<|channel|>": 200005,
+    "<|start|>": 200006,
+    "<|end|>": 200007,
+    "<|message|>": 200008,
+    "<|call|>": 200012,
+}
+_RESERVED = {f"<|reserved_{id}|>": id for id in range(200000, 201088) if id == 200018 or id not in _HARMONY.values()}
 ENCODINGS = {
     "gpt2": Encoding("r50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256}),
     "r50k_base": Encoding("r50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256}),
@@ -39,27 +53,11 @@ ENCODINGS = {
     "cl100k_base": Encoding(
         "cl100k_base.tiktoken",
         "cl100k",
-        {ENDOFTEXT: 100257, **dict(zip(_FIM, range(100258, 100261), strict=True)), "<|endofprompt|>": 100276},
+        {ENDOFTEXT: 100257, **dict(zip(_FIM, range(100258, 100261), strict=True)), _ENDOFPROMPT: 100276},
     ),
-    "o200k_base": Encoding("o200k_base.tiktoken", "o200k", {ENDOFTEXT: 199999, "<|endofprompt|>": 200018}),
+    "o200k_base": Encoding("o200k_base.tiktoken", "o200k", {ENDOFTEXT: 199999, _ENDOFPROMPT: 200018}),
+    "o200k_harmony": Encoding("o200k_base.tiktoken", "o200k", {**_HARMONY, **_RESERVED}),
 }
-
-# Files that make a tokenizer, in the order in which a folder is searched.
-_FOLDER_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"), ("tokenizer.json",))
-_ACCEPTED = "vocab.json with merges.txt, encoder.json with vocab.bpe, or tokenizer.json"
-
-# Spellings of one splitting pattern that different files use; all match the same pieces.
-_GPT2_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d"
-_PATTERNS = {
-    rf"{_GPT2_WORDS}| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+": "gpt2",
-    rf"{_GPT2_WORDS}| ?[\p{{L}}]+| ?[\p{{N}}]+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+": "gpt2",
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s": "gpt2",
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]"
-    r"|\s+(?!\S)|\s": "cl100k",
-    **{regex: pattern for pattern, regex in REGEX.items()},
-}
-
 
 class Tokenizer(_core.Bpe):
     """Byte-level BPE, id for id the same as tiktoken's, over a vocabulary from files.
@@ -102,21 +100,19 @@ class Tokenizer(_core.Bpe):
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
         """The tokenizer of a model's folder, or of one file.
 
-        path: a folder with vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json (the first that is
-        there); one of those files; or a rank file named after its encoding, such as cl100k_base.tiktoken.
+        path: a folder with vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json, read together with
+        each other and with added_tokens.json, special_tokens_map.json and tokenizer_config.json; one file of the first
+        three kinds, alone; or a rank file named after its encoding, such as cl100k_base.tiktoken.
 
-        Raises FileNotFoundError if there is no vocabulary, ValueError with file and line if it is malformed, or if its
-        splitting pattern or normaliser is one that this library does not have.
+        Raises FileNotFoundError if there is no vocabulary, ValueError with file and line or field if one is malformed,
+        if two disagree, or for a part that changes ids and that this library does not have (docs/tokenizer.md).
         """
         path = Path(path)
         if path.is_dir():
-            for names in _FOLDER_FILES:
-                if all((path / name).is_file() for name in names):
-                    return cls._from_files([path / name for name in names])
-            raise FileNotFoundError(f"Tokenizer.load: no vocabulary in the folder {path}; expected {_ACCEPTED}")
+            return cls._of(read_folder(path))
         if not path.is_file():
             raise FileNotFoundError(
-                f"Tokenizer.load: {path} does not exist; expected a folder or file with {_ACCEPTED}"
+                f"Tokenizer.load: {path} does not exist; expected a folder or file with {ACCEPTED}"
             )
         if path.suffix == ".tiktoken":
             if path.stem not in ENCODINGS:
@@ -125,7 +121,7 @@ class Tokenizer(_core.Bpe):
                     f"{', '.join(ENCODINGS)}; or call Tokenizer.from_encoding(name, path=...)"
                 )
             return cls.from_encoding(path.stem, path=path)
-        for names in _FOLDER_FILES:
+        for names in VOCABULARIES:
             if path.name in names:
                 files = [path.with_name(name) for name in names]
                 for file in files:
@@ -133,14 +129,15 @@ class Tokenizer(_core.Bpe):
                         raise FileNotFoundError(
                             f"Tokenizer.load: {path.name} needs {file.name} beside it in {path.parent}"
                         )
-                return cls._from_files(files)
+                return cls._of(read_files(files))
         raise ValueError(
-            f"Tokenizer.load: cannot tell what {path.name} is; expected {_ACCEPTED}, or <encoding>.tiktoken"
+            f"Tokenizer.load: cannot tell what {path.name} is; expected {ACCEPTED}, or <encoding>.tiktoken"
         )
 
     @classmethod
     def from_encoding(cls, name: str, path: str | os.PathLike[str] | None = None) -> Tokenizer:
-        """A published encoding: gpt2, r50k_base, p50k_base, p50k_edit, cl100k_base or o200k_base.
+        """A published encoding: gpt2, r50k_base, p50k_base, p50k_edit, cl100k_base, o200k_base or
+        o200k_harmony.
 
         path: the encoding's rank file or a folder that holds it; by default the folder that the environment variable
         NEXTWORD_ENCODINGS names. Rank files are not part of this package.
@@ -172,7 +169,7 @@ class Tokenizer(_core.Bpe):
         source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         vocab_size: int,
         *,
-        special_tokens: Sequence[str] = (ENDOFTEXT,),
+        special_tokens: Sequence[str | AddedToken] = (ENDOFTEXT,),
         min_frequency: int = 2,
         pattern: str = "gpt2",
         progress: Callable[[str, int, int], None] | None = None,
@@ -181,6 +178,7 @@ class Tokenizer(_core.Bpe):
 
         source: a path (pathlib.Path, of a file in UTF-8 or a folder of *.txt files), or any number of texts and paths.
         vocab_size: how many tokens at most: special_tokens first, then the 256 bytes, then the merges.
+        special_tokens: names, or an AddedToken for one with flags; ids are given in this order.
         min_frequency: pairs that occur less often are not merged.
         pattern: how text is split first: "gpt2", "cl100k" or "o200k".
         progress: called with ("read", bytes so far, 0), then ("merge", merges so far, merges wanted).
@@ -202,21 +200,11 @@ class Tokenizer(_core.Bpe):
 
         Tokenizer.load and Hugging Face's tokenizers read them back.
         """
-        save(self, folder)
+        save(self, self.added_tokens, self.normalizer, folder)
 
     @classmethod
-    def _from_files(cls, files: list[Path]) -> Tokenizer:
-        if len(files) == 2:
-            return cls(_core.read_vocab_and_merges(os.fspath(files[0]), os.fspath(files[1])), "gpt2")
-        source = _core.read_tokenizer_json(os.fspath(files[0]))
-        try:
-            settings = json.loads(source.settings)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"Tokenizer.load: {files[0].name}: not JSON: {error}") from None
-        pattern = _check_settings(files[0].name, settings)
-        source.whole_pieces = bool(settings.get("model.ignore_merges"))
-        source.added_tokens = _added_tokens(files[0].name, settings.get("added_tokens") or [])
-        return cls(source, pattern)
+    def _of(cls, verdict: Verdict) -> Tokenizer:
+        return cls(verdict.source, **verdict.settings._asdict())
 
     def pieces(self, text: str) -> list[bytes]:
         """The pieces that `text` is cut into, by added tokens and the splitting pattern; each is encoded on its own.
@@ -261,7 +249,12 @@ normalized=False)]
 
     def find(self, token: str | bytes) -> int | None:
         """The id of one token as id_of gives it, or None if there is no such token."""
-        return self._find(token.encode() if isinstance(token, str) else token)
+        if isinstance(token, str):
+            try:
+                token = joined(token).encode()
+            except UnicodeEncodeError:  # a lone surrogate is in no text
+                return None
+        return self._find(token)
 
     def encode_with_offsets(
         self, text: str, *, allowed_special: str | Iterable[str] = (), add_special_tokens: bool = True
@@ -276,6 +269,11 @@ normalized=False)]
     def decoder(self) -> Decoder:
         """A decoder for ids that come one by one."""
         return Decoder(self)
+
+
+def joined(text: str) -> str:
+    """The text with each surrogate pair, as strings from UTF-16 hold them, made into its character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 class Decoder:
@@ -301,51 +299,3 @@ class Decoder:
         rest = self._utf8.decode(b"", final=True)
         self._utf8.reset()
         return rest
-
-
-def _added_tokens(file: str, added: Any) -> list[AddedToken]:
-    """The added tokens of tokenizer.json. Raises ValueError where they are not given with content, id and flags."""
-    flags = ("special", "lstrip", "rstrip", "single_word", "normalized")
-    try:
-        rows = [(token["content"], token["id"], {key: token[key] for key in flags if key in token}) for token in added]
-    except (TypeError, KeyError):
-        rows = [("", -1, {})]
-    for content, id, given in rows:
-        good = isinstance(content, str) and isinstance(id, int) and 0 <= id < 1 << 32
-        if not good or not all(isinstance(flag, bool) for flag in given.values()):
-            raise ValueError(f"Tokenizer.load: {file}: added_tokens must be a list of objects with content, id, flags")
-    return [AddedToken(content, id, **given) for content, id, given in rows]
-
-
-def _check_settings(file: str, settings: dict[str, Any]) -> str:
-    """The splitting pattern that tokenizer.json asks for. Raises ValueError for what this library does not do."""
-
-    def fail(key: str, expected: str, got: object) -> ValueError:
-        return ValueError(f"Tokenizer.load: {file}: {key} must be {expected}, got {json.dumps(got)[:300]}")
-
-    if settings.get("model.type", "BPE") != "BPE":
-        raise fail("model.type", "BPE", settings["model.type"])
-    for key in ("model.continuing_subword_prefix", "model.end_of_word_suffix"):
-        if settings.get(key):
-            raise fail(key, "empty", settings[key])
-    if settings.get("normalizer") is not None:
-        raise fail("normalizer", "null", settings["normalizer"])
-    top = settings.get("pre_tokenizer")
-    steps = top.get("pretokenizers") if isinstance(top, dict) and top.get("type") == "Sequence" else [top]
-    if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
-        raise fail("pre_tokenizer", "ByteLevel with add_prefix_space false", top)
-    if steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space", True):
-        raise fail("pre_tokenizer", "ByteLevel with add_prefix_space false", top)
-    if len(steps) == 1 and steps[0].get("use_regex", True):
-        return "gpt2"
-    if len(steps) == 2 and steps[0].get("type") == "Split" and not steps[1].get("use_regex", True):
-        pattern = steps[0].get("pattern")
-        regex = pattern.get("Regex") if isinstance(pattern, dict) else None
-        if (
-            isinstance(regex, str)
-            and regex in _PATTERNS
-            and steps[0].get("behavior") == "Isolated"
-            and not steps[0].get("invert")
-        ):
-            return _PATTERNS[regex]
-    raise fail("pre_tokenizer", "ByteLevel, alone or after a Split by one of tiktoken's patterns", top)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nextword import _core, files
+from nextword.added_tokens import AddedToken
+from nextword.normalizer import Step
 
 Progress = Callable[[str, int, int], None]
 
@@ -30,7 +32,7 @@ REGEX = {
 def learn(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     vocab_size: int,
-    special_tokens: Sequence[str],
+    special_tokens: Sequence[str | AddedToken],
     min_frequency: int,
     pattern: str,
     progress: Progress | None,
@@ -39,7 +41,9 @@ def learn(
     for name, value, least in (("vocab_size", vocab_size, 256), ("min_frequency", min_frequency, 0)):
         if not isinstance(value, int) or value < least:
             raise ValueError(f"train: {name} must be an int of at least {least}, got {value!r}")
-    if isinstance(special_tokens, str) or len(set(special_tokens)) != len(special_tokens) or "" in special_tokens:
+    added = [] if isinstance(special_tokens, str | AddedToken) else _numbered(special_tokens)
+    names = [token.content for token in added]
+    if isinstance(special_tokens, str | AddedToken) or len(set(names)) != len(names) or "" in names:
         raise ValueError(f"train: special_tokens must be distinct names that are not empty, got {special_tokens!r}")
     counts = _core.PieceCounts(pattern)
     batch: list[str | bytes] = []
@@ -55,12 +59,23 @@ def learn(
     counts.add(batch)
     if progress:
         progress("read", done + size, 0)
-    wanted = vocab_size - 256 - len(special_tokens)
+    wanted = vocab_size - 256 - len(names)
     report = None if progress is None else lambda made: progress("merge", made, wanted)
-    learned = counts.learn(vocab_size, list(special_tokens), min_frequency, report)
+    learned = counts.learn(vocab_size, names, min_frequency, report)
+    learned.added_tokens = added
     if progress:
         progress("merge", wanted, wanted)
     return learned
+
+
+def _numbered(tokens: Iterable[str | AddedToken]) -> list[AddedToken]:
+    """The tokens that get the first ids: a name is a special token, an AddedToken keeps its flags."""
+    added = []
+    for id, token in enumerate(tokens):
+        if not isinstance(token, str | AddedToken):
+            raise TypeError(f"train: special_tokens must hold str or AddedToken, got {type(token).__name__}")
+        added.append(AddedToken(token, id) if isinstance(token, str) else token._replace(id=id))
+    return added
 
 
 def _texts(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Iterator[str | bytes]:
@@ -92,46 +107,30 @@ def _texts(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
             yield data
 
 
-def save(tokenizer: _core.Bpe, folder: str | os.PathLike[str]) -> None:
+def save(
+    tokenizer: _core.Bpe, added_tokens: Sequence[AddedToken], normalizer: Sequence[Step], folder: str | os.PathLike[str]
+) -> None:
     """Write the files that Tokenizer.save promises."""
     place = Path(folder)
     files.make_folder("save", place)
-    specials = tokenizer.special_tokens
-    names = {id: name for name, id in specials.items()}
-    ids = [id for id in range(len(tokenizer)) if tokenizer.has(id)]
-    spelled = {id: names[id] if id in names else spell(tokenizer.token_bytes(id)) for id in ids}
-    vocab = {spelled[id]: id for id in ids}
-    if len(vocab) != len(ids):
+    merged = tokenizer._merges()
+    made = {product for _, _, product in merged}
+    contents = {token.id: token.content for token in added_tokens}
+    spelled: dict[int, str] = {}
+    for id in filter(tokenizer.has, range(len(tokenizer))):
+        token = tokenizer.token_bytes(id)
+        own_text = id not in made and contents.get(id, "").encode() == token
+        spelled[id] = contents[id] if own_text else spell(token)
+    vocab = {spelling: id for id, spelling in spelled.items()}
+    if len(vocab) != len(spelled):
         raise ValueError(
-            "save: a special token is spelled like another token, so that the files could not tell them apart"
+            "save: an added token is spelled like another token, so that the files could not tell them apart"
         )
-    merges = [f"{spelled[left]} {spelled[right]}" for left, right, _ in tokenizer._merges()]
+    merges = [f"{spelled[left]} {spelled[right]}" for left, right, _ in merged]
     texts: dict[Path, files.Content] = {}
     if tokenizer.pattern == "gpt2":
         texts[place / "vocab.json"] = json.dumps(vocab, ensure_ascii=False)
         texts[place / "merges.txt"] = "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges)
-    byte_level: dict[str, Any] = {
-        "type": "ByteLevel",
-        "add_prefix_space": False,
-        "trim_offsets": True,
-        "use_regex": True,
-    }
-    pre_tokenizer: dict[str, Any] = byte_level
-    if tokenizer.pattern != "gpt2":
-        split = {
-            "type": "Split",
-            "pattern": {"Regex": REGEX[tokenizer.pattern]},
-            "behavior": "Isolated",
-            "invert": False,
-        }
-        pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, byte_level | {"use_regex": False}]}
-    flags: dict[str, Any] = {
-        "single_word": False,
-        "lstrip": False,
-        "rstrip": False,
-        "normalized": False,
-        "special": True,
-    }
     model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
     model |= {"ignore_merges": tokenizer.whole_pieces, "vocab": vocab, "merges": merges}
@@ -139,16 +138,53 @@ def save(tokenizer: _core.Bpe, folder: str | os.PathLike[str]) -> None:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {"id": id, "content": name} | flags for name, id in sorted(specials.items(), key=lambda s: s[1])
-        ],
-        "normalizer": None,
-        "pre_tokenizer": pre_tokenizer,
-        "post_processor": None,
-        "decoder": byte_level,
+        "added_tokens": [token._asdict() for token in added_tokens],
+        "normalizer": _normalizer(normalizer),
+        "pre_tokenizer": _pre_tokenizer(tokenizer),
+        "post_processor": _post_processor(tokenizer, spelled),
+        "decoder": _byte_level(tokenizer),
         "model": model,
     }
     files.write("save", {**texts, place / "tokenizer.json": json.dumps(whole, ensure_ascii=False)})
+
+
+def _byte_level(tokenizer: _core.Bpe) -> dict[str, Any]:
+    return {"type": "ByteLevel", "add_prefix_space": tokenizer.prefix_space, "trim_offsets": True, "use_regex": True}
+
+
+def _pre_tokenizer(tokenizer: _core.Bpe) -> dict[str, Any]:
+    if tokenizer.pattern == "gpt2":
+        return _byte_level(tokenizer)
+    regex = {"Regex": REGEX[tokenizer.pattern]}
+    split = {"type": "Split", "pattern": regex, "behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [split, _byte_level(tokenizer) | {"use_regex": False}]}
+
+
+def _normalizer(steps: Sequence[Step]) -> dict[str, Any] | None:
+    written: list[dict[str, Any]] = []
+    for kind, *texts in steps:
+        if kind == "Prepend":
+            written.append({"type": kind, "prepend": texts[0]})
+        elif kind == "Replace":
+            written.append({"type": kind, "pattern": {"String": texts[0]}, "content": texts[1]})
+        else:
+            written.append({"type": kind})
+    return {"type": "Sequence", "normalizers": written} if len(written) > 1 else next(iter(written), None)
+
+
+def _post_processor(tokenizer: _core.Bpe, spelled: dict[int, str]) -> dict[str, Any] | None:
+    """A template of the tokens that begin and end every text."""
+    around = [*tokenizer.beginning, *tokenizer.ending]
+    if not around:
+        return None
+    begin, end = (
+        [{"SpecialToken": {"id": spelled[id], "type_id": 0}} for id in ids]
+        for ids in (tokenizer.beginning, tokenizer.ending)
+    )
+    single = [*begin, {"Sequence": {"id": "A", "type_id": 0}}, *end]
+    tokens = {spelled[id]: {"id": spelled[id], "ids": [id], "tokens": [spelled[id]]} for id in around}
+    pair = [*single, {"Sequence": {"id": "B", "type_id": 1}}]
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
 
 
 def spell(token: bytes) -> str:

@@ -25,9 +25,10 @@ __all__ = ["MissingTensorError", "Weights", "open_model"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json")
+VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json", "added_tokens.json",
+                    "special_tokens_map.json", "tokenizer_config.json")  # fmt: skip
 GENERATION = "generation_config.json"
-HUB_FILES = ("config.json", GENERATION, SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
+HUB_FILES = ("config.json", GENERATION, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
 
 # NumPy has no bfloat16: its bits are given out as uint16. float32 = (bits.astype(uint32) << 16).view(float32)
 READABLE: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
@@ -226,6 +227,7 @@ def open_model(path_or_id: str | os.PathLike[str], revision: str | None = None) 
             '(those read like "gpt2", "openai-community/gpt2-medium" or "gpt2@main")'
         )
     folder = hub.fetch(*named, HUB_FILES)
+    refuse_adapters(folder)
     if not any(present(folder / name) for name in (SINGLE, INDEX)):
         raise FileNotFoundError(hub.instead(*named, SINGLE))
     return Weights(folder, *named)

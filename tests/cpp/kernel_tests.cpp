@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "attention.h"
@@ -43,8 +44,13 @@ void require(bool condition, const char* what) {
 }
 bool same(const float* a, const float* b, int64_t count) { return std::memcmp(a, b, static_cast<size_t>(count) * sizeof(float)) == 0; }
 
-double gelu_tanh(double x) { return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
-double gelu_erf(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
+const std::pair<Activation, double (*)(double)> activations[] = {
+    {Activation::gelu_tanh, [](double x) { return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }},
+    {Activation::gelu_erf, [](double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }},
+    {Activation::quick_gelu, [](double x) { return x / (1 + std::exp(-1.702 * x)); }},
+    {Activation::relu, [](double x) { return x > 0 ? x : 0; }},
+    {Activation::silu, [](double x) { return x / (1 + std::exp(-x)); }},
+    {Activation::tanh, [](double x) { return std::tanh(x); }}};
 
 void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   const Floats x = numbers(rows * depth), w = numbers(depth * cols), bias = numbers(cols), residual = numbers(rows * cols);
@@ -74,7 +80,7 @@ void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   require(same(part.data(), out.data() + from * cols, count * cols), "a row of matmul depends on that row alone");
 
   Floats plain(out.size()), fused(out.size());
-  for (const auto kind : {Activation::gelu_tanh, Activation::gelu_erf}) {
+  for (const auto& [kind, exact] : activations) {
     matmul(x.data(), depth, packed, bias.data(), nullptr, Activation::none, rows, plain.data(), cols);
     activate(plain.data(), kind, rows * cols, plain.data());
     matmul(x.data(), depth, packed, bias.data(), nullptr, kind, rows, fused.data(), cols);
@@ -166,12 +172,11 @@ void test_activation() {
   for (int i = -8000; i <= 8000; ++i) x.push_back(static_cast<float>(i) / 700);
   Floats y(x.size());
   const auto count = static_cast<int64_t>(x.size());
-  activate(x.data(), Activation::gelu_tanh, count, y.data());
-  for (size_t i = 0; i < x.size(); ++i)  // exp's argument has five roundings and grows with x^3
-    require(std::fabs(y[i] - gelu_tanh(x[i])) <= 64 * u * (std::fabs(x[i]) + 1e-6), "gelu_tanh is within its bound");
-  activate(x.data(), Activation::gelu_erf, count, y.data());
-  for (size_t i = 0; i < x.size(); ++i)
-    require(std::fabs(y[i] - gelu_erf(x[i])) <= 64 * u * (std::fabs(x[i]) + 1e-6), "gelu_erf is within its bound");
+  for (const auto& [kind, exact] : activations) {
+    activate(x.data(), kind, count, y.data());
+    for (size_t i = 0; i < x.size(); ++i)  // exp's argument has five roundings at most, and in gelu_tanh grows with x^3
+      require(std::fabs(y[i] - exact(x[i])) <= 64 * u * (std::fabs(x[i]) + 1e-6), "an activation is within its bound");
+  }
 }
 
 struct Sequence {
@@ -359,7 +364,7 @@ struct Model {
     network.eps = 1e-5f;
     for (int layer = 0; layer < 2; ++layer)
       network.blocks.push_back({norm(), norm(), linear(dtype, width, 3 * width), linear(dtype, width, width),
-                                linear(dtype, width, inner), linear(dtype, inner, width), 0.2f, Activation::gelu_tanh});
+                                linear(dtype, width, inner), linear(dtype, inner, width), 0.2f, activations[layer].first});
   }
   void forget() {
     const int64_t bytes = element == Element::float32 ? 4 : element == Element::bfloat16 ? 2 : 1;

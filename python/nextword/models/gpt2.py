@@ -1,7 +1,7 @@
 """GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files in weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import Any
 
@@ -11,26 +11,49 @@ from numpy.typing import NDArray
 from nextword import ops as fast_ops
 from nextword.formats import DTYPES, PackedBytes
 from nextword.layers import (
+    ActivatedLinear,
     Attention,
     Embedding,
     Floats,
-    GeluLinear,
     Ints,
     KVCache,
-    LayerNorm,
     Linear,
     cache_bytes,
     check_dtype,
 )
+from nextword.models.reader import Reader
 from nextword.trace import Tap
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
-GELU = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "gelu": "gelu_erf"}
+
+# Activations by the names that transformers has for them.
+ACTIVATIONS = {
+    **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"), "gelu_tanh"),
+    **dict.fromkeys(("gelu", "gelu_python"), "gelu_erf"), "quick_gelu": "quick_gelu",
+    "relu": "relu", "silu": "silu", "swish": "silu", "tanh": "tanh"}  # fmt: skip
+
+# The same fields by the names that transformers gives those of all models.
+ALIASES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd",
+           "max_position_embeddings": "n_positions"}  # fmt: skip
+# Fields with which transformers computes something else, and the values with which it does not.
+UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "add_cross_attention": ((False, None), "false: cross-attention is not supported"),
+    "is_encoder_decoder": ((False, None), "false: encoders are not supported"),
+    "is_causal": ((True, None), "true: attention to later tokens is not supported"),
+    "sliding_window": ((None,), "null: attention within a window is not supported"),
+    "attention_chunk_size": ((None,), "null: attention within chunks is not supported"),
+    "pruned_heads": (({}, None), "empty: write the model anew without the pruned heads"),
+    "transformers_weights": ((None, "model.safetensors"), "absent: the weights are read from model.safetensors"),
+}
 
 
 @dataclass(frozen=True)
 class GPT2Config:
-    """The fields of a GPT-2 `config.json` that change what is computed, with `transformers`' names and defaults."""
+    """The fields of a GPT-2 `config.json` that change what is computed, with `transformers`' names and defaults.
+
+    `reorder_and_upcast_attn` is another way to compute the same in fewer bits than float32; a `dtype` other than that
+    says how numbers are stored, not how they are computed with here.
+    """
 
     n_layer: int = 12
     n_head: int = 12
@@ -49,8 +72,21 @@ class GPT2Config:
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "GPT2Config":
         """Read a `config.json`. Raises ValueError that names the field that is wrong or not supported."""
-        if config.get("add_cross_attention"):
-            raise ValueError("config: add_cross_attention must be false: cross-attention is not supported")
+        for name, (same, expected) in UNSUPPORTED.items():
+            if config.get(name) not in same:
+                raise ValueError(f"config: {name} must be {expected}, got {config[name]!r}")
+        layers = config.get("layer_types")
+        if layers is not None and not (isinstance(layers, list) and all(x == "full_attention" for x in layers)):
+            raise ValueError(f"config: layer_types must be full_attention everywhere, got {layers!r}")
+        note = config.get("quantization_config")
+        if note is not None and not (isinstance(note, dict) and note.get("quant_method") == "nextword"):
+            raise ValueError("config: quantization_config must be that of `nextword quantize` or absent, got "
+                             f"{str(note)[:60]!r}; take the model unquantised, and give load a dtype")
+        for alias, name in ALIASES.items():
+            if alias in config and config[alias] != config.get(name, config[alias]):
+                raise ValueError(f"config: {name} must be the same as {alias}, another name of it, "
+                                 f"got {config[name]!r} and {config[alias]!r}")
+        config = {ALIASES.get(name, name): value for name, value in config.items()}
         known = {f.name: config[f.name] for f in fields(cls) if f.name in config}
         if isinstance(known.get("eos_token_id"), list):
             known["eos_token_id"] = tuple(known["eos_token_id"])
@@ -65,8 +101,8 @@ class GPT2Config:
                 raise ValueError(f"config: {name} must be a positive integer, got {value!r}")
         if self.n_embd % self.n_head:
             raise ValueError(f"config: n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
-        if not isinstance(self.activation_function, str) or self.activation_function not in GELU:
-            raise ValueError(f"config: activation_function must be one of {', '.join(GELU)}, "
+        if not isinstance(self.activation_function, str) or self.activation_function not in ACTIVATIONS:
+            raise ValueError(f"config: activation_function must be one of {', '.join(ACTIVATIONS)}, "
                              f"got {self.activation_function!r}")
         eps = self.layer_norm_epsilon
         if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
@@ -94,83 +130,33 @@ class GPT2Config:
 class Block:
     """The layers of one transformer block, and the names of its activations."""
 
-    def __init__(self, read: "Reader", config: GPT2Config, ops: ModuleType, layer: int) -> None:
+    def __init__(self, read: Reader, config: GPT2Config, ops: ModuleType, layer: int) -> None:
         embd, inner, name = config.n_embd, config.inner, f"h.{layer}"
         self.ln_1 = read.norm(f"{name}.ln_1", embd, config.layer_norm_epsilon)
         self.qkv = Linear(ops, *read.linear(f"{name}.attn.c_attn", embd, 3 * embd))
         self.attention = Attention(ops, config.n_head, config.attention_scale(layer), f"{name}.attn")
         self.attn_out = Linear(ops, *read.linear(f"{name}.attn.c_proj", embd, embd))
         self.ln_2 = read.norm(f"{name}.ln_2", embd, config.layer_norm_epsilon)
-        self.fc = GeluLinear(ops, *read.linear(f"{name}.mlp.c_fc", embd, inner), GELU[config.activation_function])
+        form = ACTIVATIONS[config.activation_function]
+        self.fc = ActivatedLinear(ops, *read.linear(f"{name}.mlp.c_fc", embd, inner), form)
         self.mlp_out = Linear(ops, *read.linear(f"{name}.mlp.c_proj", inner, embd))
         self.name = name
-
-
-class Reader:
-    """Takes named arrays, checks them against the configuration and stores them for ops."""
-
-    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], ops: ModuleType, dtype: str | None) -> None:
-        self.weights, self.ops, self.dtype = weights, ops, dtype
-
-    def _named(self, name: str, shape: tuple[int, ...]) -> NDArray[Any] | PackedBytes:
-        if name not in self.weights:
-            raise ValueError(f"load: {self._called(name)} is missing; "
-                             f"the configuration asks for it with shape {list(shape)}")
-        return self.weights[name]
-
-    def _called(self, name: str) -> str:
-        describe = getattr(self.weights, "describe", None)
-        return str(describe(name)) if describe else f"tensor {name!r}"
-
-    def _stored(self, name: str, x: NDArray[Any] | PackedBytes, shape: tuple[int, ...], store: Any) -> Any:
-        if x.shape != shape:
-            raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, "
-                             f"got {list(x.shape)}")
-        try:
-            return store(*x) if isinstance(x, PackedBytes) else store(np.ascontiguousarray(x))
-        except ValueError as error:
-            raise ValueError(f"load: {self._called(name)}: {error}") from None
-
-    def vector(self, name: str, *shape: int) -> Floats:
-        """A small array as float32 of its own."""
-        given = self._named(name, shape)
-        if isinstance(given, PackedBytes):
-            raise ValueError(f"load: {self._called(name)} must be numbers, got a matrix packed as {given.dtype}")
-        x: Floats = self._stored(name, given, shape, self.ops.to_float32)
-        if not np.isfinite(x).all():
-            raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
-        return x
-
-    def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
-        """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]. PackedBytes are
-        taken as they are."""
-        x = self._named(name, (rows, cols))
-        if not isinstance(x, PackedBytes):
-            return self._stored(name, x, (rows, cols), lambda x: pack(x, self.dtype or "float32"))
-        if self.dtype not in (None, x.dtype):
-            raise ValueError(f"load: {self._called(name)} is packed as {x.dtype} and cannot become {self.dtype}; "
-                             "leave the dtype out, or load the model that it was made of")
-        return self._stored(name, x, (rows, cols) if pack is self.ops.pack else (cols, rows), self.ops.packed)
-
-    def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
-        """Weight and bias of a linear layer, stored as [in, out]."""
-        return self.matrix(f"{name}.weight", depth, cols, self.ops.pack), self.vector(f"{name}.bias", cols)
-
-    def norm(self, name: str, size: int, eps: float) -> LayerNorm:
-        """A layer normalisation."""
-        return LayerNorm(self.ops, self.vector(f"{name}.weight", size), self.vector(f"{name}.bias", size), eps)
 
 
 class GPT2:
     """The model: token ids in, logits out. `ops` does the arithmetic; `ops=nextword.reference` is the NumPy model.
 
     weights: named float32, float16 or bfloat16 (as uint16 bits) arrays in Hugging Face's names without `transformer.`;
-        matrices may be PackedBytes, which are taken as they are.
+        matrices may be PackedBytes, which are taken as they are. Where the configuration ties the head to the
+        embedding, one of `wte.weight` and `lm_head.weight` is enough, and of both the head is its own if their numbers
+        differ (`config` then says so), as in transformers. `lm_head.bias` is added to the logits.
     config: a GPT2Config or the content of a config.json, `weights.config` if None.
     dtype: how matrices are stored, one of `nextword.formats.DTYPES`; None: as they come packed, else float32. The rest
         is float32.
     kv_dtype: how its caches store keys and values, "float32", "bfloat16" or "int8"; see `ops.append`.
-    Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite.
+    Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite, or if a
+    tensor is stored that has no place in the graph. Warns (UserWarning) of heads of other classes, such as
+    `score.weight` of a classifier, that no logit depends on.
     """
 
     Config = GPT2Config
@@ -187,7 +173,16 @@ class GPT2:
         self.tap = Tap()
         self._network: Any = None
         read, c = Reader(weights, ops, dtype), self.config
-        tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
+        # Tied, either name will do, and numbers of its own in the head's place are the head, as in transformers.
+        first, head = "wte.weight", "lm_head.weight"
+        if c.tie_word_embeddings and head in weights:
+            if first not in weights:
+                first = head
+            elif read.same(first, head):
+                read.used.add(head)
+            else:
+                self.config = c = replace(c, tie_word_embeddings=False)
+        tokens = read.matrix(first, c.vocab_size, c.n_embd, ops.pack_transposed)
         self.dtype: str = tokens.dtype
         self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
         self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]
@@ -195,6 +190,7 @@ class GPT2:
         if not c.tie_word_embeddings:
             tokens = read.matrix("lm_head.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
         bias = read.vector("lm_head.bias", c.vocab_size) if "lm_head.bias" in weights else None
+        read.finish()
         self.head = Linear(ops, tokens, bias)
 
     def tensors(self) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""Named arrays checked against a configuration and stored for ops; what is stored and has no place is named."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword.formats import PackedBytes
+from nextword.layers import Floats, LayerNorm
+from nextword.weight_names import harmless, listed
+
+PIECE = 1 << 20  # numbers of two matrices that are compared at once
+
+# Heads of transformers' other GPT-2 classes, and trl's: they read what ln_f gives, and no logit depends on them.
+OTHER_HEADS = re.compile(r"(score|classifier|qa_outputs|multiple_choice_head\.summary|v_head\.summary)\.(weight|bias)")
+
+
+class Reader:
+    """Takes named arrays, checks them against the configuration and stores them for ops."""
+
+    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], ops: ModuleType, dtype: str | None) -> None:
+        self.weights, self.ops, self.dtype = weights, ops, dtype
+        self.used: set[str] = set()
+
+    def _named(self, name: str, shape: tuple[int, ...]) -> NDArray[Any] | PackedBytes:
+        if name not in self.weights:
+            raise ValueError(f"load: {self._called(name)} is missing; "
+                             f"the configuration asks for it with shape {list(shape)}")
+        self.used.add(name)
+        return self.weights[name]
+
+    def _called(self, name: str) -> str:
+        describe = getattr(self.weights, "describe", None)
+        return str(describe(name)) if describe else f"tensor {name!r}"
+
+    def _stored(self, name: str, x: NDArray[Any] | PackedBytes, shape: tuple[int, ...], store: Any) -> Any:
+        if x.shape != shape:
+            raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, "
+                             f"got {list(x.shape)}")
+        try:
+            return store(*x) if isinstance(x, PackedBytes) else store(np.ascontiguousarray(x))
+        except ValueError as error:
+            raise ValueError(f"load: {self._called(name)}: {error}") from None
+
+    def vector(self, name: str, *shape: int) -> Floats:
+        """A small array as float32 of its own."""
+        given = self._named(name, shape)
+        if isinstance(given, PackedBytes):
+            raise ValueError(f"load: {self._called(name)} must be numbers, got a matrix packed as {given.dtype}")
+        x: Floats = self._stored(name, given, shape, self.ops.to_float32)
+        if not np.isfinite(x).all():
+            raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
+        return x
+
+    def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
+        """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]. PackedBytes are
+        taken as they are."""
+        x = self._named(name, (rows, cols))
+        if not isinstance(x, PackedBytes):
+            return self._stored(name, x, (rows, cols), lambda x: pack(x, self.dtype or "float32"))
+        if self.dtype not in (None, x.dtype):
+            raise ValueError(f"load: {self._called(name)} is packed as {x.dtype} and cannot become {self.dtype}; "
+                             "leave the dtype out, or load the model that it was made of")
+        return self._stored(name, x, (rows, cols) if pack is self.ops.pack else (cols, rows), self.ops.packed)
+
+    def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
+        """Weight and bias of a linear layer, stored as [in, out]."""
+        return self.matrix(f"{name}.weight", depth, cols, self.ops.pack), self.vector(f"{name}.bias", cols)
+
+    def same(self, first: str, second: str) -> bool:
+        """Whether two matrices are stored with the same numbers.
+
+        A piece at a time, each taken anew: weights then hold no more of a file in memory than that (weights.Weights).
+        """
+        x, y = self.weights[first], self.weights[second]
+        if x.shape != y.shape or _kind(x) != _kind(y) or "?" in _kind(x):
+            return False
+        rows = max(1, PIECE // max(1, _numbers(x)[:1].size))
+        for at in range(0, len(_numbers(x)), rows):
+            x, y = (self.weights[name] for name in (first, second))
+            pieces = [np.ascontiguousarray(_numbers(matrix)[at : at + rows]) for matrix in (x, y)]
+            one, other = pieces if isinstance(x, PackedBytes) else map(self.ops.to_float32, pieces)
+            if not np.array_equal(one, other):
+                return False
+        return True
+
+    def finish(self) -> None:
+        """Name what is stored and was not read. Raises ValueError; warns of other heads than that of the logits."""
+        left = [name for name in self.weights if name not in self.used and not harmless(name)]
+        unknown = [name for name in left if not OTHER_HEADS.fullmatch(name)]
+        if unknown:
+            raise ValueError(f"load: {self._called(unknown[0])} has no place in a GPT-2 of this configuration (not "
+                             f"used: {listed(unknown)}); correct the configuration, or take them out of the file")
+        if left:
+            warnings.warn(f"load: not used, as no logit depends on it: {listed(left)}, another head", stacklevel=5)
+
+    def norm(self, name: str, size: int, eps: float) -> LayerNorm:
+        """A layer normalisation."""
+        return LayerNorm(self.ops, self.vector(f"{name}.weight", size), self.vector(f"{name}.bias", size), eps)
+
+
+def _kind(x: NDArray[Any] | PackedBytes) -> str:
+    """How numbers are stored; "?" is none of ours, which whoever reads it refuses."""
+    if isinstance(x, PackedBytes):
+        return f"packed {x.dtype}"
+    return "float" if x.dtype in (np.float32, np.float16, np.uint16) else "?"
+
+
+def _numbers(x: NDArray[Any] | PackedBytes) -> NDArray[Any]:
+    return x.data if isinstance(x, PackedBytes) else x
