@@ -24,7 +24,8 @@ CPP_FILES = sorted(path for kind in ("*.h", "*.cpp") for path in CSRC.rglob(kind
 # Python: module -> modules of the package that it may import. A new module needs a row.
 MAY_IMPORT = {
     "formats": set(),
-    "reference": {"formats"},
+    "digest": set(),
+    "reference": {"digest", "formats"},
     "trace": set(),
     "settings": set(),
     "stops": set(),
@@ -66,7 +67,7 @@ MAY_IMPORT = {
     "row": {"layers", "tokenizer", "ops", "settings", "rules", "sampling", "explain", "results", "grammar", "stops"},
     "speculation": {"formats", "models", "layers", "tokenizer", "sampling", "beginnings", "row", "trace"},
     "run": {"memory", "models", "layers", "explain", "results", "prefix", "beginnings", "row", "speculation"},
-    "generate": {"calls", "choose", "defaults", "layers", "memory", "models", "prefix", "results", "run", "sampling",
+    "generate": {"", "calls", "choose", "defaults", "layers", "memory", "models", "prefix", "results", "run", "sampling",
                  "score", "searches", "session", "settings", "speculation", "texts", "tokenizer"},
     "prefix": {"memory", "models", "layers", "trace"},
     "fingerprint": {"models", "ops", "tokenizer"},

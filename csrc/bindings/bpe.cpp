@@ -350,6 +350,7 @@ void bind_bpe(py::module_& m) {
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
       .def(
           "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))
+      .def("_source", [](const PyBpe& self) { return self.core.vocabulary().source(); })
       .def("_merges", [](const PyBpe& self) { return self.core.vocabulary().merges(); })
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(), py::arg("threads") = py::none(),
            py::arg("allowed_special") = py::tuple(), py::arg("add_special_tokens") = true,

@@ -9,6 +9,7 @@
 #include "bpe_files.h"
 #include "bpe_join.h"
 #include "bpe_rules.h"
+#include "bpe_state.h"
 #include "pretokenize.h"
 #include "text.h"
 #include "unicode_chars.h"
@@ -78,6 +79,7 @@ void bind_bpe_tools(py::module_& m) {
       "check_utf8", [](const py::bytes& text, const std::string& file) { check_utf8(std::string_view(text), shown(file, 200)); },
       py::arg("text"), py::arg("file"));
   py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
+      .def(py::pickle(&state_of, &source_of))
       .def_readonly("settings", &VocabularySource::settings)
       .def_readonly("tokens_file", &VocabularySource::tokens_file)
       .def_readwrite("unknown", &VocabularySource::unknown)

@@ -125,6 +125,8 @@ void bind_ops(py::module_& m) {
       .def_property_readonly("shape", [](const Packed& p) { return py::make_tuple(p.depth, p.cols); })
       .def_property_readonly("dtype", [](const Packed& p) { return name_of(p.dtype); })
       .def_property_readonly("nbytes", &Packed::bytes)
+      .def("__copy__", [](const py::object& self) { return self; })  // it never changes
+      .def("__deepcopy__", [](const py::object& self, const py::object&) { return self; }, py::arg("memo"))
       .def("__repr__", [](const Packed& p) {
         return "Packed(" + std::string(name_of(p.dtype)) + " [" + std::to_string(p.depth) + ", " + std::to_string(p.cols) + "])";
       });

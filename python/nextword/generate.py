@@ -1,6 +1,7 @@
 """LanguageModel: prompts and settings in, generations out. Decoding itself is in run, beam search in beams."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -68,6 +69,17 @@ class LanguageModel:
         c = self.config
         return (f"LanguageModel(gpt2: {c.n_layer} layers, {c.n_head} heads, width {c.n_embd}, "
                 f"vocabulary {c.vocab_size}, context {c.n_positions})")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By where it came from: who reads the pickle loads it anew. Raises TypeError for a model that came from nowhere."""
+        if self.source is None:
+            raise TypeError("pickle: this LanguageModel was put together by hand, so that there is nothing to load it from; "
+                            "pickle what it is made of, or save it as a folder and load that with nextword.load")
+        return _load_again, tuple(self.source)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LanguageModel":
+        """A model of its own; the packed matrices, which never change, are shared."""
+        return LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config)
 
     def logits(self, ids: Prompt, last_only: bool = False, *, allowed_special: Special = ()) -> Floats:
         """Logits of every position, or of the last one.
@@ -278,3 +290,10 @@ class LanguageModel:
     def _ids(self, op: str, text: Any, allowed_special: Special, begins: bool = True) -> list[int]:
         """The ids of a prompt."""
         return token_ids(op, "prompt", text, self.tokenizer, self.config.vocab_size, allowed_special, begins)
+
+
+def _load_again(path: str | None, dtype: str | None, kv_dtype: str, revision: str | None) -> LanguageModel:
+    """The model of a pickle."""
+    from nextword import load
+
+    return load(path, dtype, kv_dtype=kv_dtype, revision=revision)

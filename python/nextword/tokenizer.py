@@ -206,6 +206,19 @@ class Tokenizer(_core.Bpe):
     def _of(cls, verdict: Verdict) -> Tokenizer:
         return cls(verdict.source, **verdict.settings._asdict())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its content: what is made of it elsewhere needs no file."""
+        settings = {"pattern": self.pattern, "prefix_space": self.prefix_space, "normalizer": self._normalizer.steps}
+        return _again, (type(self), self._source(), {**settings, "beginning": self.beginning, "ending": self.ending})
+
+    def __copy__(self) -> Tokenizer:
+        """Itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Tokenizer:
+        """Itself: it never changes."""
+        return self
+
     def pieces(self, text: str) -> list[bytes]:
         """The pieces that `text` is cut into, by added tokens and the splitting pattern; each is encoded on its own.
 
@@ -274,6 +287,13 @@ normalized=False)]
 def joined(text: str) -> str:
     """The text with each surrogate pair, as strings from UTF-16 hold them, made into its character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def _again(kind: type[Tokenizer], source: _core.VocabularySource, settings: dict[str, Any]) -> Tokenizer:
+    """The tokenizer of a pickle; a class of one's own need not take what Tokenizer takes."""
+    made = kind.__new__(kind)
+    Tokenizer.__init__(made, source, **settings)
+    return made
 
 
 class Decoder:

@@ -1,6 +1,7 @@
 """GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files in weights."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import Any
@@ -192,6 +193,26 @@ class GPT2:
         bias = read.vector("lm_head.bias", c.vocab_size) if "lm_head.bias" in weights else None
         read.finish()
         self.head = Linear(ops, tokens, bias)
+
+    def __copy__(self) -> "GPT2":
+        """Another model of the same parts."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "GPT2":
+        """A model of its own; packed matrices, which never change, are shared."""
+        memo[id(self.ops)] = self.ops
+        other = copy(self)
+        memo[id(self)] = other
+        own = {"_network": None, "tap": Tap()}  # what is not copied
+        vars(other).update({name: own[name] if name in own else deepcopy(value, memo) for name, value in vars(self).items()})
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Raises TypeError: a model is found again by where it came from, which LanguageModel knows."""
+        raise TypeError("pickle: a GPT2 holds memory of its process; pickle the LanguageModel that nextword.load returns, "
+                        "which is loaded anew where it is read")
 
     def tensors(self) -> dict[str, Any]:
         """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
