@@ -102,15 +102,15 @@ class LanguageModel:
             memory.require("logits", f"the logits of {len(prompt)} tokens", 8 * len(prompt) * self.config.vocab_size,
                            "shorten the text, or pass last_only=True")
         cache = self.model.cache(1, len(prompt))
-        parts = []
+        whole = None if last_only or len(prompt) <= CHUNK else self.model.ops.empty((len(prompt), self.config.vocab_size))
         for start in range(0, len(prompt), CHUNK):
             part = np.array(prompt[start : start + CHUNK], np.int64)
             last = start + CHUNK >= len(prompt)
             rows = ([len(part) - 1] if last else []) if last_only else None
-            parts.append(self.model([part], cache, rows=rows))
-        if last_only:
-            return np.asarray(parts[-1][0])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            found = self.model([part], cache, rows=rows)
+            if whole is not None:
+                whole[start : start + len(part)] = found
+        return np.asarray(found[0]) if last_only else found if whole is None else whole
 
     def score(self, text: Any, **settings: Any) -> Any:
         """How well the model foresees a text, or each of a list: log-probabilities, perplexity, bits per byte.

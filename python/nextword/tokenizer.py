@@ -9,7 +9,7 @@ import codecs
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nextword import _core
 from nextword.added_tokens import AddedToken
