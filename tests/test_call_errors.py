@@ -23,13 +23,14 @@ class LongName:
 LongName.__name__ = LongName.__qualname__ = "Long" * 1000
 
 WRONG = [None, True, 3, -1, 2**70, 1.5, "text", "\ud800", "y" * 10**6, b"\xff", [], ["z" * 10**6] * 3, [None], (),
-         {}, LongName(), LongName, np.zeros((2, 3, 4), "f"), np.zeros(3, [("a" * 1000, "f4")]), float("nan"), 1j, {3}]  # fmt: skip
+         {}, LongName(), LongName, np.zeros((2, 3, 4), "f"), np.zeros(3, [("a" * 1000, "f4")]),
+         float("nan"), 1j, {3}]  # fmt: skip
 # These read files: their messages hold a path. The others are for all of what a module holds.
 READS_A_FILE = {"read_vocab_and_merges", "read_ranks", "read_tokenizer_json"}
 
 
 def compiled_functions():
-    """(name, function, itself an instance's method) of the module and of its classes, properties and constructors too."""
+    """(name, function) of the module and of its classes, constructors too."""
     tokenizer = nextword.load().tokenizer
     made = {"Bpe": tokenizer, "Packed": ops.pack(np.ones((2, 3), "f")), "PieceCounts": _core.PieceCounts("gpt2"),
             "Network": nextword.load().model._fused()}  # fmt: skip
@@ -100,7 +101,8 @@ def weight():
     (lambda: _core.pack(np.ones((2, 2), "f")), TypeError, "pack: expected (weight, dtype), got no dtype"),
     (lambda: _core.pack(1, 2, 3), TypeError, "pack: expected (weight, dtype), got 3 positional arguments"),
     (lambda: _core.pack(1, weight=2), TypeError, "pack: expected (weight, dtype), got weight twice"),
-    (lambda: _core.pack(1, "float32", kind=2), TypeError, "pack: expected (weight, dtype), got the unknown argument 'kind'"),
+    (lambda: _core.pack(1, "float32", kind=2), TypeError,
+     "pack: expected (weight, dtype), got the unknown argument 'kind'"),
     (lambda: _core.matmul(np.ones((1, 2), "f"), np.ones((2, 3)), None), TypeError,
      "matmul: weight must be Packed, got ndarray; make it with nextword.ops.pack"),
     (lambda: _core.matmul(np.ones((1, 2), "f"), None, None), TypeError,
@@ -113,10 +115,12 @@ def weight():
     (lambda: _core.sample(np.ones(3, "f"), 1.0, 0, 1.0, 0.0, 1.0, "no", 0.5), TypeError,
      "sample: uniform must be bool, got str"),
     (lambda: _core.empty(["a"]), TypeError, "empty: shape must be a sequence of int, got other items"),
-    (lambda: _core.set_isa("\ud800"), ValueError, "set_isa: name holds a lone surrogate, which has no UTF-8; replace it"),
+    (lambda: _core.set_isa("\ud800"), ValueError,
+     "set_isa: name holds a lone surrogate, which has no UTF-8; replace it"),
     (lambda: _core.Bpe.has(3, 4), TypeError, "has: self must be Bpe, got int"),
     (lambda: _core.Bpe(3, "gpt2"), TypeError, "Bpe: source must be VocabularySource, got int"),
-    (lambda: _core.PieceCounts("gpt2").learn(300, [], 2, 5), TypeError, "learn: progress must be callable, got int"),
+    (lambda: _core.PieceCounts("gpt2").learn(300, [], 2, 5), TypeError,
+     "learn: progress must be callable, got int"),
     (lambda: nextword.load().tokenizer.encode_batch(["a"] * 10**5, threads="x"), TypeError,
      "encode_batch: threads must be int or None, got str"),
     (lambda: nextword.load().tokenizer.encode_batch(7), TypeError, "encode_batch: texts must be iterable, got int"),
@@ -125,8 +129,10 @@ def weight():
     (lambda: nextword.load().tokenizer.has("x"), TypeError, "has: id must be int, got str"),
     (lambda: nextword.load().tokenizer.encode("a", allowed_special=[3]), TypeError,
      'encode: allowed_special must be "all" or a collection of str, got int'),
-    (lambda: _core.Packed.shape.fget(3), TypeError, "Packed.shape: self must be Packed, got int; make it with nextword.ops.pack"),
-    (lambda: _core.packed_bytes(3), TypeError, "packed_bytes: weight must be Packed, got int; make it with nextword.ops.pack"),
+    (lambda: _core.Packed.shape.fget(3), TypeError,
+     "Packed.shape: self must be Packed, got int; make it with nextword.ops.pack"),
+    (lambda: _core.packed_bytes(3), TypeError,
+     "packed_bytes: weight must be Packed, got int; make it with nextword.ops.pack"),
 ])  # fmt: skip
 def test_the_words(call, kind, expected):
     with pytest.raises(kind) as error:

@@ -1,4 +1,4 @@
-"""files.py and all that write by it: links are followed, modes kept, what is no file refused, nothing lost, nothing left."""
+"""files.py and all that write by it: links followed, modes kept, what is no file refused, nothing lost or left."""
 
 from __future__ import annotations
 

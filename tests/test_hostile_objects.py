@@ -1,5 +1,5 @@
-"""The compiled core among objects that change while they are read, hold nothing, or are used by several threads: an error
-or a result, never the end of the process. Each case runs in a process of its own, whose exit status is asserted."""
+"""The compiled core among objects that change while they are read, hold nothing, or are used by several threads: an
+error or a result, never the end of the process. Each case runs in a process of its own; its exit status is asserted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import gc, itertools, sys, threading, time
 import numpy as np
 import nextword
 from nextword import _core, ops
+
 tokenizer = nextword.load().tokenizer
 lm = nextword.load()
 
@@ -24,8 +25,10 @@ def tried(call):
 
 class Index:
     '''A number that does something when it is read.'''
+
     def __init__(self, then, value=65):
         self.then, self.value = then, value
+
     def __index__(self):
         self.then()
         return self.value
@@ -33,9 +36,11 @@ class Index:
 def beside(change, call, seconds=0.7):
     '''call() again and again while another thread runs change().'''
     stop = threading.Event()
+
     def other():
         while not stop.is_set():
             tried(change)
+
     thread = threading.Thread(target=other)
     thread.start()
     end = time.monotonic() + seconds
@@ -123,14 +128,20 @@ tokenizer.__init__(3, 4)
 assert tokenizer.decode(tokenizer.encode("still whole")) == "still whole"
 """,
     "a source that is used twice": """
-for read in (lambda: _core.read_vocab_and_merges(str(nextword.DEMO / "vocab.json"), str(nextword.DEMO / "merges.txt")),):
+for read in (
+    lambda: _core.read_vocab_and_merges(str(nextword.DEMO / "vocab.json"), str(nextword.DEMO / "merges.txt")),
+):
     source = read()
     first = _core.Bpe(source, "gpt2")
     second = tried(lambda: _core.Bpe(source, "gpt2"))
     assert isinstance(second, ValueError), second
     assert first.decode(first.encode("Once")) == "Once"
-    for added in ([("x", 2**32 - 1, True, False, False, False, False)], [("", 0, True, False, False, False, False)],
-                  [("x", 5, True, False, False, False, False)] * 3, [("x" * 10**6, 4096, False, True, True, True, True)]):
+    for added in (
+        [("x", 2**32 - 1, True, False, False, False, False)],
+        [("", 0, True, False, False, False, False)],
+        [("x", 5, True, False, False, False, False)] * 3,
+        [("x" * 10**6, 4096, False, True, True, True, True)],
+    ):
         source = read()
         source.added_tokens = added
         made = tried(lambda: _core.Bpe(source, "gpt2"))
@@ -182,11 +193,22 @@ beside(change, lambda: ops.attention(k, keys, values, slots, past, fresh, 1.0))
     "logits that change while a token is drawn": """
 rng = np.random.default_rng(0)
 logits, states = np.zeros(50000, "f"), [rng.standard_normal(50000).astype("f") * scale for scale in (0, 1, 30)]
-states += [np.full(50000, np.nan, "f"), np.where(rng.random(50000) < 0.5, np.float32(-np.inf), states[1]), states[1][::-1].copy()]
+states += [
+    np.full(50000, np.nan, "f"),
+    np.where(rng.random(50000) < 0.5, np.float32(-np.inf), states[1]),
+    states[1][::-1].copy(),
+]
 def change():
     for state in states:
         np.copyto(logits, state)
-for filters in ((0, 1.0, 0.0, 1.0), (40, 1.0, 0.0, 1.0), (3000, 0.9, 0.0, 1.0), (0, 0.9, 0.0, 1.0), (0, 1.0, 0.1, 1.0), (0, 1.0, 0.0, 0.5)):
+for filters in (
+    (0, 1.0, 0.0, 1.0),
+    (40, 1.0, 0.0, 1.0),
+    (3000, 0.9, 0.0, 1.0),
+    (0, 0.9, 0.0, 1.0),
+    (0, 1.0, 0.1, 1.0),
+    (0, 1.0, 0.0, 0.5),
+):
     beside(change, lambda: ops.sample(logits, 1.0, *filters, False, 0.5))
     beside(change, lambda: ops.distribution(logits, 1.0, *filters, True))
 for k in (1, 40, 5000, 49999):
@@ -202,7 +224,11 @@ def change():
     for array, good in ((ids, 5), (slots, 0), (fresh, 200), (wanted, 199), (lengths, 0)):
         array[:] = 2**45
         array[:] = good
-beside(change, lambda: network.run(ids, slots, fresh, wanted, lengths, cache.keys, cache.values, cache.scales, cache.before), 2)
+beside(
+    change,
+    lambda: network.run(ids, slots, fresh, wanted, lengths, cache.keys, cache.values, cache.scales, cache.before),
+    2,
+)
 assert isinstance(tried(lambda: network.add(*[None] * 8)), (TypeError, ValueError))
 keys = list(cache.keys)
 lengths[:] = 0
@@ -210,10 +236,24 @@ class Before(tuple):
     def __getitem__(self, at):
         keys.clear()
         return tuple.__getitem__(self, at)
-tried(lambda: network.run(ids, slots, fresh, wanted, lengths, keys, cache.values, cache.scales, [Before((None,) * 3)] * 4))
-for wrong in ([], [None] * 4, [3] * 4, [(1, 2)] * 4, [("a", "b", "c")] * 4, [(np.ones(3),) * 3] * 4, [(np.ones((2, 0)),) * 3] * 4):
+tried(
+    lambda: network.run(
+        ids, slots, fresh, wanted, lengths, keys, cache.values, cache.scales, [Before((None,) * 3)] * 4
+    )
+)
+for wrong in (
+    [],
+    [None] * 4,
+    [3] * 4,
+    [(1, 2)] * 4,
+    [("a", "b", "c")] * 4,
+    [(np.ones(3),) * 3] * 4,
+    [(np.ones((2, 0)),) * 3] * 4,
+):
     lengths[:] = 0
-    found = tried(lambda: network.run(ids, slots, fresh, wanted, lengths, cache.keys, cache.values, cache.scales, wrong))
+    found = tried(
+        lambda: network.run(ids, slots, fresh, wanted, lengths, cache.keys, cache.values, cache.scales, wrong)
+    )
     assert isinstance(found, (TypeError, ValueError)), (wrong, found)
 """,
     "blocks that are added while a network runs": """
@@ -226,24 +266,69 @@ def run():
     network.run(ids, slots, fresh, wanted, cache.lengths, cache.keys, cache.values, cache.scales, cache.before)
 run()
 b = model.blocks[0]
-block = (b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors, b.fc.parts, b.fc.form, b.mlp_out.parts)
+block = (
+    b.ln_1.vectors,
+    b.qkv.parts,
+    b.attention.scale,
+    b.attn_out.parts,
+    b.ln_2.vectors,
+    b.fc.parts,
+    b.fc.form,
+    b.mlp_out.parts,
+)
 found = []
 beside(lambda: found.append(tried(lambda: network.add(*block))), run)
 assert all(isinstance(one, ValueError) for one in found) and len(network) == 4
 """,
     "arrays of odd shapes, strides and dtypes": """
-odd = [np.ones((0, 0), "f"), np.ones((3, 0), "f"), np.ones((0, 3), "f"), np.ones((3, 3), "f")[::-1], np.ones((3, 3), "f")[:, ::-1],
-       np.ones((3, 3), "f").T, np.broadcast_to(np.float32(1), (3, 3)), np.lib.stride_tricks.as_strided(np.ones(9, "f"), (3, 3), (0, 4)),
-       np.lib.stride_tricks.as_strided(np.ones(9, "f"), (3, 3), (2, 4)), np.ones((3, 3), ">f4"), np.ones((3, 3), "f2"), np.ones((3, 3), object),
-       np.ones(37, np.uint8)[1:].view("f").reshape(3, 3), np.ones((1,) * 40, "f"), np.ones((3, 3), "i8"), np.ones(3, "i8"), np.ones(3, "f"),
-       np.array(1.0, "f"), np.ma.masked_array(np.ones((3, 3), "f")), np.zeros((3, 3), [("a", "f4")]), np.ones((3, 3), "M8[s]"), np.full((3, 3), np.nan, "f"),
-       np.array([2**62] * 3), np.array([-1] * 3), np.array([], "i8"), np.array([], "f"), np.array([], np.uint8)]
+odd = [
+    np.ones((0, 0), "f"),
+    np.ones((3, 0), "f"),
+    np.ones((0, 3), "f"),
+    np.ones((3, 3), "f")[::-1],
+    np.ones((3, 3), "f")[:, ::-1],
+    np.ones((3, 3), "f").T,
+    np.broadcast_to(np.float32(1), (3, 3)),
+    np.lib.stride_tricks.as_strided(np.ones(9, "f"), (3, 3), (0, 4)),
+    np.lib.stride_tricks.as_strided(np.ones(9, "f"), (3, 3), (2, 4)),
+    np.ones((3, 3), ">f4"),
+    np.ones((3, 3), "f2"),
+    np.ones((3, 3), object),
+    np.ones(37, np.uint8)[1:].view("f").reshape(3, 3),
+    np.ones((1,) * 40, "f"),
+    np.ones((3, 3), "i8"),
+    np.ones(3, "i8"),
+    np.ones(3, "f"),
+    np.array(1.0, "f"),
+    np.ma.masked_array(np.ones((3, 3), "f")),
+    np.zeros((3, 3), [("a", "f4")]),
+    np.ones((3, 3), "M8[s]"),
+    np.full((3, 3), np.nan, "f"),
+    np.array([2**62] * 3),
+    np.array([-1] * 3),
+    np.array([], "i8"),
+    np.array([], "f"),
+    np.array([], np.uint8),
+]
 odd[0].flags.writeable = False
 weights = [ops.pack(np.ones((3, 3), "f"), dtype) for dtype in ("float32", "bfloat16", "int8", "int4")]
 rng = np.random.default_rng(1)
 numbers = [0, -1, 1, 2, 2**31, 2**62, -(2**63), 1.0, float("nan"), float("inf"), -0.0, True, None, "float32", "int4"]
-functions = [f for n, f in vars(_core).items() if callable(f) and not isinstance(f, type)
-             and n not in ("read_bandwidth", "multiply_add_rate", "set_threads", "use_special_instructions", "set_byte_blocks", "set_isa")]
+functions = [
+    f
+    for n, f in vars(_core).items()
+    if callable(f)
+    and not isinstance(f, type)
+    and n
+    not in (
+        "read_bandwidth",
+        "multiply_add_rate",
+        "set_threads",
+        "use_special_instructions",
+        "set_byte_blocks",
+        "set_isa",
+    )
+]
 for function in functions:
     doc = function.__doc__.splitlines()[0]
     kinds = [part.split(": ")[1] for part in doc[doc.index("(") + 1 : doc.rindex(")")].split(", ") if ": " in part]
@@ -260,7 +345,14 @@ assert len(ops.top(x, 2**62)) == 7
 assert isinstance(tried(lambda: ops.empty([2**59])), MemoryError)
 for shape in ([2**62, 2**62], [2**62, 0], [-1], [1] * 70, [2**61]):
     assert isinstance(tried(lambda: ops.empty(shape)), Exception)
-assert isinstance(tried(lambda: ops.attention_weights(np.ones((1, 32), "f"), np.zeros((1, 1, 1, 32, 32), "f"), np.zeros((1, 1, 1, 32, 32), "f"), 0, 2**62, 1.0)), IndexError)
+assert isinstance(
+    tried(
+        lambda: ops.attention_weights(
+            np.ones((1, 32), "f"), np.zeros((1, 1, 1, 32, 32), "f"), np.zeros((1, 1, 1, 32, 32), "f"), 0, 2**62, 1.0
+        )
+    ),
+    IndexError,
+)
 assert isinstance(tried(lambda: ops.packed(np.zeros(64, np.uint8), "float32", 2**31 - 1, 2**31 - 1)), ValueError)
 assert tokenizer.encode_batch(["a b c"] * 1000, threads=2**31 - 1) == [tokenizer.encode("a b c")] * 1000
 assert isinstance(tried(lambda: _core.PieceCounts("gpt2").learn(2**62, [], 2, None)), ValueError)
@@ -277,11 +369,17 @@ expected = tokenizer.encode(text)
 found = []
 def work():
     for _ in range(30):
-        found.append(tokenizer.encode(text) == expected and tokenizer.decode(expected) == text and tokenizer.count(text) == len(expected)
-                     and tokenizer.encode_batch([text, text]) == [expected] * 2)
+        found.append(
+            tokenizer.encode(text) == expected
+            and tokenizer.decode(expected) == text
+            and tokenizer.count(text) == len(expected)
+            and tokenizer.encode_batch([text, text]) == [expected] * 2
+        )
 threads = [threading.Thread(target=work) for _ in range(4)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
 assert all(found) and len(found) == 120
 """,
 }

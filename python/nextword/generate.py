@@ -71,10 +71,10 @@ class LanguageModel:
                 f"vocabulary {c.vocab_size}, context {c.n_positions})")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By where it came from: who reads the pickle loads it anew. Raises TypeError for a model that came from nowhere."""
+        """By where it came from: who reads the pickle loads it anew. Raises TypeError if it came from nowhere."""
         if self.source is None:
-            raise TypeError("pickle: this LanguageModel was put together by hand, so that there is nothing to load it from; "
-                            "pickle what it is made of, or save it as a folder and load that with nextword.load")
+            raise TypeError("pickle: this LanguageModel was put together by hand, so that there is nothing to load it "
+                            "from; write its weights to a folder and load that with nextword.load")
         return _load_again, tuple(self.source)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LanguageModel":
@@ -102,7 +102,8 @@ class LanguageModel:
             memory.require("logits", f"the logits of {len(prompt)} tokens", 8 * len(prompt) * self.config.vocab_size,
                            "shorten the text, or pass last_only=True")
         cache = self.model.cache(1, len(prompt))
-        whole = None if last_only or len(prompt) <= CHUNK else self.model.ops.empty((len(prompt), self.config.vocab_size))
+        in_parts = not last_only and len(prompt) > CHUNK
+        whole = self.model.ops.empty((len(prompt), self.config.vocab_size)) if in_parts else None
         for start in range(0, len(prompt), CHUNK):
             part = np.array(prompt[start : start + CHUNK], np.int64)
             last = start + CHUNK >= len(prompt)

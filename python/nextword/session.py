@@ -62,8 +62,8 @@ class Session:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Raises TypeError: a session is saved by `save`."""
-        raise TypeError("pickle: a Session belongs to its model; write it with save(path) and read it with lm.resume(path), "
-                        "or branch it with fork()")
+        raise TypeError("pickle: a Session belongs to its model; write it with save(path) and read it with "
+                        "lm.resume(path), or branch it with fork()")
 
     def __repr__(self) -> str:
         return f"Session({len(self)} tokens, {self._held} in the cache)"

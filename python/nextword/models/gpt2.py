@@ -206,13 +206,14 @@ class GPT2:
         other = copy(self)
         memo[id(self)] = other
         own = {"_network": None, "tap": Tap()}  # what is not copied
-        vars(other).update({name: own[name] if name in own else deepcopy(value, memo) for name, value in vars(self).items()})
+        for name, value in vars(self).items():
+            vars(other)[name] = own[name] if name in own else deepcopy(value, memo)
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Raises TypeError: a model is found again by where it came from, which LanguageModel knows."""
-        raise TypeError("pickle: a GPT2 holds memory of its process; pickle the LanguageModel that nextword.load returns, "
-                        "which is loaded anew where it is read")
+        raise TypeError("pickle: a GPT2 holds memory of its process; pickle the LanguageModel that nextword.load "
+                        "returns, which is loaded anew where it is read")
 
     def tensors(self) -> dict[str, Any]:
         """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
