@@ -267,9 +267,10 @@ def main():
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE
         ).stdout
         machine = {"processor": cpu_name(), "cores": os.cpu_count(), "python": platform.python_version()}
-        args.out.write_text(
-            json.dumps({"machine": machine, "commit": commit.strip(), "rows": run.rows}, indent=1) + "\n"
-        )
+        from nextword import files
+
+        found = {"machine": machine, "commit": commit.strip(), "rows": run.rows}
+        files.write("bench", {args.out: json.dumps(found, indent=1) + "\n"})
 
 
 def cpu_name():

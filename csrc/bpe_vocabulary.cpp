@@ -92,7 +92,7 @@ std::string quoted(std::string_view bytes) {
 
 }  // namespace
 
-Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pieces) {
+Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pieces), ranked_(!source.has_merges) {
   add_tokens(source);
   if (source.has_merges) {
     add_added_tokens(source, add_merges(source));

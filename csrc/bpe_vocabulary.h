@@ -55,6 +55,8 @@ class Vocabulary {
   // token, a merge given twice, an unknown token that is none.
   explicit Vocabulary(VocabularySource source);
 
+  VocabularySource source() const;  // of which the same vocabulary is made again
+
   size_t size() const { return tokens_.size(); }  // highest id + 1; ids of holes are counted
   bool has(uint32_t id) const { return id < size() && tokens_[id].size != 0; }
   std::string_view bytes(uint32_t id) const { return {data(id), token_size(id)}; }       // has(id)
@@ -140,6 +142,7 @@ class Vocabulary {
   std::vector<uint32_t> index_;  // open addressing: entry_of the tokens; 0 free
   uint32_t longest_ = 0;
   bool whole_pieces_ = true;
+  bool ranked_;  // merges follow from the ranks of tokens
   bool orderly_ = false;
   bool complete_ = true;
   uint32_t substitute_ = no_token;

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <stdexcept>
 
+#include "shown.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -184,7 +186,7 @@ void set_byte_blocks(const std::string& variant) {
     if (name == variant) return chosen.store(&functions, std::memory_order_release);
     names += (names.empty() ? "" : ", ") + name;
   }
-  throw std::invalid_argument("set_byte_blocks: variant must be one of " + names + ", got '" + variant + "'");
+  throw std::invalid_argument("set_byte_blocks: variant must be one of " + names + ", got '" + shown(variant) + "'");
 }
 
 }  // namespace nextword

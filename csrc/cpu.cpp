@@ -5,6 +5,8 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "shown.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #elif defined(__aarch64__) && defined(__linux__)
@@ -126,7 +128,7 @@ void set_isa(const std::string& name) {
       current() = row.kernels;
       return;
     }
-  throw std::invalid_argument("set_isa: name must be one of " + joined(variants()) + " on this machine, got '" + name + "'");
+  throw std::invalid_argument("set_isa: name must be one of " + joined(variants()) + " on this machine, got '" + shown(name) + "'");
 }
 
 std::vector<std::pair<std::string, bool>> features() {

@@ -10,7 +10,7 @@
 namespace nextword {
 namespace {
 
-constexpr int64_t kept_unused = 32'000'000;     // floats
+constexpr int64_t always_kept = 32'000'000;      // floats
 constexpr int64_t huge_page = int64_t{1} << 19;  // floats: 2 MiB
 
 struct Block {
@@ -23,6 +23,9 @@ struct Pool {
   std::vector<Block> unused;  // the longest unused first
   int64_t total = 0;          // floats in `unused`
 
+  // A model's results and the key-value cache of a text are within the size of its weights, mostly.
+  static int64_t most_unused() { return std::max(always_kept, packed_bytes() / static_cast<int64_t>(sizeof(float))); }
+
   void put(Block block) {  // must not throw: a pointer that goes calls it
     const std::lock_guard<std::mutex> lock(mutex);
     try {
@@ -31,7 +34,7 @@ struct Pool {
       return;
     }
     total += block.size;
-    while (total > kept_unused) {
+    for (const int64_t most = most_unused(); total > most;) {
       total -= unused.front().size;
       unused.erase(unused.begin());
     }

@@ -9,8 +9,9 @@ namespace nextword {
 // Results below this size come from the ordinary allocator, which reuses such blocks itself.
 constexpr int64_t pooled_from = int64_t{1} << 16;  // floats: 256 KiB
 
-// At least `count` floats, contents undefined; back in the pool when the last copy of the pointer goes. The pool keeps at
-// most 128 MB unused. Any thread. Throws std::bad_alloc.
+// At least `count` floats, contents undefined; back in the pool when the last copy of the pointer goes. The pool keeps
+// 128 MB unused at most, or as much as the weights alive take if that is more; what goes beyond, the longest unused
+// first, is given back whenever a pointer goes. Any thread. Throws std::bad_alloc.
 std::shared_ptr<float> pooled_floats(int64_t count);
 
 // At least `count` floats that the calling thread keeps from call to call, aligned to a cache line; contents undefined,

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "shown.h"
 #include "unicode_chars.h"
 
 namespace nextword {
@@ -197,7 +198,7 @@ Pattern pattern_named(std::string_view name) {
     if (name == known) return pattern;
     names += (names.empty() ? "" : ", ") + std::string(known);
   }
-  throw std::invalid_argument("Tokenizer: pattern must be one of " + names + ", got '" + std::string(name) + "'");
+  throw std::invalid_argument("Tokenizer: pattern must be one of " + names + ", got '" + shown(name) + "'");
 }
 
 const char* pattern_name(Pattern pattern) {

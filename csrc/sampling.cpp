@@ -20,7 +20,7 @@ constexpr int64_t group = 32;  // values for each maximum: 1571 maxima of GPT-2'
 constexpr int64_t few = 48;    // so many candidates are sorted rather than divided once more
 constexpr int64_t worth_copying = 1024;  // fewer keys are passed over faster
 constexpr double half_ulp = 0x1p-24;  // of float32: the relative error of a rounding
-constexpr int64_t block = 512, lanes = 8;  // of the cumulative sum that `draw` describes
+constexpr int64_t lanes = 8;  // of a sum
 
 // Memory that a thread keeps from call to call.
 struct Scratch {
@@ -71,6 +71,9 @@ float round_down(double x) {
   const auto y = static_cast<float>(std::max<double>(x, no_limit));
   return static_cast<double>(y) > x && y > no_limit ? from_ordinal(ordinal(y) - 1) : y;
 }
+
+// x, or `least` where it is less or NaN: x is read once, and another thread may be writing it.
+float at_least(float x, float least) { return x >= least ? x : least; }
 
 // Where the running total of the weights, by descending key, reaches `target`: keys >= high weigh `before` < target;
 // those in [low, high), the band, reach it, and are few or all equal.
@@ -140,11 +143,14 @@ Band band_of(const float* keys, int64_t n, const Border& border) {
 float kth_of(const float* x, int64_t n, int64_t k, float top, float guess) {
   const Border border = find_border(x, nullptr, n, static_cast<double>(k), -infinite, top, guess);
   if (static_cast<int64_t>(ordinal(border.high)) - ordinal(border.low) <= 1) return border.low;
+  // Whoever changes the logits meanwhile gets a wrong number, not a step outside of the values.
   const Band band = band_of(x, n, border);
+  const int64_t count = std::min(band.count, few);
+  if (count == 0) return border.low;
   float values[few];
-  for (int64_t i = 0; i < band.count; ++i) values[i] = x[band.at[i]];
-  const int64_t rank = k - 1 - static_cast<int64_t>(border.before);
-  std::nth_element(values, values + rank, values + band.count, std::greater<float>());
+  for (int64_t i = 0; i < count; ++i) values[i] = at_least(x[band.at[i]], border.low);
+  const int64_t rank = std::clamp<int64_t>(k - 1 - static_cast<int64_t>(border.before), 0, count - 1);
+  std::nth_element(values, values + rank, values + count, std::greater<float>());
   return values[rank];
 }
 
@@ -159,10 +165,12 @@ float kth_largest(const float* x, int64_t n, int64_t k, float top, int64_t group
   }
   const float least = kth_of(s.maxima.data(), groups, k, top, s.maxima[0]);
   const Band band = band_of(x, n, {least, infinite, 0});
-  float* const values = room(scratch().keys, band.count);
+  float* const values = room(scratch().keys, band.count + 1);
   int64_t count = 0;
-  for (int64_t i = 0; i < band.count; ++i)
-    if (x[band.at[i]] > least) values[count++] = x[band.at[i]];
+  for (int64_t i = 0; i < band.count; ++i) {
+    values[count] = at_least(x[band.at[i]], least);
+    count += values[count] > least;
+  }
   if (count < k) return least;  // among many equals, none of which is moved
   std::nth_element(values, values + (k - 1), values + count, std::greater<float>());
   return values[k - 1];
@@ -213,13 +221,19 @@ struct Candidates {
   float least() const { return least_of(logits, count); }
 };
 
-Candidates collect(const float* x, int64_t n, float limit) {
+// Only whoever changes the logits while they are read has none left.
+void some_left(int64_t count) {
+  if (count == 0) throw std::invalid_argument("sampling: the logits changed while they were read; pass a copy");
+}
+
+Candidates collect(const float* x, int64_t n, float limit, float top) {
   auto& s = scratch();
   Candidates c{room(s.ids, n), nullptr, nullptr, 0};
   c.count = kernels().positions(x, limit, infinite, n, c.ids);
   c.logits = room(s.logits, c.count);
   c.weights = room(s.weights, c.count);
-  for (int64_t i = 0; i < c.count; ++i) c.logits[i] = x[c.ids[i]];
+  for (int64_t i = 0; i < c.count; ++i) c.logits[i] = std::min(at_least(x[c.ids[i]], limit), top);
+  some_left(c.count);
   return c;
 }
 
@@ -388,7 +402,7 @@ Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
   } else if (!by_p && least > limit) {
     limit = least;
   }
-  Candidates c = collect(x, n, std::min(limit, top));
+  Candidates c = collect(x, n, std::min(limit, top), top);
   const double sum = k.exp_sum(c.logits, top, scale, c.count, c.weights);
   if (by_p) {
     const double share = needed(rules.top_p, n), all = few_k ? sum : total, target = share * all;
@@ -410,67 +424,12 @@ Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
       exact_typical(c, share, kept.cuts, exact, log_of);
   }
   if (rules.chances == Chances::equal) std::fill(c.weights, c.weights + c.count, 1.0f);
+  some_left(c.count);
   kept.count = c.count;
   kept.ids = c.ids;
   kept.weights = c.weights;
   kept.factor = 1 / total_of(c.weights, c.count);
   return kept;
-}
-
-void write(const Kept& kept, int64_t* ids, double* probabilities) {
-  if (kept.ids) {
-    for (int64_t i = 0; i < kept.count; ++i) {
-      ids[i] = kept.ids[i];
-      probabilities[i] = static_cast<double>(kept.weights[i]) * kept.factor;
-    }
-    return;
-  }
-  for (int64_t i = 0; i < kept.size; ++i)
-    if (kept.logits[i] >= no_limit) {
-      *ids++ = i;
-      *probabilities++ = static_cast<double>(kept.weights[i]) * kept.factor;
-    }
-}
-
-void look_up(const Kept& kept, const int64_t* tokens, int64_t count, double* probabilities, bool* stays) {
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t* const end = kept.ids + (kept.ids ? kept.count : 0);
-    const int32_t* const found = std::lower_bound(kept.ids, end, tokens[i]);
-    const int64_t at = kept.ids ? found - kept.ids : tokens[i];
-    stays[i] = kept.ids ? found != end && *found == tokens[i] : kept.logits[tokens[i]] >= no_limit;
-    probabilities[i] = stays[i] ? static_cast<double>(kept.weights[at]) * kept.factor : 0;
-  }
-}
-
-Drawn draw(const Kept& kept, double u) {
-  const auto id_of = [&](int64_t i) -> int64_t { return kept.ids ? kept.ids[i] : i; };
-  const auto probability = [&](int64_t i) { return static_cast<double>(kept.weights[i]) * kept.factor; };
-  const int64_t n = kept.ids ? kept.count : kept.size;
-  double reached = 0;
-  for (int64_t begin = 0; begin < n;) {
-    const int64_t id_end = (id_of(begin) / block + 1) * block;
-    double sum[lanes] = {};
-    int64_t end = begin;
-    if (kept.ids) {
-      for (; end < n && kept.ids[end] < id_end; ++end) sum[kept.ids[end] % lanes] += probability(end);
-    } else {
-      const int64_t stop = std::min(n, id_end);
-      for (; end + lanes <= stop; end += lanes)
-        for (int64_t j = 0; j < lanes; ++j) sum[j] += probability(end + j);
-      for (; end < stop; ++end) sum[end % lanes] += probability(end);
-    }
-    const double after = reached + (((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7])));
-    for (int64_t i = begin; after > u && i < end; ++i) {
-      const double p = probability(i);
-      reached += p;
-      if (reached > u && p > 0) return {id_of(i), p};
-    }
-    reached = after;
-    begin = end;
-  }
-  int64_t last = n - 1;  // the total, 1 but for rounding, does not exceed u
-  while (last > 0 && !(probability(last) > 0)) --last;
-  return {id_of(last), probability(last)};
 }
 
 double log_sum_exp(const char* op, const float* x, int64_t n) {
@@ -486,15 +445,18 @@ std::vector<int64_t> top(const char* op, const float* x, int64_t n, int64_t k) {
   const float most = survey(op, x, n, -infinite, groups);
   const float least = kth_largest(x, n, k, most, groups);
   const Band band = band_of(x, n, {least, infinite, 0});
-  std::vector<int64_t> above, equal;
+  std::vector<std::pair<float, int64_t>> above;  // -logit, id
+  std::vector<int64_t> out, equal;
   for (int64_t i = 0; i < band.count; ++i) {
-    if (x[band.at[i]] > least) above.push_back(band.at[i]);
+    const float logit = at_least(x[band.at[i]], least);
+    if (logit > least) above.emplace_back(-logit, band.at[i]);
     else if (static_cast<int64_t>(equal.size()) < k) equal.push_back(band.at[i]);
   }
-  std::sort(above.begin(), above.end(), [&](int64_t a, int64_t b) { return x[a] > x[b] || (x[a] == x[b] && a < b); });
-  above.insert(above.end(), equal.begin(), equal.end());
-  above.resize(static_cast<size_t>(k));
-  return above;
+  std::sort(above.begin(), above.end());
+  for (const auto& one : above) out.push_back(one.second);
+  out.insert(out.end(), equal.begin(), equal.end());
+  out.resize(static_cast<size_t>(k));
+  return out;
 }
 
 }  // namespace nextword

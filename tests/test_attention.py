@@ -314,7 +314,7 @@ CALL = ZERO, ZERO, ONE
         (lambda: ops.append(X, X, KEYS, VALUES, *CALL), r"k must be float32 \[1, 3\]"),
         (lambda: ops.append(X[:1], X[:1], HALF[0], VALUES, *CALL), "values must be uint16 .* got float32"),
         (lambda: ops.append(X[:1], X[:1], BYTES[0], HALF[1], *CALL, SCALES), "values must be int8 .* got uint16"),
-        (lambda: ops.append(X[:1], X[:1], *BYTES, *CALL), r"scales must be float32 \[2, 1, 2, 32\], got NoneType"),
+        (lambda: ops.append(X[:1], X[:1], *BYTES, *CALL), r"scales must be float32 \[2, 1, 2, 32\], got None"),
         (lambda: ops.append(X[:1], X[:1], *HALF, *CALL, SCALES), r"scales must be float32 \[2, 1, 2, 0\]"),
         (lambda: ops.attention_weights(X, *BYTES, 0, 0, 1.0, SCALES[:1]), r"scales must be float32 \[2, 1, 2, 32\]"),
         (lambda: ops.attention_weights(X[:, ::-1], KEYS, VALUES, 0, 0, 1.0), "q must be float32"),
@@ -324,7 +324,7 @@ CALL = ZERO, ZERO, ONE
         (lambda: ops.attention(X[:1], *HALF, *CALL, 1.0, KEYS[0], VALUES[0]), "prefix_keys must be uint16"),
         (
             lambda: ops.attention(X[:1], *BYTES, *CALL, 1.0, BYTES[0][0], BYTES[1][0], SCALES),
-            r"prefix_scales must be float32 \[1, 2, 32\], got NoneType",
+            r"prefix_scales must be float32 \[1, 2, 32\], got None",
         ),
     ],
 )

@@ -203,7 +203,7 @@ ONE, ZERO = np.array([1]), np.array([0])
         (lambda: ops.matmul([[1.0]], W), "got list"),
         (lambda: ops.matmul(X, W, B[:2]), r"bias must be float32 \[4\], got float32 \[2\]"),
         (lambda: ops.matmul_residual(X, W, B, X), r"residual must be float32 \[2, 4\]"),
-        (lambda: ops.matmul_residual(X, W, B, None), r"residual must be float32 \[rows, 4\], got NoneType"),
+        (lambda: ops.matmul_residual(X, W, B, None), r"residual must be float32 \[rows, 4\], got None"),
         (lambda: ops.matmul(X.astype(">f4"), W), "x must be float32"),
         (lambda: ops.pack(np.ones((2, 2))), "must be float32, float16 or uint16"),
         (lambda: ops.pack(np.ones((2, 2, 2), "f")), r"weight must be an array \[rows, cols\]"),

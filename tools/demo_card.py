@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import nextword
+from nextword import files
 
 BEGIN, END = "<!-- begin: tools/demo_card.py -->", "<!-- end: tools/demo_card.py -->"
 
@@ -176,7 +177,7 @@ def main() -> None:
     card = args.model / "README.md"
     old = card.read_text(encoding="utf-8") if card.exists() else f"{BEGIN}\n{END}\n"
     new = re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n\n{made}\n\n{END}", old, flags=re.DOTALL)
-    card.write_text(new, encoding="utf-8")
+    files.write("demo_card", {card: new})
     print(f"{card}: loaded in {loaded:.0f} ms, measured in {time.monotonic() - began:.0f} s")
 
 

@@ -4,12 +4,14 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "instances.h"
 #include "pool.h"
 
 namespace nextword::bindings {
@@ -31,11 +33,12 @@ inline std::string expected(Dims dims) {
 }
 
 inline std::string received(const py::handle& object) {
-  if (!py::isinstance<py::array>(object)) return py::str(py::type::handle_of(object).attr("__name__"));
+  if (!py::isinstance<py::array>(object)) return type_name(object);
   const auto a = py::reinterpret_borrow<py::array>(object);
-  std::string text = std::string(py::str(a.dtype())) + " [";
-  for (py::ssize_t i = 0; i < a.ndim(); ++i) text += (i ? ", " : "") + std::to_string(a.shape(i));
-  return text + "]";
+  std::string text = shown(std::string(py::str(a.dtype()))) + " [";
+  constexpr py::ssize_t most = 6;  // dimensions
+  for (py::ssize_t i = 0; i < std::min(a.ndim(), most); ++i) text += (i ? ", " : "") + std::to_string(a.shape(i));
+  return text + (a.ndim() > most ? ", ...]" : "]");
 }
 
 template <class T> struct TypeName;
@@ -111,6 +114,14 @@ inline py::array_t<float> empty(const std::vector<py::ssize_t>& shape) {
   const float* const data = owner->get();
   const py::capsule base(owner.release(), [](void* p) { delete static_cast<std::shared_ptr<float>*>(p); });
   return py::array_t<float>(shape, data, base);
+}
+
+// A copy of an array of numbers that say where memory is read or written: what has been checked of it stays true, whatever
+// other threads write to the array while the interpreter lock is given up.
+inline std::vector<int64_t> indices(const char* op, const char* name, const py::handle& object, Dims dims) {
+  const auto a = array<int64_t>(op, name, object, dims);
+  const auto* const from = static_cast<const int64_t*>(a.data());
+  return {from, from + a.size()};
 }
 
 // Raises IndexError unless each of `count` numbers is 0 .. size - 1. first: the place of the first of them.

@@ -33,7 +33,8 @@ py::array_t<float> attention_array(const char* op, const py::object& q, const Ca
 void bind_attention(py::module_& m) {
   m.def("append", [](const py::object& k, const py::object& v, const py::object& keys, const py::object& values,
                      const py::object& slots, const py::object& past, const py::object& fresh, const py::object& scales) {
-    const CacheArgs args("append", keys, values, slots, past, fresh, scales);
+    CacheArgs args("append", keys, values, scales);
+    args.take("append", slots, past, fresh);
     const int64_t all = args.cache.heads * args.cache.width;
     const auto a = rows<float>("append", "k", k, {args.tokens, all});
     const auto b = rows<float>("append", "v", v, {args.tokens, all});
@@ -41,24 +42,28 @@ void bind_attention(py::module_& m) {
     const int64_t k_stride = row_stride(a), v_stride = row_stride(b);
     const Unlocked unlocked;  // below this line only views are used
     append(from_k, k_stride, from_v, v_stride, args.sequences, args.cache);
-  });
+  }, py::arg("k"), py::arg("v"), py::arg("keys"), py::arg("values"), py::arg("slots"), py::arg("past"), py::arg("fresh"),
+     py::arg("scales"));
   m.def("attention", [](const py::object& q, const py::object& keys, const py::object& values, const py::object& slots,
                         const py::object& past, const py::object& fresh, float scale, const py::object& prefix_keys,
                         const py::object& prefix_values, const py::object& scales, const py::object& prefix_scales) {
     const char* const op = "attention";
-    CacheArgs args(op, keys, values, slots, past, fresh, scales);
+    CacheArgs args(op, keys, values, scales);
+    args.take(op, slots, past, fresh);
     args.set_prefix(op, prefix_keys, prefix_values, prefix_scales);
     return attention_array(op, q, args, scale, nullptr, nullptr);
-  });
+  }, py::arg("q"), py::arg("keys"), py::arg("values"), py::arg("slots"), py::arg("past"), py::arg("fresh"), py::arg("scale"),
+     py::arg("prefix_keys"), py::arg("prefix_values"), py::arg("scales"), py::arg("prefix_scales"));
   m.def("attention_weights", [](const py::object& q, const py::object& keys, const py::object& values, int64_t slot,
                                 int64_t past, float scale, const py::object& scales) {
     const char* const op = "attention_weights";
     const auto a = rows<float>(op, "q", q, {"tokens", "heads * width"});
-    const auto one = [](int64_t n) { return py::array(py::array_t<int64_t>(1, &n)); };
-    const CacheArgs args(op, keys, values, one(slot), one(past), one(a.shape(0)), scales);
+    const int64_t fresh = a.shape(0);
+    CacheArgs args(op, keys, values, scales);
+    args.take(op, {&slot, &past, &fresh, 1});
     auto scores = empty({args.cache.heads, args.tokens, past + args.tokens});
     auto weights = empty({args.cache.heads, args.tokens, past + args.tokens});
     auto out = attention_array(op, q, args, scale, scores.mutable_data(), weights.mutable_data());
     return py::make_tuple(out, scores, weights);
-  });
+  }, py::arg("q"), py::arg("keys"), py::arg("values"), py::arg("slot"), py::arg("past"), py::arg("scale"), py::arg("scales"));
 }

@@ -15,6 +15,8 @@
 #include "bpe_rules.h"
 #include "held_texts.h"
 #include "id_lists.h"
+#include "ids_of.h"
+#include "instances.h"
 #include "interrupt.h"
 #include "parallel.h"
 #include "text.h"
@@ -24,6 +26,17 @@ namespace py = pybind11;
 using namespace nextword;
 using bindings::Interrupted;
 using bindings::Unlocked;
+
+namespace {
+
+struct PyBpe;
+
+}  // namespace
+
+namespace pybind11::detail {
+template <>
+class type_caster<PyBpe> : public bindings::initialised_caster<PyBpe> {};
+}  // namespace pybind11::detail
 
 namespace {
 
@@ -64,7 +77,7 @@ PyBpe& self_of(PyObject* self) {
   if (instance->simple_layout && instance->simple_value_holder[0]) {
     return *static_cast<PyBpe*>(instance->simple_value_holder[0]);
   }
-  return py::cast<PyBpe&>(py::handle(self));
+  return py::cast<PyBpe&>(py::handle(self));  // an error where __init__ has not run
 }
 
 // Runs `body`, which returns a new reference or nullptr with a Python error, and turns C++ exceptions into Python's.
@@ -165,69 +178,6 @@ PyObject* encode_array(PyObject* self, PyObject* const* args, Py_ssize_t count, 
   });
 }
 
-[[noreturn]] void no_such_id(const char* operation, const Vocabulary& vocabulary, const std::string& id) {
-  throw std::out_of_range(std::string(operation) + ": id " + id + " is not in the vocabulary, whose ids are 0 to " +
-                          std::to_string(vocabulary.size() - 1));
-}
-
-uint32_t id_of(const char* operation, const Vocabulary& vocabulary, PyObject* number) {
-  if (!PyLong_Check(number)) {
-    PyObject* index = PyNumber_Index(number);  // numpy's integers
-    if (!index) {
-      PyErr_Clear();
-      throw py::type_error(std::string(operation) + ": ids must be int, got " + Py_TYPE(number)->tp_name);
-    }
-    const auto owned = py::reinterpret_steal<py::object>(index);
-    return id_of(operation, vocabulary, index);
-  }
-  int overflow = 0;
-  const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
-  if (overflow || value < 0 || value >= static_cast<long long>(vocabulary.size()) || !vocabulary.has(static_cast<uint32_t>(value))) {
-    no_such_id(operation, vocabulary, py::str(number).cast<std::string>());
-  }
-  return static_cast<uint32_t>(value);
-}
-
-// A small int without a call, where this Python has a way to ask; -1 where it is none.
-inline int64_t small_int(PyObject* number) {
-#if PY_VERSION_HEX >= 0x030C0000
-  auto* value = reinterpret_cast<PyLongObject*>(number);
-  return PyLong_CheckExact(number) && PyUnstable_Long_IsCompact(value) ? PyUnstable_Long_CompactValue(value) : -1;
-#elif PY_VERSION_HEX >= 0x030B0000
-  const Py_ssize_t digits = Py_SIZE(number);
-  if (!PyLong_CheckExact(number) || digits < 0 || digits > 1) return -1;
-  return digits == 0 ? 0 : reinterpret_cast<PyLongObject*>(number)->ob_digit[0];
-#else
-  (void)number;
-  return -1;
-#endif
-}
-
-// The ids of a Python sequence, all of them in the vocabulary.
-std::vector<uint32_t> ids_of(const char* operation, const Vocabulary& vocabulary, PyObject* ids) {
-  PyObject* fast = PyUnicode_Check(ids) || PyBytes_Check(ids) ? nullptr : PySequence_Fast(ids, "");
-  if (!fast) {
-    PyErr_Clear();
-    throw py::type_error(std::string(operation) + ": ids must be a sequence of int, got " + Py_TYPE(ids)->tp_name);
-  }
-  const auto owned = py::reinterpret_steal<py::object>(fast);
-  PyObject** items = PySequence_Fast_ITEMS(fast);
-  std::vector<uint32_t> out(static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)));
-  constexpr size_t between_checks = size_t{1} << 18;
-  for (size_t i = 0; i < out.size(); ++i) {
-    if (i % between_checks == between_checks - 1) {
-      if (PyErr_CheckSignals()) throw Interrupted();
-      if (static_cast<size_t>(PySequence_Fast_GET_SIZE(fast)) != out.size()) {  // by a handler
-        throw std::runtime_error(std::string(operation) + ": ids changed their length while they were read");
-      }
-      items = PySequence_Fast_ITEMS(fast);
-    }
-    const int64_t id = small_int(items[i]);
-    out[i] = id >= 0 && vocabulary.has(static_cast<uint32_t>(id)) ? static_cast<uint32_t>(id) : id_of(operation, vocabulary, items[i]);
-  }
-  return out;
-}
-
 // The bytes of the ids. The buffer is not filled before it is written.
 struct Bytes {
   std::unique_ptr<char[]> data;
@@ -272,6 +222,7 @@ PyObject* decode_bytes(PyObject* self, PyObject* ids) {
 
 py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads, const py::object& allowed,
                       bool add_special_tokens) {
+  if (py::isinstance<py::str>(iterable)) throw py::type_error("encode_batch: texts must be several str, got one; write [text]");
   const Request request{allowed_special(bpe.core.vocabulary(), allowed), add_special_tokens};
   const HeldTexts texts("encode_batch", iterable);
   if (threads && *threads < 1) {
@@ -411,6 +362,7 @@ void bind_bpe(py::module_& m) {
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
       .def(
           "has", [](const PyBpe& self, uint32_t id) { return self.core.vocabulary().has(id); }, py::arg("id"))
+      .def("_source", [](const PyBpe& self) { return self.core.vocabulary().source(); })
       .def("_merges", [](const PyBpe& self) { return self.core.vocabulary().merges(); })
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(), py::arg("threads") = py::none(),
            py::arg("allowed_special") = py::tuple(), py::arg("add_special_tokens") = true,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bpe_added.h"
+#include "instances.h"
 
 namespace nextword {
 
@@ -35,16 +36,28 @@ inline std::vector<AddedToken> added_tokens(const std::vector<AddedFields>& fiel
 // By place in Vocabulary::added(). allowed: "all", or an iterable of names of special tokens.
 inline std::vector<bool> allowed_special(const Vocabulary& vocabulary, py::handle allowed) {
   const auto& known = vocabulary.added();
+  const auto must_be = [](py::handle got) {
+    return py::type_error("encode: allowed_special must be \"all\" or a collection of str, got " + bindings::type_name(got));
+  };
+  const auto utf8 = [&](py::handle text) {
+    if (!PyUnicode_Check(text.ptr())) throw must_be(text);
+    Py_ssize_t size = 0;
+    const char* const data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+    PyErr_Clear();
+    return data ? std::string(data, static_cast<size_t>(size)) : std::string("\xff");  // a lone surrogate is in no name
+  };
   if (py::isinstance<py::str>(allowed)) {
-    if (allowed.cast<std::string>() != "all") {
+    const auto text = utf8(allowed);
+    if (text != "all") {
       throw std::invalid_argument("encode: allowed_special must be \"all\" or a collection of names, got the text '" +
-                                  allowed.cast<std::string>() + "'; write ['" + allowed.cast<std::string>() + "']");
+                                  shown(text) + "'; write ['" + shown(text) + "']");
     }
     return std::vector<bool>(known.size(), true);
   }
+  if (!py::isinstance<py::iterable>(allowed)) throw must_be(allowed);
   std::vector<bool> out;
   for (const py::handle item : py::iter(allowed)) {
-    const auto name = item.cast<std::string>();
+    const auto name = utf8(item);
     size_t i = 0;
     while (i < known.size() && !(known[i].special && known[i].content == name)) ++i;
     if (i == known.size()) {
@@ -52,8 +65,8 @@ inline std::vector<bool> allowed_special(const Vocabulary& vocabulary, py::handl
       for (const AddedToken& token : known) {
         if (token.special) names += (names.empty() ? "" : ", ") + token.content;
       }
-      throw std::invalid_argument("encode: allowed_special names '" + name + "', which is no special token; there are: " +
-                                  (names.empty() ? "none" : names));
+      throw std::invalid_argument("encode: allowed_special names '" + shown(name) + "', which is no special token; there are: " +
+                                  (names.empty() ? "none" : shown(names, 120)));
     }
     out.resize(known.size());
     out[i] = true;
@@ -75,3 +88,8 @@ inline Normalize normalizer(const py::object& from) {
 }
 
 }  // namespace nextword
+
+namespace pybind11::detail {
+template <>
+class type_caster<nextword::VocabularySource> : public nextword::bindings::initialised_caster<nextword::VocabularySource> {};
+}  // namespace pybind11::detail

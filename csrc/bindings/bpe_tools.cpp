@@ -9,6 +9,7 @@
 #include "bpe_files.h"
 #include "bpe_join.h"
 #include "bpe_rules.h"
+#include "bpe_state.h"
 #include "pretokenize.h"
 #include "text.h"
 #include "unicode_chars.h"
@@ -35,7 +36,7 @@ py::list pieces(Pattern pattern, PyObject* text) {
 // The same one character at a time: the definition that the splitter is tested against.
 py::list pieces_scanned(const std::string& pattern, PyObject* text) {
   TextBuffer buffer;
-  const std::string_view view = Text("pieces", text).utf8(buffer);
+  const std::string_view view = Text("pieces_scanned", text).utf8(buffer);
   const auto* p = reinterpret_cast<const uint8_t*>(view.data());
   const auto* end = p + view.size();
   py::list out;
@@ -75,9 +76,10 @@ void bind_bpe_tools(py::module_& m) {
       "use_special_instructions", [](bool allowed) { special_instructions = allowed; }, py::arg("allowed"),
       "For tests: whether tokenizers made from now on use instructions that not every CPU of its kind has.");
   m.def(
-      "check_utf8", [](const py::bytes& text, const std::string& file) { check_utf8(std::string_view(text), file); },
+      "check_utf8", [](const py::bytes& text, const std::string& file) { check_utf8(std::string_view(text), shown(file, 200)); },
       py::arg("text"), py::arg("file"));
   py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
+      .def(py::pickle(&state_of, &source_of))
       .def_readonly("settings", &VocabularySource::settings)
       .def_readonly("tokens_file", &VocabularySource::tokens_file)
       .def_readwrite("unknown", &VocabularySource::unknown)

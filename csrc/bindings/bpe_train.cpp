@@ -3,9 +3,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <stdexcept>
 
 #include "bpe_files.h"
+#include "bpe_rules.h"
 #include "bpe_train.h"
 #include "parallel.h"
 #include "unlocked.h"
@@ -16,10 +18,34 @@ using bindings::Unlocked;
 
 namespace {
 
+// Counts, and whether a call is at them: while the interpreter lock is given up, or the progress of learning is told,
+// another call may come.
+struct PyPieceCounts {
+  explicit PyPieceCounts(Pattern pattern) : counts(pattern) {}
+
+  PieceCounts counts;
+  bool busy = false;
+};
+
+class Use {
+ public:
+  explicit Use(PyPieceCounts& self) : self_(self) {
+    if (self.busy) throw std::runtime_error("train: PieceCounts is in use by another call; wait for its end");
+    self.busy = true;
+  }
+  ~Use() { self_.busy = false; }
+  Use(const Use&) = delete;
+
+ private:
+  PyPieceCounts& self_;
+};
+
 // Each text is a str, or bytes that hold UTF-8.
-void add(PieceCounts& counts, const py::list& texts) {
+void add(PyPieceCounts& self, const py::list& texts) {
+  const Use use(self);
+  const py::tuple held(texts);  // what the list holds may change while the interpreter lock is given up
   std::vector<std::string_view> views;
-  for (const py::handle text : texts) {
+  for (const py::handle text : held) {
     Py_ssize_t size = 0;
     const char* data = nullptr;
     if (PyUnicode_Check(text.ptr())) {
@@ -33,19 +59,19 @@ void add(PieceCounts& counts, const py::list& texts) {
       size = PyBytes_GET_SIZE(text.ptr());
       check_utf8({data, static_cast<size_t>(size)}, "train: a file");
     } else {
-      throw py::type_error(std::string("train: texts must be str, got ") + Py_TYPE(text.ptr())->tp_name);
+      throw py::type_error("train: texts must be str, got " + bindings::type_name(text));
     }
     if (static_cast<size_t>(size) > 0xFFFFFFFFu) throw std::invalid_argument("train: a text has 4 GiB or more; give it in parts");
     views.emplace_back(data, static_cast<size_t>(size));
   }
   size_t bytes = 0;
   for (const auto view : views) bytes += view.size();
-  const Unlocked unlocked(Unlocked::of_text(bytes));  // below this line only views are used; the caller holds the texts
-  counts.add(views, thread_count());
+  const Unlocked unlocked(Unlocked::of_text(bytes));  // below this line only views are used
+  self.counts.add(views, thread_count());
 }
 
 // Special tokens get the first ids, then the 256 bytes, then the merges.
-VocabularySource learn(const PieceCounts& counts, size_t vocab_size, const std::vector<std::string>& specials,
+VocabularySource learn(PyPieceCounts& self, size_t vocab_size, const std::vector<std::string>& specials,
                        uint64_t min_frequency, const std::function<void(size_t)>& progress) {
   if (vocab_size < specials.size() + 256) {
     throw std::invalid_argument("train: vocab_size must be at least " + std::to_string(specials.size() + 256) + " (256 bytes and " +
@@ -54,10 +80,11 @@ VocabularySource learn(const PieceCounts& counts, size_t vocab_size, const std::
   if (vocab_size > max_tokens) {
     throw std::invalid_argument("train: vocab_size must be at most " + std::to_string(max_tokens) + ", got " + std::to_string(vocab_size));
   }
+  const Use use(self);
   std::vector<LearnedMerge> merges;
   {
     Unlocked unlocked(Unlocked::long_work);
-    merges = learn_merges(counts, vocab_size - specials.size() - 256, min_frequency, [&](size_t made) {
+    merges = learn_merges(self.counts, vocab_size - specials.size() - 256, min_frequency, [&](size_t made) {
       if (progress) unlocked.locked([&] { bindings::raising([&] { progress(made); }); });
     });
   }
@@ -84,10 +111,20 @@ VocabularySource learn(const PieceCounts& counts, size_t vocab_size, const std::
 
 }  // namespace
 
+namespace pybind11::detail {
+template <>
+class type_caster<PyPieceCounts> : public bindings::initialised_caster<PyPieceCounts> {};
+}  // namespace pybind11::detail
+
 void bind_bpe_train(py::module_& m) {
-  py::class_<PieceCounts>(m, "PieceCounts", "How often each piece of text occurs, to learn a vocabulary from.")
-      .def(py::init([](const std::string& pattern) { return PieceCounts(pattern_named(pattern)); }), py::arg("pattern"))
-      .def("__len__", &PieceCounts::size)
+  py::class_<PyPieceCounts>(m, "PieceCounts", "How often each piece of text occurs, to learn a vocabulary from.")
+      .def(py::init([](const std::string& pattern) { return std::make_unique<PyPieceCounts>(pattern_named(pattern)); }),
+           py::arg("pattern"))
+      .def("__len__",
+           [](PyPieceCounts& self) {
+             const Use use(self);
+             return self.counts.size();
+           })
       .def("add", &add, py::arg("texts"))
       .def("learn", &learn, py::arg("vocab_size"), py::arg("specials"), py::arg("min_frequency"), py::arg("progress"));
 }

@@ -28,34 +28,42 @@ struct Panels {
 // The cache and sequence arguments that append and attention share.
 struct CacheArgs {
   Panels panels;
-  py::array keys, values, scales, slots, past, fresh, prefix_keys, prefix_values, prefix_scales;
+  py::array keys, values, scales, prefix_keys, prefix_values, prefix_scales;
+  std::vector<int64_t> slots, past, fresh;
   Cache cache;
   Sequences sequences;
   int64_t tokens = 0;
 
-  CacheArgs(const char* op, const py::object& keys_, const py::object& values_, const py::object& slots_,
-            const py::object& past_, const py::object& fresh_, const py::object& scales_)
+  CacheArgs(const char* op, const py::object& keys_, const py::object& values_, const py::object& scales_)
       : panels(keys_),
         keys(panels.writable(op, "keys", keys_, {"slots", "heads", "capacity / 32", "width", panel_cols})),
         values(panels.writable(op, "values", values_, {keys.shape(0), keys.shape(1), panels_of(keys.shape(3)),
-                                                       keys.shape(2) * panel_cols, panel_cols})),
-        slots(array<int64_t>(op, "slots", slots_, {"sequences"})),
-        past(array<int64_t>(op, "past", past_, {slots.shape(0)})),
-        fresh(array<int64_t>(op, "fresh", fresh_, {slots.shape(0)})) {
+                                                       keys.shape(2) * panel_cols, panel_cols})) {
     cache = {panels.element, keys.mutable_data(), values.mutable_data(),
              nullptr,        keys.shape(1),       keys.shape(3),         keys.shape(2) * panel_cols};
     if (panels.checked(scales_))
       scales = writable<float>(op, "scales", scales_, {keys.shape(0), cache.heads, int64_t{2}, panels.scales(cache.capacity)});
     if (panels.scaled()) cache.scales = mutable_data<float>(scales);
-    sequences = {data<int64_t>(slots), data<int64_t>(past), data<int64_t>(fresh), slots.shape(0)};
+  }
+
+  // The sequences, given as arrays or as numbers that live as long as this.
+  void take(const char* op, const py::object& slots_, const py::object& past_, const py::object& fresh_) {
+    slots = indices(op, "slots", slots_, {"sequences"});
+    const auto count = static_cast<int64_t>(slots.size());
+    past = indices(op, "past", past_, {count});
+    fresh = indices(op, "fresh", fresh_, {count});
+    take(op, {slots.data(), past.data(), fresh.data(), count});
+  }
+  void take(const char* op, const Sequences& given) {
+    sequences = given;
     for (int64_t i = 0; i < sequences.count; ++i) {
-      const auto at = std::string(op) + ": sequence " + std::to_string(i);
+      const auto at = [&] { return std::string(op) + ": sequence " + std::to_string(i); };
       if (sequences.slots[i] < 0 || sequences.slots[i] >= keys.shape(0))
-        throw std::out_of_range(at + ": slot must be 0 .. " + std::to_string(keys.shape(0) - 1) + ", got " +
+        throw std::out_of_range(at() + ": slot must be 0 .. " + std::to_string(keys.shape(0) - 1) + ", got " +
                                 std::to_string(sequences.slots[i]));
       if (sequences.past[i] < 0 || sequences.fresh[i] < 0 || sequences.past[i] > cache.capacity ||
           sequences.fresh[i] > cache.capacity - sequences.past[i])
-        throw std::out_of_range(at + ": past + fresh must be 0 .. " + std::to_string(cache.capacity) + " (the capacity), got " +
+        throw std::out_of_range(at() + ": past + fresh must be 0 .. " + std::to_string(cache.capacity) + " (the capacity), got " +
                                 std::to_string(sequences.past[i]) + " + " + std::to_string(sequences.fresh[i]));
       tokens += sequences.fresh[i];
     }

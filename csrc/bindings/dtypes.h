@@ -5,6 +5,7 @@
 
 #include "encode.h"
 #include "formats.h"
+#include "shown.h"
 
 namespace nextword::bindings {
 
@@ -16,7 +17,7 @@ inline Dtype dtype_of(const char* op, const std::string& name) {
     if (name == name_of(d)) return d;
     known += (known.empty() ? "" : ", ") + std::string(name_of(d));
   }
-  throw std::invalid_argument(std::string(op) + ": dtype must be one of " + known + ", got '" + name + "'");
+  throw std::invalid_argument(std::string(op) + ": dtype must be one of " + known + ", got '" + shown(name) + "'");
 }
 
 }  // namespace nextword::bindings

@@ -1,6 +1,7 @@
 // The extension module: one call for each file of bindings.
 #include <pybind11/pybind11.h>
 
+#include "calls.h"
 #include "unlocked.h"
 
 namespace py = pybind11;
@@ -29,4 +30,5 @@ PYBIND11_MODULE(_core, m) {
   bind_network(m);
   bind_sampling(m);
   bind_bpe(m);
+  word_call_errors(m);  // of all of them: stays last
 }

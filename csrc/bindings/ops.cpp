@@ -5,11 +5,13 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdio>
 #include <limits>
 #include <string>
 
 #include "activations.h"
 #include "arrays.h"
+#include "digest.h"
 #include "dtypes.h"
 #include "unlocked.h"
 
@@ -22,7 +24,7 @@ namespace {
 // A checkpoint's array: float32, float16, or bfloat16 as its uint16 bits. C-contiguous; any alignment.
 Source source_type(const char* op, const char* name, const py::array& a) {
   if (py::isinstance<py::array_t<float>>(a)) return Source::float32;
-  if (a.dtype().kind() == 'f' && a.itemsize() == 2) return Source::float16;
+  if (a.dtype().kind() == 'f' && a.itemsize() == 2 && a.dtype().byteorder() == '=') return Source::float16;
   if (py::isinstance<py::array_t<uint16_t>>(a)) return Source::bfloat16;
   throw std::invalid_argument(std::string(op) + ": " + name +
                               " must be float32, float16 or uint16 (the bits of bfloat16), got " + received(a) +
@@ -113,23 +115,27 @@ void bind_ops(py::module_& m) {
       .def_property_readonly("shape", [](const Packed& p) { return py::make_tuple(p.depth, p.cols); })
       .def_property_readonly("dtype", [](const Packed& p) { return name_of(p.dtype); })
       .def_property_readonly("nbytes", &Packed::bytes)
+      .def("__copy__", [](const py::object& self) { return self; })  // it never changes
+      .def("__deepcopy__", [](const py::object& self, const py::object&) { return self; }, py::arg("memo"))
       .def("__repr__", [](const Packed& p) {
         return "Packed(" + std::string(name_of(p.dtype)) + " [" + std::to_string(p.depth) + ", " + std::to_string(p.cols) + "])";
       });
 
   m.def("pack", [](const py::object& weight, const std::string& dtype) {
     return pack_array<pack, false>("pack", weight, dtype);
-  });
+  }, py::arg("weight"), py::arg("dtype"));
   m.def("pack_transposed", [](const py::object& weight, const std::string& dtype) {
     return pack_array<pack_transposed, true>("pack_transposed", weight, dtype);
-  });
-  m.def("packed", packed_array);
+  }, py::arg("weight"), py::arg("dtype"));
+  m.def("packed", packed_array, py::arg("data"), py::arg("dtype"), py::arg("depth"), py::arg("cols"));
   m.def("packed_bytes", [](const py::object& weight) {
+    if (!py::isinstance<Packed>(weight))
+      throw py::type_error("packed_bytes: weight must be Packed, got " + type_name(weight) + "; make it with nextword.ops.pack");
     const auto& w = weight.cast<const Packed&>();
     py::array_t<uint8_t> out(w.bytes(), reinterpret_cast<const uint8_t*>(w.data.get()), weight);  // a view that keeps it
     out.attr("setflags")(false);
     return out;
-  });
+  }, py::arg("weight"));
   m.def("unpack", [](const Packed& weight) {
     auto out = empty({weight.depth, weight.cols});
     float* const to = out.mutable_data();
@@ -138,13 +144,27 @@ void bind_ops(py::module_& m) {
       unpack(weight, to);
     }
     return out;
-  });
+  }, py::arg("weight"));
   m.def("to_float32", [](const py::object& x) {
     const auto a = contiguous("to_float32", "x", x, 0);
     auto out = empty(std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()));
     to_float32(a.data(), source_type("to_float32", "x", a), a.size(), out.mutable_data());
     return out;
-  });
+  }, py::arg("x"));
+
+  m.def("digest", [](const py::object& data) {
+    const auto a = array<uint8_t>("digest", "data", data, {"bytes"});
+    const void* const from = a.data();
+    const int64_t size = a.size();
+    const Digest sums = [&] {
+      const Unlocked unlocked(size);  // only views are used
+      return digest(from, size);
+    }();
+    char text[33];
+    std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(sums.first),
+                  static_cast<unsigned long long>(sums.second));
+    return std::string(text);
+  }, py::arg("data"));
 
   m.def("empty", [](const std::vector<py::ssize_t>& shape) {
     int64_t count = 1;
@@ -154,19 +174,19 @@ void bind_ops(py::module_& m) {
       count *= n;
     }
     return empty(shape);
-  });
+  }, py::arg("shape"));
   m.def("matmul", [](const py::object& x, const Packed& w, const py::object& bias) {
     return matmul_array("matmul", x, w, bias, py::none(), Activation::none);
-  });
+  }, py::arg("x"), py::arg("weight"), py::arg("bias"));
   m.def("matmul_activated", [](const py::object& x, const Packed& w, const py::object& bias, const std::string& activation) {
     return matmul_array("matmul_activated", x, w, bias, py::none(), activation_of("matmul_activated", activation));
-  });
+  }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("activation"));
   m.def("matmul_residual", [](const py::object& x, const Packed& w, const py::object& bias, const py::object& residual) {
     if (residual.is_none()) array<float>("matmul_residual", "residual", residual, {"rows", w.cols});
     return matmul_array("matmul_residual", x, w, bias, residual, Activation::none);
-  });
+  }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("residual"));
   for (const auto& [name, activation] : activations)
-    m.def(name, [op = name, kind = activation](const py::object& x) { return activate_array(op, x, kind); });
+    m.def(name, [op = name, kind = activation](const py::object& x) { return activate_array(op, x, kind); }, py::arg("x"));
 
   m.def("layer_norm", [](const py::object& x, const py::object& weight, const py::object& bias, float eps) {
     const auto a = array<float>("layer_norm", "x", x, {"rows", "cols"});
@@ -180,7 +200,7 @@ void bind_ops(py::module_& m) {
     const Unlocked unlocked;  // below this line only views are used
     layer_norm(from, by, plus, eps, n, cols, to);
     return out;
-  });
+  }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("eps"));
   m.def("softmax", [](const py::object& x) {
     const auto a = array<float>("softmax", "x", x, {"rows", "cols"});
     if (a.shape(1) < 1) throw std::invalid_argument("softmax: x must have at least one column, got " + received(a));
@@ -191,20 +211,20 @@ void bind_ops(py::module_& m) {
     const Unlocked unlocked;  // below this line only views are used
     softmax(from, n, cols, to);
     return out;
-  });
+  }, py::arg("x"));
   m.def("embedding", [](const py::object& ids, const py::object& places, const Packed& tokens, const py::object& positions) {
-    const auto i = array<int64_t>("embedding", "ids", ids, {"tokens"});
-    const auto p = array<int64_t>("embedding", "places", places, {i.shape(0)});
+    const auto i = indices("embedding", "ids", ids, {"tokens"});
+    const auto n = static_cast<int64_t>(i.size());
+    const auto p = indices("embedding", "places", places, {n});
     const auto table = array<float>("embedding", "positions", positions, {"places", tokens.depth});
-    const int64_t n = i.shape(0);
-    check_indices("embedding", "ids", data<int64_t>(i), n, tokens.cols);
-    check_indices("embedding", "places", data<int64_t>(p), n, table.shape(0));
+    check_indices("embedding", "ids", i.data(), n, tokens.cols);
+    check_indices("embedding", "places", p.data(), n, table.shape(0));
     auto out = empty({n, tokens.depth});
-    const int64_t *const from = data<int64_t>(i), *const at = data<int64_t>(p);
+    const int64_t *const from = i.data(), *const at = p.data();
     const float* const add = data<float>(table);
     float* const to = out.mutable_data();
     const Unlocked unlocked;  // below this line only views are used
     embedding(from, at, tokens, add, n, to);
     return out;
-  });
+  }, py::arg("ids"), py::arg("places"), py::arg("tokens"), py::arg("positions"));
 }

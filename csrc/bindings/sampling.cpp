@@ -63,23 +63,24 @@ void bind_sampling(py::module_& m) {
     write(kept, ids.mutable_data(), probabilities.mutable_data());
     std::copy(kept.cuts, kept.cuts + 5, cuts.mutable_data());
     return py::make_tuple(ids, probabilities, cuts);
-  });
+  }, py::arg("logits"), py::arg("temperature"), py::arg("top_k"), py::arg("top_p"), py::arg("min_p"), py::arg("typical_p"),
+     py::arg("uniform"));
   m.def("chances", [](const py::object& logits, double temperature, int64_t top_k, double top_p, double min_p,
                       double typical_p, bool uniform, const py::object& tokens) {
     const char* const op = "chances";
     const Logits row(op, logits);
     const Rules rules = rules_of(op, temperature, top_k, top_p, min_p, typical_p, uniform);
-    const py::array asked = array<int64_t>(op, "tokens", tokens, {"tokens"});
-    const auto* const ids = data<int64_t>(asked);
-    for (int64_t i = 0; i < asked.size(); ++i)
+    const auto asked = indices(op, "tokens", tokens, {"tokens"});
+    const auto* const ids = asked.data();
+    const auto count = static_cast<int64_t>(asked.size());
+    for (int64_t i = 0; i < count; ++i)
       if (ids[i] < 0 || ids[i] >= row.size)
         throw std::out_of_range("sampling: chances: tokens must be 0 .. " + std::to_string(row.size - 1) + ", got " +
                                 std::to_string(ids[i]));
-    py::array_t<double> probabilities(asked.size()), cuts(5);
-    py::array_t<bool> stays(asked.size());
+    py::array_t<double> probabilities(count), cuts(5);
+    py::array_t<bool> stays(count);
     double *const p = probabilities.mutable_data(), *const limits = cuts.mutable_data();
     bool* const flags = stays.mutable_data();
-    const int64_t count = asked.size();
     {
       const Unlocked unlocked;  // in this scope only views are used
       const Kept kept = keep(op, row.data, row.size, rules);
@@ -87,7 +88,8 @@ void bind_sampling(py::module_& m) {
       std::copy(kept.cuts, kept.cuts + 5, limits);
     }
     return py::make_tuple(probabilities, stays, cuts);
-  });
+  }, py::arg("logits"), py::arg("temperature"), py::arg("top_k"), py::arg("top_p"), py::arg("min_p"), py::arg("typical_p"),
+     py::arg("uniform"), py::arg("tokens"));
   m.def("sample", [](const py::object& logits, double temperature, int64_t top_k, double top_p, double min_p,
                      double typical_p, bool uniform, double u) {
     const char* const op = "sample";
@@ -103,12 +105,13 @@ void bind_sampling(py::module_& m) {
       count = kept.count;
     }
     return py::make_tuple(drawn.id, drawn.probability, count);
-  });
+  }, py::arg("logits"), py::arg("temperature"), py::arg("top_k"), py::arg("top_p"), py::arg("min_p"), py::arg("typical_p"),
+     py::arg("uniform"), py::arg("u"));
   m.def("log_sum_exp", [](const py::object& logits) {
     const Logits row("log_sum_exp", logits);
     const Unlocked unlocked;  // below this line only views are used
     return log_sum_exp("log_sum_exp", row.data, row.size);
-  });
+  }, py::arg("logits"));
   m.def("top", [](const py::object& logits, int64_t k) {
     const Logits row("top", logits);
     require(k >= 0, "top", "k", "0 or more", py::int_(k));
@@ -117,6 +120,6 @@ void bind_sampling(py::module_& m) {
       return top("top", row.data, row.size, k);
     }();
     return py::array_t<int64_t>(static_cast<py::ssize_t>(found.size()), found.data());
-  });
-  m.def("philox", &philox);
+  }, py::arg("logits"), py::arg("k"));
+  m.def("philox", &philox, py::arg("seed"), py::arg("row"), py::arg("step"));
 }

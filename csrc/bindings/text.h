@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "instances.h"
 #include "interrupt.h"
 #include "raw_buffer.h"
 #include "utf8.h"
@@ -22,7 +23,7 @@ class Text {
  public:
   Text(const char* operation, PyObject* text) : operation_(operation) {
     if (!PyUnicode_Check(text)) {
-      throw py::type_error(std::string(operation) + ": text must be str, got " + Py_TYPE(text)->tp_name);
+      throw py::type_error(std::string(operation) + ": text must be str, got " + bindings::type_name(text));
     }
 #if PY_VERSION_HEX < 0x030C0000
     if (PyUnicode_READY(text) < 0) throw py::error_already_set();

@@ -44,7 +44,7 @@ class Candidate:
 
 
 class Step:
-    """Why one token was chosen. `candidates` are worked out when first asked for.
+    """Why one token was chosen: plain data. `candidates` are worked out when first asked for.
 
     token: the choice. drawn: the number in [0, 1) that decided, None for greedy. Candidates that stayed, in ascending
     order of id, divide [0, 1) by their probabilities; the one whose part holds the number is chosen. kept: how many
@@ -55,11 +55,12 @@ class Step:
                  removed_mass: float, text_of: Callable[[int], str] | None) -> None:
         self.token, self.probability, self.kept, self.drawn = choice
         self.removed_mass = removed_mass
-        self._settings, self._text_of = settings, text_of
+        self._greedy, self._typical = not settings.temperature, settings.typical_p < 1
         found = [ops.top(final, top), np.array([choice.token], np.int64)]
         if edits:
             found.append(ops.top(raw, top))
         self._ids = np.concatenate(found)
+        self._texts = [text_of(token) for token in self._ids.tolist()] if text_of else None
         self._raw, self._final = raw[self._ids], final[self._ids]
         self._edits = [Edit(e.rule, None, e.values[self._ids]) if e.ids is None else e for e in edits]
         self._temperature = settings.temperature or 1.0
@@ -105,13 +106,13 @@ class Step:
                    banned_by: str | None) -> Candidate:
         token = int(self._ids[at])
         cut = None if self._stays[at] else banned_by or self._cut(float(scaled[at]))
-        text = self._text_of(token) if self._text_of else None
+        text = self._texts[at] if self._texts is not None else None
         return Candidate(token, text, logit=float(logit[at]), biased=float(biased[at]), penalised=float(penalised[at]),
                          scaled=float(scaled[at]), softmax=float(self._softmax[at]),
                          probability=float(self._chances[at]), cut_by=cut)
 
     def _cut(self, scaled: float) -> str:
-        if not self._settings.temperature:
+        if self._greedy:
             return "greedy"
         if scaled == -np.inf:  # so said the model itself
             return "logit"
@@ -119,4 +120,4 @@ class Step:
             if scaled < limit:
                 return rule
         # Of tokens as probable as the last that top_p kept, those with higher ids go.
-        return "typical_p" if self._settings.typical_p < 1 else "top_p"
+        return "typical_p" if self._typical else "top_p"

@@ -1,6 +1,7 @@
 """LanguageModel: prompts and settings in, generations out. Decoding itself is in run, beam search in beams."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -71,6 +72,17 @@ class LanguageModel:
         return (f"LanguageModel(gpt2: {c.n_layer} layers, {c.n_head} heads, width {c.n_embd}, "
                 f"vocabulary {c.vocab_size}, context {c.n_positions})")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By where it came from: who reads the pickle loads it anew. Raises TypeError if it came from nowhere."""
+        if self.source is None:
+            raise TypeError("pickle: this LanguageModel was put together by hand, so that there is nothing to load it "
+                            "from; write its weights to a folder and load that with nextword.load")
+        return _load_again, tuple(self.source)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LanguageModel":
+        """A model of its own; the packed matrices, which never change, are shared."""
+        return LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config)
+
     def logits(self, ids: Prompt, last_only: bool = False, *, allowed_special: Special = ()) -> Floats:
         """Logits of every position, or of the last one.
 
@@ -92,15 +104,16 @@ class LanguageModel:
             memory.require("logits", f"the logits of {len(prompt)} tokens", 8 * len(prompt) * self.config.vocab_size,
                            "shorten the text, or pass last_only=True")
         cache = self.model.cache(1, len(prompt))
-        parts = []
+        in_parts = not last_only and len(prompt) > CHUNK
+        whole = self.model.ops.empty((len(prompt), self.config.vocab_size)) if in_parts else None
         for start in range(0, len(prompt), CHUNK):
             part = np.array(prompt[start : start + CHUNK], np.int64)
             last = start + CHUNK >= len(prompt)
             rows = ([len(part) - 1] if last else []) if last_only else None
-            parts.append(self.model([part], cache, rows=rows))
-        if last_only:
-            return np.asarray(parts[-1][0])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            found = self.model([part], cache, rows=rows)
+            if whole is not None:
+                whole[start : start + len(part)] = found
+        return np.asarray(found[0]) if last_only else found if whole is None else whole
 
     @tells_why
     def score(self, text: Any, **settings: Any) -> Any:
@@ -285,3 +298,10 @@ class LanguageModel:
     def _ids(self, op: str, text: Any, allowed_special: Special, begins: bool = True) -> list[int]:
         """The ids of a prompt."""
         return token_ids(op, "prompt", text, self.tokenizer, self.config.vocab_size, allowed_special, begins)
+
+
+def _load_again(path: str | None, dtype: str | None, kv_dtype: str, revision: str | None) -> LanguageModel:
+    """The model of a pickle."""
+    from nextword import load
+
+    return load(path, dtype, kv_dtype=kv_dtype, revision=revision)

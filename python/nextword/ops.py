@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from nextword import _core
 from nextword._core import Network, Packed
 
-__all__ = ["Network", "Packed", "append", "attention", "attention_weights", "chances", "distribution", "embedding",
-           "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_activated",
+__all__ = ["Network", "Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution",
+           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_activated",
            "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox", "quick_gelu", "relu",
            "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
 
@@ -84,6 +84,18 @@ def packed_bytes(weight: Packed) -> NDArray[np.uint8]:
     [1.0, 2.0, 0.0]
     """
     return _core.packed_bytes(weight)
+
+
+def digest(data: NDArray[np.uint8]) -> str:
+    """A checksum that tells contents apart, at the speed of memory: 32 hexadecimal digits by csrc/digest.h.
+
+    data: uint8 [bytes]. Contents of one length that differ in one number never agree. Against mistakes, not against
+    malice: it is no cryptographic hash. Raises ValueError if the dtype or shape differs.
+
+    >>> digest(np.arange(9, dtype=np.uint8))
+    '716345451f324b9715ae3db47c80452a'
+    """
+    return _core.digest(data)
 
 
 def unpack(weight: Packed) -> Floats:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import Any
 
 from nextword import memory
 from nextword.layers import PANEL, Floats, KVCache, Panels, panels
@@ -69,6 +70,11 @@ class PrefixCache:
         self._slabs: list[Panels] = []
         self._root = Page(None, *(self.model.ops.empty((0,)) for _ in range(3)))
         self._clock = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Raises TypeError: a store belongs to its model."""
+        raise TypeError("pickle: a PrefixCache belongs to its model in this process; make another with "
+                        "PrefixCache(lm.model, tokens)")
 
     def __len__(self) -> int:
         """Tokens held."""

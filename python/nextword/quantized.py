@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nextword import ops, packed_file
+from nextword import files, ops, packed_file
 from nextword.formats import DTYPES, PackedBytes
 from nextword.json_text import json_text
 from nextword.models import build
@@ -36,19 +36,8 @@ def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathL
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(f"quantize: {target} is there and no empty folder; give one that is not there")
     weights = open_model(path_or_id)
-    import shutil  # with it come all kinds of archives, which who only loads does not want
-
     model = build(_Told(weights, progress), dtype=dtype)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.mkdir()
-        _write(model, weights, part)
-        os.replace(part, target)
-    except OSError as error:
-        raise type(error)(f"quantize: {target} cannot be written ({error.strerror or error}); "
-                          "give a folder in one that exists, may be written and has room") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    files.write_folder("quantize", target, lambda part: _write(model, weights, part))
     return Path(out)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.digest import checksum
 from nextword.formats import check_packed, decoded, encoded, multiplied
 
 Floats = NDArray[np.float32]
@@ -78,6 +79,11 @@ def packed_bytes(weight: Packed) -> NDArray[np.uint8]:
     view = weight.data.view()
     view.flags.writeable = False
     return view
+
+
+def digest(data: NDArray[np.uint8]) -> str:
+    """A checksum, by csrc/digest.h."""
+    return checksum(data)
 
 
 def unpack(weight: Packed) -> Floats:

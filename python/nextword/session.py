@@ -65,6 +65,11 @@ class Session:
         """How many tokens the text has."""
         return len(self._ids)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Raises TypeError: a session is saved by `save`."""
+        raise TypeError("pickle: a Session belongs to its model; write it with save(path) and read it with "
+                        "lm.resume(path), or branch it with fork()")
+
     def __repr__(self) -> str:
         return f"Session({len(self)} tokens, {self._held} in the cache)"
 
@@ -156,16 +161,17 @@ class Session:
         """
         with self.guard:
             self._renew()
-            write_session(Path(path), self.lm.model, self._ids, self._cache, self._held)
+            write_session(Path(path), self.lm.model, self.lm.tokenizer, self._ids, self._cache, self._held)
 
     @classmethod
     def resume(cls, lm: LanguageModel, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
         """The session of a file that `save` wrote; goes on with the bits of the original.
 
-        Raises OSError if the file cannot be read, ValueError if it is damaged, of another version, model or kv_dtype.
+        Raises OSError if the file cannot be read, ValueError if it is damaged, of another version, model, vocabulary or
+        kv_dtype.
         """
         session = cls(lm, prefix=prefix)
-        session._ids, session._cache = read_session(Path(path), lm.model)
+        session._ids, session._cache = read_session(Path(path), lm.model, lm.tokenizer)
         return session
 
     @property

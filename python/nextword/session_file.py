@@ -6,61 +6,37 @@ A session's file is a safetensors file, so that other tools can open it:
     keys.N     [held, heads * width]            keys of the first `held` tokens in layer N, as the cache stores them
     values.N   [held, heads * width]            their values
     scales.N   float32 [held, heads, 2]         of an int8 cache: the scales of keys and of values
-    metadata   format "nextword session", version "1",
+    metadata   format "nextword session", version "2",
                kv_dtype: "float32", "bfloat16" (uint16 here) or "int8"; "float32" where it is missing,
                model: what the model looks like, for messages,
-               fingerprint: BLAKE2b of its configuration, its vectors and a sample of the columns of its matrices,
+               fingerprint: of all of its weights and its configuration, vocabulary: of its vocabulary, "" where it
+               has none (fingerprint.py),
                checksum: BLAKE2b of the whole file with the checksum's own 64 digits as zeros
 
 held <= tokens; what is not held is encoded again. Keys and values depend on the instruction set in their last bits.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.layers import PANEL, KVCache, Linear
+from nextword import files
+from nextword.fingerprint import model_fingerprint, vocabulary_fingerprint
+from nextword.layers import PANEL, KVCache
 from nextword.models.gpt2 import GPT2
+from nextword.tokenizer import Tokenizer
 
-FORMAT, VERSION = "nextword session", "1"
+FORMAT, VERSION = "nextword session", "2"
 ZEROS = "0" * 64
 HEADER_LIMIT = 1 << 20  # bytes; a model of 3,000 layers needs half of it
 BLOCK = 1 << 20
-
-
-def fingerprint(model: GPT2) -> str:
-    """64 hexadecimal digits that tell models apart: configuration, every vector, sixteen columns of every matrix."""
-    digest = hashlib.blake2b(json.dumps(asdict(model.config), sort_keys=True).encode(), digest_size=32)
-
-    def add(x: Any) -> None:
-        digest.update(np.ascontiguousarray(x, "<f4").tobytes())
-
-    def add_columns(matrix: Any) -> None:
-        depth, cols = matrix.shape
-        some = np.linspace(0, cols - 1, 16).astype(np.int64)
-        add(model.ops.embedding(some, np.zeros_like(some), matrix, np.zeros((1, depth), np.float32)))
-
-    add(model.embed.positions)
-    add_columns(model.embed.tokens)
-    for block in model.blocks:
-        for norm in (block.ln_1, block.ln_2):
-            add(norm.weight)
-            add(norm.bias)
-        linears: tuple[Linear, ...] = (block.qkv, block.attn_out, block.fc, block.mlp_out)
-        for linear in linears:
-            add_columns(linear.weight)
-            add(linear.bias)
-    return digest.hexdigest()
 
 
 def describe(model: GPT2) -> str:
@@ -69,7 +45,8 @@ def describe(model: GPT2) -> str:
     return f"{c.n_layer} layers, {c.n_head} heads, width {c.n_embd}, vocabulary {c.vocab_size}, context {c.n_positions}"
 
 
-def write_session(path: Path, model: GPT2, ids: Sequence[int], cache: KVCache, held: int) -> None:
+def write_session(path: Path, model: GPT2, tokenizer: Tokenizer | None, ids: Sequence[int], cache: KVCache,
+                  held: int) -> None:
     """Write the ids and the first `held` tokens of slot 0. The file that was there stays until the new one is whole.
 
     Raises OSError that names the file.
@@ -86,34 +63,29 @@ def write_session(path: Path, model: GPT2, ids: Sequence[int], cache: KVCache, h
             tensors[f"{name}.{layer}"] = np.ascontiguousarray(x.swapaxes(0, 1)).reshape(held, embd)
         if cache.dtype == "int8":
             tensors[f"scales.{layer}"] = np.ascontiguousarray(scales[0, :, :, :held].transpose(2, 0, 1))
-    about = {"format": FORMAT, "version": VERSION, "model": describe(model), "fingerprint": fingerprint(model),
-             "kv_dtype": cache.dtype, "checksum": ZEROS}
-    part = ""
-    try:
-        handle, part = tempfile.mkstemp(".part", path.name + ".", path.parent)
-        os.close(handle)
-        save_file(tensors, part, about)
-        with open(part, "r+b") as file:
+    about = {"format": FORMAT, "version": VERSION, "model": describe(model), "fingerprint": model_fingerprint(model),
+             "vocabulary": vocabulary_fingerprint(tokenizer) if tokenizer else "", "kv_dtype": cache.dtype,
+             "checksum": ZEROS}
+
+    def fill(part: Path) -> None:
+        try:
+            save_file(tensors, part, about)
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
+        with part.open("r+b") as file:
             header = read_header(file)
             found = checksum(file, header, ZEROS)
             file.seek(8 + header.index(ZEROS.encode()))
             file.write(found.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        kind = type(error) if isinstance(error, OSError) else OSError
-        raise kind(f"save: {path} cannot be written ({getattr(error, 'strerror', None) or error}); "
-                   "take a path in a folder that exists, may be written and has room") from None
+
+    files.write("save", {path: fill})
 
 
-def read_session(path: Path, model: GPT2) -> tuple[list[int], KVCache]:
+def read_session(path: Path, model: GPT2, tokenizer: Tokenizer | None) -> tuple[list[int], KVCache]:
     """The ids of a session's file, and a cache whose slot 0 holds the first of them.
 
     Raises OSError for a file that cannot be read, ValueError for one that is damaged, of another version, another model
-    or no session's at all; each names the file and the way out.
+    or vocabulary, or no session's at all; each names the file and the way out.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -122,7 +94,7 @@ def read_session(path: Path, model: GPT2) -> tuple[list[int], KVCache]:
             path.stat()
             raise ValueError(f"resume: {path} is no file; pass the path that Session.save was given")
         with path.open("rb") as file:
-            check_file(file, path, model)
+            check_file(file, path, model, tokenizer)
         with safe_open(path, framework="numpy") as tensors:
             return take(tensors, model)
     except OSError as error:
@@ -158,7 +130,7 @@ def checksum(file: BinaryIO, header: bytes, digits: str) -> str:
     return digest.hexdigest()
 
 
-def check_file(file: BinaryIO, path: Path, model: GPT2) -> None:
+def check_file(file: BinaryIO, path: Path, model: GPT2, tokenizer: Tokenizer | None) -> None:
     """Raise unless the file is whole and a session of this model. Reads it in blocks and trusts no length in it."""
     header = read_header(file)
     try:
@@ -175,9 +147,13 @@ def check_file(file: BinaryIO, path: Path, model: GPT2) -> None:
         raise MismatchError("its checksum is unreadable")
     if checksum(file, header, digits) != digits:
         raise MismatchError("its checksum is not that of its content")
-    if about.get("fingerprint") != fingerprint(model):
+    if about.get("fingerprint") != model_fingerprint(model):
         raise ValueError(f"resume: {path} is a session of another model ({str(about.get('model'))[:200]}), "
                          f"this one has {describe(model)}; load the model that it was saved with")
+    spelled = about.get("vocabulary")
+    if tokenizer is not None and spelled and spelled != vocabulary_fingerprint(tokenizer):
+        raise ValueError(f"resume: {path} is a session of another vocabulary, by which its ids are another text; "
+                         "load the model with the vocabulary files that it was saved with")
     held_as = str(about.get("kv_dtype", "float32"))
     if held_as != model.kv_dtype:
         raise ValueError(f"resume: {path} holds keys and values as {held_as[:20]}, this model takes {model.kv_dtype}; "

@@ -9,7 +9,7 @@ import codecs
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nextword import _core
 from nextword.added_tokens import AddedToken
@@ -207,6 +207,19 @@ class Tokenizer(_core.Bpe):
     def _of(cls, verdict: Verdict) -> Tokenizer:
         return cls(verdict.source, **verdict.settings._asdict())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its content: what is made of it elsewhere needs no file."""
+        settings = {"pattern": self.pattern, "prefix_space": self.prefix_space, "normalizer": self._normalizer.steps}
+        return _again, (type(self), self._source(), {**settings, "beginning": self.beginning, "ending": self.ending})
+
+    def __copy__(self) -> Tokenizer:
+        """Itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Tokenizer:
+        """Itself: it never changes."""
+        return self
+
     def pieces(self, text: str) -> list[bytes]:
         """The pieces that `text` is cut into, by added tokens and the splitting pattern; each is encoded on its own.
 
@@ -270,6 +283,13 @@ normalized=False)]
     def decoder(self) -> Decoder:
         """A decoder for ids that come one by one."""
         return Decoder(self)
+
+
+def _again(kind: type[Tokenizer], source: _core.VocabularySource, settings: dict[str, Any]) -> Tokenizer:
+    """The tokenizer of a pickle; a class of one's own need not take what Tokenizer takes."""
+    made = kind.__new__(kind)
+    Tokenizer.__init__(made, source, **settings)
+    return made
 
 
 class Decoder:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nextword import _core
+from nextword import _core, files
 from nextword.added_tokens import AddedToken
 from nextword.normalizer import Step
 
@@ -112,7 +112,7 @@ def save(
 ) -> None:
     """Write the files that Tokenizer.save promises."""
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    files.make_folder("save", place)
     merged = tokenizer._merges()
     made = {product for _, _, product in merged}
     contents = {(token.id, token.content.encode()) for token in added_tokens}
@@ -126,9 +126,10 @@ def save(
             "save: an added token is spelled like another token, so that the files could not tell them apart"
         )
     merges = [f"{spelled[left]} {spelled[right]}" for left, right, _ in merged]
+    texts: dict[Path, files.Content] = {}
     if tokenizer.pattern == "gpt2":
-        _write(place / "vocab.json", json.dumps(vocab, ensure_ascii=False))
-        _write(place / "merges.txt", "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges))
+        texts[place / "vocab.json"] = json.dumps(vocab, ensure_ascii=False)
+        texts[place / "merges.txt"] = "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges)
     unknown = None if tokenizer.unknown is None else spelled[tokenizer.unknown]
     model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": unknown, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
@@ -144,7 +145,7 @@ def save(
         "decoder": _byte_level(tokenizer),
         "model": model,
     }
-    _write(place / "tokenizer.json", json.dumps(whole, ensure_ascii=False))
+    files.write("save", {**texts, place / "tokenizer.json": json.dumps(whole, ensure_ascii=False)})
 
 
 def _byte_level(tokenizer: _core.Bpe) -> dict[str, Any]:
@@ -198,10 +199,3 @@ def _alphabet() -> list[str]:
 
 
 _ALPHABET = _alphabet()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the whole file or leave what was there."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(text.encode())
-    draft.replace(path)

@@ -1,6 +1,7 @@
 """GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files in weights."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import Any
@@ -196,6 +197,26 @@ class GPT2:
     def tap(self) -> Tap:
         """What calls from this context show their activations to; `nextword.trace` opens another."""
         return tap_of(self)
+
+    def __copy__(self) -> "GPT2":
+        """Another model of the same parts."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "GPT2":
+        """A model of its own; packed matrices, which never change, are shared."""
+        memo[id(self.ops)] = self.ops
+        other = copy(self)
+        memo[id(self)] = other
+        for name, value in vars(self).items():
+            vars(other)[name] = None if name == "_network" else deepcopy(value, memo)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Raises TypeError: a model is found again by where it came from, which LanguageModel knows."""
+        raise TypeError("pickle: a GPT2 holds memory of its process; pickle the LanguageModel that nextword.load "
+                        "returns, which is loaded anew where it is read")
 
     def tensors(self) -> dict[str, Any]:
         """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
