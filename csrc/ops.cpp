@@ -22,6 +22,8 @@ constexpr int64_t fetched_before = 8192;
 constexpr int64_t clash = 512, many_rows = 16, pad = 16;
 constexpr int64_t line = 64;  // bytes
 
+constexpr int64_t large_result = int64_t{1} << 22;  // floats: it takes longer to clear their pages than between two checks
+
 // x as a format multiplies it, its rows apart: x itself, or a copy in this thread's scratch memory.
 struct Operand {
   const void* x;
@@ -89,6 +91,7 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
   const int64_t depth = weight.depth;
   const bool past_caches = streams(weight);
   if (!room) room = scratch(matmul_room(weight, rows));
+  if (rows >= many_rows && rows * out_stride >= large_result) touch_pages(out, (rows - 1) * out_stride + weight.cols);
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {
     const int64_t n = std::min(block_rows, rows - r0);
     const Operand from = operand(x + r0 * x_stride, x_stride, weight.dtype, n, depth, room);

@@ -187,16 +187,21 @@ Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t dep
 }
 
 void unpack(const Packed& matrix, float* out) {
-  // A column touches every page of what it is written to, and the operating system clears each then: here one by one.
-  constexpr int64_t page = 1024, between_checks = 64 * page;
-  for (int64_t i = 0; i < matrix.depth * matrix.cols; i += page) {
-    out[i] = 0;
-    if (i % between_checks == 0) check_interrupt();
-  }
+  touch_pages(out, matrix.depth * matrix.cols);  // a column is on all of them
   for (int64_t c = 0; c < matrix.cols; ++c) {
     decode_column(matrix.dtype, matrix.panel(c / panel_cols), matrix.depth, c % panel_cols, out + c, matrix.cols);
     check_interrupt();
   }
+}
+
+void touch_pages(float* memory, int64_t count) {
+  constexpr int64_t page = 1024, some = 64;  // floats; pages
+  parallel_ranges((count + page - 1) / page, some, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      volatile float& first = memory[i * page];
+      first = first;
+    }
+  });
 }
 
 void to_float32(const void* source, Source type, int64_t size, float* out) {

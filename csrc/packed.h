@@ -39,6 +39,10 @@ void unpack(const Packed& matrix, float* out);
 // out[i] = source[i] as float32, exactly.
 void to_float32(const void* source, Source type, int64_t size, float* out);
 
+// Writes to each page of [memory, memory + count), front to back, and changes nothing. The operating system clears a page
+// when it is first written; work that would write to all of them at once could not be interrupted meanwhile.
+void touch_pages(float* memory, int64_t count);
+
 // Memory aligned to a cache line, on huge pages where the operating system grants them: a matrix is read from front to
 // back every token, and 4 KiB pages cost a miss in the address translation each. Contents undefined.
 std::shared_ptr<float> aligned_floats(int64_t count);

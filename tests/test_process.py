@@ -246,6 +246,14 @@ def test_what_a_handler_raises_leaves_the_call_and_the_next_is_right(demo, threa
     np.testing.assert_array_equal(ops.unpack(ops.pack(small)), small)
 
 
+def test_a_long_text_is_decoded_as_its_bytes_are(demo):
+    """Whatever its ids are, halves of characters among them, and however it is cut into parts."""
+    ids = np.random.default_rng(2).integers(1, 4096, 3_000_000).tolist()
+    found = demo.tokenizer.decode(ids)
+    assert len(found.encode()) > 2 * 2**22
+    assert found == demo.tokenizer.decode_bytes(ids).decode("utf-8", "replace")
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")
 def test_a_pass_that_was_interrupted_is_not_remembered(threads):
     from nextword.models.gpt2 import GPT2, GPT2Config

@@ -206,11 +206,28 @@ Bytes bytes_of(const char* operation, const PyBpe& bpe, PyObject* ids) {
   return out;
 }
 
+// The text of UTF-8, part by part, so that signals are looked for between two; a part ends where a character does.
+PyObject* text_of(const Bytes& bytes) {
+  constexpr size_t at_once = size_t{1} << 22;
+  if (bytes.size <= at_once) return PyUnicode_DecodeUTF8(bytes.data.get(), static_cast<Py_ssize_t>(bytes.size), "replace");
+  py::list parts;
+  for (size_t at = 0; at < bytes.size;) {
+    const size_t size = std::min(at_once, bytes.size - at);
+    Py_ssize_t used = 0;
+    const bool last = at + size == bytes.size;
+    PyObject* part = PyUnicode_DecodeUTF8Stateful(bytes.data.get() + at, static_cast<Py_ssize_t>(size), "replace", last ? nullptr : &used);
+    if (!part || PyErr_CheckSignals()) {
+      Py_XDECREF(part);
+      return nullptr;
+    }
+    parts.append(py::reinterpret_steal<py::object>(part));
+    at += last ? size : static_cast<size_t>(used);
+  }
+  return PyUnicode_Join(py::str().ptr(), parts.ptr());
+}
+
 PyObject* decode(PyObject* self, PyObject* ids) {
-  return guarded([&] {
-    const Bytes bytes = bytes_of("decode", self_of(self), ids);
-    return PyUnicode_DecodeUTF8(bytes.data.get(), static_cast<Py_ssize_t>(bytes.size), "replace");
-  });
+  return guarded([&] { return text_of(bytes_of("decode", self_of(self), ids)); });
 }
 
 PyObject* decode_bytes(PyObject* self, PyObject* ids) {
