@@ -65,6 +65,8 @@ def check(name, function, *args, **kwargs):
     _core.set_isa(before[0])
     _core.set_threads(before[1])
     _core.set_byte_blocks(before[2])
+    _core.set_streaming(None)
+    _core.set_last_level_cache(0)
     if text is None:
         return
     assert kind in (TypeError, ValueError, IndexError, MemoryError), (kind, text)

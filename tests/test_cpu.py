@@ -118,7 +118,7 @@ def test_a_trial_decides_once_how_weights_beyond_the_caches_are_read():
         cpu.set_streaming(on)
         assert cpu.streaming() == (on, "set_streaming", 0.0, 0.0)
     cpu.set_streaming(None)
-    with pytest.raises(TypeError, match="set_streaming: on must be True, False or None, got int"):
+    with pytest.raises(TypeError, match="set_streaming: on must be bool or None, got int"):
         cpu.set_streaming(1)
 
 

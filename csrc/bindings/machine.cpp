@@ -2,6 +2,9 @@
 #include "machine.h"
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
 
 #include "dtypes.h"
 #include "streaming.h"
@@ -29,15 +32,11 @@ void bind_machine(py::module_& m) {
     }
     return py::make_tuple(found.past, found.through, found.allows());
   });
-  m.def("streaming", []() -> py::object {
+  m.def("streaming", [] {
     const Streaming how = streaming();
-    if (how == Streaming::tried) return py::none();
-    return py::bool_(how == Streaming::on);
+    return how == Streaming::tried ? std::nullopt : std::optional(how == Streaming::on);
   });
-  m.def("set_streaming", [](const py::object& on) {
-    if (!on.is_none() && !py::isinstance<py::bool_>(on))
-      throw py::type_error("set_streaming: on must be True, False or None, got " +
-                           std::string(py::str(py::type::handle_of(on).attr("__name__"))));
-    set_streaming(on.is_none() ? Streaming::tried : on.cast<bool>() ? Streaming::on : Streaming::off);
+  m.def("set_streaming", [](std::optional<bool> on) {
+    set_streaming(!on ? Streaming::tried : *on ? Streaming::on : Streaming::off);
   }, py::arg("on"));
 }
