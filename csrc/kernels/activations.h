@@ -47,26 +47,28 @@ inline typename V::F hyperbolic_tangent(typename V::F x) {
   return V::where_less(size, V::set(0.625f), small, V::where_less(x, zero, V::sub(zero, large), large));
 }
 
-template <class V, class F>
-inline void each(const float* x, int64_t size, float* out, const F& f) {
-  int64_t i = 0;
-  for (; i + V::lanes <= size; i += V::lanes) V::store(out + i, f(V::load(x + i)));
-  if (i < size) V::store(out + i, f(V::load(x + i, size - i)), size - i);
-}
-
-// Not inline: every format of weights calls it for the rows of a tile, and one copy of each function is enough.
-template <class V>
-__attribute__((noinline)) void activate(const float* x, Activation kind, int64_t size, float* out) {
+// use(f) with the function f of an activation, from a vector to a vector.
+template <class V, class Use>
+inline void with_activation(Activation kind, const Use& use) {
   using F = typename V::F;
   switch (kind) {
-    case Activation::gelu_tanh: return each<V>(x, size, out, [](F y) { return gelu_tanh<V>(y); });
-    case Activation::gelu_erf: return each<V>(x, size, out, [](F y) { return gelu_erf<V>(y); });
-    case Activation::quick_gelu: return each<V>(x, size, out, [](F y) { return logistic_product<V>(y, 1.702f); });
-    case Activation::relu: return each<V>(x, size, out, [](F y) { return V::max(V::set(0.0f), y); });  // NaN stays
-    case Activation::silu: return each<V>(x, size, out, [](F y) { return logistic_product<V>(y, 1.0f); });
-    case Activation::tanh: return each<V>(x, size, out, [](F y) { return hyperbolic_tangent<V>(y); });
-    case Activation::none: return each<V>(x, size, out, [](F y) { return y; });
+    case Activation::none: return use([](F x) { return x; });
+    case Activation::gelu_tanh: return use([](F x) { return gelu_tanh<V>(x); });
+    case Activation::gelu_erf: return use([](F x) { return gelu_erf<V>(x); });
+    case Activation::quick_gelu: return use([](F x) { return logistic_product<V>(x, 1.702f); });
+    case Activation::relu: return use([](F x) { return V::max(V::set(0.0f), x); });  // NaN stays
+    case Activation::silu: return use([](F x) { return logistic_product<V>(x, 1.0f); });
+    case Activation::tanh: return use([](F x) { return hyperbolic_tangent<V>(x); });
   }
+}
+
+template <class V>
+void activate(const float* x, Activation kind, int64_t size, float* out) {
+  with_activation<V>(kind, [&](const auto& f) {
+    int64_t i = 0;
+    for (; i + V::lanes <= size; i += V::lanes) V::store(out + i, f(V::load(x + i)));
+    if (i < size) V::store(out + i, f(V::load(x + i, size - i)), size - i);
+  });
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ inline void compact_tile(Bfloat16, const MatmulBlock& b, int64_t row, const char
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; ++v) acc[r][v] = V::set(0.0f);
-  for (int64_t k = 0; k < steps; ++k) {
+  TileRows<rows, uint16_t> at(x, b.x_stride);
+  for (int64_t k = 0; k < steps; ++k, at.next(Bfloat16::step)) {
     fetch_step<V, Bfloat16, fetch>(ahead, k);
     const char* const from = panel + k * Bfloat16::step_bytes + first * 4;
     typename V::I w[vectors];
@@ -41,7 +42,7 @@ inline void compact_tile(Bfloat16, const MatmulBlock& b, int64_t row, const char
     for (int v = 0; v < vectors; ++v) w[v] = V::bytes(from + v * V::lanes * 4);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
-      const auto pair = V::four(x + r * b.x_stride + 2 * k);
+      const auto pair = V::four(at[r]);
 #pragma GCC unroll 16
       for (int v = 0; v < vectors; ++v) acc[r][v] = V::dot_pairs(acc[r][v], w[v], pair);
     }
@@ -66,7 +67,8 @@ inline void compact_tile(Int8, const MatmulBlock& b, int64_t row, const char* pa
     for (int v = 0; v < vectors; ++v)
 #pragma GCC unroll 16
       for (int chain = 0; chain < chains; ++chain) acc[r][v][chain] = V::ints(0);
-  for (int64_t k = 0; k < steps; ++k) {
+  TileRows<rows, int8_t> at(x, b.x_stride);
+  for (int64_t k = 0; k < steps; ++k, at.next(Int8::step)) {
     fetch_step<V, Int8, fetch>(ahead, k);
 #pragma GCC unroll 16
     for (int q = 0; q < quads; ++q) {
@@ -76,7 +78,7 @@ inline void compact_tile(Int8, const MatmulBlock& b, int64_t row, const char* pa
       for (int v = 0; v < vectors; ++v) w[v] = V::bytes(from + v * V::lanes * 4);
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
-        const auto four = V::four(x + r * b.x_stride + k * Int8::step + 4 * q);
+        const auto four = V::four(at[r] + 4 * q);
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; ++v) acc[r][v][q % chains] = V::dot_bytes(acc[r][v][q % chains], w[v], four);
       }

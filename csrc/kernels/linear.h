@@ -8,33 +8,43 @@
 
 namespace {
 
-// out[r, c] = sums[r, c] * scale[r] + bias[c] + residual[r, c] for the `cols` <= 32 columns of one panel.
-template <class V>
-inline void add_terms(const float* sums, int64_t sums_stride, const float* scale, const float* bias, const float* residual,
-                      int64_t rows, int64_t cols, float* out, int64_t out_stride) {
-  for (int64_t r = 0; r < rows; ++r) {
+// out[r, c] = activation(sums[r, c] * scale[r] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.
+template <class V, class F>
+inline void finish_with(const F& activation, const float* sums, int64_t sums_stride, const float* scale, const float* bias,
+                        const float* residual, int64_t rows, int64_t cols, float* out, int64_t out_stride) {
+  for (int64_t r = 0; r < rows; ++r, sums += sums_stride, out += out_stride, residual += residual ? out_stride : 0) {
     const auto factor = V::set(scale ? scale[r] : 1.0f);
-    for (int64_t c = 0; c < cols; c += V::lanes) {
-      const int64_t n = cols - c < V::lanes ? cols - c : V::lanes;
-      const auto get = [&](const float* p) { return n == V::lanes ? V::load(p) : V::load(p, n); };
-      auto y = get(sums + r * sums_stride + c);
+    const auto each = [&](int64_t c, const auto& get, const auto& put) {
+      auto y = get(sums + c);
       if (scale) y = V::mul(y, factor);
       if (bias) y = V::add(y, get(bias + c));
-      if (residual) y = V::add(y, get(residual + r * out_stride + c));
-      if (n == V::lanes) V::store(out + r * out_stride + c, y);
-      else V::store(out + r * out_stride + c, y, n);
+      y = activation(y);
+      if (residual) y = V::add(y, get(residual + c));
+      put(out + c, y);
+    };
+    const auto whole = [&](int64_t c) {
+      each(c, [](const float* p) { return V::load(p); }, [](float* p, auto y) { V::store(p, y); });
+    };
+    if (cols == panel_cols) {
+#pragma GCC unroll 2
+      for (int64_t c = 0; c < panel_cols; c += V::lanes) whole(c);
+      continue;
     }
+    int64_t c = 0;
+    for (; c + V::lanes <= cols; c += V::lanes) whole(c);
+    const int64_t n = cols - c;
+    if (n) each(c, [&](const float* p) { return V::load(p, n); }, [&](float* p, auto y) { V::store(p, y, n); });
   }
 }
 
-// out[r, c] = activation(sums[r, c] * scale[r] + bias[c]) + residual[r, c], in up to three passes over a cached tile.
+// Not inline: constants of the activations, kept in registers, would take them from the tiles.
 template <class V>
-inline void finish(const float* sums, int64_t sums_stride, const float* scale, const float* bias, const float* residual,
-                   Activation kind, int64_t rows, int64_t cols, float* out, int64_t out_stride) {
-  if (kind == Activation::none) return add_terms<V>(sums, sums_stride, scale, bias, residual, rows, cols, out, out_stride);
-  add_terms<V>(sums, sums_stride, scale, bias, nullptr, rows, cols, out, out_stride);
-  for (int64_t r = 0; r < rows; ++r) activate<V>(out + r * out_stride, kind, cols, out + r * out_stride);
-  if (residual) add_terms<V>(out, out_stride, nullptr, nullptr, residual, rows, cols, out, out_stride);
+__attribute__((noinline)) void finish(const float* sums, int64_t sums_stride, const float* scale, const float* bias,
+                                      const float* residual, Activation kind, int64_t rows, int64_t cols, float* out,
+                                      int64_t out_stride) {
+  with_activation<V>(kind, [&](const auto& activation) {
+    finish_with<V>(activation, sums, sums_stride, scale, bias, residual, rows, cols, out, out_stride);
+  });
 }
 
 // `count` <= `most` rows from `row` on, one panel.

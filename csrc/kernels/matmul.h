@@ -28,6 +28,36 @@ inline void for_count(int64_t count, const F& f) {
   f(Count<most>{});
 }
 
+// The rows of x that a tile reads, each at the element that comes next. A pointer for each of many rows would be more than
+// there are registers, and what compilers do then costs a tile up to a twentieth. So of many rows every third has one:
+// x86 adds once or twice the stride within an address.
+template <int rows, class T>
+class TileRows {
+  static constexpr int apart = rows > 8 ? 3 : rows, pointers = (rows + apart - 1) / apart;
+
+ public:
+  TileRows(const T* x, int64_t stride) : stride_(stride) {
+#pragma GCC unroll 16
+    for (int p = 0; p < pointers; ++p) at_[p] = x + p * apart * stride;
+  }
+  const T* operator[](int r) const { return at_[r / apart] + r % apart * stride_ + k_; }
+  void next(int64_t elements) {
+    if constexpr (pointers == 1) {
+      k_ += elements;
+    } else {
+#pragma GCC unroll 16
+      for (auto& at : at_) {
+        at += elements;
+        __asm__("" : "+r"(at));  // or else compilers make one of it for each row
+      }
+    }
+  }
+
+ private:
+  const T* at_[pointers];
+  int64_t stride_, k_ = 0;
+};
+
 // sums[r, c] = sum_k x[r, k] * panel[k, c]   for `vectors` registers of columns.
 //   x [rows, ..] with stride, panel [.., 32] at its first column, of any element that V loads, sums with stride
 // One chain of multiply-adds over ascending k for each element: the bits do not depend on rows or vectors.
@@ -42,7 +72,8 @@ inline void tile(const float* x, int64_t x_stride, const T* panel, int64_t depth
     for (int v = 0; v < vectors; ++v)
       acc[r][v] = start == Start::zero ? V::set(0.0f) : V::load(sums + r * stride + v * V::lanes);
 
-  for (int64_t k = 0; k < depth; ++k, panel += panel_cols) {
+  TileRows<rows, float> at(x, x_stride);
+  for (int64_t k = 0; k < depth; ++k, panel += panel_cols, at.next(1)) {
     if constexpr (fetch == Fetch::other) V::prefetch(ahead + k * line_floats);
     if constexpr (fetch == Fetch::panel) V::prefetch(ahead + k * panel_cols), V::prefetch(ahead + k * panel_cols + line_floats);
     if constexpr (fetch == Fetch::panel_once)
@@ -52,7 +83,7 @@ inline void tile(const float* x, int64_t x_stride, const T* panel, int64_t depth
     for (int v = 0; v < vectors; ++v) w[v] = V::load(panel + v * V::lanes);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
-      const auto a = V::set(x[r * x_stride + k]);
+      const auto a = V::set(*at[r]);
 #pragma GCC unroll 16
       for (int v = 0; v < vectors; ++v) acc[r][v] = V::mul_add(a, w[v], acc[r][v]);
     }
