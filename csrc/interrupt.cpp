@@ -4,7 +4,7 @@
 
 namespace nextword {
 
-thread_local Interruptible* interruptible = nullptr;
+__thread Interruptible* interruptible = nullptr;
 
 Interruptible::Interruptible(std::function<void()> ask) : ask_(std::move(ask)), outer_(interruptible) { interruptible = this; }
 Interruptible::~Interruptible() { interruptible = outer_; }

@@ -28,7 +28,8 @@ class Interruptible {
   Clock::time_point next_ = Clock::now() + ask_every;
   Interruptible* const outer_;
 };
-extern thread_local Interruptible* interruptible;  // the calling thread's innermost one, or null
+// The calling thread's innermost one, or null. __thread: thread_local of another file costs a call at each look.
+extern __thread Interruptible* interruptible;
 
 // To be called every millisecond or more often, where an exception may be thrown. Costs a look at the clock.
 inline void check_interrupt() {

@@ -92,6 +92,9 @@ struct Kernels {
   // exp below -87.3 is 0. x may hold -inf, top may not. out may alias x.
   double (*exp_sum)(const float* x, float top, float scale, int64_t n, float* out);
 
+  // The sum of exp(x[i] - top) in double precision (kernels/log_sum.h); top: the largest. x may hold -inf.
+  double (*exp_sum_double)(const float* x, float top, int64_t n);
+
   // Selection without sorting (kernels/select.h). `maxima` divides x into groups of at most `size` values, writes each
   // group's largest into out, which holds n / size + 2 max_lanes, and returns how many there are. largest: that of all;
   // NaN or infinity where a value is one of these (-inf is none).

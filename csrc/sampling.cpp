@@ -435,7 +435,7 @@ Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
 double log_sum_exp(const char* op, const float* x, int64_t n) {
   int64_t groups;
   const float top = survey(op, x, n, no_limit, groups);
-  return top + std::log(sum_of(n, [&](int64_t i) { return std::exp(static_cast<double>(x[i]) - top); }));
+  return static_cast<double>(top) + std::log(kernels().exp_sum_double(x, top, n));
 }
 
 std::vector<int64_t> top(const char* op, const float* x, int64_t n, int64_t k) {

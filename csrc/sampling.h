@@ -54,7 +54,7 @@ struct Drawn {
 };
 Drawn draw(const Kept& kept, double u);
 
-// log(sum(exp(logits))), in float64 throughout.
+// log(sum(exp(logits))), in float64 throughout; the same bits on every instruction set.
 double log_sum_exp(const char* op, const float* logits, int64_t size);
 
 // The ids of the k largest of `size` logits, descending, of equals the lower id first; -inf is allowed and last.

@@ -317,6 +317,17 @@ def test_log_sum_exp_is_within_its_bound(isa, logits):
     assert abs(ops.log_sum_exp(logits) - exact) <= 1.01 * relative + 2.0**-51 * (abs(exact) + 20)
 
 
+@given(rows())
+def test_log_sum_exp_is_float64_and_the_same_on_every_instruction_set(isa, logits):
+    """Exponentials are off by 2 units at most, a sum of n of them by n / 16 + 4 more, both relative to the sum."""
+    found, exact = ops.log_sum_exp(logits), reference.log_sum_exp(logits)
+    assert abs(found - exact) <= 2.0**-52 * (2 * (5 + len(logits)) + abs(exact))
+    cpu.set_isa("baseline")
+    same = ops.log_sum_exp(logits)
+    cpu.set_isa(isa)
+    assert same == found
+
+
 @given(rows(), st.one_of(st.integers(0, 70), st.sampled_from([500, 5000])))
 def test_top_is_the_head_of_a_stable_sort(isa, logits, k):
     got = ops.top(logits, k)

@@ -6,6 +6,7 @@
 #include "convert.h"
 #include "elementwise.h"
 #include "linear.h"
+#include "log_sum.h"
 #include "norm.h"
 #include "rates.h"
 #include "select.h"
@@ -24,6 +25,7 @@ constexpr Kernels make_kernels(const char* isa) {
           &layer_norm<V>,
           &softmax<V>,
           &exp_sum<V>,
+          &exp_sum_double<V>,
           &maxima<V>,
           &weight_from<V>,
           &positions<V>,

@@ -362,7 +362,7 @@ def sample(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: 
 
 def log_sum_exp(logits: Floats) -> float:
     """log(sum(exp(logits))), from the largest so that nothing overflows: log p of a token is its logit minus this.
-    Exponentials and sum are float64.
+    Exponentials and sum are float64, with the same bits on every instruction set.
 
     logits: [vocabulary]; -inf adds nothing. Raises ValueError if a logit is NaN or inf, or all are -inf.
 
