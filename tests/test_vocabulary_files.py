@@ -376,8 +376,9 @@ def test_a_damaged_file_loads_or_is_a_value_error(tmp_path_factory, data):
     with contextlib.suppress(ValueError):
         tokenizer = Tokenizer.load(folder / name)
     if tokenizer:
+        blank = " " if tokenizer.prefix_space else ""  # the damage may have told it so
         with contextlib.suppress(ValueError):  # a byte whose token the damage took
-            assert tokenizer.decode(tokenizer.encode(helpers.MIXED)) == helpers.MIXED
+            assert tokenizer.decode(tokenizer.encode(helpers.MIXED)) == blank + helpers.MIXED
     else:
         with pytest.raises(ValueError, match=f"{name}|merges.txt|vocab.json"):
             Tokenizer.load(folder / name)
