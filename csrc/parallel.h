@@ -80,7 +80,10 @@ void together(int threads, const F& fn) {
     fn();
     member = nullptr;
   }
-  if (team.error) std::rethrow_exception(team.error);
+  if (team.error) {
+    for (int i = 0; i < threads; ++i) team.shares[i].set(0, 0);  // the next team's work has other pieces
+    std::rethrow_exception(team.error);
+  }
 #endif
 }
 

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
-#include <thread>
 
 #include "cpu.h"
 
@@ -68,12 +67,11 @@ Streaming streaming() { return chosen; }
 
 Trial streaming_trial() {
   constexpr int64_t bytes = 2 * pairs * most_piece;
-  if (!known.load(std::memory_order_acquire)) {
-    const auto memory = aligned_floats(bytes / static_cast<int64_t>(sizeof(float)));
-    std::memset(memory.get(), 0, bytes);
-    while (!try_on(reinterpret_cast<const char*>(memory.get()), bytes)) std::this_thread::yield();  // another tries
-  }
-  return found;
+  if (known.load(std::memory_order_acquire)) return found;
+  const auto memory = aligned_floats(bytes / static_cast<int64_t>(sizeof(float)));
+  std::memset(memory.get(), 0, bytes);
+  const char* const from = reinterpret_cast<const char*>(memory.get());
+  return try_on(from, bytes) ? found : trial_on(from, bytes);  // another thread is at it, or was as the process forked
 }
 
 }  // namespace nextword

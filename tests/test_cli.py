@@ -250,6 +250,14 @@ def test_an_opening_suits_the_vocabulary():
     assert {arguments.pick_opening(lm, seed) for seed in range(60)} == set(arguments.OPENINGS[:3])
 
 
+def test_a_vocabulary_that_can_write_no_opening_begins_with_nothing():
+    class Few(Bytes):
+        def encode(self, text):
+            raise ValueError("encode: text holds the byte 0x4F, for which the vocabulary has no token")
+
+    assert arguments.pick_opening(StandIn(Few()), 1) == ""
+
+
 def test_on_a_terminal_the_prompt_is_bold_and_a_note_follows(stand_in, monkeypatch):
     out, err = Terminal(), Terminal()
     monkeypatch.delenv("NO_COLOR", raising=False)

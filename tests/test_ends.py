@@ -72,6 +72,26 @@ def test_what_generation_config_forbids_never_comes(tmp_path):
     assert lm.generate([1], logit_bias=bias, max_new_tokens=3, num_beams=2).tokens == [5, 5, 5]
 
 
+def test_config_json_speaks_where_there_is_no_generation_config(tmp_path):
+    lm = nextword.load(folder(tmp_path, suppress_tokens=[3], bad_words_ids=[[4]], eos_token_id=[5, 6]))
+    assert lm.ends == {5, 6}
+    bias = {3: 4000.0, 4: 3000.0, 8: 2000.0}
+    assert lm.generate([1], logit_bias=bias, max_new_tokens=2).tokens == [8, 8]
+    assert nextword.load(folder(tmp_path, {}, suppress_tokens=[3])).generate(
+        [1], logit_bias=bias, max_new_tokens=2).tokens == [3, 3]  # the file is there, and forbids nothing
+    forced = nextword.load(folder(tmp_path / "forced", forced_eos_token_id=3))
+    with pytest.raises(ValueError, match="asks for forced_eos_token_id=3, which is not supported"):
+        forced.generate([1])
+
+
+@pytest.mark.parametrize(("field", "changes", "neutral"), [
+    ("guidance_scale", 1.5, 1), ("encoder_repetition_penalty", 1.2, 1.0), ("watermarking_config", {"bias": 2}, None)])
+def test_what_changes_logits_in_no_way_of_ours_is_refused(tmp_path, field, changes, neutral):
+    with pytest.raises(ValueError, match=f"asks for {field}="):
+        nextword.load(folder(tmp_path / "a", {field: changes})).generate([1])
+    assert nextword.load(folder(tmp_path / "b", {field: neutral})).generate([1], max_new_tokens=1).tokens
+
+
 @pytest.mark.parametrize("field", ["forced_eos_token_id", "forced_bos_token_id", "begin_suppress_tokens"])
 def test_what_forces_tokens_is_refused_where_text_is_generated(tmp_path, field):
     lm = nextword.load(folder(tmp_path, {field: [3]}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -241,6 +242,20 @@ def test_without_a_vocabulary_texts_in_flags_are_ids(monkeypatch, capsys):
     for flag in ("--stop", "--bad-words", "--logit-bias"):
         assert cli.main(["generate", flag, "x=1", "0"]) == 1
         assert f"give {flag} as token ids" in capsys.readouterr().err
+
+
+def test_without_a_vocabulary_an_empty_prompt_starts_as_in_python(monkeypatch):
+    lm = StandIn()
+    monkeypatch.setattr(nextword, "load", lambda *_, **__: lm)
+    assert arguments.given_prompt([""], lm, None) == []
+
+
+@pytest.mark.parametrize("word", ["#-1=-inf", "#²=1", "#1a=1"])
+def test_what_is_meant_as_an_id_and_is_none_is_an_error(capsys, word):
+    with contextlib.suppress(SystemExit):
+        assert cli.main(["generate", "--logit-bias", word, "x"]) == 1
+    assert "--logit-bias" in capsys.readouterr().err
+    assert arguments._bias("#a=1") == ("#a", 1.0)
 
 
 def test_a_prompt_longer_than_the_window(capsys):

@@ -362,3 +362,10 @@ def test_a_number_may_be_beyond_what_there_is(tiny, settings):
 def test_more_texts_than_any_memory_holds_are_an_error(tiny, settings):
     with pytest.raises(MemoryError, match="GB of memory, and"):
         tiny.generate([1, 2], **{"max_new_tokens": 2, **settings})
+
+
+def test_rows_beyond_the_largest_number_are_an_error_that_names_row(tiny):
+    last = 2**64 - 1
+    assert len(tiny.generate([1], temperature=1.0, seed=1, row=last, max_new_tokens=2).tokens) == 2
+    with pytest.raises(ValueError, match=f"generate: row must leave room below 2\\*\\*64 for 2 texts, got {last}"):
+        tiny.generate([[1], [2]], temperature=1.0, seed=1, row=last)

@@ -13,7 +13,7 @@ import pytest
 import nextword
 import tokenizer_helpers as helpers
 from byte_vocabulary import byte_tokenizer
-from nextword import PrefixCache, Sampling, Tokenizer, reference
+from nextword import PrefixCache, Sampling, Tokenizer, _core, reference
 from nextword.added_tokens import AddedToken
 from nextword.generate import LanguageModel
 from nextword.models.gpt2 import GPT2Config
@@ -59,7 +59,7 @@ def tokenizers(folder):
                              ending=[0, 4096])  # fmt: skip
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_tokenizer_is_pickled_by_its_content(tmp_path, protocol):
     for name, tokenizer in tokenizers(tmp_path):
         assert same(again(tokenizer, protocol), tokenizer), name
@@ -97,9 +97,17 @@ def test_a_decoder_in_the_middle_of_a_character_goes_on():
     lambda s: (s[0][:10], *s[1:]), lambda s: (s[0], s[1][:-1], *s[2:]), lambda s: (*s[:2], b"\xff" * 16, *s[3:]),
 ])  # fmt: skip
 def test_a_damaged_pickle_is_an_error(damage):
-    source = helpers.demo()._source()
+    make, (state,) = helpers.demo()._source().__reduce__()
     with pytest.raises(ValueError, match="VocabularySource: the pickle is damaged"):
-        type(source).__new__(type(source)).__setstate__(damage(source.__getstate__()))
+        make(damage(state))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_what_holds_memory_of_the_core_is_an_error_by_every_protocol(protocol):
+    model = nextword.load().model
+    for x in (model.embed.tokens, model._fused(), _core.PieceCounts("gpt2")):
+        with pytest.raises(TypeError, match=f"pickle: {type(x).__name__} holds memory of its process"):
+            pickle.dumps(x, protocol)
 
 
 def test_a_language_model_is_loaded_anew_from_where_it_came(tmp_path, monkeypatch):

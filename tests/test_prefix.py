@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -173,3 +175,9 @@ def test_a_store_of_less_than_a_page_or_of_another_model_is_an_error(model):
         store.fetch([1] * 40, model.cache(1, 3))
     with pytest.raises(ValueError, match="prefix must be a PrefixCache of this model"):
         LanguageModel(other).session(prefix=store)
+
+
+@pytest.mark.parametrize("tokens", [math.nan, math.inf, 64.5, None, "64"])
+def test_a_number_of_tokens_that_is_none_is_a_type_error(model, tokens):
+    with pytest.raises(TypeError, match="PrefixCache: tokens must be an integer, got "):
+        PrefixCache(model, tokens=tokens)

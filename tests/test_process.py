@@ -285,3 +285,82 @@ def test_other_threads_than_the_main_one_are_not_interrupted(demo):
         worker.join()
     assert alarms.count >= 1
     assert found == [demo.tokenizer.encode(WORDS)]
+
+
+AFTER_AN_INTERRUPT = """
+import random, signal, sys, time
+import numpy as np
+import nextword
+from nextword import ops
+
+class Stop(Exception):
+    pass
+
+def stop(*_):
+    raise Stop
+
+signal.signal(signal.SIGALRM, stop)
+nextword.cpu.set_threads(int(sys.argv[1]))
+lm, rng = nextword.load(), np.random.default_rng(0)
+x, w = rng.standard_normal((512, 512), dtype=np.float32), ops.pack(rng.standard_normal((512, 8192), dtype=np.float32))
+ids, texts = list(range(300)), ["the quick brown fox jumps " * 500] * 24
+q, cache = rng.standard_normal((40, 256), dtype=np.float32), lm.model.cache(1, 64)
+at = [np.array([n], np.int64) for n in (0, 0, 40)]
+ops.append(q, q, cache.keys[0], cache.values[0], *at, cache.scales[0])
+held = cache.keys[0], cache.values[0]
+calls = [lambda: lm.logits(ids).tobytes(),
+         lambda: ops.attention(q, *held, *at, 0.125, None, None, cache.scales[0], None).tobytes(),
+         lambda: [nextword.Tokenizer.train(texts, 270).token_bytes(i) for i in range(270)]]
+wanted = [call() for call in calls]
+when, met, end = random.Random(1), 0, time.monotonic() + 60
+while met < 18 and time.monotonic() < end:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, when.uniform(0.001, 0.02))
+        for _ in range(3):
+            ops.matmul(x, w)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Stop:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        met += 1
+        assert calls[met % 3]() == wanted[met % 3], ("other bits after an interrupt", met)
+assert met
+"""
+
+
+@linux
+@pytest.mark.parametrize("count", ["2", "16"])
+def test_work_after_an_interrupt_has_the_bits_of_any_other(count):
+    """What was left of the interrupted work is not done in the next."""
+    out = python(AFTER_AN_INTERRUPT, count)
+    assert out.returncode == 0, out.stderr
+
+
+FORK_WITH_A_STORE = """
+import os, signal, sys, threading, time
+import nextword
+
+lm = nextword.load()
+store, ids = nextword.PrefixCache(lm.model, 512), list(range(300))
+wanted = lm.session(ids).logits.tobytes()
+
+def work():
+    for i in range(10**9):
+        lm.session([i % 50, *ids], prefix=store)
+
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+for _ in range(8):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # ends a child that hangs
+        os._exit(0 if lm.session(ids, prefix=store).logits.tobytes() == wanted else 3)
+    assert os.waitpid(child, 0)[1] == 0
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_uses_a_store_that_another_thread_was_changing():
+    out = python(FORK_WITH_A_STORE)
+    assert out.returncode == 0, out.stderr

@@ -153,3 +153,9 @@ def test_settings_survive_being_changed(temperature, top_k, top_p, seed):
 def test_every_field_is_told_of():
     for field in fields(Sampling):
         assert field.name in Sampling.__doc__
+
+
+def test_a_stop_string_of_half_a_character_is_an_error():
+    assert Sampling(stop="\ud83d\ude00").stop == ("\U0001f600",)
+    with pytest.raises(ValueError, match="stop must hold text, got a lone surrogate"):
+        Sampling(stop=["a", "\ud83d"])

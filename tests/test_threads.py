@@ -343,6 +343,23 @@ def test_a_session_in_use_refuses_another_thread_and_stays_as_it_is(call):
     np.testing.assert_array_equal(session.logits, expected)
 
 
+@pytest.mark.parametrize("make", [lambda lm: lm.stream([1, 2], max_new_tokens=4),
+                                  lambda lm: lm.session([1, 2]).stream(max_new_tokens=4)], ids=["stream", "session"])
+def test_a_stream_does_not_go_on_under_other_replacements_than_it_began_with(make):
+    lm = of_a_new_model()
+    silenced = {"h.0.attn.out": lambda x: 0 * x}
+    inside, outside = make(lm), make(lm)
+    next(iter(outside))
+    with nextword.trace(lm, names=[], replace=silenced):
+        next(iter(inside))
+        with pytest.raises(RuntimeError, match="stream: it cannot go on, as activations are replaced now"):
+            next(iter(outside))
+    with pytest.raises(RuntimeError, match="make a stream for each"):
+        next(iter(inside))
+    with nextword.trace(lm, names=[]):  # looking is not replacing
+        assert list(make(lm)) == list(make(lm))
+
+
 def test_a_stream_in_use_refuses_another_thread_and_goes_on():
     lm = of_a_new_model()
     stream = lm.stream([1, 2], max_new_tokens=4, seed=1)
@@ -434,9 +451,9 @@ def test_a_stream_half_in_a_replacing_trace_leaves_a_session_without_a_trace_of_
     session = lm.session([1, 2, 3])
     stream = session.stream(max_new_tokens=6, eos=None)
     next(iter(stream))
-    with nextword.trace(lm, names=[], replace=REPLACE):
+    with nextword.trace(lm, names=[], replace=REPLACE), pytest.raises(RuntimeError, match="it cannot go on"):
         next(iter(stream))
-    assert len(list(stream)) == 4
+    assert len(list(stream)) == 5
     np.testing.assert_array_equal(session.logits, lm.logits(session.tokens, last_only=True))
 
 

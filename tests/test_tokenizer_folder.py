@@ -234,3 +234,29 @@ def test_one_file_by_name_is_read_alone(tmp_path):
     folder = folder_of(tmp_path, **LISTED)
     assert len(Tokenizer.load(folder / "vocab.json")) == 4096
     assert len(Tokenizer.load(folder / "tokenizer.json")) == 4098
+
+
+@pytest.mark.parametrize("name", ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json",
+                                  "tokenizer.json", "vocab.json", "encoder.json"])  # fmt: skip
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_what_is_no_file_in_the_place_of_one_is_named_not_passed_over(tmp_path, name, kind):
+    folder = folder_of(tmp_path)
+    (folder / name).unlink(missing_ok=True)
+    if kind == "link":
+        (folder / name).symlink_to("blobs/none")
+        with pytest.raises(FileNotFoundError, match=rf"{name} is a link to blobs/none, which is not there"):
+            Tokenizer.load(folder)
+    else:
+        (folder / name).mkdir()
+        with pytest.raises(ValueError, match=rf"{name} is not a regular file"):
+            Tokenizer.load(folder)
+
+
+@pytest.mark.parametrize("kind", ["GPT2Tokenizer", "PreTrainedTokenizerFast"])
+def test_the_flags_of_the_configuration_win(tmp_path, kind):
+    mask = token("<mask>", 4096)
+    folder = folder_of(tmp_path, pair=False,
+                       tokenizer=demo_json(added_tokens=[token(ENDOFTEXT, 0), mask | {"rstrip": True}]),
+                       tokenizer_config={"tokenizer_class": kind,
+                                         "added_tokens_decoder": by_id(mask | {"lstrip": True})})  # fmt: skip
+    assert Tokenizer.load(folder).encode("a <mask> b", allowed_special="all") == [65, 4096, 270]

@@ -94,7 +94,8 @@ def folders(draw):
         classes = ["GPT2Tokenizer", "GPT2TokenizerFast", *(["PreTrainedTokenizerFast"] if "json" in kinds else [])]
         config["tokenizer_class"] = draw(st.sampled_from(classes))
     if draw(st.booleans()):
-        config["added_tokens_decoder"] = {str(id): {"content": token, **flags[token]} for token, id in tokens.items()}
+        others = {token: draw(FLAGS) for token in tokens} if draw(st.booleans()) else flags  # what it says counts
+        config["added_tokens_decoder"] = {str(id): {"content": token, **others[token]} for token, id in tokens.items()}
     if config or draw(st.booleans()):
         files["tokenizer_config.json"] = config
     if draw(st.booleans()):

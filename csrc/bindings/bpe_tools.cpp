@@ -78,8 +78,12 @@ void bind_bpe_tools(py::module_& m) {
   m.def(
       "check_utf8", [](const py::bytes& text, const std::string& file) { check_utf8(std::string_view(text), shown(file, 200)); },
       py::arg("text"), py::arg("file"));
+  m.def("source_of", &source_of, py::arg("state"), "The VocabularySource of a pickle.");
   py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
-      .def(py::pickle(&state_of, &source_of))
+      .def("__reduce__",
+           [](const VocabularySource& self) {
+             return py::make_tuple(py::module_::import("nextword._core").attr("source_of"), py::make_tuple(state_of(self)));
+           })
       .def_readonly("settings", &VocabularySource::settings)
       .def_readonly("tokens_file", &VocabularySource::tokens_file)
       .def_readwrite("unknown", &VocabularySource::unknown)

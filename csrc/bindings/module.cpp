@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "calls.h"
+#include "instances.h"
 #include "unlocked.h"
 
 namespace py = pybind11;
@@ -13,6 +14,16 @@ void bind_attention(py::module_& m);
 void bind_network(py::module_& m);
 void bind_sampling(py::module_& m);
 void bind_bpe(py::module_& m);
+
+// Without it, pickle's oldest protocols would make an object of pybind11's base class, which ends the process.
+void refuse_pickle(const py::object& bound) {
+  bound.attr("__reduce__") = py::cpp_function(
+      [](const py::object& self) -> py::object {
+        throw py::type_error("pickle: " + nextword::bindings::type_name(self) +
+                             " holds memory of its process; pickle a Tokenizer or a LanguageModel");
+      },
+      py::name("__reduce__"), py::is_method(bound));
+}
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of nextword. Use nextword.ops, nextword.cpu and nextword.Tokenizer.";
@@ -30,5 +41,6 @@ PYBIND11_MODULE(_core, m) {
   bind_network(m);
   bind_sampling(m);
   bind_bpe(m);
+  for (const char* name : {"Packed", "Network", "PieceCounts", "Bpe"}) refuse_pickle(m.attr(name));
   word_call_errors(m);  // of all of them: stays last
 }

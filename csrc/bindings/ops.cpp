@@ -103,7 +103,7 @@ py::array_t<float> activate_array(const char* op, const py::object& x, Activatio
   const float* const from = data<float>(a);
   float* const to = out.mutable_data();
   const int64_t n = a.size();
-  const Unlocked unlocked;  // below this line only views are used
+  const Unlocked unlocked(16 * n);  // below this line only views are used
   activate(from, activation, n, to);
   return out;
 }
@@ -197,7 +197,7 @@ void bind_ops(py::module_& m) {
     const float *const from = data<float>(a), *const by = data<float>(w), *const plus = data<float>(b);
     float* const to = out.mutable_data();
     const int64_t n = a.shape(0), cols = a.shape(1);
-    const Unlocked unlocked;  // below this line only views are used
+    const Unlocked unlocked(16 * n * cols);  // below this line only views are used
     layer_norm(from, by, plus, eps, n, cols, to);
     return out;
   }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("eps"));
@@ -208,7 +208,7 @@ void bind_ops(py::module_& m) {
     const float* const from = data<float>(a);
     float* const to = out.mutable_data();
     const int64_t n = a.shape(0), cols = a.shape(1);
-    const Unlocked unlocked;  // below this line only views are used
+    const Unlocked unlocked(16 * n * cols);  // below this line only views are used
     softmax(from, n, cols, to);
     return out;
   }, py::arg("x"));
@@ -223,7 +223,7 @@ void bind_ops(py::module_& m) {
     const int64_t *const from = i.data(), *const at = p.data();
     const float* const add = data<float>(table);
     float* const to = out.mutable_data();
-    const Unlocked unlocked;  // below this line only views are used
+    const Unlocked unlocked(n * tokens.depth);  // below this line only views are used
     embedding(from, at, tokens, add, n, to);
     return out;
   }, py::arg("ids"), py::arg("places"), py::arg("tokens"), py::arg("positions"));

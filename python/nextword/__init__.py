@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nextword import cpu, ops, reference
 from nextword._core import __version__
+from nextword.defaults import of_config
 from nextword.formats import DTYPES
 from nextword.generate import LanguageModel, Source
 from nextword.models import build
@@ -64,6 +65,7 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
         reason = str(error)
     model = build(weights, dtype=dtype, kv_dtype=kv_dtype)
     source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
-    lm = LanguageModel(model, tokenizer, source, weights.generation_config)
+    generation = weights.generation_config
+    lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation)
     lm.no_tokenizer = reason
     return lm

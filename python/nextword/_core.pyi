@@ -24,6 +24,8 @@ def use_special_instructions(allowed: bool) -> None: ...
 
 _AddedToken = tuple[str, int, bool, bool, bool, bool, bool]  # as nextword.tokenizer.AddedToken has them
 
+def source_of(state: tuple[Any, ...]) -> VocabularySource: ...
+
 class VocabularySource:
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # made by the readers alone: raises TypeError
     @property

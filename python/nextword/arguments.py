@@ -116,7 +116,8 @@ def _bias(text: str) -> tuple[str | int, float]:
     word, found, value = text.rpartition("=")
     try:
         if found and word:
-            return (int(word[1:]) if word[0] == "#" and word[1:].isdecimal() else unescaped(word)), float(value)
+            named = word[0] == "#" and any(map(str.isdigit, word))  # by its id; "#" and "#a" are texts
+            return int(word[1:]) if named else unescaped(word), float(value)
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"expected TEXT=NUMBER or #ID=NUMBER, got {text!r}")
@@ -211,7 +212,7 @@ def given_prompt(words: list[str], lm: LanguageModel, seed: int | None) -> str |
     text = given_text(words)
     if lm.tokenizer is not None:
         return pick_opening(lm, seed) if text is None else text
-    return written_ids(text or "", "the prompt", lm)
+    return [] if text == "" else written_ids(text or "", "the prompt", lm)
 
 
 def written_ids(text: str, what: str, lm: LanguageModel) -> list[int]:
@@ -232,10 +233,14 @@ def pick_opening(lm: LanguageModel, seed: int | None) -> str:
     import random
 
     def characters_per_token(text: str) -> float:
-        return len(text) / max(1, len(lm.tokenizer.encode(text)))  # type: ignore[union-attr]
+        try:
+            return len(text) / max(1, len(lm.tokenizer.encode(text)))  # type: ignore[union-attr]
+        except ValueError:  # it has no token for one of the bytes
+            return 0.0
 
     best = max(map(characters_per_token, OPENINGS))
-    return random.Random(seed).choice([text for text in OPENINGS if characters_per_token(text) > 0.6 * best])
+    good = [text for text in OPENINGS if characters_per_token(text) > 0.6 * best]
+    return random.Random(seed).choice(good) if good else ""
 
 
 def shown_prompt(prompt: str | list[int]) -> str:

@@ -199,7 +199,7 @@ class BeamSearch:
         rows, vocabulary, c = settings.num_beams, model.config.vocab_size, model.config
         fresh = max(0, self.limit - 1)
         # The cache; logits, log-probabilities and what they are made of; activations; candidates in the tree and paths.
-        wide = rows * (24 * vocabulary + 4 * (4 * c.n_embd + c.inner) + 24 * min(self.keep, vocabulary))
+        wide = rows * (48 * vocabulary + 4 * (4 * c.n_embd + c.inner) + 24 * min(self.keep, vocabulary))
         told = self.keep * settings.num_beam_groups * self.limit * CANDIDATE
         memory.require("beam_search", f"num_beams={rows} of up to {len(prompt) + fresh} tokens",
                        model.cache_bytes(rows, len(prompt) + fresh) + wide + told,

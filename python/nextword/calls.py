@@ -62,6 +62,8 @@ class Call:
             rules, grammar, stops = self.rules(one), self._grammar(one), self.stops(one)
             tokens = self.prompt(prompt, one.max_new_tokens)
             first = one.row + (0 if own_seed else len(rows))  # rows with a common seed draw by their number
+            if first + (one.best_of or one.n) > 2**64:
+                raise ValueError(f"{self.op}: row must leave room below 2**64 for {count} texts, got {one.row}")
             for i in range(one.best_of or one.n):
                 own_grammar = grammar if grammar is None or i == 0 else grammar.copy()
                 decoder = None if tokenizer is None else tokenizer.decoder()
@@ -99,7 +101,8 @@ class Call:
                  ("regex", settings.regex is not None), ("json_schema", settings.json_schema is not None)]
         for name, given in needs:
             if given and tokenizer is None:
-                raise NoVocabularyError(f"{self.op}: {name} need", "stop takes token ids, too")
+                raise NoVocabularyError(f"{self.op}: {name} need", "stop takes token ids, too" if name == "stop strings"
+                                        else "leave it out")
         if self.defaults.banned:
             settings = settings.changed(bad_words=(*settings.bad_words, *self.defaults.banned))
         encode = None if tokenizer is None else lambda text: fragment(tokenizer, text)

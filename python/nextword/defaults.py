@@ -17,7 +17,21 @@ from nextword.tokenizer import Tokenizer
 FILE = "generation_config.json"
 # Fields that force tokens or change logits in ways that no setting has.
 REFUSED = ("begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id", "forced_decoder_ids",
-           "sequence_bias", "exponential_decay_length_penalty")
+           "sequence_bias", "exponential_decay_length_penalty", "guidance_scale", "encoder_repetition_penalty",
+           "watermarking_config")
+NEUTRAL: tuple[Any, ...] = (None, 1, [], {})  # with which they change nothing
+FORBIDDING = ("suppress_tokens", "bad_words_ids")
+
+
+def of_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a config.json says in the place of a generation_config.json that is not there, None if nothing.
+
+    >>> of_config({"n_layer": 2, "eos_token_id": 3, "suppress_tokens": [7]})
+    {'suppress_tokens': [7], 'eos_token_id': 3}
+    """
+    found = {name: config[name] for name in (*FORBIDDING, *REFUSED) if name in config}
+    ends = {name: config[name] for name in ("eos_token_id", "bos_token_id") if name in config}
+    return {**found, **ends} if found else None
 
 
 @dataclass(frozen=True)
@@ -53,8 +67,8 @@ class Defaults:
         bad = [tuple(_ids("bad_words_ids", ids)) for ids in _list("bad_words_ids", given.get("bad_words_ids") or [])]
         banned = [ids for ids in single + [ids for ids in bad if ids not in {(end,) for end in ends}]
                   if ids and min(ids) >= 0 and max(ids) < size]
-        forced = [name for name in REFUSED if given.get(name) not in (None, [], {})]
-        told = f"{FILE} asks for {forced[0]}={shown(given[forced[0]])}" if forced else None
+        forced = [name for name in REFUSED if given.get(name) not in NEUTRAL]
+        told = f"{FILE}, or else config.json, asks for {forced[0]}={shown(given[forced[0]])}" if forced else None
         return cls(ends, begin, tuple(dict.fromkeys(banned)), told)
 
 

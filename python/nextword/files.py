@@ -1,4 +1,5 @@
 """Files and folders written whole or not at all: beside their place first, then put there. Content is the callers'.
+And whether a file is there to be read.
 
 As `open` does, they follow links, keep the mode of a file that is there and take the umask for a new one.
 """
@@ -10,12 +11,30 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["destination", "make_folder", "write", "write_folder"]
+__all__ = ["destination", "make_folder", "present", "write", "write_folder"]
 
 Content = str | bytes | Callable[[Path], object]  # a str as UTF-8; a function fills the file that it is given
 
 _KINDS = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
           (stat.S_ISSOCK, "a socket"))
+
+
+def present(operation: str, path: Path) -> bool:
+    """Whether a path is a file to be read.
+
+    Raises FileNotFoundError for a link to nothing, ValueError for a folder, a pipe or a device: who put such a thing
+    there meant a file.
+
+    >>> present("example", Path("/no/such/file"))
+    False
+    """
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f"{operation}: {path} is a link to {os.readlink(path)}, which is not there; fetch or copy the model again"
+        )
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{operation}: {path} is not a regular file")
+    return path.is_file()
 
 
 def write(operation: str, files: Mapping[Path, Content]) -> None:
@@ -62,19 +81,25 @@ def destination(operation: str, path: Path) -> tuple[Path, os.stat_result | None
 
     Raises OSError where no regular file is or may be.
     """
-    place = Path(os.path.realpath(path))
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return place, None
-    except OSError as error:
-        raise _cannot(operation, path, error) from None
+    named = False
+    for _ in range(4):  # another process or thread may be putting a new file there
+        place = Path(os.path.realpath(path))
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            return place, None
+        except OSError as error:
+            raise _cannot(operation, path, error) from None
+        with contextlib.suppress(FileNotFoundError):
+            named = os.path.samestat(found, os.stat(place))
+        if named:
+            break
     kind = next((name for test, name in _KINDS if test(found.st_mode)), None)
     if kind is not None:
         raise OSError(f"{operation}: {path} is no regular file but {kind}; give the path of a file")
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(f"{operation}: {path} is a folder; give the path of a file")
-    if not place.exists() or not os.path.samestat(found, os.stat(place)):
+    if not named:
         raise OSError(f"{operation}: {path} leads to a file that has no name any more; give the path of a file")
     if not os.access(place, os.W_OK):
         raise PermissionError(f"{operation}: {path} is read-only; give another path, or allow to write it")

@@ -46,10 +46,10 @@ class LanguageModel:
     """A model, its tokenizer and its configuration: what `nextword.load` returns.
 
     source: where `load` took it from; None for one that was put together otherwise. no_tokenizer: why there is none.
-    generation_config: the content of generation_config.json, None without one. Its end tokens, beginning token and
-        forbidden tokens hold (`suppress_tokens`, `bad_words_ids`); a generation is refused for what else of it forces
-        tokens. All other fields, such as temperature and max_new_tokens, change nothing: `generate` has its own
-        defaults, and takes what is given to it.
+    generation_config: the content of generation_config.json, or else what config.json has of it. Its end tokens,
+        beginning token and forbidden tokens hold (`suppress_tokens`, `bad_words_ids`); a generation is refused for what
+        else of it forces tokens. All other fields, such as temperature and max_new_tokens, change nothing: `generate`
+        has its own defaults, and takes what is given to it.
     ends: the model's end tokens, by generation_config.json or else config.json. Empty without one.
     """
 

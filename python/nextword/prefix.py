@@ -1,6 +1,9 @@
 """PrefixCache: prompts already encoded, as shared pages of keys and values. Left out: running the model."""
 
+import operator
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
@@ -20,6 +23,23 @@ class Page:
         self.ids: list[int] = []
         self.children: list[Page] = []
         self.used = 0
+
+
+_alive: "weakref.WeakSet[PrefixCache]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked process: a thread that was changing a store is not there, and may have left a page half written."""
+    for store in _alive:
+        if store._turn.acquire(blocking=False):
+            store._turn.release()
+        else:
+            store._turn = threading.Lock()
+            store._empty()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class PrefixCache:
@@ -47,6 +67,10 @@ class PrefixCache:
     """
 
     def __init__(self, model: GPT2, tokens: int = 4096) -> None:
+        try:
+            tokens = operator.index(tokens)
+        except TypeError:
+            raise TypeError(f"PrefixCache: tokens must be an integer, got {tokens!r}") from None
         if tokens < PANEL:
             raise ValueError(f"PrefixCache: tokens must be at least {PANEL} (a page), got {tokens}")
         memory.require("PrefixCache", f"tokens={tokens}", tokens // PANEL * model.cache_bytes(1, PANEL),
@@ -58,6 +82,7 @@ class PrefixCache:
         self._scales = (c.n_layer, c.n_head, 2, PANEL if self._dtype == "int8" else 0)
         self._turn = threading.Lock()  # held by who reads or changes pages
         self._empty()
+        _alive.add(self)
 
     def clear(self) -> None:
         """Forget everything and give the memory back."""

@@ -46,7 +46,7 @@ def _write(model: GPT2, weights: Weights, folder: Path) -> None:
     note = {"quant_method": "nextword", "dtype": model.dtype}
     (folder / "config.json").write_text(json_text({**weights.config, "quantization_config": note}, indent=2) + "\n")
     for name in (*VOCABULARY_FILES, GENERATION):
-        if (weights.folder / name).is_file():
+        if files.present("quantize", weights.folder / name):
             (folder / name).write_bytes((weights.folder / name).read_bytes())
     tensors = {name: PackedBytes(ops.packed_bytes(x), x.dtype, *x.shape) if isinstance(x, ops.Packed) else x
                for name, x in model.tensors().items()}  # fmt: skip

@@ -17,8 +17,12 @@ from nextword.prefix import PrefixCache
 from nextword.results import Generation, Timings
 from nextword.row import Row
 from nextword.speculation import Asked, Draft, Speculation
+from nextword.trace import tap_of
 
 Overflow = Literal["error", "stop", "slide"]
+
+
+_UNKNOWN = object()
 
 
 class Stream:
@@ -29,6 +33,7 @@ class Stream:
         self._run, self._row = run, row
         self._steps = run.steps()
         self._shown = 0
+        self._replacing: Any = _UNKNOWN  # the trace that replaces activations in its steps, None without one
         self.guard = Guard("stream: it is in use by another thread; make a stream for each thread")
 
     def __iter__(self) -> Iterator[Any]:
@@ -38,6 +43,12 @@ class Stream:
     def _next(self) -> Sequence[Any] | None:
         """What the next step adds, maybe nothing; None at the end."""
         with self.guard:
+            tap = tap_of(self._run.model)
+            now = tap if tap.replaces else None
+            if self._replacing is not _UNKNOWN and self._replacing is not now:
+                raise RuntimeError("stream: it cannot go on, as activations are replaced now that were not when it "
+                                   "began, or the reverse; make a stream for each")
+            self._replacing = now
             if next(self._steps, self) is self:
                 return None
             if self._row.decoder is not None:

@@ -17,6 +17,7 @@ from nextword.results import Generation
 from nextword.row import Row
 from nextword.run import Stream
 from nextword.session_file import read_session, write_session
+from nextword.settings import is_integer
 from nextword.texts import Special
 from nextword.trace import tap_of
 
@@ -143,14 +144,14 @@ class Session:
     def rewind(self, tokens: int) -> None:
         """Forget the last `tokens` tokens, as if they had never been. Raises ValueError if there are not so many."""
         with self.guard:
-            if not 0 <= tokens <= len(self._ids):
+            if not is_integer(tokens) or not 0 <= tokens <= len(self._ids):
                 raise ValueError(f"rewind: expected 0 .. {len(self._ids)} tokens, got {tokens}")
             self._become(self._ids[: len(self._ids) - tokens])
 
     def rewind_to(self, length: int) -> None:
         """Forget all but the first `length` tokens. Raises ValueError if there are not so many."""
         with self.guard:
-            if not 0 <= length <= len(self._ids):
+            if not is_integer(length) or not 0 <= length <= len(self._ids):
                 raise ValueError(f"rewind_to: expected a length of 0 .. {len(self._ids)} tokens, got {length}")
             self._become(self._ids[:length])
 

@@ -313,7 +313,10 @@ def _stops(stop: Any) -> tuple[str | int, ...]:
     every = list(stop) if isinstance(stop, list | tuple | set | frozenset | np.ndarray) else [stop]
     if not all((isinstance(s, str) and s) or (is_integer(s) and s >= 0) for s in every):
         raise ValueError(f"sampling: stop must hold non-empty strings or token ids from 0 on, got {shown(stop)}")
-    return tuple(joined(s) if isinstance(s, str) else int(s) for s in every)
+    stops = tuple(joined(s) if isinstance(s, str) else int(s) for s in every)
+    if any(isinstance(s, str) and any("\ud800" <= c <= "\udfff" for c in s) for s in stops):
+        raise ValueError(f"sampling: stop must hold text, got a lone surrogate in {shown(stop)}")
+    return stops
 
 
 def shown(value: Any) -> str:

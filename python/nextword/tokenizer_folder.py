@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nextword import _core
+from nextword import _core, files
 from nextword.added_tokens import AddedToken
 from nextword.tokenizer_json import FLAGS, Settings, is_id, read_tokenizer_json
 
@@ -27,7 +27,7 @@ OTHER_KINDS = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenize
 ENDOFTEXT = "<|endoftext|>"
 # The names of special tokens, in the order in which transformers gives ids to those that have none.
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_LISTS = ("extra_special_tokens", "additional_special_tokens")
+_LISTS = ("extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens")
 # The classes whose tokenizer is GPT-2's where there is no tokenizer.json to say what it is.
 _GPT2 = ("GPT2Tokenizer", "GPT2TokenizerFast")
 
@@ -60,7 +60,7 @@ def read_folder(folder: Path) -> Verdict:
 
     Raises FileNotFoundError if there is none, ValueError that names file and field, or both files.
     """
-    found = [[folder / name for name in names] for names in VOCABULARIES if all((folder / n).is_file() for n in names)]
+    found = [[folder / name for name in names] for names in VOCABULARIES if _all_present(folder, names)]
     if not found:
         raise FileNotFoundError(f"Tokenizer.load: no vocabulary in the folder {folder}; expected {ACCEPTED}"
                                 f"{_what_is_there(folder)}")  # fmt: skip
@@ -76,7 +76,7 @@ def read_folder(folder: Path) -> Verdict:
 
     claims = [_Claim(token, "tokenizer.json") for token in listed]
     configured = [_Claim(token, CONFIG) for token in decoder or ()]
-    claims = configured + claims if is_gpt2 else claims + configured  # the first that tells of a token has its flags
+    claims = configured + claims  # the first that tells of a token has its flags
     claims += [_Claim(token, ADDED) for token in _added_tokens_json(folder, {name.token.content for name in named})]
     claims = _united(claims, {name.token.content for name in named if name.key not in _LISTS})
     _check(source, claims)
@@ -120,11 +120,19 @@ def _read(paths: list[Path]) -> tuple[_core.VocabularySource, Settings, list[Add
 def _what_is_there(folder: Path) -> str:
     """Why files that are there are not enough, for a message."""
     for names in VOCABULARIES:
-        there = [name for name in names if (folder / name).is_file()]
+        there = [name for name in names if _present(folder / name)]
         if there:
             return f"; {there[0]} is there, but not {next(name for name in names if name not in there)}"
-    others = [name for name in OTHER_KINDS if (folder / name).is_file()]
+    others = [name for name in OTHER_KINDS if _present(folder / name)]
     return f"; {others[0]} is of another kind" if others else ""
+
+
+def _present(path: Path) -> bool:
+    return files.present("Tokenizer.load", path)
+
+
+def _all_present(folder: Path, names: Sequence[str]) -> bool:
+    return min([_present(folder / name) for name in names])  # each is looked at, so that a broken one is named
 
 
 def _refused(file: str, key: str, expected: str, got: object) -> ValueError:
@@ -133,7 +141,7 @@ def _refused(file: str, key: str, expected: str, got: object) -> ValueError:
 
 def _object(path: Path) -> dict[str, Any]:
     """The JSON object of a file, empty where there is no file."""
-    if not path.is_file():
+    if not _present(path):
         return {}
     try:
         found = json.loads(path.read_bytes().decode("utf-8-sig"))

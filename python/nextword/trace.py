@@ -148,7 +148,8 @@ def trace(target: Any, names: str | Sequence[str] = "*", *, replace: Mapping[str
 
     The block belongs to its context (`contextvars`): calls from other threads are neither seen nor changed, from
     threads that are started in the block neither, unless they run in a copy of the context, as asyncio.to_thread does.
-    A stream's steps belong to where they are asked for, not to where it was made.
+    A stream's steps belong to where they are asked for, not to where it was made; one that has begun under replaced
+    activations, or without, goes on so, or raises RuntimeError.
     Raises TypeError for what is no model and names that are no patterns; RuntimeError for one entered twice at once.
 
     >>> import nextword

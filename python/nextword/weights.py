@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nextword import hub, packed_file
+from nextword import files, hub, packed_file
 from nextword.formats import PackedBytes
 from nextword.weight_names import harmless, listed, nearest, of_adapter, plain, quoted
 
@@ -295,14 +295,8 @@ def instead_of_weights(folder: Path) -> str:
 
 
 def present(path: Path) -> bool:
-    """Whether the path is a file; an error if it is there and something else: a folder, a pipe, a link to nothing."""
-    if path.is_symlink() and not path.exists():
-        raise FileNotFoundError(
-            f"weights: {path} is a link to {os.readlink(path)}, which is not there; fetch or copy the model again"
-        )
-    if path.exists() and not path.is_file():
-        raise ValueError(f"weights: {path} is not a regular file")
-    return path.is_file()
+    """Whether the path is a file; an error if it is there and something else."""
+    return files.present("weights", path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
