@@ -94,10 +94,11 @@ def folders(draw):
         classes = ["GPT2Tokenizer", "GPT2TokenizerFast", *(["PreTrainedTokenizerFast"] if "json" in kinds else [])]
         config["tokenizer_class"] = draw(st.sampled_from(classes))
     if draw(st.booleans()):
-        others = {token: draw(FLAGS) for token in tokens} if draw(st.booleans()) else flags  # what it says counts
+        others = {token: draw(FLAGS) | {"special": flags[token]["special"]} for token in tokens}
+        others = others if draw(st.booleans()) else flags  # what it says counts
         config["added_tokens_decoder"] = {str(id): {"content": token, **others[token]} for token, id in tokens.items()}
     if config or draw(st.booleans()):
-        files["tokenizer_config.json"] = config
+        files["tokenizer_config.json"] = dict(config)
     if draw(st.booleans()):
         files["special_tokens_map.json"] = draw(
             st.dictionaries(st.sampled_from(NAMES), st.sampled_from(pool), max_size=3)
