@@ -248,7 +248,7 @@ def quantised_copy(model: GPT2, dtype: str) -> GPT2:
 
     blocks = [changed(block, **{name: linear(part) for name, part in vars(block).items()}) for block in model.blocks]
     embed = changed(model.embed, tokens=matrix(model.embed.tokens))
-    found: GPT2 = changed(model, dtype=dtype, embed=embed, blocks=blocks, _network=None, head=linear(model.head))
+    found: GPT2 = changed(model, dtype=dtype, embed=embed, blocks=blocks, _program=None, head=linear(model.head))
     return found
 
 
