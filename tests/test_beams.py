@@ -14,7 +14,7 @@ from byte_vocabulary import byte_tokenizer
 from nextword.beam_tree import BeamCandidate, BeamStep, render_tree
 from nextword.beams import Beam, BeamResult, Path, Slots, beam_search
 from nextword.generate import LanguageModel
-from nextword.models.gpt2 import CHUNK
+from nextword.models.model import CHUNK
 from strategies import Script, models, random_model, run, tiny_config, token_ids
 
 seeds = st.integers(0, 2**16)

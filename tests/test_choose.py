@@ -15,6 +15,7 @@ from byte_vocabulary import byte_tokenizer
 from nextword import choose as choose_module
 from nextword import cli
 from nextword.generate import LanguageModel
+from nextword.models.gpt2 import GPT2
 from strategies import random_model, random_tensors, tiny_config
 
 
@@ -79,7 +80,7 @@ def test_impossible_choices_have_no_share():
     tensors = random_tensors(config, head_bias=True)
     tensors["lm_head.bias"][:] = 0
     tensors["lm_head.bias"][3] = 1e6
-    lm = LanguageModel(choose_module.GPT2(tensors, config))
+    lm = LanguageModel(GPT2(tensors, config))
     found = lm.choose([1], [[0], [3]])
     assert [one.share for one in found] == [0, 1]
     assert found[0].probability == 0

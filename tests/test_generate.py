@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword.generate import LanguageModel
-from nextword.models.gpt2 import CHUNK
+from nextword.models.model import CHUNK
 from nextword.results import Generation
 from nextword.run import keep_on_slide
 from strategies import Script, random_model, run, tiny_config

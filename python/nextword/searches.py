@@ -13,14 +13,14 @@ from nextword.beams import beam_search
 from nextword.calls import Call
 from nextword.contrastive import contrastive_search
 from nextword.layers import Floats, Ints
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from nextword.results import Generation, Timings, TokenLogprob
 from nextword.row import token_logprob
 from nextword.settings import Sampling
 from nextword.texts import text_of
 
 
-def searched(model: GPT2, logits: Callable[[Ints], Floats], prompt: Any, one: Sampling,
+def searched(model: Model, logits: Callable[[Ints], Floats], prompt: Any, one: Sampling,
              call: Call) -> Generation | list[Generation]:
     """The n best texts of a beam search, or the one of a contrastive search, for one prompt.
 

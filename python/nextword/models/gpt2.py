@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 from nextword.layers import ActivatedLinear, Attention, Embedding, Floats, Linear
-from nextword.models.model import CHUNK as CHUNK
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.reader import Reader
 from nextword.trace import Tap
@@ -173,7 +172,7 @@ class GPT2(Model):
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed, stored=first)
         self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
         self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]
-        self.ln_f = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
+        self.ln_f = self.norm = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
         if not c.tie_word_embeddings:
             tokens = read.matrix("lm_head.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
         bias = read.vector("lm_head.bias", c.vocab_size) if read.has("lm_head.bias") else None

@@ -1,5 +1,6 @@
 """What all architectures share: weights taken, batches checked, caches, the program, copies. Graphs are elsewhere."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
@@ -59,6 +60,7 @@ class Model(ABC):
     widest: int  # numbers of all activations of a token that exist at once, at most
     end_ids: tuple[int, ...]  # by the configuration, whether the vocabulary has them or not
     begin_id: int | None  # likewise
+    norm: Any  # the last layer before the head
     head: Linear  # gives the logits
 
     def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], config: Any = None, *,
@@ -87,6 +89,17 @@ class Model(ABC):
     @abstractmethod
     def network(self) -> Any:
         """The graph as one call."""
+
+    @property
+    def limit(self) -> int:
+        """The window as a number: one that no sequence reaches if there is none."""
+        return sys.maxsize if self.window is None else self.window
+
+    @property
+    def sizes(self) -> str:
+        """In words."""
+        return (f"{self.layers} layers, {self.heads} heads, width {self.width}, vocabulary {self.vocabulary}, "
+                f"context {self.window or 'without end'}")
 
     @property
     def tap(self) -> Tap:
@@ -126,6 +139,10 @@ class Model(ABC):
         other: Self = parts.replaced(self, anew)
         other.dtype, other._program = dtype, None
         return other
+
+    def linears(self) -> list[Linear]:
+        """The layers whose matrices a token is multiplied by, without the head."""
+        return [layer for layer in parts.of_kind(self, Linear) if layer is not self.head]
 
     def tensors(self) -> dict[str, Any]:
         """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""

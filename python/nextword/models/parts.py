@@ -6,15 +6,25 @@ The tree's branches are lists and the attributes of objects; modules, such as a 
 from collections.abc import Iterator, Mapping
 from copy import copy
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 Path = tuple[str | int, ...]  # attributes and places in lists, from the root on
+Part = TypeVar("Part")
 
 
 def find(part: Any, names: Mapping[int, str]) -> dict[str, Path]:
     """Where each object stands, by its name; one that stands in several places, at the first. names: by `id`."""
     places = {id(found): path for path, found in reversed([*_walk(part, names, ())])}
     return {name: places[key] for key, name in names.items()}
+
+
+def of_kind(part: Any, kind: type[Part]) -> Iterator[Part]:
+    """The objects of a class, in their order in the tree; one that stands in several places, as often."""
+    if isinstance(part, kind):
+        yield part
+    else:
+        for _, one in _branches(part):
+            yield from of_kind(one, kind)
 
 
 def at(part: Any, path: Path) -> Any:
@@ -31,7 +41,7 @@ def replaced(part: Any, new: Mapping[int, Any]) -> Any:
     if isinstance(part, list):
         found = [replaced(one, new) for one in part]
         return part if all(a is b for a, b in zip(found, part, strict=True)) else found
-    changed = {name: other for name, one in _attributes(part) if (other := replaced(one, new)) is not one}
+    changed = {str(name): other for name, one in _branches(part) if (other := replaced(one, new)) is not one}
     if changed:
         part = copy(part)
         vars(part).update(changed)
@@ -42,10 +52,12 @@ def _walk(part: Any, names: Mapping[int, str], path: Path) -> Iterator[tuple[Pat
     if id(part) in names:
         yield path, part
         return
-    for step, one in enumerate(part) if isinstance(part, list) else _attributes(part):
+    for step, one in _branches(part):
         yield from _walk(one, names, (*path, step))
 
 
-def _attributes(part: Any) -> Iterator[tuple[str, Any]]:
-    if hasattr(part, "__dict__") and not isinstance(part, ModuleType | type):
+def _branches(part: Any) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(part, list):
+        yield from enumerate(part)
+    elif hasattr(part, "__dict__") and not isinstance(part, ModuleType | type):
         yield from vars(part).items()

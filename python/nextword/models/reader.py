@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nextword.formats import PackedBytes
 from nextword.layers import Floats, LayerNorm
+from nextword.models.random_weights import RandomWeights
 from nextword.weight_names import harmless, listed
 
 PIECE = 1 << 20  # numbers of two matrices that are compared at once
@@ -38,6 +39,8 @@ class Reader:
         self._used.add(name)
 
     def _named(self, name: str, shape: tuple[int, ...]) -> NDArray[Any] | PackedBytes:
+        if isinstance(self.weights, RandomWeights):
+            return self.weights.made(name, shape)
         if name not in self.weights:
             raise ValueError(f"load: {self._called(name)} is missing; "
                              f"the configuration asks for it with shape {list(shape)}")
