@@ -20,8 +20,8 @@ import numpy as np
 
 import nextword
 from nextword import ops
-from nextword.generate import LanguageModel
 from nextword.models import random_model
+from nextword.tasks.language_model import LanguageModel
 
 BOUND = 50.0  # ms
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -16,9 +16,9 @@ import numpy as np
 
 import nextword
 from nextword import cpu
-from nextword.formats import DTYPES
-from nextword.generate import LanguageModel
+from nextword.arithmetic.formats import DTYPES
 from nextword.models import random_model
+from nextword.tasks.language_model import LanguageModel
 
 SMALL, LARGE = 1 << 20, 1 << 40
 LEAST = 0.95

@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import Any
 
-from nextword.layers import ActivatedLinear, Attention, Embedding, Floats, Linear
+from nextword.arithmetic.arrays import Floats
+from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.reader import Reader
-from nextword.trace import Tap
+from nextword.models.trace import Tap
 
 # Activations by the names that transformers has for them.
 ACTIVATIONS = {
@@ -141,8 +142,8 @@ class GPT2(Model):
         embedding, one of `wte.weight` and `lm_head.weight` is enough, and of both the head is its own if their numbers
         differ (`config` then says so), as in transformers. `lm_head.bias` is added to the logits.
     config: a GPT2Config or the content of a config.json, `weights.config` if None.
-    dtype: how matrices are stored, one of `nextword.formats.DTYPES`; None: as they come packed, else float32. The rest
-        is float32.
+    dtype: how matrices are stored, one of `formats.DTYPES`; None: as they come packed, else float32. The rest is
+        float32.
     kv_dtype: how its caches store keys and values, "float32", "bfloat16" or "int8"; see `ops.append`.
     Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite, or if a
     tensor is stored that has no place in the graph. Warns (UserWarning) of heads of other classes, such as

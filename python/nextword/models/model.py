@@ -10,12 +10,14 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword import ops as fast_ops
-from nextword.formats import DTYPES, PackedBytes
-from nextword.layers import Floats, Ints, KVCache, Linear, cache_bytes, check_dtype
+from nextword.arithmetic import ops as fast_ops
+from nextword.arithmetic.arrays import Floats, Ints
+from nextword.arithmetic.formats import DTYPES, PackedBytes
 from nextword.models import parts
+from nextword.models.cache import KVCache, cache_bytes, check_dtype
+from nextword.models.layers import Linear
 from nextword.models.reader import Reader
-from nextword.trace import Tap, tap_of
+from nextword.models.trace import Tap, tap_of
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
 
