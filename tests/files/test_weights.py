@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from model_files import from_bfloat16, safetensors_bytes, to_bfloat16, write_model
-from nextword.files import weights
+from nextword.files import safetensors_file, weights
 from nextword.files.weights import open_model
+from nextword.models.gpt2 import GPT2
 
 CONFIG = {"model_type": "gpt2", "n_layer": 1}
 
@@ -43,7 +44,7 @@ def one(code: str, array: np.ndarray) -> bytes:
 @pytest.mark.parametrize("prefix", ["", "transformer."])
 def test_every_layout_gives_the_same_names_and_bits(tmp_path, dtype, shards, prefix):
     tensors = some_tensors()
-    opened = open_model(write_model(tmp_path / "m", CONFIG, tensors, dtype, shards, prefix))
+    opened = open_model(write_model(tmp_path / "m", CONFIG, tensors, dtype, shards, prefix)).renamed(GPT2.own_name)
     assert opened.config == CONFIG
     assert opened.folder == tmp_path / "m"
     assert set(opened) == set(tensors)
@@ -82,7 +83,8 @@ def test_stored_masks_are_left_out_and_biases_kept(tmp_path):
     zeros = np.zeros(2, np.float32)
     kept = {"h.0.attn.c_attn.bias", "h.11.mlp.c_fc.bias", "ln_f.bias", "lm_head.bias"}
     masks = {"h.0.attn.bias", "h.0.attn.masked_bias", "h.11.attn.bias"}
-    opened = open_model(write_model(tmp_path, CONFIG, dict.fromkeys(kept | masks, zeros), prefix="transformer."))
+    stored = write_model(tmp_path, CONFIG, dict.fromkeys(kept | masks, zeros), prefix="transformer.")
+    opened = open_model(stored).renamed(GPT2.own_name)
     assert set(opened) == kept
     assert "h.0.attn.bias" not in opened
 
@@ -131,14 +133,16 @@ def test_a_single_file_wins_over_shards(tmp_path):
 
 
 def test_the_system_may_lack_madvise_hints(tmp_path, monkeypatch):
-    monkeypatch.delattr(weights.mmap, "MADV_WILLNEED")
-    monkeypatch.delattr(weights.mmap, "MADV_DONTNEED")
+    monkeypatch.delattr(safetensors_file.mmap, "MADV_WILLNEED")
+    monkeypatch.delattr(safetensors_file.mmap, "MADV_DONTNEED")
     opened = open_model(write_model(tmp_path, CONFIG, some_tensors()))
     assert [len(opened[name]) for name in ("wte.weight", "h.0.ln_1.weight")] == [7, 4]
 
 
 def test_describe_and_repr_name_tensor_and_file(tmp_path):
-    opened = open_model(write_model(tmp_path, CONFIG, some_tensors(), prefix="transformer."))
+    folder = open_model(write_model(tmp_path, CONFIG, some_tensors(), prefix="transformer."))
+    assert set(folder) == {*(f"transformer.{name}" for name in some_tensors() if name[:2] != "lm"), "lm_head.weight"}
+    opened = folder.renamed(GPT2.own_name)
     assert opened.describe("wte.weight") == f"tensor 'transformer.wte.weight' of {tmp_path / 'model.safetensors'}"
     assert "absent from" in opened.describe("nothing")
     assert repr(opened) == f"Weights({str(tmp_path)!r}, 4 tensors)"
@@ -219,7 +223,7 @@ def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
 
 def test_the_demo_model_opens():
     demo = Path(weights.__file__).parents[1] / "demo"
-    opened = open_model(demo)
+    opened = open_model(demo).renamed(GPT2.own_name)
     assert opened["wte.weight"].shape == (opened.config["vocab_size"], opened.config["n_embd"])
     assert all(opened[name].dtype == np.float16 for name in opened)
 
@@ -231,7 +235,7 @@ def test_real_gpt2_tensors_match_their_published_hashes():
     if not folder.is_dir():
         pytest.skip("../shared/data/gpt2_124m_partial is absent")
     known = json.loads((folder / "tensor_sha256.json").read_text())["tensors"]
-    file = weights.TensorFile(folder / "small_tensors.safetensors")
+    file = safetensors_file.TensorFile(folder / "small_tensors.safetensors")
     assert len(file.entries) > 50
     for name in file.entries:
         assert known[name]["sha256"] == hashlib.sha256(file.read(name, name).tobytes()).hexdigest()
