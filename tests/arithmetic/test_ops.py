@@ -6,29 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bounds
+from matrices import cols_, exact, numbers, rows_, same_bits, seeds
 from nextword import cpu, ops, reference
 
-seeds = st.integers(0, 2**32 - 1)
-# Around the panel (32), the tile (12) and the blocks (16 and 512 rows), and in between; 512 columns are spread.
-rows_ = st.one_of(st.integers(1, 40), st.sampled_from([511, 512, 513]))
-cols_ = st.one_of(st.integers(1, 70), st.sampled_from([96, 200, 512]))
+# Around the blocks of depths, and in between.
 depths_ = st.one_of(st.integers(1, 70), st.sampled_from([255, 512, 767, 768, 769]))
-
-
-def numbers(rng, *shape):
-    """float32 values of several sizes, with zeros of both signs."""
-    x = rng.standard_normal(shape) * 10.0 ** rng.integers(-3, 3)
-    x[rng.random(shape) < 0.05] = 0.0
-    x[rng.random(shape) < 0.05] = -0.0
-    return x.astype(np.float32)
-
-
-def exact(x):
-    return x.astype(np.float64)
-
-
-def same_bits(a, b):
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 @given(seeds, rows_, depths_, cols_)
