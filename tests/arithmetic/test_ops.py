@@ -24,15 +24,16 @@ def test_matmul_is_within_its_bound(isa, seed, rows, depth, cols):
     bounds.check(ops.matmul_residual(x, packed, b, r), product + b + r, bounds.matmul(x, w, b, r), "matmul_residual")
 
 
+def linear(rng, rows, depth, cols):
+    """x, packed weight, bias and residual of a linear layer."""
+    x, w = numbers(rng, rows, depth), ops.pack(numbers(rng, depth, cols))
+    return x, w, numbers(rng, cols), numbers(rng, rows, cols)
+
+
 @given(seeds, rows_, depths_, cols_)
 def test_fused_epilogues_have_the_bits_of_separate_steps(isa, seed, rows, depth, cols):
     rng = np.random.default_rng(seed)
-    x, w, b, r = (
-        numbers(rng, rows, depth),
-        ops.pack(numbers(rng, depth, cols)),
-        numbers(rng, cols),
-        numbers(rng, rows, cols),
-    )
+    x, w, b, r = linear(rng, rows, depth, cols)
     y = ops.matmul(x, w, b)
     for name in bounds.ACTIVATIONS:
         assert same_bits(ops.matmul_activated(x, w, b, name), getattr(ops, name)(y)), name
@@ -42,12 +43,7 @@ def test_fused_epilogues_have_the_bits_of_separate_steps(isa, seed, rows, depth,
 @given(seeds, rows_, depths_, cols_, st.integers(1, 5))
 def test_a_row_of_matmul_depends_on_that_row_alone(isa, threads, seed, rows, depth, cols, count):
     rng = np.random.default_rng(seed)
-    x, w, b, r = (
-        numbers(rng, rows, depth),
-        ops.pack(numbers(rng, depth, cols)),
-        numbers(rng, cols),
-        numbers(rng, rows, cols),
-    )
+    x, w, b, r = linear(rng, rows, depth, cols)
     cpu.set_threads(2)
     whole = ops.matmul_residual(x, w, b, r)
     cpu.set_threads(count)
