@@ -14,42 +14,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nextword
-from model_files import safetensors_bytes, write_model
+from model_files import SMALL_CONFIG, folder_of, one, safetensors_bytes, some_tensors, write_model
 from nextword.files import model_folder, safetensors_file
 from nextword.files.weights import MissingTensorError, open_model
 from nextword.models.gpt2 import GPT2
 from strategies import tiny_config
 
-CONFIG = {"model_type": "gpt2", "n_layer": 1}
-
-
-def some_tensors() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(3)
-    shapes = {"wte.weight": (7, 4), "h.0.ln_1.weight": (4,), "h.0.attn.c_attn.weight": (4, 12)}
-    shapes["lm_head.weight"] = shapes["wte.weight"]
-    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def folder_of(tmp_path: Path, file: bytes | None = None, config: str = "{}") -> Path:
-    (tmp_path / "config.json").write_text(config)
-    if file is not None:
-        (tmp_path / "model.safetensors").write_bytes(file)
-    return tmp_path
-
-
-def one(code: str, array: np.ndarray) -> bytes:
-    return safetensors_bytes({"x": (code, array)})
-
 
 def test_a_missing_tensor_names_file_tensor_and_near_names(tmp_path):
-    opened = open_model(write_model(tmp_path, CONFIG, some_tensors()))
+    opened = open_model(write_model(tmp_path, SMALL_CONFIG, some_tensors()))
     with pytest.raises(ValueError, match=r"s has no tensor 'wte\.weigth'; nearest names: 'wte\.weight'"):
         opened["wte.weigth"]
     with pytest.raises(MissingTensorError, match="holds 4 tensors, none of a like name"):
         opened["€€€"]
     assert opened.get("wte.weigth") is None
     assert "wte.weight" in opened
-    sharded = open_model(write_model(tmp_path / "shards", CONFIG, some_tensors(), shards=2))
+    sharded = open_model(write_model(tmp_path / "shards", SMALL_CONFIG, some_tensors(), shards=2))
     with pytest.raises(KeyError) as caught:
         sharded["nothing"]
     assert str(caught.value).startswith(f"weights: {tmp_path / 'shards'} has no tensor 'nothing'")
@@ -205,7 +185,7 @@ def test_the_offsets_are_checked_here_too(tmp_path, monkeypatch, changed):
 
 
 def index_of(tmp_path: Path, weight_map: object) -> Path:
-    folder = write_model(tmp_path / "m", CONFIG, some_tensors(), shards=2)
+    folder = write_model(tmp_path / "m", SMALL_CONFIG, some_tensors(), shards=2)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     return folder
 
@@ -234,7 +214,7 @@ def test_an_index_without_a_weight_map_is_refused(tmp_path, weight_map):
 
 
 def test_tensors_of_shards_that_the_index_does_not_name_are_named(tmp_path):
-    folder = write_model(tmp_path / "m", CONFIG, some_tensors(), shards=2)
+    folder = write_model(tmp_path / "m", SMALL_CONFIG, some_tensors(), shards=2)
     index = folder / "model.safetensors.index.json"
     content = json.loads(index.read_text())
     shard = content["weight_map"].pop("wte.weight")
@@ -257,7 +237,7 @@ WRAPPERS = ["_orig_mod.", "module.", "model.", "transformer.", "_fsdp_wrapped_mo
 @given(front=st.lists(st.sampled_from(WRAPPERS), max_size=4), inside=st.sampled_from(["", WRAPPERS[0], *WRAPPERS[4:]]))
 def test_known_wrappers_are_taken_off_in_any_combination(tmp_path, front, inside):
     stored = {"".join(front) + name.replace("h.0.", f"h.0.{inside}"): x for name, x in some_tensors().items()}
-    opened = open_model(write_model(tmp_path, CONFIG, stored)).renamed(GPT2.own_name)
+    opened = open_model(write_model(tmp_path, SMALL_CONFIG, stored)).renamed(GPT2.own_name)
     assert {name: x.tolist() for name, x in opened.items()} == {n: x.tolist() for n, x in some_tensors().items()}
 
 
@@ -286,12 +266,12 @@ def test_layers_of_an_adapter_are_told_and_how_to_merge_them(tmp_path, name):
     if name == "base_model.model.lm_head.weight":
         stored["base_model.model.h.0.attn.c_attn.lora_B.default.weight"] = np.float32([1])
     with pytest.raises(ValueError, match=r"\.safetensors holds '.*', which belongs to an adapter .*merge_and_unload\("):
-        open_model(write_model(tmp_path / "m", CONFIG, stored))
+        open_model(write_model(tmp_path / "m", SMALL_CONFIG, stored))
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
 def test_an_adapter_beside_a_model_is_told(tmp_path, name):
-    folder = write_model(tmp_path / "m", CONFIG, some_tensors())
+    folder = write_model(tmp_path / "m", SMALL_CONFIG, some_tensors())
     (folder / name).write_text("{}")
     with pytest.raises(ValueError, match=rf"weights: .* holds {re.escape(name)}, which belongs to an adapter"):
         open_model(folder)
