@@ -68,10 +68,14 @@ class LayerNorm:
 
 
 class Embedding:
-    """Token plus position. tokens: packed [width, vocabulary]; positions: float32 [context, width]."""
+    """Token plus position. tokens: packed [width, vocabulary]; positions: float32 [context, width].
 
-    def __init__(self, ops: ModuleType, tokens: Any, positions: Floats) -> None:
+    names: of the activations of both.
+    """
+
+    def __init__(self, ops: ModuleType, tokens: Any, positions: Floats, names: tuple[str, str]) -> None:
         self.ops, self.tokens, self.positions = ops, tokens, positions
+        self._token, self._position = names
 
     @property
     def tables(self) -> tuple[Any, Floats]:
@@ -79,10 +83,10 @@ class Embedding:
         return self.tokens, self.positions
 
     def __call__(self, ids: Ints, places: Ints, tap: Tap) -> Floats:
-        if tap.wants("wte") or tap.wants("wpe"):
+        if tap.wants(self._token) or tap.wants(self._position):
             nowhere = np.zeros((1, self.positions.shape[1]), np.float32)
             token = self.ops.embedding(ids, np.zeros_like(ids), self.tokens, nowhere)
-            y: Floats = tap("wte", token) + tap("wpe", self.positions[places])
+            y: Floats = tap(self._token, token) + tap(self._position, self.positions[places])
             return y
         y = self.ops.embedding(ids, places, self.tokens, self.positions)
         return y
