@@ -8,27 +8,35 @@ LanguageModel(gpt2: 4 layers, 4 heads, width 256, vocabulary 4096, context 512)
 'length'
 """
 
-from nextword import startup  # noqa: F401, I001 - before all others: it watches over their import
+from nextword.cli import startup  # noqa: F401, I001 - before all others: it watches over their import
+
+from nextword.machine import cpu  # noqa: I001 - before the core: it sets how threads wait
 
 import os
+import sys
 from pathlib import Path
 
-from nextword import cpu, ops, reference
 from nextword._core import __version__
-from nextword.defaults import of_config
-from nextword.formats import DTYPES
-from nextword.generate import LanguageModel, Source
+from nextword.arithmetic import ops, reference, vectors
+from nextword.arithmetic.formats import DTYPES
+from nextword.decoding import rules, sampling
+from nextword.decoding.defaults import of_config
+from nextword.decoding.prefix import PrefixCache
+from nextword.decoding.results import Generation
+from nextword.decoding.settings import Sampling
+from nextword.files.weights import open_model
 from nextword.models import build
-from nextword.prefix import PrefixCache
-from nextword.quantized import quantize
-from nextword.results import Generation
-from nextword.settings import Sampling
-from nextword.tokenizer import Tokenizer
-from nextword.trace import trace
-from nextword.weights import open_model
+from nextword.models.trace import trace
+from nextword.tasks.language_model import LanguageModel, Source
+from nextword.tasks.quantized import quantize
+from nextword.text.tokenizer import Tokenizer
 
 __all__ = ["Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu", "load", "ops",
-           "quantize", "reference", "trace"]
+           "quantize", "reference", "rules", "sampling", "trace", "vectors"]
+
+# Modules that users name as `nextword.ops` and import from there, wherever in the rooms they stand.
+for _module in (cpu, ops, reference, rules, sampling, vectors):
+    sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module
 
 DEMO = Path(__file__).parent / "demo"
 
@@ -69,3 +77,7 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation)
     lm.no_tokenizer = reason
     return lm
+
+
+def __dir__() -> list[str]:
+    return __all__
