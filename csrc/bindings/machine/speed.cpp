@@ -1,4 +1,4 @@
-// How fast this machine is, for Python; nextword/machine.py documents it.
+// How fast this machine is, for Python; nextword/speed.py documents it.
 #include "machine/speed.h"
 
 #include <pybind11/pybind11.h>

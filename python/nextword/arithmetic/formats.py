@@ -80,8 +80,7 @@ def _bytes(x: NDArray[Any], *shape: int) -> Bytes:
 
 
 def panel_bytes(dtype: str, depth: int) -> int:
-    """Bytes of a panel of 32 columns in a format, as csrc/kernels/formats.h lays it out; all columns of a matrix come in
-    such panels.
+    """Bytes of a panel of 32 columns in a format, as csrc/kernels/formats.h lays it out; columns come in such panels.
 
     >>> panel_bytes("float32", 10), panel_bytes("bfloat16", 9), panel_bytes("int8", 10), panel_bytes("int4", 10)
     (1280, 640, 640, 576)

@@ -16,7 +16,7 @@ from nextword.decoding.row import Row
 from nextword.decoding.speculation import Asked, Draft, Speculation
 from nextword.machine import memory
 from nextword.machine.guard import Guard
-from nextword.models.gpt2 import CHUNK, GPT2
+from nextword.models.model import CHUNK, Model
 from nextword.models.trace import tap_of
 
 Overflow = Literal["error", "stop", "slide"]
@@ -92,10 +92,10 @@ class Run:
     op: how errors call what asked for the run. Raises MemoryError, before it takes any, for more memory than there is.
     """
 
-    def __init__(self, model: GPT2, rows: list[Row], on_overflow: Overflow, prefix: PrefixCache | None = None,
+    def __init__(self, model: Model, rows: list[Row], on_overflow: Overflow, prefix: PrefixCache | None = None,
                  draft: Draft | None = None, op: str = "generate") -> None:
         self.model, self.rows, self.on_overflow, self.prefix = model, rows, on_overflow, prefix
-        self.window = model.config.n_positions
+        self.window = model.limit
         longest = max((len(r.prompt) + r.remaining for r in rows), default=1)
         self._capacity = min(self.window, longest)
         # What all rows begin with is held once, unless a row may slide, which begins anew, or a store does the sharing.
@@ -112,9 +112,9 @@ class Run:
 
     def _needed(self) -> int:
         """Bytes of the cache, and of what the widest pass computes: activations of its tokens, logits of its rows."""
-        rows, c = len(self.rows), self.model.config
-        held = self.model.cache_bytes(rows, self._capacity - self._common) + self.model.cache_bytes(1, self._common)
-        return held + 4 * (max(CHUNK, rows) * (4 * c.n_embd + c.inner) + rows * c.vocab_size)
+        rows, model = len(self.rows), self.model
+        held = model.cache_bytes(rows, self._capacity - self._common) + model.cache_bytes(1, self._common)
+        return held + 4 * (max(CHUNK, rows) * model.widest + rows * model.vocabulary)
 
     def steps(self) -> Iterator[None]:
         """Run to the end: a pass through the model at a time, and of what it said, a token of each row at a time."""
