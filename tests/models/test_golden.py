@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
+import golden
 import pytest
 
-import golden
-from nextword.formats import DTYPES
+from nextword.arithmetic.formats import DTYPES
 
 KNOWN = json.loads(golden.FILE.read_text())
 

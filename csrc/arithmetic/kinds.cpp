@@ -4,7 +4,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "parallel.h"
+#include "machine/parallel.h"
+#include "machine/shown.h"
 
 namespace nextword {
 namespace {
@@ -66,9 +67,7 @@ void run_product(const Op& op, const Running& r) {
          op.activation, r.to_rows(op), r.to(op), r.stride(made), next, r.room);
 }
 
-Value same_as_input(const Adding& a) {
-  return {a.rows(0), a.cols(0)};
-}
+Value same_as_input(const Adding& a) { return {a.rows(0), a.cols(0)}; }
 
 Value made_of_two(const Adding& a) {
   a.check_input(1, "y", a.rows(0), a.cols(0));
@@ -165,7 +164,7 @@ const Kind& kind_of(const std::string& name) {
     if (name == kind.name) return kind;
     known += (known.empty() ? "" : ", ") + std::string(kind.name);
   }
-  throw std::invalid_argument("program: kind must be one of " + known + ", got '" + name.substr(0, 40) + "'");
+  throw std::invalid_argument("program: kind must be one of " + known + ", got '" + nextword::shown(name) + "'");
 }
 
 }  // namespace nextword

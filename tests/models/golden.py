@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import nextword
-from nextword.formats import DTYPES
+from nextword.arithmetic.formats import DTYPES
 from nextword.models.gpt2 import GPT2
 
 FILE = Path(__file__).with_name("golden.json")

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <stdexcept>
 
 #include "kinds.h"
-#include "parallel.h"
+#include "machine/parallel.h"
 #include "pool.h"
 
 namespace nextword {
@@ -16,7 +15,7 @@ const char* const index_names[index_kinds] = {"ids", "places", "wanted"};
 
 namespace {
 
-constexpr int64_t no_limit = std::numeric_limits<int64_t>::max();
+constexpr int64_t no_limit = int64_t{1} << 62;
 constexpr int most_caches = 8, most_layers = 1 << 16;
 
 constexpr int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
