@@ -312,6 +312,14 @@ def test_every_cpp_file_says_first_what_it_holds():
     assert silent == []
 
 
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"])
+def test_files_that_a_page_names_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"[`( ]([\w.]+(?:/[\w.]+)+\.(?:py|h|cpp|sh|md|json))[`)]", text))
+    assert named
+    assert [n for n in sorted(named) if not any((root / n).exists() for root in (ROOT, PACKAGE, CSRC))] == []
+
+
 def test_tracked_files_name_no_place_of_one_machine():
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("not a git checkout")

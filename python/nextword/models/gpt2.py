@@ -1,5 +1,6 @@
 """GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files in weights."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import ModuleType
@@ -30,6 +31,11 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "pruned_heads": (({}, None), "empty: write the model anew without the pruned heads"),
     "transformers_weights": ((None, "model.safetensors"), "absent: the weights are read from model.safetensors"),
 }
+
+# Causal masks and counted positions, which older exports store.
+CONSTANTS = re.compile(r"h\.\d+\.attn\.(masked_)?bias|(.*\.)?position_ids")
+# Heads of transformers' other GPT-2 classes, and trl's: they read what ln_f gives, and no logit depends on them.
+OTHER_HEADS = re.compile(r"(score|classifier|qa_outputs|multiple_choice_head\.summary|v_head\.summary)\.(weight|bias)")
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,9 @@ class GPT2(Model):
 
     Config = GPT2Config
     kind, title = "gpt2", "GPT-2"
+    prefixes = ("transformer.", "model.")  # of its own classes and of trainers
+    constants = CONSTANTS
+    other_heads = OTHER_HEADS
     config: GPT2Config
 
     def assemble(self, read: Reader) -> None:
