@@ -15,6 +15,7 @@ import pytest
 
 import nextword
 from nextword import ops, reference
+from nextword.arithmetic import recorder
 from nextword.models import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -231,10 +232,11 @@ def functions(module):
     }
 
 
-def test_every_operation_has_a_twin_of_the_same_signature():
-    mine, twin = functions(ops), functions(reference)
+@pytest.mark.parametrize("module", [reference, recorder], ids=lambda m: m.__name__)
+def test_every_operation_has_a_twin_of_the_same_signature(module):
+    mine, twin = functions(ops), functions(module)
     assert mine.keys() == twin.keys()
-    assert set(ops.__all__) == {*mine, "Network", "Packed"}
+    assert set(ops.__all__) == {*mine, "Packed", "Program"}
     for name in mine:
         a, b = ([(p.name, p.kind, p.default) for p in s.parameters.values()] for s in (mine[name], twin[name]))
         assert a == b, name

@@ -13,10 +13,10 @@ import pytest
 
 import nextword
 from model_files import write_model
-from nextword import LanguageModel, reference
+from nextword import LanguageModel, ops, reference
 from nextword.files.weights import open_model
 from nextword.models import model as model_module
-from nextword.models.layers import Attention, Linear
+from nextword.models.layers import Attention, Embedding, Linear
 from nextword.models.model import Model
 from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.random_weights import RandomWeights
@@ -53,21 +53,18 @@ class Plain(Model):
         self.layers, self.width, self.vocabulary, self.window = 1, c.width, c.vocabulary, c.window
         self.heads, self.head_width, self.widest = 2, c.width // 2, 5 * c.width
         self.end_ids, self.begin_id = (0,), 0
-        self.tokens = read.matrix("tokens", c.vocabulary, c.width, ops.pack_transposed)
+        tokens = read.matrix("tokens", c.vocabulary, c.width, ops.pack_transposed)
+        self.embed = Embedding(ops, tokens, None, ("tokens", ""))
         self.mixing = [Linear(ops, *read.linear("mix", c.width, 3 * c.width))]
         self.attention = Attention(ops, 2, 0.5, "h.0.attn")
         self.norm = read.norm("norm", c.width, 1e-5)
         self.head = Linear(ops, read.matrix("head", c.vocabulary, c.width, ops.pack_transposed), None)
 
     def graph(self, inputs, past, tap):
-        nowhere = np.zeros((1, self.width), np.float32)
-        x = self.ops.embedding(inputs.ids, np.zeros_like(inputs.ids), self.tokens, nowhere)
+        x = self.embed(inputs.ids, inputs.places, tap)
         h = self.attention(self.mixing[0](x), past.cache, 0, past.slots, past.fresh, tap)
-        x = tap("h.0.resid_post", np.ascontiguousarray(x + h))
+        x = tap("h.0.resid_post", x + h)
         return tap("logits", self.head(self.norm(x[inputs.wanted])))
-
-    def network(self):
-        raise AssertionError("the NumPy operations have no network")
 
 
 def tensors(seed: int = 0) -> dict[str, np.ndarray]:
@@ -78,19 +75,20 @@ def tensors(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def plain(config: Sizes | None = None, **options: Any) -> Plain:
-    return Plain(tensors(), config or Sizes(), ops=reference, **options)
+    return Plain(tensors(), config or Sizes(), **options)
 
 
 # No window
 
 
-def test_a_model_without_a_window_does_what_one_with_a_large_window_does():
-    endless, large = LanguageModel(plain()), LanguageModel(plain(Sizes(window=10_000)))
+@pytest.mark.parametrize("twin", [ops, reference])
+def test_a_model_without_a_window_does_what_one_with_a_large_window_does(twin):
+    endless, large = (LanguageModel(plain(Sizes(window=window), ops=twin)) for window in (None, 10_000))
     assert repr(endless) == "LanguageModel(plain: 1 layers, 2 heads, width 12, vocabulary 37, context without end)"
     for task in (
         lambda lm: lm.generate(IDS, max_new_tokens=40, seed=1, temperature=1).tokens,
         lambda lm: lm.generate([IDS, IDS[:2]], max_new_tokens=5, on_overflow="slide")[1].tokens,
-        lambda lm: [piece for piece in lm.stream(IDS, max_new_tokens=5)],
+        lambda lm: list(lm.stream(IDS, max_new_tokens=5)),
         lambda lm: lm.generate(IDS, max_new_tokens=4, num_beams=2, eos=None).tokens,
         lambda lm: lm.generate(IDS, max_new_tokens=4, penalty_alpha=0.5, eos=None).tokens,
         lambda lm: lm.generate(IDS, max_new_tokens=9, draft="int8", eos=None).tokens,
@@ -124,17 +122,17 @@ def test_a_folder_is_read_by_what_the_architecture_says_of_names(tmp_path):
     extra = {"body.clock": np.float32([1]), "judge.weight": np.ones((2, 12), np.float32)}
     folder = write_model(tmp_path / "m", {"width": 12}, {**stored, **extra})
     with pytest.warns(UserWarning, match=r"not used, as no logit depends on it: 'judge\.weight'"):
-        model = Plain(open_model(folder), ops=reference)
+        model = Plain(open_model(folder))
     expected = plain()
     assert list(model.tensors()) == list(expected.tensors()) == list(tensors())
     assert model_fingerprint(model) == model_fingerprint(expected)
     odd = write_model(tmp_path / "odd", {"width": 12}, {**stored, "body.h.0.attn.bias": np.float32([1])})
     with pytest.raises(ValueError, match=r"tensor 'body\.h\.0\.attn\.bias' of .* has no place in a Plain"):
-        Plain(open_model(odd), ops=reference)
+        Plain(open_model(odd))
 
 
 def test_random_weights_are_those_of_any_architecture():
-    model = Plain(RandomWeights(), Sizes(), ops=reference)
+    model = Plain(RandomWeights(), Sizes())
     assert {name: x.shape for name, x in model.tensors().items()} == {n: x.shape for n, x in plain().tensors().items()}
     assert np.isfinite(LanguageModel(model).logits(IDS)).all()
 
@@ -154,7 +152,7 @@ def test_tensors_are_those_that_the_layers_hold_now():
     model = plain()
     other = copy.deepcopy(model)
     other.mixing[0].bias[0] += 1
-    other.head.weight = reference.pack(np.ones((12, 37), np.float32))
+    other.head.weight = ops.pack(np.ones((12, 37), np.float32))
     assert other.tensors()["mix.bias"] is other.mixing[0].bias
     assert other.tensors()["head"] is other.head.weight
     assert model.tensors()["mix.bias"][0] == other.tensors()["mix.bias"][0] - 1
@@ -162,7 +160,7 @@ def test_tensors_are_those_that_the_layers_hold_now():
 
 
 def test_the_products_of_a_token_are_the_linear_layers_without_the_head():
-    assert plain().linears() == [] or [layer.weight.shape for layer in plain().linears()] == [(12, 36)]
+    assert [layer.weight.shape for layer in plain().linears()] == [(12, 36)]
     blocks = random_model(tiny_config()).linears()
     assert [layer.weight.shape for layer in blocks] == [(15, 45), (15, 15), (15, 23), (23, 15)] * 2
 
@@ -195,7 +193,7 @@ def test_parts_are_found_where_they_stand_and_replaced_there():
     assert other.last is tree.last
     assert other.ops is module
     assert replaced(tree, {}) is tree
-    assert [node for node in parts_of(tree, Node)] == [tree]
+    assert list(parts_of(tree, Node)) == [tree]
     assert list(parts_of([tree.last, [tree.blocks[1]]], Node)) == [shared, tree.blocks[1]]
 
 

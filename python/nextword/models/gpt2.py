@@ -199,11 +199,3 @@ class GPT2(Model):
             h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
             x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
         return tap("logits", self.head(tap("ln_f", self.ln_f(x[inputs.wanted]))))       # [rows, vocabulary]
-
-    def network(self) -> Any:
-        """The graph as one call."""
-        network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
-        for b in self.blocks:
-            network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
-                        b.fc.parts, b.fc.form, b.mlp_out.parts)
-        return network

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic import ops as fast_ops
+from nextword.arithmetic import recorder
 from nextword.arithmetic.arrays import Floats, Ints
 from nextword.arithmetic.formats import DTYPES, PackedBytes
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
 from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.reader import Reader
-from nextword.models.trace import Tap, tap_of
+from nextword.models.trace import NOBODY, Tap, tap_of
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
 
@@ -102,10 +103,6 @@ class Model(ABC):
     @abstractmethod
     def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Floats:
         """The logits [rows, vocabulary] of the wanted tokens; keys and values of all tokens go to the cache."""
-
-    @abstractmethod
-    def network(self) -> Any:
-        """The graph as one call."""
 
     @property
     def limit(self) -> int:
@@ -211,9 +208,9 @@ class Model(ABC):
         fresh = np.array([len(ids) for ids in batch], np.int64)
         ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
         wanted = np.arange(len(ids)) if rows is None else np.asarray(rows, np.int64)
-        if not tap.looks and hasattr(self.ops, "Network"):
-            found: Floats = self._fused().run(ids, where, fresh, wanted, cache.lengths, cache.keys, cache.values,
-                                              cache.scales, cache.before)
+        if not tap.looks and hasattr(self.ops, "Program"):
+            caches = [(cache.lengths, cache.keys, cache.values, cache.scales, cache.before)]
+            found: Floats = self._recorded().run(ids, where, fresh, wanted, caches, None)
             return found
 
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
@@ -226,11 +223,16 @@ class Model(ABC):
         cache.lengths[where] += fresh
         return logits
 
-    def _fused(self) -> Any:
-        """The network as one call, which computes what `graph` does, with the same bits."""
+    def _recorded(self) -> Any:
+        """The graph as a program, which computes what `graph` does, with the same bits."""
         program = self._program
         if program is None:
-            program = self._program = self.network()  # whole: other threads may take it from here on
+            program = self.ops.Program()
+            twin: Any = replaced(self, {id(self.ops): recorder})
+            numbers: list[Any] = [recorder.Numbers(program, name) for name in Inputs._fields]
+            unknown: list[Any] = [recorder.Cache(0), recorder.Unknown("the slots"), recorder.Unknown("fresh tokens")]
+            program.close(twin.graph(Inputs(*numbers), Past(*unknown), NOBODY).view)
+            self._program = program  # whole: other threads may take it from here on
         return program
 
 
