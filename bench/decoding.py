@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nextword
-from nextword import Sampling, cpu, run
-from nextword.explain import Step
+from nextword import Sampling, cpu
+from nextword.decoding import run
+from nextword.decoding.explain import Step
+from nextword.decoding.row import token_logprob
+from nextword.decoding.rules import Rules
+from nextword.decoding.sampling import choose
 from nextword.models.gpt2 import GPT2, GPT2Config
-from nextword.row import token_logprob
-from nextword.rules import Rules
-from nextword.sampling import choose
 from peers import shape
 
 END = shape.VOCABULARY - 1

@@ -16,8 +16,8 @@ import numpy as np
 
 import nextword
 from nextword import cpu
-from nextword.formats import DTYPES
-from nextword.layers import ELEMENTS
+from nextword.arithmetic.formats import DTYPES
+from nextword.models.cache import ELEMENTS
 from nextword.models.gpt2 import GPT2
 from peers import limits
 

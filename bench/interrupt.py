@@ -20,9 +20,9 @@ import numpy as np
 
 import nextword
 from nextword import ops
-from nextword.generate import LanguageModel
 from nextword.models import random_weights
 from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.tasks.language_model import LanguageModel
 
 BOUND = 50.0  # ms
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -83,7 +83,7 @@ def operations() -> dict[str, Callable[[], tuple[Callable[[], Any], Callable[[],
         return lambda: ops.pack(weight, "int4"), lambda: ops.packed_bytes(ops.pack(weight[:32], "int4")).tobytes()
 
     def copying() -> tuple[Callable[[], Any], Callable[[], Any]]:
-        from nextword.speculation import quantised_copy
+        from nextword.decoding.speculation import quantised_copy
 
         one = model().model
         return lambda: quantised_copy(one, "int8"), lambda: one([np.array([1])], one.cache(1, 1)).tobytes()

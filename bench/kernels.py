@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import cpu, ops, reference
-from nextword.formats import DTYPES, multiplied
-from nextword.layers import ELEMENTS, KVCache
+from nextword.arithmetic.formats import DTYPES, multiplied
+from nextword.models.cache import ELEMENTS, KVCache
 from peers import limits, shape
 
 Array = NDArray[np.float32]

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 import nextword
 from generate import weight_bytes
-from nextword import Generation, LanguageModel, cpu, machine
+from nextword import Generation, LanguageModel, cpu
+from nextword.files.weights import open_model
+from nextword.machine import speed
 from nextword.models.gpt2 import GPT2, GPT2Config
-from nextword.weights import open_model
 from peers import shape
 
 Array = NDArray[np.float32]
@@ -97,7 +98,7 @@ def main() -> None:
     rates: dict[str | None, list[float]] = {draft: [] for draft in drafts}
     limits = []
     for index in range(options.rounds):
-        limits.append(machine.read_bandwidth(size))
+        limits.append(speed.read_bandwidth(size))
         for draft in drafts if index % 2 == 0 else drafts[::-1]:
             timings = [one.timings for one in told(draft)]
             rates[draft].append(sum(t.decode_tokens for t in timings) / sum(t.decode_seconds for t in timings))

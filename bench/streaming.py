@@ -16,10 +16,10 @@ import numpy as np
 
 import nextword
 from nextword import cpu
-from nextword.formats import DTYPES
-from nextword.generate import LanguageModel
+from nextword.arithmetic.formats import DTYPES
 from nextword.models.gpt2 import GPT2, GPT2Config
 from nextword.models.random_weights import RandomWeights
+from nextword.tasks.language_model import LanguageModel
 
 SMALL, LARGE = 1 << 20, 1 << 40
 LEAST = 0.95

@@ -267,10 +267,10 @@ def main():
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE
         ).stdout
         machine = {"processor": cpu_name(), "cores": os.cpu_count(), "python": platform.python_version()}
-        from nextword import files
+        from nextword.files import whole
 
         found = {"machine": machine, "commit": commit.strip(), "rows": run.rows}
-        files.write("bench", {args.out: json.dumps(found, indent=1) + "\n"})
+        whole.write("bench", {args.out: json.dumps(found, indent=1) + "\n"})
 
 
 def cpu_name():

@@ -18,7 +18,7 @@ class Nextword:
     module = "nextword.tokenizer"
 
     def __init__(self, data: Path) -> None:
-        from nextword.tokenizer import Tokenizer
+        from nextword.text.tokenizer import Tokenizer
 
         self.it = Tokenizer.load(data / "gpt2_tokenizer")
         self.list, self.array, self.decode = self.it.encode, self.it.encode_array, self.it.decode
@@ -118,7 +118,7 @@ PEERS = {peer.name: peer for peer in (Nextword, Tiktoken, Fastokens, Gigatoken, 
 
 
 def train_nextword(texts, size):
-    from nextword.tokenizer import Tokenizer
+    from nextword.text.tokenizer import Tokenizer
 
     return len(Tokenizer.train(texts, size, special_tokens=[], min_frequency=0))
 

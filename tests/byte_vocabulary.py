@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nextword.tokenizer import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 
 
 def alphabet() -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import nextword
-from nextword.formats import DTYPES
+from nextword.arithmetic.formats import DTYPES
 from nextword.models.gpt2 import ACTIVATIONS, GPT2, GPT2Config
 
 
@@ -158,7 +158,7 @@ class Script:
 
     def cache(self, slots: int = 1, capacity: int | None = None, prefix: Any = None) -> Any:
         """A cache that counts."""
-        return nextword.layers.KVCache(nextword.ops, 0, slots, 1, 1, capacity or self.config.n_positions)
+        return nextword.models.layers.KVCache(nextword.ops, 0, slots, 1, 1, capacity or self.config.n_positions)
 
     def __call__(self, batch: Any, cache: Any, slots: Any = None, rows: Any = None) -> np.ndarray:
         """Logits that are 1 for the next byte of the script."""

@@ -21,133 +21,52 @@ PACKAGE, CSRC, CMAKE = ROOT / "python" / "nextword", ROOT / "csrc", ROOT / "CMak
 PYTHON_FILES = sorted(PACKAGE.rglob("*.py"))
 CPP_FILES = sorted(path for kind in ("*.h", "*.cpp") for path in CSRC.rglob(kind))
 
-# Python: module -> modules of the package that it may import. A new module needs a row.
-MAY_IMPORT = {
-    "formats": set(),
-    "digest": set(),
-    "reference": {"digest", "formats"},
-    "trace": set(),
-    "settings": {"surrogates"},
-    "stops": set(),
-    "memory": {"cgroups"},
-    "guard": set(),
-    "texts": {"no_vocabulary", "settings", "surrogates", "tokenizer"},
-    "defaults": {"models", "settings", "tokenizer"},
-    "calls": {"defaults", "grammar", "layers", "memory", "models", "no_vocabulary", "row", "rules", "run", "settings",
-              "texts", "tokenizer"},
-    "searches": {"beams", "calls", "contrastive", "layers", "models", "results", "row", "settings", "texts"},
-    "sampling": {"ops", "settings"},
-    "rules": {"no_vocabulary", "settings"},
-    "explain": {"ops", "rules", "sampling", "settings"},
-    "results": {"explain"},
-    "json_text": set(),
-    "terminal": {"json_text"},
-    "vectors": set(),
-    "_core": set(),
-    "cgroups": set(),
-    "cpu": {"_core", "cgroups"},
-    "machine": {"_core", "cpu"},
-    "ops": {"_core"},
-    "added_tokens": set(),
-    "no_vocabulary": set(),
-    "surrogates": set(),
-    "files": set(),
-    "tokenizer_files": {"_core", "files", "added_tokens", "normalizer"},
-    "tokenizer_json": {"_core", "added_tokens", "tokenizer_files"},
-    "tokenizer_folder": {"_core", "added_tokens", "files", "tokenizer_json"},
-    "tokenizer": {"_core", "added_tokens", "normalizer", "surrogates", "tokenizer_files", "tokenizer_folder"},
-    "normalizer": set(),
-    "packed_file": {"formats"},
-    "hub": set(),
-    "weight_names": set(),
-    "weights": {"files", "formats", "packed_file", "hub", "weight_names"},
-    "quantized": {"files", "formats", "json_text", "models", "ops", "packed_file", "weights"},
-    "layers": {"guard", "memory", "ops", "trace"},
-    "models": {"formats", "layers", "ops", "trace", "models", "weight_names"},
-    "beam_tree": set(),
-    "search": {"models", "layers", "beam_tree", "settings"},
-    "beams": {"memory", "ops", "models", "layers", "beam_tree", "search", "settings"},
-    "contrastive": {"memory", "models", "layers", "beam_tree", "search", "settings", "trace"},
-    "beginnings": {"layers"},
-    "row": {"layers", "tokenizer", "ops", "settings", "rules", "sampling", "explain", "results", "grammar", "stops"},
-    "speculation": {"formats", "models", "layers", "tokenizer", "sampling", "beginnings", "row"},
-    "run": {"guard", "memory", "models", "layers", "explain", "results", "prefix", "beginnings", "row", "speculation",
-            "trace"},
-    "generate": {"", "calls", "choose", "defaults", "layers", "memory", "models", "no_vocabulary", "prefix", "results",
-                 "run", "sampling", "score", "searches", "session", "settings", "speculation", "texts", "tokenizer"},
-    "prefix": {"memory", "models", "layers"},
-    "fingerprint": {"models", "ops", "tokenizer"},
-    "session_file": {"files", "fingerprint", "models", "layers", "tokenizer"},
-    "session": {"generate", "guard", "layers", "models", "prefix", "results", "row", "run", "session_file", "settings",
-                "texts", "trace"},
-    "startup": set(),
-    "streams": set(),
-    "user_text": {"terminal"},
-    "usage": set(),
-    "arguments": {"", "formats", "generate", "settings", "terminal", "user_text"},
-    "generate_cli": {"", "arguments", "beam_tree", "generate", "explain", "results", "speculation", "terminal"},
-    "next_cli": {"arguments", "ops", "sampling", "settings", "terminal"},
-    "choose_cli": {"arguments", "terminal", "user_text"},
-    "score_cli": {"arguments", "generate", "score", "terminal", "user_text"},
-    "tokenize_cli": {"arguments", "tokenizer", "terminal", "user_text"},
-    "doctor_cli": {"cpu", "terminal"},
-    "bench_cli": {"", "arguments", "cpu", "formats", "generate", "machine", "models", "terminal"},
-    "quantize_cli": {"", "arguments", "formats", "quantized", "terminal"},
-    "cli": {"bench_cli", "choose_cli", "doctor_cli", "generate_cli", "next_cli", "quantize_cli", "score_cli",
-            "tokenize_cli", "startup", "streams", "usage"},
-    "grammar": {"schemas", "settings", "surrogates", "tokenizer"},
-    "schemas": {"settings"},
-    "score": {"defaults", "models", "layers", "sampling", "settings", "texts", "tokenizer"},
-    "choose": {"defaults", "models", "sampling", "texts", "tokenizer"},
-    "__main__": {"cli"},
-    "": {"defaults", "formats", "cpu", "ops", "reference", "generate", "models", "prefix", "quantized", "settings",
-         "results", "startup", "tokenizer", "trace", "weights", "_core"},
+# Python: room -> rooms that it may import, itself not named. Arrows go up this list only.
+ROOMS = {
+    "machine": set(),
+    "arithmetic": {"machine"},
+    "files": {"machine", "arithmetic"},
+    "text": {"machine", "files"},
+    "models": {"machine", "arithmetic"},
+    "decoding": {"machine", "arithmetic", "text", "models"},
+    "tasks": {"machine", "arithmetic", "files", "text", "models", "decoding"},
+    "cli": {"machine", "arithmetic", "files", "text", "models", "decoding", "tasks"},
+    "demo": set(),
 }
-# What may be imported from outside of the standard library; extras only inside of functions.
-LIBRARIES = {"weights": {"numpy", "safetensors"}, "hub": {"huggingface_hub"}, "grammar": {"numpy", "llguidance"},
-             "session_file": {"numpy", "safetensors"}}
+# What may be imported from outside of the standard library beside numpy; extras only inside of functions.
+LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors"}, "decoding": {"llguidance"}}
 
-# Files that stand for one row: splitting text into words knows nothing of byte-pair encoding, which stands on it.
-GROUPS = {"pretokenize": ("pretokenize", "unicode_", "byte_blocks"), "bpe": ("bpe", "byte_alphabet", "json")}
-
-# C++: file, group, or folder with all of its files -> files, groups and folders that it may include.
-MAY_INCLUDE = {
-    "formats.h": set(),
-    "kernels.h": {"formats.h"},
-    "simd": {"simd"},
-    "kernels": {"kernels.h", "formats.h", "kernels"},
-    "isa": {"simd", "kernels/all.h"},
-    "interrupt": set(),
-    "shown": set(),
-    "parallel": {"interrupt.h"},
-    "cpu": {"kernels.h", "shown.h"},
-    "machine": {"interrupt.h", "kernels.h", "formats.h", "packed.h", "cpu.h", "parallel.h"},
-    "streaming": {"kernels.h", "packed.h", "cpu.h"},
-    "encode": {"formats.h"},
-    "digest": {"interrupt.h", "parallel.h"},
-    "packed": {"formats.h", "encode.h", "interrupt.h", "parallel.h"},
-    "pool": {"packed.h"},
-    "ops": {"kernels.h", "formats.h", "encode.h", "packed.h", "cpu.h", "parallel.h", "pool.h",
-            "streaming.h"},
-    "attention": {"kernels.h", "formats.h", "cpu.h", "parallel.h", "pool.h"},
-    "network": {"attention.h", "ops.h", "parallel.h", "pool.h"},
-    "philox": set(),
-    "draw": {"sampling.h"},
-    "sampling": {"kernels.h", "cpu.h"},
-    "pretokenize": {"pretokenize", "parallel.h", "shown.h"},
-    "raw_buffer": set(),
-    "utf8": set(),
-    "bpe": {"bpe", "interrupt.h", "pretokenize.h", "unicode_chars.h", "parallel.h", "raw_buffer.h"},
-    "bindings": {"kernels.h", "ops.h", "attention.h", "network.h", "sampling.h", "philox.h", "bpe", "pretokenize",
-                 "cpu.h", "machine.h", "streaming.h", "digest.h", "formats.h", "encode.h", "packed.h", "interrupt.h",
-                 "parallel.h", "pool.h", "raw_buffer.h", "shown.h", "utf8.h", "bindings"},
+# C++: room -> rooms that it may include, itself not named. Arrows go up this list only.
+CPP_ROOMS = {
+    "simd": set(),
+    "kernels": set(),
+    "isa": {"simd", "kernels"},
+    "machine": {"kernels"},
+    "arithmetic": {"kernels", "machine"},
+    "text": {"machine"},
+    "bindings": {"kernels", "machine", "arithmetic", "text"},
 }
 
 
-def module_of(path):
-    """ "generate" for generate.py, "models" for all of models/, "" for the package itself."""
-    name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return "" if name == "__init__" else name
+def room_of(path, root):
+    """The folder of a file, "" for what stands in none."""
+    parts = path.relative_to(root).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("rooms", [ROOMS, CPP_ROOMS], ids=["python", "cpp"])
+def test_arrows_go_up_the_list_only(rooms):
+    above = set()
+    for room, may in rooms.items():
+        assert may <= above, f"{room} may import {may - above}, which stand below it"
+        above.add(room)
+
+
+def test_every_folder_is_a_room():
+    assert {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"} == set(ROOMS)
+    assert {p.name for p in CSRC.iterdir()} == set(CPP_ROOMS)
+    assert {room_of(path, PACKAGE) for path in PYTHON_FILES} <= {"", *ROOMS}
+    assert [path.name for path in PYTHON_FILES if not room_of(path, PACKAGE)] == ["__init__.py", "__main__.py"]
 
 
 def imports(path):
@@ -163,19 +82,34 @@ def imports(path):
                 yield f"{node.module}.{alias.name}", id(node) in late
 
 
-def inner_name(dotted):
-    """The module of the package that an import names; "" if it is a name of nextword/__init__.py."""
-    parts = dotted.split(".")[1:]
-    return parts[0] if parts and parts[0] in MAY_IMPORT else ""
-
-
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_python_imports_follow_the_arrows(path):
-    me = module_of(path)
-    assert me in MAY_IMPORT, f"{path.name} needs a row in MAY_IMPORT"
-    for dotted, _ in imports(path):
-        if dotted.split(".")[0] == "nextword":
-            assert inner_name(dotted) in MAY_IMPORT[me], f"{path.name} must not import {dotted}"
+    me = room_of(path, PACKAGE)
+    may = {me, *(ROOMS[me] if me else ROOMS)}
+    for dotted, late in imports(path):
+        top, _, inner = dotted.partition(".")
+        if top == "nextword" and inner.split(".")[0] != "_core":  # the compiled core stands under all rooms
+            room = inner.split(".")[0]
+            public = room not in ROOMS and (me == "cli" or (me == "tasks" and late))  # a name of nextword itself
+            assert room in may or public, f"{path.name} must not import {dotted}"
+
+
+def test_no_module_imports_itself_in_a_circle():
+    names = {".".join(("nextword", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in PYTHON_FILES}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    arrows = {
+        name: {found for dotted, _ in imports(path) for found in (dotted, dotted.rpartition(".")[0]) if found in names}
+        - {name, "nextword"}
+        for name, path in names.items()
+    }
+
+    def reach(name, seen):
+        for other in arrows[name] - seen:
+            seen |= {other}
+            reach(other, seen)
+        return seen
+
+    assert [name for name in names if name in reach(name, set())] == []
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -184,13 +118,13 @@ def test_only_numpy_and_safetensors_are_needed_at_import(path):
         top = dotted.split(".")[0]
         if top == "nextword" or top in sys.stdlib_module_names:
             continue
-        assert top in LIBRARIES.get(module_of(path), {"numpy"}), f"{path.name} must not import {dotted}"
+        assert top in {"numpy", *LIBRARIES.get(room_of(path, PACKAGE), ())}, f"{path.name} must not import {dotted}"
         assert top in ("numpy", "safetensors") or late, f"{path.name}: {dotted} is an extra; import it where it is used"
 
 
-@pytest.mark.parametrize("name", ["models", "layers", "sampling", "trace", "reference"])
-def test_models_and_what_they_stand_on_read_no_files(name):
-    files = [path for path in PYTHON_FILES if module_of(path) == name]
+@pytest.mark.parametrize("room", ["arithmetic", "models"])
+def test_models_and_what_they_stand_on_read_no_files(room):
+    files = [path for path in PYTHON_FILES if room_of(path, PACKAGE) == room]
     assert files
     for path in files:
         tops = {dotted.split(".")[0] for dotted, _ in imports(path)}
@@ -198,35 +132,24 @@ def test_models_and_what_they_stand_on_read_no_files(name):
         assert not re.search(r"\bopen\(", path.read_text(encoding="utf-8")), path.name
 
 
-def owner(path):
-    """The row of MAY_INCLUDE that a C++ file belongs to."""
-    parts = path.relative_to(CSRC).parts
-    group = next((group for group, starts in GROUPS.items() if parts[0].startswith(starts)), path.stem)
-    return parts[0] if len(parts) > 1 or parts[0] in MAY_INCLUDE else group
-
-
 @pytest.mark.parametrize("path", CPP_FILES, ids=lambda p: str(p.relative_to(CSRC)))
 def test_cpp_includes_follow_the_arrows(path):
-    me = owner(path)
-    assert me in MAY_INCLUDE, f"{path.name} needs a row in MAY_INCLUDE"
+    me = room_of(path, CSRC)
     for name in re.findall(r'#\s*include\s+"([^"]+)"', path.read_text(encoding="utf-8")):
-        near, far = (path.parent / name).resolve(), (CSRC / name).resolve()
+        near, far = path.parent / name, CSRC / name
         target = near if near.exists() else far
         assert target.exists(), f"{path.name} includes {name}, which is not in csrc"
-        inside = target.relative_to(CSRC)
-        own = target.stem == path.stem and inside.parent == path.relative_to(CSRC).parent
-        assert own or {str(inside), inside.parts[0], owner(target)} & MAY_INCLUDE[me], (
-            f"{path.name} must not include {name}"
-        )
+        room = room_of(target.resolve(), CSRC)
+        assert room == me or room in CPP_ROOMS[me], f"{path.name} must not include {name}"
 
 
 @pytest.mark.parametrize("path", CPP_FILES, ids=lambda p: str(p.relative_to(CSRC)))
 def test_system_headers_stay_where_they_belong(path):
-    system, me = set(re.findall(r"#\s*include\s+<([^>]+)>", path.read_text(encoding="utf-8"))), owner(path)
-    if me in ("simd", "kernels", "isa", "kernels.h", "formats.h"):
+    system, me = set(re.findall(r"#\s*include\s+<([^>]+)>", path.read_text(encoding="utf-8"))), room_of(path, CSRC)
+    if me in ("simd", "kernels", "isa"):
         # C++ headers bring inline functions, which the linker may take from the wrong instruction set.
         assert system <= {"stdint.h", "stddef.h", "math.h", "string.h", "float.h", "immintrin.h", "arm_neon.h"}
-    if me != "parallel":
+    if path.stem != "parallel":
         assert "omp.h" not in system
         assert "#pragma omp" not in path.read_text(encoding="utf-8")
     if me != "bindings":
@@ -236,7 +159,7 @@ def test_system_headers_stay_where_they_belong(path):
 def test_an_isa_file_includes_its_own_registers_and_all_kernels():
     for path in (CSRC / "isa").glob("*.cpp"):
         own = "generic" if path.stem == "baseline" else path.stem
-        assert re.findall(r'#include "([^"]+)"', path.read_text()) == [f"../simd/{own}.h", "../kernels/all.h"]
+        assert re.findall(r'#include "([^"]+)"', path.read_text()) == [f"simd/{own}.h", "kernels/all.h"]
 
 
 # Twins
@@ -347,7 +270,7 @@ def test_everything_public_has_a_docstring():
     bare = []
     for path in PYTHON_FILES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        nodes = [] if module_of(path) in ("cli", "doctor_cli", "terminal") else list(public(tree))
+        nodes = [] if room_of(path, PACKAGE) == "cli" else list(public(tree))
         bare += [
             f"{path.name}: {getattr(node, 'name', 'the module')}"
             for node in [tree, *nodes]

@@ -27,7 +27,7 @@ def test_the_examples_of_a_module_give_what_they_say(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["nextword", "nextword.ops", "nextword.sampling", "nextword.trace", "nextword.generate"]
+    "name", ["nextword", "nextword.ops", "nextword.sampling", "nextword.models.trace", "nextword.tasks.language_model"]
 )
 def test_the_modules_that_users_meet_have_examples(name):
     assert sum(bool(found.examples) for found in doctest.DocTestFinder().find(importlib.import_module(name))) > 0

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from nextword import tokenizer as module
-from nextword.tokenizer import ENCODINGS, Tokenizer
+from nextword.text import tokenizer as module
+from nextword.text.tokenizer import ENCODINGS, Tokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 NAMES = ("r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony")
@@ -62,7 +62,7 @@ def ours(name):
 
 def demo_folder():
     """The model that ships with the package."""
-    return Path(module.__file__).parent / "demo"
+    return Path(module.__file__).parents[1] / "demo"
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import nextword
-from nextword import files
+from nextword.files import whole
 
 BEGIN, END = "<!-- begin: tools/demo_card.py -->", "<!-- end: tools/demo_card.py -->"
 
@@ -177,7 +177,7 @@ def main() -> None:
     card = args.model / "README.md"
     old = card.read_text(encoding="utf-8") if card.exists() else f"{BEGIN}\n{END}\n"
     new = re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n\n{made}\n\n{END}", old, flags=re.DOTALL)
-    files.write("demo_card", {card: new})
+    whole.write("demo_card", {card: new})
     print(f"{card}: loaded in {loaded:.0f} ms, measured in {time.monotonic() - began:.0f} s")
 
 

@@ -1,4 +1,4 @@
-"""Write csrc/unicode_tables.h: the character classes that the splitting patterns and added tokens ask for.
+"""Write csrc/text/unicode_tables.h: the character classes that the splitting patterns and added tokens ask for.
 
 Run: pip install unicodedata2==16.0.0 && python tools/make_unicode_tables.py
 tiktoken 0.14 splits by Unicode 16; a table of another version would split letters that are new in it differently.
@@ -95,7 +95,7 @@ constexpr UnicodeRange odd_words[] = {{
 
 }}  // namespace nextword
 """
-    (Path(__file__).resolve().parent.parent / "csrc" / "unicode_tables.h").write_text(text, "ascii")
+    (Path(__file__).resolve().parent.parent / "csrc" / "text" / "unicode_tables.h").write_text(text, "ascii")
 
 
 if __name__ == "__main__":

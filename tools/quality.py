@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import nextword
-from nextword import files, ops
-from nextword.formats import DTYPES, panel_bytes, stored
-from nextword.layers import ELEMENTS
+from nextword import ops
+from nextword.arithmetic.formats import DTYPES, panel_bytes, stored
+from nextword.files import whole
+from nextword.models.cache import ELEMENTS
 from nextword.models.gpt2 import GPT2, GPT2Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +41,7 @@ def main() -> None:
     made = "\n\n".join(f"{textwrap.fill(title, 120)}\n\n" + "\n".join(rows(head, body)) for title, head, body in tables)
     page = PAGE.read_text(encoding="utf-8")
     pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    files.write("quality", {PAGE: pattern.sub(lambda _: f"{BEGIN}\n\n{made}\n\n{END}", page)})
+    whole.write("quality", {PAGE: pattern.sub(lambda _: f"{BEGIN}\n\n{made}\n\n{END}", page)})
     print(made)
 
 

@@ -23,7 +23,7 @@ def folder(data: Path, precision: str) -> Path:
 def convert(data: Path, precision: str) -> None:
     import shutil
 
-    from nextword import cli
+    from nextword.cli import main as cli
 
     dtype, _ = dtypes(precision)
     target = data / f"nextword-{dtype}"

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "arithmetic/pool.h"
 #include "instances.h"
-#include "pool.h"
 
 namespace nextword::bindings {
 namespace py = pybind11;

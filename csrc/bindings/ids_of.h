@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "bpe_vocabulary.h"
 #include "instances.h"
+#include "text/bpe_vocabulary.h"
 #include "unlocked.h"
 
 namespace nextword {

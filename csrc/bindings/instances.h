@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "../packed.h"
-#include "../shown.h"
+#include "arithmetic/packed.h"
+#include "machine/shown.h"
 
 namespace nextword::bindings {
 

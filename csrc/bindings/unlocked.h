@@ -17,7 +17,7 @@
 #include <pthread.h>
 #endif
 
-#include "../interrupt.h"
+#include "machine/interrupt.h"
 
 namespace nextword::bindings {
 

@@ -1,6 +1,6 @@
 // Activations: the forms of GELU, SiLU, ReLU and tanh. Polynomials from tools/fit_polynomials.py.
 #pragma once
-#include "../kernels.h"
+#include "kernels.h"
 #include "elementwise.h"
 
 namespace {

@@ -1,6 +1,6 @@
 // Fills the table of one instruction set.
 #pragma once
-#include "../kernels.h"
+#include "kernels.h"
 #include "activations.h"
 #include "attention.h"
 #include "convert.h"

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../kernels.h"
+#include "kernels.h"
 #include "elementwise.h"
 #include "matmul.h"
 

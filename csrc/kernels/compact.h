@@ -1,7 +1,7 @@
 // The register tiles of weights in fewer bits than float32: bfloat16 pairs, and integers whose sums are exact. What the
 // formats hold and in which order they sum is said in formats.h.
 #pragma once
-#include "../kernels.h"
+#include "kernels.h"
 #include "matmul.h"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../kernels.h"
+#include "kernels.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // exp, what is built of it for softmax and sampling, and products. The polynomial is from tools/fit_polynomials.py.
 #pragma once
-#include "../kernels.h"
+#include "kernels.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // The matmul: the tiles of each weight format over panels and rows, and what is applied to a tile that is still in the
 // cache.
 #pragma once
-#include "../kernels.h"
+#include "kernels.h"
 #include "activations.h"
 #include "compact.h"
 #include "matmul.h"

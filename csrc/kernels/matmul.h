@@ -1,6 +1,6 @@
 // The register tile of float32, which carries every product of floats; linear.h builds the matmul of it.
 #pragma once
-#include "../kernels.h"
+#include "kernels.h"
 #include "elementwise.h"
 
 namespace {

@@ -1,6 +1,6 @@
 // Work whose result nobody needs, at the speed of the kernels: what machine.cpp measures the machine by.
 #pragma once
-#include "../kernels.h"
+#include "kernels.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <math.h>
 
-#include "../kernels.h"
+#include "kernels.h"
 #include "elementwise.h"
 
 namespace {

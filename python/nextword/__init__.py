@@ -8,64 +8,30 @@ LanguageModel(gpt2: 4 layers, 4 heads, width 256, vocabulary 4096, context 512)
 'length'
 """
 
-from nextword import startup  # noqa: F401, I001 - before all others: it watches over their import
+from nextword.cli import startup  # noqa: F401, I001 - before all others: it watches over their import
+from nextword.machine import cpu  # before the core, as it sets how threads wait
 
-import os
-from pathlib import Path
+import sys
 
-from nextword import cpu, ops, reference
 from nextword._core import __version__
-from nextword.defaults import of_config
-from nextword.formats import DTYPES
-from nextword.generate import LanguageModel, Source
-from nextword.models import build
-from nextword.prefix import PrefixCache
-from nextword.quantized import quantize
-from nextword.results import Generation
-from nextword.settings import Sampling
-from nextword.tokenizer import Tokenizer
-from nextword.trace import trace
-from nextword.weights import open_model
+from nextword.arithmetic import ops, reference, vectors
+from nextword.decoding import rules, sampling
+from nextword.decoding.prefix import PrefixCache
+from nextword.decoding.results import Generation
+from nextword.decoding.settings import Sampling
+from nextword.models.trace import trace
+from nextword.tasks.language_model import LanguageModel
+from nextword.tasks.loading import DEMO, load
+from nextword.tasks.quantized import quantize
+from nextword.text.tokenizer import Tokenizer
 
-__all__ = ["Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu", "load", "ops",
-           "quantize", "reference", "trace"]
+__all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu", "load",
+           "ops", "quantize", "reference", "rules", "sampling", "trace", "vectors"]
 
-DEMO = Path(__file__).parent / "demo"
+# Modules that users name as `nextword.ops` and import from there, wherever in the rooms they stand.
+for _module in (cpu, ops, reference, rules, sampling, vectors):
+    sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module
 
 
-def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = None,
-         threads: int | None = None, kv_dtype: str = "float32", revision: str | None = None) -> LanguageModel:
-    """Load a GPT-2 model from a Hugging Face folder or the hub.
-
-    path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
-        hub id such as "gpt2" (needs `pip install "nextword[hub]"`), "gpt2@v1.0" for a revision of it; None loads the
-        small model of the package.
-    dtype: how weight matrices are held: "float32", or in fewer bits "bfloat16", "int8", "int4" (docs/quantisation.md).
-        None: as a folder of `nextword quantize` holds them, which takes no conversion, and float32 of any other.
-    threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
-    kv_dtype: how the keys and values of a text are held: "float32"; "bfloat16", half of it; "int8", a bit more than a
-        quarter (a float32 for each token and head beside them). The shorter ones change logits slightly.
-    revision: a branch, tag or commit of the hub, the same as "id@revision"; None: its main branch.
-    Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
-    wrong. A folder without a vocabulary, or with one that cannot be read, gives a model that works with token ids; the
-    error that a text then gives says why. A vocabulary may have more tokens than the model, or fewer.
-
-    >>> load().config.n_layer
-    4
-    """
-    if dtype not in (None, *DTYPES):
-        raise ValueError(f"load: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    if threads is not None:
-        cpu.set_threads(threads)
-    weights = open_model(DEMO if path_or_id is None else path_or_id, revision)
-    tokenizer, reason = None, ""
-    try:
-        tokenizer = Tokenizer.load(weights.folder)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error)
-    model = build(weights, dtype=dtype, kv_dtype=kv_dtype)
-    source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
-    generation = weights.generation_config
-    lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation)
-    lm.no_tokenizer = reason
-    return lm
+def __dir__() -> list[str]:
+    return __all__

@@ -2,6 +2,6 @@
 
 import sys
 
-from nextword.cli import main
+from nextword.cli.main import main
 
 sys.exit(main())

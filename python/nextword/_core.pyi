@@ -1,6 +1,6 @@
 # The compiled core. Errors of every function are those of the module that shows it to users.
 
-# ---- tokenizer (csrc/bindings/bpe.cpp, bpe_tools.cpp, bpe_train.cpp)
+# ---- tokenizer (csrc/bindings/text/bpe.cpp, bpe_tools.cpp, bpe_train.cpp)
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, SupportsIndex
 
@@ -22,7 +22,7 @@ def byte_blocks_variants() -> list[str]: ...
 def set_byte_blocks(variant: str) -> None: ...
 def use_special_instructions(allowed: bool) -> None: ...
 
-_AddedToken = tuple[str, int, bool, bool, bool, bool, bool]  # as nextword.tokenizer.AddedToken has them
+_AddedToken = tuple[str, int, bool, bool, bool, bool, bool]  # as nextword.text.tokenizer.AddedToken has them
 
 def source_of(state: tuple[Any, ...]) -> VocabularySource: ...
 
@@ -113,7 +113,7 @@ class Bpe:
     def _source(self) -> VocabularySource: ...
     def _merges(self) -> list[list[int]]: ...
 
-# ---- instruction sets and threads (csrc/bindings/cpu.cpp)
+# ---- instruction sets and threads (csrc/bindings/machine/cpu.cpp)
 
 __version__: str
 
@@ -130,7 +130,7 @@ def threads() -> int: ...
 def thread_limit() -> int: ...
 def set_threads(count: int) -> None: ...
 
-# ---- how fast the machine is (csrc/bindings/machine.cpp)
+# ---- how fast the machine is (csrc/bindings/machine/speed.cpp)
 
 def read_bandwidth(size: int, seconds: float) -> float: ...
 def multiply_add_rate(seconds: float, dtype: str) -> float: ...
@@ -138,7 +138,7 @@ def streaming_trial() -> tuple[float, float, bool]: ...
 def streaming() -> bool | None: ...
 def set_streaming(on: bool | None) -> None: ...
 
-# ---- operations (csrc/bindings/ops.cpp)
+# ---- operations (csrc/bindings/arithmetic/ops.cpp)
 
 class Packed:
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # made by pack and packed alone: raises TypeError
@@ -206,7 +206,7 @@ def layer_norm(x: _Floats, weight: _Floats, bias: _Floats, eps: float) -> _Float
 def softmax(x: _Floats) -> _Floats: ...
 def embedding(ids: _Ints, places: _Ints, tokens: Packed, positions: _Floats) -> _Floats: ...
 
-# ---- the key-value cache (csrc/bindings/attention.cpp); panels are float32, uint16 or int8
+# ---- the key-value cache (csrc/bindings/arithmetic/attention.cpp); panels are float32, uint16 or int8
 
 def append(
     k: _Floats,
@@ -235,7 +235,7 @@ def attention_weights(
     q: _Floats, keys: NDArray[Any], values: NDArray[Any], slot: int, past: int, scale: float, scales: _Floats | None
 ) -> tuple[_Floats, _Floats, _Floats]: ...
 
-# ---- from logits to a token (csrc/bindings/sampling.cpp)
+# ---- from logits to a token (csrc/bindings/arithmetic/sampling.cpp)
 
 _Filters = tuple[float, int, float, float, float, bool]  # temperature, top_k, top_p, min_p, typical_p, uniform
 

@@ -11,13 +11,13 @@
 #include <utility>
 #include <vector>
 
-#include "attention.h"
-#include "cpu.h"
-#include "network.h"
-#include "ops.h"
-#include "parallel.h"
-#include "sampling.h"
-#include "streaming.h"
+#include "arithmetic/attention.h"
+#include "machine/cpu.h"
+#include "arithmetic/network.h"
+#include "arithmetic/ops.h"
+#include "machine/parallel.h"
+#include "arithmetic/sampling.h"
+#include "arithmetic/streaming.h"
 
 using namespace nextword;
 using Floats = std::vector<float>;

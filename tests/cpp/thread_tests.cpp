@@ -10,15 +10,15 @@
 #include <thread>
 #include <vector>
 
-#include "bpe.h"
-#include "bpe_train.h"
-#include "cpu.h"
-#include "interrupt.h"
-#include "machine.h"
-#include "network.h"
-#include "parallel.h"
-#include "pool.h"
-#include "sampling.h"
+#include "text/bpe.h"
+#include "text/bpe_train.h"
+#include "machine/cpu.h"
+#include "machine/interrupt.h"
+#include "machine/speed.h"
+#include "arithmetic/network.h"
+#include "machine/parallel.h"
+#include "arithmetic/pool.h"
+#include "arithmetic/sampling.h"
 
 using namespace nextword;
 using Floats = std::vector<float>;

@@ -14,12 +14,12 @@
 #include <stdexcept>
 #include <string>
 
-#include "bpe.h"
-#include "bpe_cpu.h"
-#include "bpe_files.h"
-#include "bpe_join.h"
-#include "bpe_train.h"
-#include "byte_alphabet.h"
+#include "text/bpe.h"
+#include "text/bpe_cpu.h"
+#include "text/bpe_files.h"
+#include "text/bpe_join.h"
+#include "text/bpe_train.h"
+#include "text/byte_alphabet.h"
 
 using namespace nextword;
 

@@ -9,21 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword import ops as fast_ops
-from nextword.formats import DTYPES, PackedBytes
-from nextword.layers import (
-    ActivatedLinear,
-    Attention,
-    Embedding,
-    Floats,
-    Ints,
-    KVCache,
-    Linear,
-    cache_bytes,
-    check_dtype,
-)
+from nextword.arithmetic import ops as fast_ops
+from nextword.arithmetic.arrays import Floats, Ints
+from nextword.arithmetic.formats import DTYPES, PackedBytes
+from nextword.models.cache import KVCache, cache_bytes, check_dtype
+from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
 from nextword.models.reader import Reader
-from nextword.trace import Tap, tap_of
+from nextword.models.trace import Tap, tap_of
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
 
@@ -152,8 +144,8 @@ class GPT2:
         embedding, one of `wte.weight` and `lm_head.weight` is enough, and of both the head is its own if their numbers
         differ (`config` then says so), as in transformers. `lm_head.bias` is added to the logits.
     config: a GPT2Config or the content of a config.json, `weights.config` if None.
-    dtype: how matrices are stored, one of `nextword.formats.DTYPES`; None: as they come packed, else float32. The rest
-        is float32.
+    dtype: how matrices are stored, one of `formats.DTYPES`; None: as they come packed, else float32. The rest is
+        float32.
     kv_dtype: how its caches store keys and values, "float32", "bfloat16" or "int8"; see `ops.append`.
     Raises ValueError that names the tensor or the field if something is missing, misshapen or not finite, or if a
     tensor is stored that has no place in the graph. Warns (UserWarning) of heads of other classes, such as

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nextword.layers import Floats, Ints, KVCache
-from nextword.trace import Tap
+from nextword.arithmetic.arrays import Floats, Ints
+from nextword.models.cache import KVCache
+from nextword.models.trace import Tap
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
 

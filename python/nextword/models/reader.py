@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.formats import PackedBytes
-from nextword.layers import Floats, LayerNorm
-from nextword.weight_names import harmless, listed
+from nextword.arithmetic.arrays import Floats
+from nextword.arithmetic.formats import PackedBytes
+from nextword.files.weight_names import harmless
+from nextword.machine.shown import listed
+from nextword.models.layers import LayerNorm
 
 PIECE = 1 << 20  # numbers of two matrices that are compared at once
 

@@ -1,0 +1,396 @@
+"""The operations, computed in C++. `nextword.reference` has the same names and signatures in NumPy.
+
+Arrays are float32 and C-contiguous unless a docstring says otherwise; nothing is converted silently. Each result is
+new. An output element is always summed in the same order, so that a row's bits depend neither on the other rows nor on
+threads.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword import _core
+from nextword._core import Network, Packed
+
+__all__ = ["Network", "Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution",
+           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_activated",
+           "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox", "quick_gelu", "relu",
+           "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Panels = NDArray[Any]  # of the key-value cache: float32, uint16 (bfloat16) or int8
+
+
+def empty(shape: Sequence[int]) -> Floats:
+    """A float32 array with undefined contents. Large ones take memory that earlier arrays have given back.
+
+    Raises ValueError if a size is negative, MemoryError if there is not enough.
+
+    >>> empty((2, 3)).shape
+    (2, 3)
+    """
+    return _core.empty(list(shape))
+
+
+def pack(weight: NDArray[Any], dtype: str = "float32") -> Packed:
+    """Store a weight matrix in the order in which `matmul` reads it.
+
+    weight: [depth, cols], as GPT-2 stores linear layers; float32, float16, or uint16 holding the bits of bfloat16.
+    dtype: what it is rounded to: "float32", "bfloat16", "int8" (a scale for each column) or "int4" (a scale for each
+        column and 32 rows); csrc/kernels/formats.h defines them. `matmul` then rounds x to bfloat16, or to int8
+        with a scale for each row.
+    Raises ValueError if it is empty, of another dtype, not C-contiguous, has a value that is not finite, or more than
+    65,536 rows in int8.
+
+    >>> pack(np.ones((2, 3), "f")).shape
+    (2, 3)
+    >>> unpack(pack(np.float32([[127], [-50.2], [33.4]]), "int8")).tolist()
+    [[127.0], [-50.0], [33.0]]
+    """
+    return _core.pack(weight, dtype)
+
+
+def pack_transposed(weight: NDArray[Any], dtype: str = "float32") -> Packed:
+    """Like `pack`, from a matrix stored as [cols, depth]: an embedding or an output head.
+
+    >>> pack_transposed(np.ones((2, 3), "f")).shape
+    (3, 2)
+    """
+    return _core.pack_transposed(weight, dtype)
+
+
+def packed(data: NDArray[np.uint8], dtype: str, depth: int, cols: int) -> Packed:
+    """The matrix [depth, cols] whose packed bytes are those of data: they are copied to huge pages, as they are.
+
+    data: what `packed_bytes` gave, uint8 [bytes]. Its content is not looked at: other bytes than pack's stand for other
+    numbers, NaN among them, and do no other harm.
+    Raises ValueError if the dtype is unknown, a size outside of its range, or data not as long as these say.
+
+    >>> weight = pack(np.ones((2, 3), "f"), "int8")
+    >>> packed(packed_bytes(weight), "int8", 2, 3)
+    Packed(int8 [2, 3])
+    """
+    return _core.packed(data, dtype, depth, cols)
+
+
+def packed_bytes(weight: Packed) -> NDArray[np.uint8]:
+    """The bytes in which a matrix is packed, as csrc/kernels/formats.h lays them out: uint8 [bytes], a read-only view.
+
+    >>> packed_bytes(pack(np.float32([[1, 2]]))).view("f").tolist()[:3]
+    [1.0, 2.0, 0.0]
+    """
+    return _core.packed_bytes(weight)
+
+
+def digest(data: NDArray[np.uint8]) -> str:
+    """A checksum that tells contents apart, at the speed of memory: 32 hexadecimal digits by csrc/arithmetic/digest.h.
+
+    data: uint8 [bytes]. Contents of one length that differ in one number never agree. Against mistakes, not against
+    malice: it is no cryptographic hash. Raises ValueError if the dtype or shape differs.
+
+    >>> digest(np.arange(9, dtype=np.uint8))
+    '716345451f324b9715ae3db47c80452a'
+    """
+    return _core.digest(data)
+
+
+def unpack(weight: Packed) -> Floats:
+    """The matrix [depth, cols] that was packed, as float32: what its format has kept of it.
+
+    >>> unpack(pack(np.float32([[1, 2], [3, 4]]))).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    return _core.unpack(weight)
+
+
+def to_float32(x: NDArray[Any]) -> Floats:
+    """Float32 values of a C-contiguous array of float32, float16, or uint16 holding the bits of bfloat16; exact.
+
+    >>> to_float32(np.array([0x3F80, 0xC000], np.uint16)).tolist()
+    [1.0, -2.0]
+    """
+    return _core.to_float32(x)
+
+
+def matmul(x: Floats, weight: Packed, bias: Floats | None = None) -> Floats:
+    """x @ weight + bias, each element summed in one order (csrc/kernels/formats.h), whatever the other rows.
+
+    x: [rows, depth] (rows may lie apart); weight: packed [depth, cols]; bias: [cols] or None. Returns [rows, cols].
+    Raises ValueError if a shape or dtype differs.
+
+    >>> matmul(np.float32([[1, 2]]), pack(np.float32([[1, 2], [3, 4]])), np.float32([0, 10])).tolist()
+    [[7.0, 20.0]]
+    """
+    return _core.matmul(x, weight, bias)
+
+
+def matmul_activated(x: Floats, weight: Packed, bias: Floats | None, activation: str) -> Floats:
+    """`activation(matmul(x, weight, bias))` without a second pass over memory; the same bits.
+
+    activation: the name of one of these operations: "gelu_tanh", "gelu_erf", "quick_gelu", "relu", "silu" or "tanh".
+    The rows of the result lie apart where that lets the next matmul read them faster. Raises ValueError for another
+    name.
+
+    >>> matmul_activated(np.float32([[1]]), pack(np.float32([[1, -1]])), None, "gelu_tanh").round(4)
+    array([[ 0.8412, -0.1588]], dtype=float32)
+    """
+    return _core.matmul_activated(x, weight, bias, activation)
+
+
+def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Floats) -> Floats:
+    """`matmul(x, weight, bias) + residual` without a second pass over memory; the same bits. residual: [rows, cols].
+
+    >>> matmul_residual(np.float32([[2]]), pack(np.float32([[3]])), None, np.float32([[1]])).tolist()
+    [[7.0]]
+    """
+    return _core.matmul_residual(x, weight, bias, residual)
+
+
+def gelu_tanh(x: Floats) -> Floats:
+    """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), GPT-2's form (Hendrycks & Gimpel 2016). x: [rows, cols].
+
+    >>> gelu_tanh(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.1588,  0.    ,  0.8412]], dtype=float32)
+    """
+    return _core.gelu_tanh(x)
+
+
+def gelu_erf(x: Floats) -> Floats:
+    """x P(X <= x) for a standard normal X (Hendrycks & Gimpel 2016). x: [rows, cols].
+
+    >>> gelu_erf(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.1587,  0.    ,  0.8413]], dtype=float32)
+    """
+    return _core.gelu_erf(x)
+
+
+def quick_gelu(x: Floats) -> Floats:
+    """x / (1 + exp(-1.702 x)), the logistic form of GELU (Hendrycks & Gimpel 2016). x: [rows, cols].
+
+    >>> quick_gelu(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.1542,  0.    ,  0.8458]], dtype=float32)
+    """
+    return _core.quick_gelu(x)
+
+
+def relu(x: Floats) -> Floats:
+    """max(0, x), NaN for NaN. x: [rows, cols].
+
+    >>> relu(np.float32([[-1, 0, 1]])).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+    return _core.relu(x)
+
+
+def silu(x: Floats) -> Floats:
+    """x / (1 + exp(-x)), also called swish (Elfwing et al. 2017). x: [rows, cols].
+
+    >>> silu(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.2689,  0.    ,  0.7311]], dtype=float32)
+    """
+    return _core.silu(x)
+
+
+def tanh(x: Floats) -> Floats:
+    """The hyperbolic tangent. x: [rows, cols].
+
+    >>> tanh(np.float32([[-1, 0, 1]])).round(4)
+    array([[-0.7616,  0.    ,  0.7616]], dtype=float32)
+    """
+    return _core.tanh(x)
+
+
+def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Floats:
+    """Normalise each row of `x` to mean 0 and variance 1, then scale and shift (Ba et al. 2016).
+
+    x: [rows, cols]; weight, bias: [cols]. Returns [rows, cols]. Raises ValueError if a shape or dtype differs.
+
+    >>> layer_norm(np.float32([[1, 3]]), np.ones(2, "f"), np.zeros(2, "f")).round(3).tolist()
+    [[-1.0, 1.0]]
+    """
+    return _core.layer_norm(x, weight, bias, eps)
+
+
+def softmax(x: Floats) -> Floats:
+    """exp(x) / sum(exp(x)) along each row, from the row's maximum so that nothing overflows. x: [rows, cols].
+
+    >>> softmax(np.float32([[0, 0], [1, 2]])).round(3)
+    array([[0.5  , 0.5  ],
+           [0.269, 0.731]], dtype=float32)
+    """
+    return _core.softmax(x)
+
+
+def embedding(ids: Ints, places: Ints, tokens: Packed, positions: Floats) -> Floats:
+    """The sum of each token's embedding and its position's.
+
+    ids, places: int64 [tokens]; tokens: packed [width, vocabulary]; positions: [context, width].
+    Returns [tokens, width].
+    Raises IndexError if an id or a place is out of range.
+
+    >>> wte, wpe = pack_transposed(np.float32([[1, 2], [3, 4]])), np.float32([[10, 20]])
+    >>> embedding(np.array([1]), np.array([0]), wte, wpe).tolist()
+    [[13.0, 24.0]]
+    """
+    return _core.embedding(ids, places, tokens, positions)
+
+
+def append(k: Floats, v: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, fresh: Ints,
+           scales: Floats | None = None) -> None:
+    """Write new keys and values behind those that the cache of one layer holds, in place.
+
+    k, v: [tokens, heads * width], rows of all sequences one after the other (rows may lie apart, like x[:, a:b]).
+    keys: [slots, heads, capacity / 32, width, 32], values: [slots, heads, ceil(width / 32), capacity, 32], both of one
+    dtype, which says how they are stored:
+    float32: as they are. uint16: the bits of bfloat16, rounded to nearest even; 2^128 (1 - 2^-9) and more is infinite.
+    int8: q of each x = q * s, rounded to nearest even, s = max|x| / 127 over one token's key, or value, in one head;
+    0 where s is below 2^-126, and all of it NaN where an x is NaN or infinite.
+    scales: [slots, heads, 2, capacity] for int8, s of keys and of values; otherwise None or [slots, heads, 2, 0].
+    slots, past, fresh: int64 [sequences]: where a sequence lives, how many tokens it has, how many it brings.
+    Raises ValueError if a shape or dtype differs, IndexError if a slot does not exist or its capacity is exceeded.
+
+    >>> keys, values = np.zeros((1, 1, 1, 2, 32), np.int8), np.zeros((1, 1, 1, 32, 32), np.int8)
+    >>> scales, zero = np.zeros((1, 1, 2, 32), "f"), np.array([0])
+    >>> append(np.float32([[127, -25.4]]), np.float32([[1, 2]]), keys, values, zero, zero, np.array([1]), scales)
+    >>> keys[0, 0, 0, :, 0].tolist(), float(scales[0, 0, 0, 0])
+    ([127, -25], 1.0)
+    """
+    _core.append(k, v, keys, values, slots, past, fresh, scales)
+
+
+def attention(q: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, fresh: Ints, scale: float,
+              prefix_keys: Panels | None = None, prefix_values: Panels | None = None, scales: Floats | None = None,
+              prefix_scales: Floats | None = None) -> Floats:
+    """Causal scaled dot-product attention of new tokens over their own cached sequence (Vaswani et al. 2017).
+
+    q: [tokens, heads * width] (rows may lie apart); the rest as in `append`, which is called first. Per head and token
+    i of a sequence: softmax over its tokens j <= i of scale * q_i . k_j, times v_j. Returns [tokens, heads * width].
+    Stored keys and values are widened to float32 exactly, but for the s of int8: q_i . k_j is multiplied by that of k_j
+    before it is by `scale`, and the exponential of a score by that of v_j.
+    prefix_keys [heads, prefix / 32, width, 32], prefix_values [heads, ceil(width / 32), prefix, 32], prefix_scales
+    [heads, 2, prefix]: what all sequences begin with, before the tokens of their slots; a multiple of 32 tokens, of the
+    same dtype. The bits are those of slots that hold it all.
+    """
+    return _core.attention(q, keys, values, slots, past, fresh, scale, prefix_keys, prefix_values, scales,
+                           prefix_scales)
+
+
+def attention_weights(q: Floats, keys: Panels, values: Panels, slot: int, past: int, scale: float,
+                      scales: Floats | None = None) -> tuple[Floats, Floats, Floats]:
+    """`attention` of one sequence (the same bits) that also gives its scores and weights.
+
+    Returns (out [tokens, heads * width], scores [heads, tokens, past + tokens], weights of the same shape): scores are
+    scale * q . k and -inf where masked; weights are the softmax of each row of scores, 0 where masked.
+    """
+    return _core.attention_weights(q, keys, values, slot, past, scale, scales)
+
+
+def distribution(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float,
+                 uniform: bool) -> tuple[Ints, Doubles, Doubles]:
+    """The tokens of one row that may be drawn and their probabilities: rules applied in the order of the parameters.
+
+    logits: [vocabulary]. -inf bans a token: its probability is 0 and no rule keeps it. Each rule works on the
+    distribution renormalised over what the earlier ones kept, as the warpers of transformers do:
+    temperature > 0: logits are divided by it; outside of [1e-30, 1e30] taken as the nearer end.
+    top_k >= 0: logits below the k-th largest go, its equals stay (Fan et al. 2018). 0: off.
+    top_p in [0, 1]: the fewest most probable tokens stay that reach top_p together, one at least (nucleus, Holtzman et
+        al. 2020). Of equal logits at the border the lower ids stay. 1: off.
+    min_p in [0, 1]: tokens less probable than min_p times the most probable go (Nguyen et al. 2024). 0: off.
+    typical_p in (0, 1]: by |-log p - entropy|, the smallest stay until they reach typical_p together, and the equals of
+        the last one (Meister et al. 2022). 1: off.
+    A bound that is met exactly counts as met, though the logits are rounded: a sum reaches p if it is short of it by at
+        most u (1 + log n), u = 2^-24, n = vocabulary. The rounding of float32 log-probabilities takes no more from it:
+        a probability P, rounded and then its logarithm, is off by u (1 + |log P|), whose mean is at most u (1 + log n).
+        min_p keeps a logit that is short of largest + temperature log min_p by at most u (2 + 2 log n + temperature
+        |log min_p|), the rounding of both. transformers compares the float32 sums as they come.
+    uniform: whether all kept tokens are equally probable in the end.
+
+    Returns (ids int64 [kept], ascending; probabilities float64 [kept], which sum to 1; cuts float64 [5]).
+    cuts: the least logit / temperature that top_k kept, that top_p kept, that min_p kept, each -inf where the rule is
+    off; the entropy (in nats) and the largest |-log p - entropy| that typical_p kept, each inf where it is off. The
+    first rule removed what lies below the first cut, and so on; a token at the second cut itself that is not kept while
+    an equal one is, lost to a lower id.
+    Exponentials are float32 relative to the largest logit, and float64 where their errors could decide what top_p or
+    typical_p keeps: a probability below e^-87 of the largest is 0, though its
+    token is kept unless a rule removes it. The bits depend on nothing but the arguments (same instruction set).
+    Raises ValueError if a parameter is outside of its range, a logit is NaN or inf, or all are -inf.
+
+    >>> logits = np.log(np.float32([0.5, 0.2, 0.3]))
+    >>> ids, p, cuts = distribution(logits, 1.0, 0, 0.75, 0.0, 1.0, False)
+    >>> ids.tolist(), p.round(3).tolist(), np.exp(cuts).round(3).tolist()
+    ([0, 2], [0.625, 0.375], [0.0, 0.3, 0.0, inf, inf])
+    >>> distribution(np.log(np.float32([0.3, 0.1, 0.1, 0.5])), 1.0, 0, 0.8, 0.0, 1.0, False)[0].tolist()
+    [0, 3]
+    """
+    return _core.distribution(logits, temperature, top_k, top_p, min_p, typical_p, uniform)
+
+
+def chances(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float,
+            uniform: bool, tokens: Ints) -> tuple[Doubles, NDArray[np.bool_], Doubles]:
+    """What `distribution` gives to some tokens alone, without arrays as long as the vocabulary.
+
+    tokens: int64 [tokens], ids of the vocabulary. Returns (probabilities float64 [tokens], 0 for tokens that a rule
+    cut; whether each stayed, bool [tokens]; cuts float64 [5] as `distribution`). Errors as `distribution`; IndexError
+    if an id is not in the vocabulary.
+
+    >>> p, stays, _ = chances(np.log(np.float32([0.5, 0.2, 0.3])), 1.0, 2, 1.0, 0.0, 1.0, False, np.array([1, 2]))
+    >>> p.round(3).tolist(), stays.tolist()
+    ([0.0, 0.375], [False, True])
+    """
+    return _core.chances(logits, temperature, top_k, top_p, min_p, typical_p, uniform, tokens)
+
+
+def sample(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float, uniform: bool,
+           u: float) -> tuple[int, float, int]:
+    """Draw a token from `distribution` of the same arguments by inverse transform, without making its arrays.
+
+    u: in [0, 1). Returns (id, its probability, how many tokens are kept): the first kept id, ascending, whose
+    cumulative probability exceeds u, or, where rounding leaves the total at or below u, the last of positive
+    probability. The sum goes over blocks of 512 ids; a block's total is that of 8 lanes (id modulo 8, ascending), added
+    as ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)); in the block that passes u, probabilities are added one by one.
+    Raises ValueError as `distribution` does, or if u is not in [0, 1).
+
+    >>> sample(np.log(np.float32([0.5, 0.2, 0.3])), 1.0, 0, 0.75, 0.0, 1.0, False, 0.9)[::2]
+    (2, 2)
+    """
+    return _core.sample(logits, temperature, top_k, top_p, min_p, typical_p, uniform, u)
+
+
+def log_sum_exp(logits: Floats) -> float:
+    """log(sum(exp(logits))), from the largest so that nothing overflows: log p of a token is its logit minus this.
+    Exponentials and sum are float64, with the same bits on every instruction set.
+
+    logits: [vocabulary]; -inf adds nothing. Raises ValueError if a logit is NaN or inf, or all are -inf.
+
+    >>> log_sum_exp(np.zeros(8, "f")) == float(np.log(8.0))
+    True
+    """
+    return _core.log_sum_exp(logits)
+
+
+def top(logits: Floats, k: int) -> Ints:
+    """The ids of the k largest logits, descending, of equal ones the lower id first.
+
+    logits: [vocabulary]; -inf is allowed and last. Returns int64 [min(k, vocabulary)].
+    Raises ValueError if a logit is NaN or inf, or k is negative.
+
+    >>> top(np.float32([1, 3, 2, 3]), 3).tolist()
+    [1, 3, 2]
+    """
+    return _core.top(logits, k)
+
+
+def philox(seed: int, row: int, step: int) -> float:
+    """The number in [0, 1) that a row draws at a step: Philox 4x64-10, counter-based (Salmon et al. 2011).
+
+    seed, row, step: 0 .. 2**64 - 1. It is the first number of NumPy's Philox(key=[seed, row], counter=[0, step, 0, 0]).
+    Raises TypeError if one is outside of that range.
+
+    >>> philox(7, 0, 3)
+    0.43900223090044976
+    """
+    return _core.philox(seed, row, step)

@@ -1,0 +1,359 @@
+"""Beam search: the most probable continuations of a prompt, and the tree of all that was considered. Not here: what
+changes the probabilities (the hook `process`) and sampling.
+
+Results are those of transformers' `_beam_search` token for token; with groups those of its `_group_beam_search`, which
+stops a group by the best candidate instead of the best beam that goes on, and adds no open beam to a full group.
+Log-probabilities are rounded to float32 once, as `process` sees them, and summed in float64: a float32 sum of -100 has
+a grain of 8e-6, which would make beams tie or swap that the model tells apart. Of equal sums the lower beam comes
+first, then the lower id.
+"""
+
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword.arithmetic import ops
+from nextword.arithmetic.arrays import Floats
+from nextword.decoding.beam_tree import BeamCandidate, BeamStep, Decode, Fate
+from nextword.decoding.search import Ends, Process, checked, largest, read_prompt
+from nextword.machine import memory
+from nextword.machine.shown import is_integer
+from nextword.models.cache import PANEL
+from nextword.models.gpt2 import GPT2
+
+CANDIDATE = 250  # bytes that a candidate takes in the tree, and in the lists of its path, about
+
+EarlyStopping = bool | Literal["never"]
+
+
+@dataclass(frozen=True)
+class Beam:
+    """One continuation that has ended.
+
+    tokens: the new token ids, a stop id and those of a stop string included, the end token not.
+    text: the new text up to the stop string or stop id; None without `decode`.
+    score: logprob / len(logprobs) ** length_penalty. logprob: the sum of logprobs.
+    logprobs: what each token added, and the end token where one came; after penalties and `process`.
+    finish_reason: "stop" (end token, stop string or stop id), "length" (max_new_tokens), "context" (window full).
+    """
+
+    tokens: list[int]
+    text: str | None
+    score: float
+    logprob: float
+    logprobs: list[float]
+    finish_reason: str
+
+
+@dataclass(frozen=True)
+class BeamResult:
+    """The best hypotheses, best first, each step on the way, and the seconds until the first step's logits."""
+
+    beams: list[Beam]
+    tree: list[BeamStep]
+    prefill_seconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamSettings:
+    """What `beam_search` takes as settings, checked; see there."""
+
+    num_beams: int = 4
+    num_return_sequences: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
+    max_new_tokens: int = 40
+
+    def __post_init__(self) -> None:
+        for name in ("num_beams", "num_return_sequences", "num_beam_groups", "max_new_tokens"):
+            value, least = getattr(self, name), int(name != "max_new_tokens")
+            if not is_integer(value) or value < least:
+                raise ValueError(f"beam_search: {name} must be an integer >= {least}, got {value!r}")
+            object.__setattr__(self, name, int(value))
+        for name in ("length_penalty", "diversity_penalty"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+                raise ValueError(f"beam_search: {name} must be a number, got {value!r}")
+            if not math.isfinite(value):
+                raise ValueError(f"beam_search: {name} must be finite, got {value}")
+            object.__setattr__(self, name, float(value))
+        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
+            raise ValueError(f'beam_search: early_stopping must be False, True or "never", got {self.early_stopping!r}')
+        if self.num_return_sequences > self.num_beams:
+            raise ValueError(f"beam_search: num_return_sequences must be at most num_beams, "
+                             f"got {self.num_return_sequences} and {self.num_beams}")
+        if self.num_beams % self.num_beam_groups:
+            raise ValueError(f"beam_search: num_beam_groups must divide num_beams, "
+                             f"got {self.num_beam_groups} and {self.num_beams}")
+        if self.diversity_penalty < 0:
+            raise ValueError(f"beam_search: diversity_penalty must be >= 0, got {self.diversity_penalty}")
+        if self.diversity_penalty and self.num_beam_groups == 1:
+            raise ValueError(f"beam_search: diversity_penalty needs num_beam_groups of 2 or more, "
+                             f"got {self.diversity_penalty} and 1 group")
+        if abs(self.length_penalty) * math.log(max(2, self.max_new_tokens)) > 700:  # e ** 709 is no float any more
+            raise ValueError(f"beam_search: length_penalty must leave max_new_tokens ** length_penalty a number, "
+                             f"got {self.length_penalty} and {self.max_new_tokens}")
+
+
+class Path:
+    """A beam that is still open: its tokens, and where the model holds them."""
+
+    def __init__(self, tokens: list[int], logprobs: list[float], logprob: float, slot: int) -> None:
+        self.tokens, self.logprobs, self.logprob = tokens, logprobs, logprob
+        self.slot = slot  # of the cache; it holds all tokens but the last, once place() has been there
+        self.row = 0  # of the latest logits, and the number of the beam in the tree
+
+
+class Group:
+    """Beams that compete with each other: the open ones, and the best that have ended, best first."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.done = size, False
+        self.live = [Path([], [], 0.0, 0)]
+        self.finished: list[Beam] = []
+
+    def finish(self, beam: Beam) -> None:
+        """Remember a hypothesis if it is among the best."""
+        at = sum(other.score >= beam.score for other in self.finished)
+        self.finished[at:at] = [beam]
+        del self.finished[self.size :]
+
+
+class Slots:
+    """The cache of a search: the prompt encoded once, and a slot for each open beam."""
+
+    def __init__(self, model: GPT2, prompt: list[int], slots: int, fresh: int) -> None:
+        self.model, self.prompt = model, prompt
+        self.capacity = min(model.config.n_positions, len(prompt) + fresh)
+        self.held: list[list[int] | None] = [None] * slots  # the new tokens in each slot; None: not even the prompt
+
+    def prefill(self) -> Floats:
+        """Encode the prompt, whole panels of it once for all slots; logits [1, vocabulary] of what follows."""
+        common = (len(self.prompt) - 1) // PANEL * PANEL
+        before = self.model.encoded(self.prompt[:common]) if common else None
+        self.cache = self.model.cache(len(self.held), self.capacity, before)
+        rest = np.array(self.prompt[common:], np.int64)
+        logits = self.model([rest], self.cache, [0], [len(rest) - 1])
+        self.held[0] = []
+        return logits
+
+    def place(self, paths: list[Path]) -> None:
+        """Give each beam a slot that holds all of its tokens but the last; `slot` is its parent's before.
+
+        One child of a parent stays where it is. The others take slots whose beam has ended, so that no slot is both
+        read and written, and copy only what those do not hold already.
+        """
+        stay: dict[int, Path] = {}
+        for path in paths:
+            stay.setdefault(path.slot, path)
+        free = [slot for slot in range(len(self.held)) if slot not in stay]
+        empty = [slot for slot in reversed(free) if self.held[slot] is None]
+        # In order, so that the slot which shares most with a beam is beside the beam's place.
+        used = sorted((held, slot) for slot in free if (held := self.held[slot]) is not None)
+        for path in paths:
+            if stay[path.slot] is path:
+                continue
+            past, start = path.tokens[:-1], 0
+            if used:
+                at = bisect_left(used, (past, -1))
+                near = range(max(0, at - 1), min(at + 1, len(used)))
+                at = max(near, key=lambda i: _common(used[i][0], past))
+                held, slot = used.pop(at)
+                start = len(self.prompt) + _common(held, past)
+            else:
+                slot = empty.pop()
+            self.cache.copy(path.slot, slot, len(self.prompt) + len(past), start)
+            self.held[slot] = past
+            path.slot = slot
+
+    def step(self, paths: list[Path]) -> Floats:
+        """Run each beam's last token; logits [beams, vocabulary]."""
+        self.place(paths)
+        for row, path in enumerate(paths):
+            path.row = row
+            self.held[path.slot] = path.tokens
+        return self.model([np.array(path.tokens[-1:]) for path in paths], self.cache, [path.slot for path in paths])
+
+
+class BeamSearch:
+    """A search from a prompt to its end; `run` gives the result."""
+
+    def __init__(self, model: GPT2, prompt: list[int], settings: BeamSettings, process: Process | None,
+                 ends: Ends) -> None:
+        self.settings, self.prompt, self.process, self.ends = settings, prompt, process, ends
+        room = model.config.n_positions - len(prompt) + 1  # the last token need not go through the model
+        self.limit = min(settings.max_new_tokens, room)
+        self.limit_reason = "length" if settings.max_new_tokens <= room else "context"
+        self.grouped = settings.num_beam_groups > 1
+        # One beam alone would go on after the end token to look for a better end; transformers takes it as greedy.
+        self.early: EarlyStopping = settings.early_stopping if settings.num_beams > 1 else True
+        size = settings.num_beams // settings.num_beam_groups
+        self.groups = [Group(size) for _ in range(settings.num_beam_groups)]
+        self.keep = max(2, 1 + len(ends.eos | ends.ids)) * size  # so many that enough are left when end tokens are gone
+        rows, vocabulary, c = settings.num_beams, model.config.vocab_size, model.config
+        fresh = max(0, self.limit - 1)
+        # The cache; logits, log-probabilities and what they are made of; activations; candidates in the tree and paths.
+        wide = rows * (48 * vocabulary + 4 * (4 * c.n_embd + c.inner) + 24 * min(self.keep, vocabulary))
+        told = self.keep * settings.num_beam_groups * self.limit * CANDIDATE
+        memory.require("beam_search", f"num_beams={rows} of up to {len(prompt) + fresh} tokens",
+                       model.cache_bytes(rows, len(prompt) + fresh) + wide + told,
+                       "lower num_beams or max_new_tokens")
+        self.slots = Slots(model, prompt, settings.num_beams, max(0, self.limit - 1))
+        self.tree: list[BeamStep] = []
+
+    def run(self) -> BeamResult:
+        """Search to the end. Raises ValueError for NaN or if no token is left to choose."""
+        if self.limit == 0:
+            return BeamResult([self._ended(Path([], [], 0.0, 0), self.limit_reason)], [])
+        started = time.perf_counter()
+        logits = self.slots.prefill()
+        prefill_seconds = time.perf_counter() - started
+        for length in range(1, self.limit + 1):
+            self._choose(_log_softmax(logits), length)
+            paths = [path for group in self.groups if not group.done for path in group.live]
+            if not paths:
+                break
+            logits = self.slots.step(paths)
+        beams = sorted((b for group in self.groups for b in group.finished), key=lambda b: -b.score)
+        if not beams:
+            raise ValueError(f"beam_search: no token may follow after {len(self.tree) - 1} new ones; "
+                             "process must leave one above -inf")
+        return BeamResult(beams[: self.settings.num_return_sequences], self.tree, prefill_seconds)
+
+    def _choose(self, logprobs: Floats, length: int) -> None:
+        """Let each group choose its beams of this length, one after the other. logprobs: [beams, vocabulary]."""
+        used = np.zeros(logprobs.shape[1], np.float32)  # how often earlier groups chose each token for this position
+        step: list[BeamCandidate] = []
+        for group in self.groups:
+            if group.done:
+                continue
+            step += self._advance(group, self._candidates(group, logprobs, used), length)
+            np.add.at(used, [path.tokens[-1] for path in group.live], 1)
+        self.tree.append(BeamStep(step))
+
+    def _candidates(self, group: Group, logprobs: Floats, used: Floats) -> list[tuple[Path, Path]]:
+        """(parent, child) of a group's most probable continuations, the most probable first."""
+        parts: list[tuple[Any, ...]] = []  # of each path: (total, value, token, the path's place), the best first
+        for place, path in enumerate(group.live):
+            row = logprobs[path.row]
+            if self.settings.diversity_penalty:
+                row = row - np.float32(self.settings.diversity_penalty) * used
+            if self.process is not None:
+                row = checked("beam_search", self.process(self.prompt + path.tokens, row.copy()), row)
+            best = largest(row, self.keep)
+            values = row[best].astype(np.float64)
+            parts.append((path.logprob + values, values, best, np.full(len(best), place)))
+        totals, values, tokens, places = (np.concatenate(column) for column in zip(*parts, strict=True))
+        first = np.argsort(-totals, kind="stable")[: self.keep]
+        chosen = zip(*(column[first].tolist() for column in (totals, values, tokens, places)), strict=True)
+        return [(path := group.live[place], Path([*path.tokens, token], [*path.logprobs, value], total, path.slot))
+                for total, value, token, place in chosen]
+
+    def _advance(self, group: Group, candidates: list[tuple[Path, Path]], length: int) -> list[BeamCandidate]:
+        """Sort the candidates into beams, hypotheses and the rest, and see whether the group is done."""
+        fates: list[Fate] = ["dropped"] * len(candidates)
+        live: list[int] = []  # ranks
+        for rank, (_, path) in enumerate(candidates):
+            if self.ends.reached(path.tokens):
+                if rank < group.size:
+                    group.finish(self._ended(path, "stop"))
+                    fates[rank] = "finished"
+            elif len(live) < group.size:
+                live.append(rank)
+        group.live = [candidates[rank][1] for rank in live]
+        full = len(group.finished) == group.size
+        if length == self.limit:
+            for rank in live:
+                if rank < group.size and not (full and self.grouped and self.early is True):
+                    group.finish(self._ended(candidates[rank][1], self.limit_reason))
+                    fates[rank] = "finished"
+            group.done = True
+        elif not live or (full and self.early is True):
+            group.done = True
+        elif full:
+            best = candidates[0][1] if self.grouped else group.live[0]
+            far = self.early == "never" and self.settings.length_penalty > 0
+            group.done = group.finished[-1].score >= self._score(best.logprob, self.limit if far else length)
+        if not group.done:
+            for rank in live:
+                fates[rank] = "kept"
+        return [BeamCandidate(parent.row, path.tokens[-1], path.logprob, self._score(path.logprob, length), fate)
+                for (parent, path), fate in zip(candidates, fates, strict=True)]
+
+    def _ended(self, path: Path, reason: str) -> Beam:
+        tokens, text = self.ends.cut(path.tokens)
+        score = self._score(path.logprob, len(path.tokens))
+        return Beam(tokens, text, score, path.logprob, path.logprobs, reason)
+
+    def _score(self, logprob: float, length: int) -> float:
+        return logprob / float(length) ** self.settings.length_penalty if length else logprob
+
+
+def beam_search(
+    model: GPT2, prompt_ids: Sequence[int] | NDArray[np.integer[Any]], *, num_beams: int = 4,
+    num_return_sequences: int = 1, length_penalty: float = 1.0, early_stopping: EarlyStopping = False,
+    num_beam_groups: int = 1, diversity_penalty: float = 0.0, max_new_tokens: int = 40, process: Process | None = None,
+    decode: Decode | None = None, eos: int | Sequence[int] = (), stop: str | int | Sequence[str | int] = (),
+) -> BeamResult:
+    """The most probable continuations of a prompt that `num_beams` paths side by side find.
+
+    prompt_ids: token ids [tokens], at least one, at most the context window.
+    num_beams: open paths at each position; 1 is greedy decoding.
+    num_return_sequences: how many hypotheses come back, at most num_beams; fewer where fewer exist.
+    length_penalty: hypotheses are compared by logprob / tokens ** length_penalty, the end token counted; above 0
+        favours long ones.
+    early_stopping: what happens once num_beams hypotheses have ended. True ends the search; False ends it unless the
+        best open beam, by its score at its length, beats the worst of them; "never" judges it by the best score that
+        it could have by max_new_tokens.
+    num_beam_groups, diversity_penalty: diverse beam search (Vijayakumar et al. 2018): the beams are divided into
+        groups, which choose one after the other; a token loses diversity_penalty for each beam of an earlier group that
+        chose it at the same position.
+    max_new_tokens: when to end at the latest; the context window may end it before.
+    process: (prompt and new tokens of a beam, log-probabilities float32 [vocabulary]) -> float32 [vocabulary], called
+        once for each open beam; -inf bans a token. What it returns is summed up as it is.
+    decode: new tokens -> text; an IndexError means that an id has none, and becomes U+FFFD.
+    eos: end token ids. stop: strings (they need `decode`) or token ids that end a hypothesis and its text.
+    Raises ValueError or IndexError that names the argument; ValueError if the model or `process` gives NaN, or if
+    `process` bans all tokens.
+
+    >>> import nextword
+    >>> lm = nextword.load()
+    >>> ids = lm.tokenizer.encode("Once upon a time there was a")
+    >>> found = beam_search(lm.model, ids, max_new_tokens=4, num_return_sequences=2, decode=lm.tokenizer.decode)
+    >>> [(beam.text, round(beam.score, 2)) for beam in found.beams]
+    [(' man who had a', -1.56), (' king who had a', -1.67)]
+    >>> len(found.tree), len(found.tree[0].candidates)
+    (4, 8)
+    """
+    settings = BeamSettings(
+        num_beams=num_beams, num_return_sequences=num_return_sequences, length_penalty=length_penalty,
+        early_stopping=early_stopping, num_beam_groups=num_beam_groups, diversity_penalty=diversity_penalty,
+        max_new_tokens=max_new_tokens)
+    prompt = read_prompt("beam_search", model, prompt_ids)
+    ends = Ends("beam_search", model.config.vocab_size, eos, stop, decode)
+    return BeamSearch(model, prompt, settings, process, ends).run()
+
+
+def _log_softmax(logits: Floats) -> Floats:
+    """Log-probabilities of each row, as `sampling.log_probabilities` has them, rounded to float32 once. Raises
+    ValueError if there is NaN or no largest one."""
+    top = logits.max(axis=1)
+    if not np.isfinite(top).all():
+        raise ValueError(f"beam_search: the largest logit must be finite, got {top[~np.isfinite(top)][0]}")
+    found = np.empty_like(logits)
+    for row, one in zip(logits, found, strict=True):
+        np.subtract(row, ops.log_sum_exp(row), out=one, dtype=np.float64, casting="same_kind")
+    return found
+
+
+def _common(a: list[int], b: list[int]) -> int:
+    """How many tokens two lists share from their beginning."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

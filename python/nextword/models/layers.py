@@ -1,0 +1,135 @@
+"""Linear, LayerNorm, Embedding, Attention: they hold arrays and call ops. A layer computes in one pass what nobody asks
+to see, and step by step what a tap wants; the bits are the same."""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from nextword.arithmetic.arrays import Floats, Ints, Panels
+from nextword.models.cache import KVCache, widened
+from nextword.models.trace import Tap
+
+
+class Linear:
+    """x @ weight + bias. weight: packed [depth, cols]; bias: float32 [cols] or None."""
+
+    def __init__(self, ops: ModuleType, weight: Any, bias: Floats | None) -> None:
+        self.ops, self.weight, self.bias = ops, weight, bias
+
+    @property
+    def parts(self) -> tuple[Any, Floats | None]:
+        """weight, bias."""
+        return self.weight, self.bias
+
+    def __call__(self, x: Floats) -> Floats:
+        y: Floats = self.ops.matmul(x, self.weight, self.bias)
+        return y
+
+    def add_to(self, residual: Floats, x: Floats, tap: Tap, name: str) -> Floats:
+        """residual + tap(name, self(x))."""
+        if tap.wants(name):
+            return residual + tap(name, self(x))
+        y: Floats = self.ops.matmul_residual(x, self.weight, self.bias, residual)
+        return y
+
+
+class ActivatedLinear(Linear):
+    """form(x @ weight + bias); form: the activation, by its name among the operations."""
+
+    def __init__(self, ops: ModuleType, weight: Any, bias: Floats | None, form: str) -> None:
+        super().__init__(ops, weight, bias)
+        self.form = form
+
+    def activated(self, x: Floats, tap: Tap, name: str) -> Floats:
+        """form(tap(name, self(x)))."""
+        y: Floats
+        if tap.wants(name):
+            y = getattr(self.ops, self.form)(tap(name, self(x)))
+        else:
+            y = self.ops.matmul_activated(x, self.weight, self.bias, self.form)
+        return y
+
+
+class LayerNorm:
+    """Normalise rows, then scale and shift. weight, bias: float32 [cols]."""
+
+    def __init__(self, ops: ModuleType, weight: Floats, bias: Floats, eps: float) -> None:
+        self.ops, self.weight, self.bias, self.eps = ops, weight, bias, eps
+
+    @property
+    def vectors(self) -> tuple[Floats, Floats]:
+        """weight, bias."""
+        return self.weight, self.bias
+
+    def __call__(self, x: Floats) -> Floats:
+        y: Floats = self.ops.layer_norm(x, self.weight, self.bias, self.eps)
+        return y
+
+
+class Embedding:
+    """Token plus position. tokens: packed [width, vocabulary]; positions: float32 [context, width]."""
+
+    def __init__(self, ops: ModuleType, tokens: Any, positions: Floats) -> None:
+        self.ops, self.tokens, self.positions = ops, tokens, positions
+
+    @property
+    def tables(self) -> tuple[Any, Floats]:
+        """tokens, positions."""
+        return self.tokens, self.positions
+
+    def __call__(self, ids: Ints, places: Ints, tap: Tap) -> Floats:
+        if tap.wants("wte") or tap.wants("wpe"):
+            nowhere = np.zeros((1, self.positions.shape[1]), np.float32)
+            token = self.ops.embedding(ids, np.zeros_like(ids), self.tokens, nowhere)
+            y: Floats = tap("wte", token) + tap("wpe", self.positions[places])
+            return y
+        y = self.ops.embedding(ids, places, self.tokens, self.positions)
+        return y
+
+
+class Attention:
+    """Causal attention of new tokens over the cache of one layer."""
+
+    def __init__(self, ops: ModuleType, heads: int, scale: float, name: str) -> None:
+        self.ops, self.heads, self.scale = ops, heads, scale
+        self._q, self._k, self._v = (f"{name}.{x}" for x in "qkv")
+        self._scores, self._weights = f"{name}.scores", f"{name}.weights"
+
+    def __call__(self, qkv: Floats, cache: KVCache, layer: int, slots: Ints, fresh: Ints, tap: Tap) -> Floats:
+        """qkv: [tokens, 3 * embd], the tokens of all sequences one after the other. Returns [tokens, embd]."""
+        embd = qkv.shape[1] // 3
+        q = self._by_head(tap, self._q, qkv[:, :embd])
+        k = self._by_head(tap, self._k, qkv[:, embd : 2 * embd])
+        v = self._by_head(tap, self._v, qkv[:, 2 * embd :])
+        keys, values, scales = cache.keys[layer], cache.values[layer], cache.scales[layer]
+        past = cache.lengths[slots] - cache.prefix_tokens
+        self.ops.append(k, v, keys, values, slots, past, fresh, scales)
+        if not (tap.wants(self._scores) or tap.wants(self._weights)):
+            prefix_keys, prefix_values, prefix_scales = cache.before[layer]
+            out: Floats = self.ops.attention(q, keys, values, slots, past, fresh, self.scale, prefix_keys,
+                                             prefix_values, scales, prefix_scales)
+            return out
+        ends = np.cumsum(fresh)
+        return np.concatenate([self._traced(q[e - n : e], *cache.whole(layer, int(slot)), int(start), tap)
+                               for slot, start, n, e in zip(slots, cache.lengths[slots], fresh, ends, strict=True)])
+
+    def _by_head(self, tap: Tap, name: str, x: Floats) -> Floats:
+        """Show x [tokens, embd] to the tap as [heads, tokens, width]."""
+        if not tap.wants(name):
+            return x
+        shown = np.ascontiguousarray(x.reshape(len(x), self.heads, -1).swapaxes(0, 1))
+        return np.ascontiguousarray(tap(name, shown).swapaxes(0, 1)).reshape(x.shape)
+
+    def _traced(self, q: Floats, keys: Panels, values: Panels, scales: Floats, past: int, tap: Tap) -> Floats:
+        out, scores, weights = self.ops.attention_weights(q, keys, values, 0, past, self.scale, scales)
+        new_scores = tap(self._scores, scores)
+        if new_scores is not scores:
+            weights = self.ops.softmax(new_scores.reshape(-1, scores.shape[2])).reshape(scores.shape)
+        new_weights = tap(self._weights, weights)
+        if new_scores is scores and new_weights is weights:
+            return np.asarray(out)
+        seen = past + len(q)
+        v = values[0].swapaxes(1, 2).reshape(self.heads, values.shape[3], -1)[:, :seen, : keys.shape[3]]
+        mixed = np.matmul(new_weights, widened(v, scales[0, :, 1, :seen]))  # [heads, queries, width]
+        return np.ascontiguousarray(mixed.swapaxes(0, 1)).reshape(q.shape)

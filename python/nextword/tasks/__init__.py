@@ -1,0 +1,1 @@
+"""What a user holds: a language model, a session, scores, choices."""

@@ -1,0 +1,307 @@
+"""LanguageModel: prompts and settings in, generations out. Decoding itself is in run, beam search in beams."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword.arithmetic.arrays import Floats
+from nextword.decoding.calls import Call, Eos
+from nextword.decoding.defaults import Defaults
+from nextword.decoding.prefix import PrefixCache
+from nextword.decoding.results import Generation
+from nextword.decoding.run import Overflow, Run, Stream
+from nextword.decoding.sampling import new_seed
+from nextword.decoding.searches import searched
+from nextword.decoding.settings import Sampling
+from nextword.decoding.speculation import DTYPES, Draft, quantised_copy, same_tokens
+from nextword.machine import memory
+from nextword.models.gpt2 import CHUNK, GPT2, GPT2Config
+from nextword.text.ids import Special, is_batch, token_ids
+from nextword.text.no_vocabulary import tells_why
+from nextword.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from nextword.tasks.choose import Choice
+    from nextword.tasks.session import Session
+
+Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
+
+class Source(NamedTuple):
+    """What `nextword.load` was called with: `load(source.path, source.dtype, kv_dtype=..., revision=...)` gives the
+    same model again.
+
+    path: the folder, absolute; a hub id; or None, the model of the package.
+    """
+
+    path: str | None
+    dtype: str | None
+    kv_dtype: str
+    revision: str | None
+
+
+class LanguageModel:
+    """A model, its tokenizer and its configuration: what `nextword.load` returns.
+
+    source: where `load` took it from; None for one that was put together otherwise. no_tokenizer: why there is none.
+    generation_config: the content of generation_config.json, or else what config.json has of it. Its end tokens,
+        beginning token and forbidden tokens hold (`suppress_tokens`, `bad_words_ids`); a generation is refused for what
+        else of it forces tokens. All other fields, such as temperature and max_new_tokens, change nothing: `generate`
+        has its own defaults, and takes what is given to it.
+    ends: the model's end tokens, by generation_config.json or else config.json. Empty without one.
+    """
+
+    def __init__(self, model: GPT2, tokenizer: Tokenizer | None = None, source: Source | None = None,
+                 generation_config: Mapping[str, Any] | None = None) -> None:
+        self.model, self.tokenizer, self.source = model, tokenizer, source
+        self.generation_config = generation_config
+        self._defaults = Defaults.read(model.config, generation_config)
+        self.ends = self._defaults.ends
+        self.no_tokenizer = ""
+        self._copies: dict[str, GPT2] = {}  # those that draft, by their dtype
+
+    @property
+    def config(self) -> GPT2Config:
+        """The model's configuration."""
+        return self.model.config
+
+    def __repr__(self) -> str:
+        c = self.config
+        return (f"LanguageModel(gpt2: {c.n_layer} layers, {c.n_head} heads, width {c.n_embd}, "
+                f"vocabulary {c.vocab_size}, context {c.n_positions})")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By where it came from: who reads the pickle loads it anew. Raises TypeError if it came from nowhere."""
+        if self.source is None:
+            raise TypeError("pickle: this LanguageModel was put together by hand, so that there is nothing to load it "
+                            "from; write its weights to a folder and load that with nextword.load")
+        return _load_again, tuple(self.source)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LanguageModel":
+        """A model of its own; the packed matrices, which never change, are shared."""
+        return LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config)
+
+    def logits(self, ids: Prompt, last_only: bool = False, *, allowed_special: Special = ()) -> Floats:
+        """Logits of every position, or of the last one.
+
+        ids: token ids [tokens], at least one, or a text, before which stands what the tokenizer begins texts with.
+        allowed_special: the special tokens whose names in a text stand for them, "all" or some of them.
+        Returns float32 [tokens, vocabulary], or [vocabulary] with `last_only`.
+        Raises ValueError if there are none or more than the context window, IndexError for an unknown id, MemoryError
+        for more logits than there is memory.
+
+        >>> import nextword
+        >>> nextword.load().logits([281, 290, 300]).shape
+        (3, 4096)
+        """
+        prompt = self._ids("logits", ids, allowed_special)
+        if not 1 <= len(prompt) <= self.config.n_positions:
+            raise ValueError(f"logits: expected 1 .. {self.config.n_positions} tokens (the context window), "
+                             f"got {len(prompt)}")
+        if not last_only:  # the parts, and all of them together
+            memory.require("logits", f"the logits of {len(prompt)} tokens", 8 * len(prompt) * self.config.vocab_size,
+                           "shorten the text, or pass last_only=True")
+        cache = self.model.cache(1, len(prompt))
+        in_parts = not last_only and len(prompt) > CHUNK
+        whole = self.model.ops.empty((len(prompt), self.config.vocab_size)) if in_parts else None
+        for start in range(0, len(prompt), CHUNK):
+            part = np.array(prompt[start : start + CHUNK], np.int64)
+            last = start + CHUNK >= len(prompt)
+            rows = ([len(part) - 1] if last else []) if last_only else None
+            found = self.model([part], cache, rows=rows)
+            if whole is not None:
+                whole[start : start + len(part)] = found
+        return np.asarray(found[0]) if last_only else found if whole is None else whole
+
+    @tells_why
+    def score(self, text: Any, **settings: Any) -> Any:
+        """How well the model foresees a text, or each of a list: log-probabilities, perplexity, bits per byte.
+
+        Settings and result: see `nextword.tasks.score.score`.
+        """
+        from nextword.tasks.score import score
+
+        return score(self.model, self.tokenizer, text, defaults=self._defaults, **settings)
+
+    @tells_why
+    def choose(self, prompt: Prompt, choices: Sequence[Prompt], *, allowed_special: Special = ()) -> "list[Choice]":
+        """The probability of each of several continuations of a prompt; see `nextword.tasks.choose.choose`."""
+        from nextword.tasks.choose import choose
+
+        return choose(self.model, self.tokenizer, prompt, choices, allowed_special=allowed_special,
+                      defaults=self._defaults)
+
+    @overload
+    def generate(self, prompt: str, **settings: Any) -> Generation: ...
+    @overload
+    def generate(self, prompt: NDArray[np.integer[Any]], **settings: Any) -> Generation: ...
+    @overload
+    def generate(self, prompt: Sequence[Prompt], **settings: Any) -> list[Generation]: ...
+    @overload
+    def generate(self, prompt: Sequence[int], **settings: Any) -> Generation: ...
+
+    @tells_why
+    def generate(
+        self, prompt: Any, *, sampling: Sampling | Sequence[Sampling] | None = None, on_overflow: Overflow = "error",
+        eos: Eos = "config", explain: bool | int = False, prefix: PrefixCache | None = None,
+        draft: "LanguageModel | GPT2 | str | None" = None, allowed_special: Special = (), **settings: Any,
+    ) -> Any:
+        """Continue a prompt, or each of a list of prompts in one batch.
+
+        prompt: a text or token ids; a list of those gives a list of results. A row of a batch has the same bits as that
+            prompt alone; a beginning that prompts share is encoded once. Before a text stands what the tokenizer begins
+            texts with; what it ends them with is left out. An empty prompt starts from the beginning token of the
+            tokenizer or the model, or else from the end token.
+        allowed_special: special tokens whose names in a text stand for them, "all" or some; by default text is text.
+        settings: the fields of `Sampling`, by name, such as temperature=0.8, top_p=0.9, stop="\\n". sampling: the same
+            as an object, which `settings` change; in a batch a list gives each prompt its own. seed may be a list, too.
+            With one seed, text r of a batch draws as row `row` + r; with a seed of its own, what it would draw alone.
+        on_overflow: what to do when prompt and new tokens exceed the context window. "error" raises ValueError at once,
+            "stop" ends with finish_reason "context", "slide" goes on from the last tokens, encoded again.
+        eos: what ends a text: a token id, the text of one token, a list of those; "config" takes the model's end tokens
+            (`LanguageModel.ends`), None ends by none. The end token is not among the result's tokens.
+        explain: True tells for each step why its token was chosen (`Generation.steps`), with 20 candidates, or so many.
+        prefix: a store of encoded prompts, `PrefixCache(lm.model)`, that is used and added to; the bits are the
+            same without it.
+        draft: what guesses several tokens ahead, for the model to check in one pass: "lookup" (what followed the last
+            tokens earlier in prompt and text), another model of the same vocabulary, or "bfloat16", "int8", "int4" for
+            a quantised copy of this one. Every result is the same, bit for bit; only the time differs.
+        With n > 1 the result of a prompt is a list of n generations, the most probable first if best_of or num_beams
+        chose them. Raises ValueError, TypeError or IndexError that names the argument.
+
+        >>> import nextword
+        >>> nextword.load().generate([281, 290, 300, 17, 42], max_new_tokens=3).tokens
+        [574, 12, 278]
+        """
+        many = is_batch(prompt)
+        prompts = list(prompt) if many else [prompt]
+        every, own = self._settings("generate", prompts, sampling, settings)
+        drafter = self._drafter("generate", draft, every)
+        call = self._call("generate", on_overflow, eos, explain, allowed_special)
+        if any(one.num_beams > 1 or one.penalty_alpha for one in every):
+            results = [searched(self.model, self.logits, p, one, call) if one.num_beams > 1 or one.penalty_alpha else
+                       self._sampled([p], [one], [False], call, prefix, None)[0]
+                       for p, one in zip(prompts, every, strict=True)]
+        else:
+            results = self._sampled(prompts, every, own, call, prefix, drafter)
+        return results if many else results[0]
+
+    @tells_why
+    def stream(self, prompt: Prompt, *, sampling: Sampling | None = None, on_overflow: Overflow = "error",
+               eos: Eos = "config", explain: bool | int = False, draft: "LanguageModel | GPT2 | str | None" = None,
+               allowed_special: Special = (), **settings: Any) -> Stream:
+        """Like `generate` for one prompt, but yields the text piece by piece as it comes, never half a character.
+
+        Without a vocabulary it yields token ids. The stream's `result` is the Generation once it has ended. Searches
+        and n > 1 know their text only at the end: ValueError.
+
+        >>> import nextword
+        >>> "".join(nextword.load().stream("Once upon a time", max_new_tokens=1)) != ""
+        True
+        """
+        every, own = self._settings("stream", [prompt], sampling, settings)
+        if every[0].num_beams > 1 or every[0].penalty_alpha or every[0].best_of or every[0].n > 1:
+            raise ValueError("stream: one text is told as it comes; num_beams and n must be 1, best_of None and "
+                             "penalty_alpha 0; use generate for more")
+        call = self._call("stream", on_overflow, eos, explain, allowed_special)
+        run = Run(self.model, call.rows([prompt], every, own), call.on_overflow,
+                  draft=self._drafter("stream", draft, every), op="stream")
+        return Stream(run, run.rows[0])
+
+    def session(self, prompt: Prompt = "", capacity: int | None = None, **more: Any) -> "Session":
+        """A text to continue, branch, take back and save, none of it encoded twice: see `session.Session`."""
+        from nextword.tasks.session import Session
+
+        return Session(self, prompt, capacity, **more)
+
+    def resume(self, path: Any, **more: Any) -> "Session":
+        """The session that `Session.save` wrote to a file."""
+        from nextword.tasks.session import Session
+
+        return Session.resume(self, path, **more)
+
+    def _settings(self, op: str, prompts: list[Any], sampling: Any,
+                  changes: dict[str, Any]) -> tuple[list[Sampling], list[bool]]:
+        """Each prompt's settings, with a seed, and whether that seed is its own."""
+        given = list(sampling) if isinstance(sampling, list | tuple) else [sampling] * len(prompts)
+        seeds: Any = changes.get("seed")
+        each = isinstance(seeds, list | tuple | range | np.ndarray)
+        seeds = list(seeds) if each else [seeds] * len(prompts)
+        for name, values in (("sampling", given), ("seed", seeds)):
+            if len(values) != len(prompts):
+                raise ValueError(f"{op}: {name} must be one or one for each of the {len(prompts)} prompts, "
+                                 f"got {len(values)}")
+        drawn = new_seed()
+        found: list[Sampling] = []
+        own: list[bool] = []
+        for i, (one, seed) in enumerate(zip(given, seeds, strict=True)):
+            if one is not None and not isinstance(one, Sampling):
+                raise TypeError(f"{op}: sampling must be nextword.Sampling, got {type(one).__name__}")
+            if i and one is given[i - 1] and not each:
+                found.append(found[-1])
+                own.append(own[-1])
+                continue
+            settings = (one or Sampling()).changed(**{**changes, **({} if seed is None else {"seed": seed})})
+            own.append(settings.seed is not None and (each or isinstance(sampling, list | tuple)))
+            found.append(settings.changed(seed=drawn) if settings.seed is None else settings)
+        return found, own
+
+    def _call(self, op: str, on_overflow: Overflow, eos: Eos, explain: bool | int, allowed_special: Special) -> Call:
+        return Call(op, self.config, self.tokenizer, self._defaults, on_overflow, eos, explain, allowed_special)
+
+    def _sampled(self, prompts: list[Any], every: list[Sampling], own: list[bool], call: Call,
+                 prefix: PrefixCache | None, draft: Draft | None) -> list[Any]:
+        if prefix is not None and prefix.model is not self.model:
+            raise ValueError("generate: prefix must be a PrefixCache of this model; make it with PrefixCache(lm.model)")
+        rows = call.rows(prompts, every, own)
+        run = Run(self.model, rows, call.on_overflow, prefix, draft)
+        for _ in run.steps():
+            pass
+        results = run.results()
+        found: list[Any] = []
+        done = 0
+        for one in every:
+            count = one.best_of or one.n
+            texts = list(zip(rows[done : done + count], results[done : done + count], strict=True))
+            done += count
+            if count > one.n:
+                texts.sort(key=lambda text: -text[0].mean_logprob)  # of equal ones, the first stays first
+            found.append(texts[0][1] if one.n == 1 else [result for _, result in texts[: one.n]])
+        return found
+
+    def _drafter(self, op: str, draft: Any, every: list[Sampling]) -> Draft | None:
+        """What drafts: "lookup" or a model; copies of this one are made once."""
+        if draft is None:
+            return None
+        if any(one.num_beams > 1 or one.penalty_alpha for one in every):
+            raise ValueError(f"{op}: draft goes with greedy decoding and sampling, not with a search; pass draft=None, "
+                             "or num_beams=1 and penalty_alpha=0")
+        if isinstance(draft, str) and draft == "lookup":
+            return "lookup"
+        if isinstance(draft, str) and draft in DTYPES:
+            if draft not in self._copies:  # of two threads that make one, both take the first's
+                self._copies.setdefault(draft, quantised_copy(self.model, draft))
+            return self._copies[draft]
+        model, tokenizer = (draft.model, draft.tokenizer) if isinstance(draft, LanguageModel) else (draft, None)
+        if not isinstance(model, GPT2):
+            raise ValueError(f'{op}: draft must be "lookup", {", ".join(map(repr, DTYPES))}, a LanguageModel, a GPT2 '
+                             f"or None, got {draft!r}")
+        sizes = model.config.vocab_size, self.config.vocab_size
+        if sizes[0] != sizes[1] or (tokenizer and self.tokenizer and not same_tokens(tokenizer, self.tokenizer)):
+            raise ValueError(f"{op}: draft must have the model's vocabulary of {sizes[1]} tokens, got another of "
+                             f'{sizes[0]}; take a model with the same one, or draft="lookup"')
+        return model
+
+    @tells_why
+    def _ids(self, op: str, text: Any, allowed_special: Special, begins: bool = True) -> list[int]:
+        """The ids of a prompt."""
+        return token_ids(op, "prompt", text, self.tokenizer, self.config.vocab_size, allowed_special, begins)
+
+
+def _load_again(path: str | None, dtype: str | None, kv_dtype: str, revision: str | None) -> LanguageModel:
+    """The model of a pickle."""
+    from nextword import load
+
+    return load(path, dtype, kv_dtype=kv_dtype, revision=revision)
