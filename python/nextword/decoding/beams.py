@@ -26,6 +26,7 @@ from nextword.machine import memory
 from nextword.machine.shown import is_integer
 from nextword.models.cache import PANEL
 from nextword.models.gpt2 import GPT2
+from nextword.models.passes import read
 
 CANDIDATE = 250  # bytes that a candidate takes in the tree, and in the lists of its path, about
 
@@ -141,7 +142,7 @@ class Slots:
         before = self.model.encoded(self.prompt[:common]) if common else None
         self.cache = self.model.cache(len(self.held), self.capacity, before)
         rest = np.array(self.prompt[common:], np.int64)
-        logits = self.model([rest], self.cache, [0], [len(rest) - 1])
+        logits = read(self.model, rest, self.cache, last=1)
         self.held[0] = []
         return logits
 

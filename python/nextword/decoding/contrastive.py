@@ -13,7 +13,8 @@ from nextword.decoding.beam_tree import Decode
 from nextword.decoding.search import Ends, Process, checked, largest, read_prompt
 from nextword.machine import memory
 from nextword.machine.shown import is_integer
-from nextword.models.gpt2 import CHUNK, GPT2
+from nextword.models.gpt2 import GPT2
+from nextword.models.passes import passes
 from nextword.models.trace import Tap
 
 
@@ -108,11 +109,10 @@ def contrastive_search(
     hidden = _Hidden(model.tap, f"h.{model.config.n_layer - 1}.resid_post")
     cache = model.cache(wide, len(prompt) + limit)
     context = np.empty((len(prompt) + limit, model.config.n_embd))  # directions of all hidden states
-    for start in range(0, len(prompt) if limit else 0, CHUNK):
-        part = np.array(prompt[start : start + CHUNK], np.int64)
-        last = start + CHUNK >= len(prompt)
-        logits = model([part], cache, [0], [len(part) - 1] if last else [], hidden)
-        context[start : start + len(part)] = _directions(model.ln_f(hidden.x))
+    held = 0
+    for (logits,) in passes(model, [np.array(prompt if limit else [], np.int64)], cache, [0], [1], hidden):
+        context[held : held + len(hidden.x)] = _directions(model.ln_f(hidden.x))
+        held += len(hidden.x)
     chosen, prefill_seconds = 0, time.perf_counter() - started
     while len(tokens) < limit:
         held = len(prompt) + len(tokens)

@@ -12,10 +12,10 @@ from nextword.arithmetic.arrays import Floats
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation
 from nextword.decoding.row import Row
-from nextword.decoding.run import Stream
+from nextword.decoding.stream import Stream
 from nextword.machine.guard import Guard
 from nextword.machine.shown import is_integer
-from nextword.models.gpt2 import CHUNK
+from nextword.models.passes import read
 from nextword.models.trace import tap_of
 from nextword.tasks.language_model import LanguageModel, Prompt
 from nextword.tasks.session_file import read_session, write_session
@@ -98,7 +98,7 @@ class Session:
             if self._logits is None:
                 self._encode(count - 1)
                 self._reserve(count)
-                self._logits = self.lm.model([np.array(self._ids[-1:], np.int64)], self._cache)[0]
+                self._logits = read(self.lm.model, np.array(self._ids[-1:], np.int64), self._cache, last=1)[0]
                 self._cache.lengths[0] = count - 1
             return self._logits.copy()
 
@@ -209,8 +209,7 @@ class Session:
             return
         if self.prefix is not None:
             self.prefix.fetch(self._ids[:end], self._cache)
-        for start in range(int(self._cache.lengths[0]), end, CHUNK):
-            self.lm.model([np.array(self._ids[start : min(end, start + CHUNK)], np.int64)], self._cache, rows=[])
+        read(self.lm.model, np.array(self._ids[int(self._cache.lengths[0]) : end], np.int64), self._cache)
         if self.prefix is not None:
             self.prefix.remember(self._ids[:end], self._cache)
 
@@ -226,7 +225,7 @@ class SessionStream(Stream):
     """A Stream that continues a session, which grows as it goes."""
 
     def __init__(self, session: Session, stream: Stream) -> None:
-        super().__init__(stream._run, stream._row)
+        super().__init__(stream._batch)
         self._session, self._begun, self._changes, self._fresh = session, False, session._changes, 0
 
     def _next(self) -> Sequence[Any] | None:
@@ -240,7 +239,7 @@ class SessionStream(Stream):
                 return super()._next()
             finally:  # an interrupted step, too, leaves a session that can go on
                 session._ids, session._logits = row.prompt.tolist() + row.tokens, None
-                session._slid = self._run.on_overflow == "slide" and len(session._ids) > self._run.window
+                session._slid = self._batch.overflow == "slide" and len(session._ids) > self._batch.window
 
     @property
     def result(self) -> Generation:
@@ -249,10 +248,9 @@ class SessionStream(Stream):
         return replace(whole, timings=replace(whole.timings, prefill_tokens=self._fresh))
 
     def _begin(self, row: Row) -> None:
-        """Let the run go on in the session's cache, from what it holds already."""
-        session, window = self._session, self._run.window
+        """Go on in the session's cache, from what it holds already."""
+        session, window = self._session, self._batch.window
         session._settle()
         session._reserve(min(window, len(row.prompt) + row.remaining))
-        self._run.cache, self._begun, self._fresh = session._cache, True, len(session) - session._held
+        self._batch.cache, self._begun, self._fresh = session._cache, True, len(session) - session._held
         self._changes = session._changes = session._changes + 1  # no other stream may go on
-        row.waiting = row.prompt[session._held :]
