@@ -20,8 +20,7 @@ import numpy as np
 
 import nextword
 from nextword import ops
-from nextword.models import random_weights
-from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.models import random_model
 from nextword.tasks.language_model import LanguageModel
 
 BOUND = 50.0  # ms
@@ -38,8 +37,7 @@ def letters(count: int, blanks: bool, top: int = 0) -> str:
 
 def model(dtype: str = "float32") -> LanguageModel:
     """GPT-2 124M's shape with random weights."""
-    config = GPT2Config()
-    return LanguageModel(GPT2(random_weights.RandomWeights(config, 1), config, dtype=dtype))
+    return LanguageModel(random_model(dtype=dtype))
 
 
 def operations() -> dict[str, Callable[[], tuple[Callable[[], Any], Callable[[], Any]]]]:
@@ -83,10 +81,8 @@ def operations() -> dict[str, Callable[[], tuple[Callable[[], Any], Callable[[],
         return lambda: ops.pack(weight, "int4"), lambda: ops.packed_bytes(ops.pack(weight[:32], "int4")).tobytes()
 
     def copying() -> tuple[Callable[[], Any], Callable[[], Any]]:
-        from nextword.decoding.speculation import quantised_copy
-
         one = model().model
-        return lambda: quantised_copy(one, "int8"), lambda: one([np.array([1])], one.cache(1, 1)).tobytes()
+        return lambda: one.quantised("int8"), lambda: one([np.array([1])], one.cache(1, 1)).tobytes()
 
     def loading() -> tuple[Callable[[], Any], Callable[[], Any]]:
         return lambda: [nextword.load() for _ in range(20)], lambda: nextword.load().logits([1, 2]).tobytes()

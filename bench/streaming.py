@@ -17,8 +17,7 @@ import numpy as np
 import nextword
 from nextword import cpu
 from nextword.arithmetic.formats import DTYPES
-from nextword.models.gpt2 import GPT2, GPT2Config
-from nextword.models.random_weights import RandomWeights
+from nextword.models import random_model
 from nextword.tasks.language_model import LanguageModel
 
 SMALL, LARGE = 1 << 20, 1 << 40
@@ -53,8 +52,7 @@ def main() -> None:
 def opened(model: str | None, dtype: str) -> LanguageModel:
     if model:
         return nextword.load(model, dtype=dtype)
-    shape = GPT2Config()
-    return LanguageModel(GPT2(RandomWeights(shape), shape, dtype=dtype))
+    return LanguageModel(random_model(dtype=dtype))
 
 
 def rounds(lm: LanguageModel, new: int, count: int) -> tuple[list[float], list[float]]:

@@ -23,7 +23,7 @@ class StandIn:
 
     def __init__(self, tokenizer=None, text="abc", reason="length", error=None):
         self.tokenizer, self.text, self.reason, self.error = tokenizer, text, reason, error
-        self.config = SimpleNamespace(n_positions=64, vocab_size=256)
+        self.model = SimpleNamespace(window=64, vocabulary=256)
         self.settings, self.no_tokenizer = None, None
 
     def logits(self, ids, last_only):

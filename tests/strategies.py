@@ -150,7 +150,8 @@ class Script:
 
     def __init__(self, text: bytes, prompt_length: int, window: int = 512) -> None:
         self.text, self.start = text, prompt_length
-        self.config = GPT2Config(n_layer=1, n_head=1, n_embd=1, n_positions=window, vocab_size=257, eos_token_id=256)
+        self.window = self.limit = window
+        self.vocabulary, self.widest, self.end_ids, self.begin_id = 257, 8, (256,), None
 
     def cache_bytes(self, slots: int, capacity: int) -> int:
         """Its cache holds nothing."""
@@ -158,7 +159,7 @@ class Script:
 
     def cache(self, slots: int = 1, capacity: int | None = None, prefix: Any = None) -> Any:
         """A cache that counts."""
-        return nextword.models.layers.KVCache(nextword.ops, 0, slots, 1, 1, capacity or self.config.n_positions)
+        return nextword.models.cache.KVCache(nextword.ops, 0, slots, 1, 1, capacity or self.window)
 
     def __call__(self, batch: Any, cache: Any, slots: Any = None, rows: Any = None, tap: Any = None) -> np.ndarray:
         """Logits that are 1 for the next byte of the script."""

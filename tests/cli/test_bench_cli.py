@@ -15,7 +15,7 @@ from nextword import cpu, reference
 from nextword.cli import bench as bench_cli
 from nextword.cli import main as cli
 from nextword.cli.bench import DTYPES, Measured
-from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.models.gpt2 import GPT2
 from strategies import random_model, random_tensors, tiny_config
 
 KEYS = {
@@ -27,10 +27,9 @@ KEYS = {
 @pytest.fixture
 def tiny_shape(monkeypatch):
     """Random weights of a tiny shape in the place of GPT-2's, and short looks at the machine."""
-    shape = GPT2Config.from_dict(tiny_config())
-    monkeypatch.setattr(bench_cli, "SHAPE", shape)
+    monkeypatch.setattr(bench_cli, "random_model", lambda **options: random_model(tiny_config(), **options))
     monkeypatch.setattr(bench_cli, "LOOK", 0.001)
-    return shape
+    return tiny_config()
 
 
 def counts():
@@ -47,7 +46,7 @@ def test_json_has_a_row_for_each_dtype_and_thread_count(capsys, tiny_shape):
     assert [(row["dtype"], row["threads"]) for row in found["rows"]] == [(d, n) for d in DTYPES for n in counts()]
     for row in found["rows"]:
         assert row.keys() == KEYS
-        assert row["prompt"] == tiny_shape.n_positions
+        assert row["prompt"] == tiny_shape["n_positions"]
         assert min(row[name] for name in KEYS - {"dtype"}) > 0
         decode = row["weight_bytes"] * row["decode_tokens_per_second"] / row["read_bytes_per_second"]
         assert row["decode_share"] == pytest.approx(decode)
@@ -103,7 +102,7 @@ def test_multiply_adds_are_those_that_the_graph_does(prompt):
     model([np.arange(prompt)], model.cache(1), rows=[prompt - 1])
     c = model.config
     attention = c.n_layer * sum(2 * c.n_embd * (t + 0.5) for t in range(prompt))  # of its own place, half
-    assert prompt * bench_cli.multiply_adds(c, prompt) == pytest.approx(sum(done) + attention)
+    assert prompt * bench_cli.multiply_adds(model, prompt) == pytest.approx(sum(done) + attention)
 
 
 def rows(*speeds):

@@ -17,7 +17,6 @@ from nextword.decoding.defaults import Defaults
 from nextword.decoding.grammar import Grammar
 from nextword.decoding.row import Row
 from nextword.decoding.rules import Rules
-from nextword.models.gpt2 import GPT2Config
 from nextword.tasks.language_model import LanguageModel
 from strategies import random_model, random_tensors, tiny_config
 
@@ -37,14 +36,14 @@ def two():
     (7, {"eos_token_id": [3, 4]}, {3, 4}), (7, {"eos_token_id": None}, set()), (7, {"eos_token_id": []}, set()),
 ])  # fmt: skip
 def test_generation_config_wins_over_the_configuration(config, generation, expected):
-    read = GPT2Config.from_dict(tiny_config(eos_token_id=config))
-    assert Defaults.read(read, generation).ends == expected
+    model = random_model(tiny_config(eos_token_id=config))
+    assert Defaults.read(model, generation).ends == expected
 
 
 @pytest.mark.parametrize("wrong", ["7", 7.0, True, [7, "a"], {"a": 1}])
 def test_an_end_token_of_generation_config_that_is_none_is_an_error(wrong):
     with pytest.raises(ValueError, match=r"load: generation_config\.json: eos_token_id must be token ids"):
-        Defaults.read(GPT2Config(), {"eos_token_id": wrong})
+        Defaults.read(random_model(tiny_config()), {"eos_token_id": wrong})
 
 
 def folder(tmp_path, generation=None, **config):
@@ -185,7 +184,7 @@ def test_a_stop_string_that_is_a_special_tokens_text_stops_where_it_is_written_o
 @given(ids=st.lists(st.integers(-2, 40), min_size=1, max_size=3))
 def test_stop_ids_are_checked_against_the_vocabulary(two, ids):
     if all(0 <= i < 37 for i in ids):
-        assert Call("x", two.config, None, Defaults(), None, None, None, ()).stops(
+        assert Call("x", two.model, None, Defaults(), None, None, None, ()).stops(
             nextword.Sampling(stop=ids)) == frozenset(ids)
         return
     for settings in ({}, {"num_beams": 2}, {"min_new_tokens": 1}):

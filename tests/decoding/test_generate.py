@@ -17,7 +17,7 @@ import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword.decoding.results import Generation
 from nextword.decoding.seats import keep_on_slide
-from nextword.models.gpt2 import CHUNK
+from nextword.models.passes import CHUNK
 from nextword.tasks.language_model import LanguageModel
 from strategies import Script, random_model, run, tiny_config
 

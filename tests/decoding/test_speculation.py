@@ -16,7 +16,7 @@ from nextword import Sampling
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.row import Row
 from nextword.decoding.rules import Rules
-from nextword.decoding.speculation import LONGEST, WIDE, Asked, DraftModel, Index, Pace, quantised_copy
+from nextword.decoding.speculation import LONGEST, WIDE, Asked, DraftModel, Index, Pace
 from nextword.models.gpt2 import GPT2
 from nextword.tasks.language_model import LanguageModel
 from strategies import Script, models, random_model, random_tensors, run, settings_of_rows, tiny_config
@@ -354,7 +354,7 @@ def test_a_quantised_copy_is_the_model_loaded_in_that_dtype(isa, tied, dtype):
     config = tiny_config(tie_word_embeddings=tied)
     tensors = random_tensors(config, 3)
     model = GPT2(tensors, config)
-    copy = quantised_copy(model, dtype)
+    copy = model.quantised(dtype)
     ids = [3, 1, 4, 1, 5, 9]
     before = run(model, [ids])
     np.testing.assert_array_equal(run(copy, [ids]), run(GPT2(tensors, config, dtype=dtype), [ids]))

@@ -14,6 +14,7 @@ import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword.cli import main as cli
 from nextword.models import passes
+from nextword.models.gpt2 import GPT2
 from nextword.tasks import choose as choose_module
 from nextword.tasks.language_model import LanguageModel
 from strategies import random_model, random_tensors, tiny_config
@@ -82,7 +83,7 @@ def test_impossible_choices_have_no_share():
     tensors = random_tensors(config, head_bias=True)
     tensors["lm_head.bias"][:] = 0
     tensors["lm_head.bias"][3] = 1e6
-    lm = LanguageModel(choose_module.GPT2(tensors, config))
+    lm = LanguageModel(GPT2(tensors, config))
     found = lm.choose([1], [[0], [3]])
     assert [one.share for one in found] == [0, 1]
     assert found[0].probability == 0

@@ -221,7 +221,7 @@ def written_ids(text: str, what: str, lm: LanguageModel) -> list[int]:
         ids = [int(word) for word in text.replace(",", " ").split()]
     except ValueError:
         ids = []
-    size = lm.config.vocab_size
+    size = lm.model.vocabulary
     if not ids or not 0 <= min(ids) <= max(ids) < size:
         why = f" ({lm.no_tokenizer})" if lm.no_tokenizer else ""
         raise ValueError(f"the model has no vocabulary{why}: give {what} as token ids 0 .. {size - 1}, such as 0 1 2")

@@ -16,8 +16,8 @@ from nextword.arithmetic.formats import DTYPES
 from nextword.cli.arguments import positive
 from nextword.cli.terminal import print_json, progress, style
 from nextword.machine import cpu, speed
-from nextword.models.gpt2 import GPT2, GPT2Config
-from nextword.models.random_weights import RandomWeights
+from nextword.models import random_model
+from nextword.models.model import Model
 from nextword.tasks.language_model import LanguageModel
 
 HELP = "measure how fast a model runs here, and say which dtype and thread count to take"
@@ -25,8 +25,6 @@ EXAMPLES = """examples:
   nextword bench
   nextword bench --threads 1,2,4 --json
   nextword bench --model openai-community/gpt2-medium"""
-
-SHAPE = GPT2Config()  # GPT-2 124M: too large for the caches, small enough for any laptop
 
 PROMPT = 512  # tokens of the prompt whose reading is timed, or as many as the context holds
 START = 8  # tokens that decoding begins with: so few that the weights are nearly all that it reads
@@ -124,18 +122,17 @@ def opened(model: str | None, dtype: str) -> LanguageModel:
     """The model to measure, with its weights held as dtype."""
     if model is not None:
         return nextword.load(model, dtype=dtype)
-    return LanguageModel(GPT2(RandomWeights(SHAPE), SHAPE, dtype=dtype))
+    return LanguageModel(random_model(dtype=dtype))
 
 
 def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measured:
     """The speed on `cpu.threads()` threads: model and machine in turns, once at least and no more once time is up."""
-    context = lm.config.n_positions
+    model, context = lm.model, lm.model.limit
     if tokens >= context:
         raise ValueError(f"bench: --tokens must be below the model's context of {context}, got {tokens}")
-    ids = np.random.default_rng(1).integers(0, lm.config.vocab_size, min(PROMPT, context))
+    ids = np.random.default_rng(1).integers(0, model.vocabulary, min(PROMPT, context))
     start = ids[: min(START, context - tokens)]
-    linears = [layer for b in lm.model.blocks for layer in (b.qkv, b.attn_out, b.fc, b.mlp_out)]
-    weight_bytes = sum(layer.weight.nbytes for layer in [*linears, lm.model.head])
+    weight_bytes = sum(layer.weight.nbytes for layer in [*model.linears(), model.head])
     buffer = min(max(weight_bytes, speed.LEAST), speed.beyond_caches())  # what the caches hold is read faster
     prefill: list[float] = []
     decode: list[float] = []
@@ -149,14 +146,14 @@ def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measu
         prefill.append(lm.generate(ids, max_new_tokens=1, eos=None).timings.prefill_tokens_per_second)
         decode.append(lm.generate(start, max_new_tokens=1 + tokens, eos=None).timings.decode_tokens_per_second)
     return Measured(dtype, cpu.threads(), len(ids), statistics.median(prefill), statistics.median(decode), weight_bytes,
-                    multiply_adds(lm.config, len(ids)), max(read), max(peak))
+                    multiply_adds(model, len(ids)), max(read), max(peak))
 
 
-def multiply_adds(c: GPT2Config, prompt: int) -> float:
+def multiply_adds(model: Model, prompt: int) -> float:
     """What each of the tokens of a prompt costs on average, if the last one alone is asked for logits."""
-    linears = c.n_layer * (4 * c.n_embd**2 + 2 * c.n_embd * c.inner)
-    attention = c.n_layer * c.n_embd * prompt  # scores and weighted sum, each over half of the prompt on average
-    return linears + attention + c.n_embd * c.vocab_size / prompt
+    linears = sum(layer.weight.shape[0] * layer.weight.shape[1] for layer in model.linears())
+    attention = model.layers * model.width * prompt  # scores and weighted sum, each over half of the prompt on average
+    return float(linears + attention + model.width * model.vocabulary / prompt)
 
 
 def recommended(rows: Sequence[Measured]) -> Measured:

@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     if args.explain and every[0].steps is not None:
         print_steps(lm, every)
     if any(one.finish_reason == "context" for one in every):
-        print(f"nextword: the context of {lm.config.n_positions} tokens is full, the text ends", file=sys.stderr)
+        print(f"nextword: the context of {lm.model.window} tokens is full, the text ends", file=sys.stderr)
     return 0
 
 

@@ -4,17 +4,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nextword.machine import memory
 from nextword.decoding.beginnings import common_beginning
-from nextword.models.cache import KVCache
-from nextword.models.gpt2 import GPT2 as Model
-from nextword.models.passes import CHUNK
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation, Timings
 from nextword.decoding.row import Row
 from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Overflow, Seat
 from nextword.decoding.speculation import Draft
+from nextword.machine import memory
+from nextword.models.cache import KVCache
+from nextword.models.model import Model
+from nextword.models.passes import CHUNK
 
 
 class Batch:
@@ -34,7 +34,7 @@ class Batch:
     def __init__(self, model: Model, rows: list[Row], overflow: Overflow, store: PrefixCache | None = None,
                  draft: Draft | None = None, op: str = "generate") -> None:
         self.model, self.rows, self.overflow, self.store, self.draft = model, rows, overflow, store, draft
-        self.window = model.config.n_positions
+        self.window = model.limit
         self.cache: KVCache | None = None
         going = [row for row in rows if row.finish is None]
         longest = max((len(row) + row.remaining for row in going), default=1)
@@ -50,9 +50,9 @@ class Batch:
 
     def _needed(self, slots: int) -> int:
         """Bytes of the cache, and of what the widest pass computes: activations of its tokens, logits of its rows."""
-        c, bytes_of = self.model.config, self.model.cache_bytes
+        model, bytes_of = self.model, self.model.cache_bytes
         held = bytes_of(slots, self._capacity - self._common) + bytes_of(1, self._common)
-        return held + 4 * (max(CHUNK, slots) * (4 * c.n_embd + c.inner) + slots * c.vocab_size)
+        return held + 4 * (max(CHUNK, slots) * model.widest + slots * model.vocabulary)
 
     def steps(self) -> Iterator[object]:
         """Run to the end: a pass through the model at a time, and of what it said, a token of each row at a time."""

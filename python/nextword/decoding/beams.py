@@ -25,7 +25,7 @@ from nextword.decoding.search import Ends, Process, checked, largest, read_promp
 from nextword.machine import memory
 from nextword.machine.shown import is_integer
 from nextword.models.cache import PANEL
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from nextword.models.passes import read
 
 CANDIDATE = 250  # bytes that a candidate takes in the tree, and in the lists of its path, about
@@ -131,9 +131,9 @@ class Group:
 class Slots:
     """The cache of a search: the prompt encoded once, and a slot for each open beam."""
 
-    def __init__(self, model: GPT2, prompt: list[int], slots: int, fresh: int) -> None:
+    def __init__(self, model: Model, prompt: list[int], slots: int, fresh: int) -> None:
         self.model, self.prompt = model, prompt
-        self.capacity = min(model.config.n_positions, len(prompt) + fresh)
+        self.capacity = min(model.limit, len(prompt) + fresh)
         self.held: list[list[int] | None] = [None] * slots  # the new tokens in each slot; None: not even the prompt
 
     def prefill(self) -> Floats:
@@ -187,10 +187,10 @@ class Slots:
 class BeamSearch:
     """A search from a prompt to its end; `run` gives the result."""
 
-    def __init__(self, model: GPT2, prompt: list[int], settings: BeamSettings, process: Process | None,
+    def __init__(self, model: Model, prompt: list[int], settings: BeamSettings, process: Process | None,
                  ends: Ends) -> None:
         self.settings, self.prompt, self.process, self.ends = settings, prompt, process, ends
-        room = model.config.n_positions - len(prompt) + 1  # the last token need not go through the model
+        room = model.limit - len(prompt) + 1  # the last token need not go through the model
         self.limit = min(settings.max_new_tokens, room)
         self.limit_reason = "length" if settings.max_new_tokens <= room else "context"
         self.grouped = settings.num_beam_groups > 1
@@ -199,10 +199,10 @@ class BeamSearch:
         size = settings.num_beams // settings.num_beam_groups
         self.groups = [Group(size) for _ in range(settings.num_beam_groups)]
         self.keep = max(2, 1 + len(ends.eos | ends.ids)) * size  # so many that enough are left when end tokens are gone
-        rows, vocabulary, c = settings.num_beams, model.config.vocab_size, model.config
+        rows, vocabulary = settings.num_beams, model.vocabulary
         fresh = max(0, self.limit - 1)
         # The cache; logits, log-probabilities and what they are made of; activations; candidates in the tree and paths.
-        wide = rows * (48 * vocabulary + 4 * (4 * c.n_embd + c.inner) + 24 * min(self.keep, vocabulary))
+        wide = rows * (48 * vocabulary + 4 * model.widest + 24 * min(self.keep, vocabulary))
         told = self.keep * settings.num_beam_groups * self.limit * CANDIDATE
         memory.require("beam_search", f"num_beams={rows} of up to {len(prompt) + fresh} tokens",
                        model.cache_bytes(rows, len(prompt) + fresh) + wide + told,
@@ -299,7 +299,7 @@ class BeamSearch:
 
 
 def beam_search(
-    model: GPT2, prompt_ids: Sequence[int] | NDArray[np.integer[Any]], *, num_beams: int = 4,
+    model: Model, prompt_ids: Sequence[int] | NDArray[np.integer[Any]], *, num_beams: int = 4,
     num_return_sequences: int = 1, length_penalty: float = 1.0, early_stopping: EarlyStopping = False,
     num_beam_groups: int = 1, diversity_penalty: float = 0.0, max_new_tokens: int = 40, process: Process | None = None,
     decode: Decode | None = None, eos: int | Sequence[int] = (), stop: str | int | Sequence[str | int] = (),
@@ -339,7 +339,7 @@ def beam_search(
         early_stopping=early_stopping, num_beam_groups=num_beam_groups, diversity_penalty=diversity_penalty,
         max_new_tokens=max_new_tokens)
     prompt = read_prompt("beam_search", model, prompt_ids)
-    ends = Ends("beam_search", model.config.vocab_size, eos, stop, decode)
+    ends = Ends("beam_search", model.vocabulary, eos, stop, decode)
     return BeamSearch(model, prompt, settings, process, ends).run()
 
 

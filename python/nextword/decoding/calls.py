@@ -15,7 +15,7 @@ from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.machine import memory
 from nextword.machine.shown import is_integer, shown
-from nextword.models.gpt2 import GPT2Config
+from nextword.models.model import Model
 from nextword.text.ids import Special, added_token, end_tokens, fragment, token_ids, token_text
 from nextword.text.no_vocabulary import NoVocabularyError
 from nextword.text.tokenizer import Tokenizer
@@ -33,30 +33,30 @@ TOLD = 200  # bytes that a candidate or a log-probability takes, about
 class Call:
     """The arguments that generate and stream have in common, and what they make of prompts and settings.
 
-    op: how errors call the operation. config, tokenizer, defaults: the model's.
+    op: how errors call the operation. tokenizer, defaults: the model's.
     Raises ValueError or TypeError that names the argument.
     """
 
-    def __init__(self, op: str, config: GPT2Config, tokenizer: Tokenizer | None, defaults: Defaults,
+    def __init__(self, op: str, model: Model, tokenizer: Tokenizer | None, defaults: Defaults,
                  on_overflow: Overflow | None, eos: Eos, explain: bool | int | None, allowed_special: Special) -> None:
-        self.op, self.config, self.tokenizer, self.defaults = op, config, tokenizer, defaults
+        self.op, self.model, self.tokenizer, self.defaults = op, model, tokenizer, defaults
         if on_overflow not in ("error", "stop", "slide", None):
             raise ValueError(f'{op}: on_overflow must be "error", "stop" or "slide", got {on_overflow!r}')
         if defaults.refused:
             raise ValueError(f"{op}: {defaults.refused}, which is not supported; remove it there, or make "
                              "LanguageModel(lm.model, lm.tokenizer), which goes by config.json alone")
         self.on_overflow: Overflow = on_overflow or "error"
-        self.ends = end_tokens(op, eos, defaults.ends, tokenizer, config.vocab_size)
+        self.ends = end_tokens(op, eos, defaults.ends, tokenizer, model.vocabulary)
         self.explain, self.allowed_special = _explained(op, explain), allowed_special
 
     def rows(self, prompts: list[Any], every: list[Sampling], own: list[bool]) -> list[Row]:
         """Rows for all texts of all prompts; those of a prompt follow each other. own: which has its own seed."""
         count = sum(one.best_of or one.n for one in every)
         told = max((1 + self.explain + (one.logprobs or 0) for one in every), default=0)
-        steps = max((min(one.max_new_tokens, self.config.n_positions) for one in every), default=0)
-        told = 0 if told == 1 else min(told, 1 + self.config.vocab_size) * TOLD * steps
+        steps = max((min(one.max_new_tokens, self.model.limit) for one in every), default=0)
+        told = 0 if told == 1 else min(told, 1 + self.model.vocabulary) * TOLD * steps
         memory.require(self.op, f"{count} texts, for n, best_of and each prompt, with explain and logprobs",
-                       count * (ROW + 4 * self.config.vocab_size + told), "ask for less")
+                       count * (ROW + 4 * self.model.vocabulary + told), "ask for less")
         tokenizer, rows = self.tokenizer, list[Row]()
         shown_as = None if tokenizer is None else lambda token: token_text(tokenizer, token)
         for prompt, one, own_seed in zip(prompts, every, own, strict=True):
@@ -74,9 +74,9 @@ class Call:
 
     def prompt(self, prompt: Any, fresh: int) -> Ints:
         """The prompt's ids, checked against vocabulary and window. fresh: new tokens at most."""
-        op, window = self.op, self.config.n_positions
-        tokens = token_ids(op, "prompt", prompt, self.tokenizer, self.config.vocab_size, self.allowed_special, True)
-        tokens = tokens or first_tokens(op, self.defaults, self.tokenizer, self.config.vocab_size)
+        op, window = self.op, self.model.limit
+        tokens = token_ids(op, "prompt", prompt, self.tokenizer, self.model.vocabulary, self.allowed_special, True)
+        tokens = tokens or first_tokens(op, self.defaults, self.tokenizer, self.model.vocabulary)
         if self.on_overflow == "error" and len(tokens) + max(0, fresh - 1) > window:
             raise ValueError(f"{op}: prompt of {len(tokens)} tokens and max_new_tokens={fresh} must fit into the "
                              f'context window of {window}; shorten one, or pass on_overflow="stop" or "slide"')
@@ -87,7 +87,7 @@ class Call:
 
     def stops(self, settings: Sampling) -> frozenset[int]:
         """The token ids that stop, those of strings that are an added token's text among them."""
-        found, size = set(), self.config.vocab_size
+        found, size = set(), self.model.vocabulary
         for stop in settings.stop:  # type: ignore[union-attr]
             token = added_token(self.tokenizer, stop) if isinstance(stop, str) else int(stop)
             if token is not None and not token < size:
@@ -107,7 +107,7 @@ class Call:
         if self.defaults.banned:
             settings = settings.changed(bad_words=(*settings.bad_words, *self.defaults.banned))
         encode = None if tokenizer is None else lambda text: fragment(tokenizer, text)
-        return Rules(settings, self.config.vocab_size, encode, self.ends | self.stops(settings))
+        return Rules(settings, self.model.vocabulary, encode, self.ends | self.stops(settings))
 
     def _grammar(self, settings: Sampling) -> Grammar | None:
         if self.tokenizer is None or (settings.regex is None and settings.json_schema is None):
@@ -115,7 +115,7 @@ class Call:
         from nextword.decoding.grammar import Grammar
 
         return Grammar(self.tokenizer, regex=settings.regex, json_schema=settings.json_schema, end=self.ends or None,
-                       size=self.config.vocab_size)
+                       size=self.model.vocabulary)
 
 
 def _explained(op: str, explain: bool | int | None) -> int:

@@ -13,7 +13,7 @@ from nextword.decoding.beam_tree import Decode
 from nextword.decoding.search import Ends, Process, checked, largest, read_prompt
 from nextword.machine import memory
 from nextword.machine.shown import is_integer
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from nextword.models.passes import passes
 from nextword.models.trace import Tap
 
@@ -68,7 +68,7 @@ class _Hidden(Tap):
 
 
 def contrastive_search(
-    model: GPT2, prompt_ids: Sequence[int] | NDArray[np.integer[Any]], *, penalty_alpha: float = 0.6, top_k: int = 4,
+    model: Model, prompt_ids: Sequence[int] | NDArray[np.integer[Any]], *, penalty_alpha: float = 0.6, top_k: int = 4,
     max_new_tokens: int = 40, process: Process | None = None, decode: Decode | None = None,
     eos: int | Sequence[int] = (), stop: str | int | Sequence[str | int] = (),
 ) -> ContrastiveResult:
@@ -96,22 +96,23 @@ def contrastive_search(
         if not is_integer(value) or value < least:
             raise ValueError(f"{op}: {name} must be an integer >= {least}, got {value!r}")
     prompt = read_prompt(op, model, prompt_ids)
-    ends = Ends(op, model.config.vocab_size, eos, stop, decode)
-    room = model.config.n_positions - len(prompt)
+    ends = Ends(op, model.vocabulary, eos, stop, decode)
+    room = model.limit - len(prompt)
     limit, reason = min(max_new_tokens, room), "length" if max_new_tokens <= room else "context"
-    wide = min(top_k, model.config.vocab_size)
+    wide = min(top_k, model.vocabulary)
     memory.require(op, f"top_k={top_k} with {len(prompt) + limit} tokens",
-                   model.cache_bytes(wide, len(prompt) + limit) + wide * model.config.vocab_size * 4
+                   model.cache_bytes(wide, len(prompt) + limit) + wide * model.vocabulary * 4
                    + wide * limit * CANDIDATE, "lower top_k or max_new_tokens")
     tokens: list[int] = []
     steps: list[list[ContrastiveCandidate]] = []
     started = time.perf_counter()
-    hidden = _Hidden(model.tap, f"h.{model.config.n_layer - 1}.resid_post")
+    hidden = _Hidden(model.tap, f"h.{model.layers - 1}.resid_post")
     cache = model.cache(wide, len(prompt) + limit)
-    context = np.empty((len(prompt) + limit, model.config.n_embd))  # directions of all hidden states
+    context = np.empty((len(prompt) + limit, model.width))  # directions of all hidden states
     held = 0
-    for (logits,) in passes(model, [np.array(prompt if limit else [], np.int64)], cache, [0], [1], hidden):
-        context[held : held + len(hidden.x)] = _directions(model.ln_f(hidden.x))
+    for (found,) in passes(model, [np.array(prompt if limit else [], np.int64)], cache, [0], [1], hidden):
+        logits = found
+        context[held : held + len(hidden.x)] = _directions(model.norm(hidden.x))
         held += len(hidden.x)
     chosen, prefill_seconds = 0, time.perf_counter() - started
     while len(tokens) < limit:
@@ -129,7 +130,7 @@ def contrastive_search(
             own = 0 if slot == chosen else max(0, int(cache.lengths[slot]) - 1)
             cache.copy(chosen, slot, held, own)
         logits = model([best[i : i + 1] for i in range(len(best))], cache, tap=hidden)
-        near = _directions(model.ln_f(hidden.x))
+        near = _directions(model.norm(hidden.x))
         e = np.exp(row.astype(np.float64) - row.max())
         p, similar = e[best] / e.sum(), (near @ context[:held].T).max(axis=1)
         scores = (1 - penalty_alpha) * p - penalty_alpha * similar

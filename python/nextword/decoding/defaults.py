@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nextword.machine.shown import is_integer, shown
-from nextword.models.gpt2 import GPT2Config
+from nextword.models.model import Model
 from nextword.text.tokenizer import Tokenizer
 
 FILE = "generation_config.json"
@@ -26,7 +26,7 @@ FORBIDDING = ("suppress_tokens", "bad_words_ids")
 def of_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a config.json says in the place of a generation_config.json that is not there, None if nothing.
 
-    >>> of_config({"n_layer": 2, "eos_token_id": 3, "suppress_tokens": [7]})
+    >>> of_config({"model_type": "gpt2", "eos_token_id": 3, "suppress_tokens": [7]})
     {'suppress_tokens': [7], 'eos_token_id': 3}
     """
     found = {name: config[name] for name in (*FORBIDDING, *REFUSED) if name in config}
@@ -49,19 +49,20 @@ class Defaults:
     refused: str | None = None
 
     @classmethod
-    def read(cls, config: GPT2Config, generation: Mapping[str, Any] | None = None) -> Defaults:
-        """From a configuration and the content of generation_config.json, None where there is none.
+    def read(cls, model: Model, generation: Mapping[str, Any] | None = None) -> Defaults:
+        """From a model and the content of generation_config.json, None where there is none.
 
         Raises ValueError that names the field that is wrong.
 
-        >>> Defaults.read(GPT2Config(eos_token_id=(0, 7)), {"eos_token_id": 3}).ends
+        >>> import nextword
+        >>> Defaults.read(nextword.load().model, {"eos_token_id": 3}).ends
         frozenset({3})
         """
         given: Mapping[str, Any] = generation if generation is not None else {}
-        size, known = config.vocab_size, config.eos_token_id if generation is None else given.get("eos_token_id")
+        size, known = model.vocabulary, model.end_ids if generation is None else given.get("eos_token_id")
         listed = [] if known is None else list(known) if isinstance(known, list | tuple) else [known]
         ends = frozenset(token for token in _ids("eos_token_id", listed) if 0 <= token < size)
-        starts = _ids("bos_token_id", [i for i in (given.get("bos_token_id"), config.bos_token_id) if i is not None])
+        starts = _ids("bos_token_id", [i for i in (given.get("bos_token_id"), model.begin_id) if i is not None])
         begin = next((i for i in [*starts, *_ids("eos_token_id", listed)] if 0 <= i < size), None)
         single = [(i,) for i in _ids("suppress_tokens", given.get("suppress_tokens") or [])]
         bad = [tuple(_ids("bad_words_ids", ids)) for ids in _list("bad_words_ids", given.get("bad_words_ids") or [])]

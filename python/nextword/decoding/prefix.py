@@ -11,7 +11,7 @@ from typing import Any
 from nextword.arithmetic.arrays import Floats, Panels
 from nextword.machine import memory
 from nextword.models.cache import PANEL, KVCache, panels
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 
 SLAB = 8  # pages whose memory is taken at once: large enough for huge pages, small beside a long prompt
 
@@ -67,7 +67,7 @@ class PrefixCache:
     (8, 9)
     """
 
-    def __init__(self, model: GPT2, tokens: int = 4096) -> None:
+    def __init__(self, model: Model, tokens: int = 4096) -> None:
         try:
             tokens = operator.index(tokens)
         except TypeError:
@@ -77,10 +77,10 @@ class PrefixCache:
         memory.require("PrefixCache", f"tokens={tokens}", tokens // PANEL * model.cache_bytes(1, PANEL),
                        "ask for fewer")  # now, as it is taken little by little
         self.model, self.tokens, self._dtype = model, tokens, model.kv_dtype
-        c, width = model.config, model.config.n_embd // model.config.n_head
-        self._keys = (c.n_layer, c.n_head, width, PANEL)
-        self._values = (c.n_layer, c.n_head, -(-width // PANEL), PANEL, PANEL)
-        self._scales = (c.n_layer, c.n_head, 2, PANEL if self._dtype == "int8" else 0)
+        layers, heads, width = model.layers, model.heads, model.head_width
+        self._keys = (layers, heads, width, PANEL)
+        self._values = (layers, heads, -(-width // PANEL), PANEL, PANEL)
+        self._scales = (layers, heads, 2, PANEL if self._dtype == "int8" else 0)
         self._turn = threading.Lock()  # held by who reads or changes pages
         self._empty()
         _alive.add(self)

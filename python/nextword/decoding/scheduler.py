@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nextword.decoding.assembly import Part, assemble
 from nextword.arithmetic.arrays import Floats, Ints
-from nextword.models.cache import KVCache
-from nextword.models.gpt2 import GPT2 as Model
-from nextword.models.passes import CHUNK
+from nextword.decoding.assembly import Part, assemble
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.row import Row
 from nextword.decoding.seats import Overflow, Seat
 from nextword.decoding.slots import Slots
 from nextword.decoding.speculation import Asked, Draft, Speculation
+from nextword.models.cache import KVCache
+from nextword.models.model import Model
+from nextword.models.passes import CHUNK
 
 
 class Checked:
@@ -60,7 +60,7 @@ class Scheduler:
     def __init__(self, model: Model, cache: KVCache, draft: Draft | None = None, store: PrefixCache | None = None,
                  budget: int = CHUNK) -> None:
         self.model, self.cache, self.store, self.budget = model, cache, store, budget
-        self.slots = Slots(cache, model.config.n_positions, store)
+        self.slots = Slots(cache, model.limit, store)
         self.waiting: deque[Seat] = deque()
         self.running: dict[Seat, None] = {}  # in the order in which they came
         self.prefill_tokens = 0

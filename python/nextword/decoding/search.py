@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nextword.arithmetic.arrays import Floats
 from nextword.decoding.beam_tree import Decode
 from nextword.machine.shown import is_integer
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 
 # (prompt and new tokens, scores float32 [vocabulary]) -> scores float32 [vocabulary]; -inf bans a token
 Process = Callable[[list[int], Floats], Floats]
@@ -70,12 +70,12 @@ class Ends:
         return True
 
 
-def read_prompt(op: str, model: GPT2, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
+def read_prompt(op: str, model: Model, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
     """A prompt's ids as a list. Raises ValueError or IndexError, which begin with `op`."""
-    window = model.config.n_positions
+    window = model.limit
     if not 1 <= len(ids) <= window:
         raise ValueError(f"{op}: prompt_ids must be 1 .. {window} tokens (the context window), got {len(ids)}")
-    check_ids(op, "prompt_ids", ids, model.config.vocab_size)
+    check_ids(op, "prompt_ids", ids, model.vocabulary)
     return [int(token) for token in ids]
 
 

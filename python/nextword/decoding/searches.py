@@ -16,11 +16,11 @@ from nextword.decoding.contrastive import contrastive_search
 from nextword.decoding.results import Generation, Timings, TokenLogprob
 from nextword.decoding.row import token_logprob
 from nextword.decoding.settings import Sampling
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from nextword.text.ids import text_of
 
 
-def searched(model: GPT2, logits: Callable[[Ints], Floats], prompt: Any, one: Sampling,
+def searched(model: Model, logits: Callable[[Ints], Floats], prompt: Any, one: Sampling,
              call: Call) -> Generation | list[Generation]:
     """The n best texts of a beam search, or the one of a contrastive search, for one prompt.
 

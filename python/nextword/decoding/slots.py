@@ -1,9 +1,9 @@
 """The slots of a cache: which rows live in them, what they lend each other, when one is free again. Runs no model."""
 
 from nextword.decoding.beginnings import SHARED, Beginnings
-from nextword.models.cache import KVCache
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.seats import Seat, keep_on_slide
+from nextword.models.cache import KVCache
 
 
 class Slots:

@@ -7,10 +7,9 @@ mostly drawn in both.
 """
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,12 +17,11 @@ from nextword.arithmetic.arrays import Floats, Ints
 from nextword.decoding.beginnings import SHARED, common_length
 from nextword.decoding.row import Row
 from nextword.decoding.sampling import choose
-from nextword.models.gpt2 import GPT2
-from nextword.models.layers import Linear
+from nextword.models.model import Model
 from nextword.models.passes import read
 from nextword.text.tokenizer import Tokenizer
 
-Draft = GPT2 | Literal["lookup"]
+Draft = Model | Literal["lookup"]
 
 DTYPES = ("bfloat16", "int8", "int4")  # of a quantised copy that drafts
 WIDE = 32  # tokens that a pass takes while it is still bound by reading the weights, not by multiplying
@@ -191,8 +189,8 @@ class DraftModel:
     Its window may be the smaller one: it then sees the last tokens, from half a window on.
     """
 
-    def __init__(self, model: GPT2, rows: int, room: int) -> None:
-        self.model, self.room = model, min(model.config.n_positions, room)
+    def __init__(self, model: Model, rows: int, room: int) -> None:
+        self.model, self.room = model, min(model.limit, room)
         self._cache = model.cache(rows, self.room)
         self._held: list[Ints] = [np.empty(0, np.int64)] * rows  # what each slot of the cache holds
         self._begins = [0] * rows  # the place in the row's text at which that begins
@@ -239,32 +237,6 @@ class DraftModel:
         self._held[slot] = seen[:held]
         self._cache.lengths[slot] = held
         return held
-
-
-def quantised_copy(model: GPT2, dtype: str) -> GPT2:
-    """The model with its matrices held as `dtype`; everything else is shared with it, and a tied head stays tied.
-
-    dtype: one that `ops.pack` takes. Raises ValueError for another.
-    """
-    packed: dict[int, Any] = {}  # by the id of the model's own matrix
-
-    def matrix(weight: Any) -> Any:
-        if id(weight) not in packed:
-            packed[id(weight)] = model.ops.pack(model.ops.unpack(weight), dtype)
-        return packed[id(weight)]
-
-    def changed(part: Any, **attributes: Any) -> Any:
-        other = copy(part)
-        vars(other).update(attributes)
-        return other
-
-    def linear(part: Any) -> Any:
-        return changed(part, weight=matrix(part.weight)) if isinstance(part, Linear) else part
-
-    blocks = [changed(block, **{name: linear(part) for name, part in vars(block).items()}) for block in model.blocks]
-    embed = changed(model.embed, tokens=matrix(model.embed.tokens))
-    found: GPT2 = changed(model, dtype=dtype, embed=embed, blocks=blocks, _network=None, head=linear(model.head))
-    return found
 
 
 @lru_cache(maxsize=4)  # a large vocabulary takes some hundredths of a second

@@ -5,8 +5,8 @@ from typing import Any
 
 from nextword.decoding.batch import Batch
 from nextword.decoding.explain import Step
-from nextword.machine.guard import Guard
 from nextword.decoding.results import Generation
+from nextword.machine.guard import Guard
 from nextword.models.trace import tap_of
 
 _UNKNOWN = object()

@@ -3,11 +3,13 @@
 from typing import Any
 
 from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
+from nextword.models.random_weights import RandomWeights
 
-ARCHITECTURES = {"gpt2": GPT2}
+ARCHITECTURES: dict[str, type[Model]] = {"gpt2": GPT2}
 
 
-def build(weights: Any, **options: Any) -> GPT2:
+def build(weights: Any, **options: Any) -> Model:
     """The model of an opened folder, `weights.Weights`; options: those of the architecture, such as dtype.
 
     Raises ValueError that names the file, the tensor or the field that is wrong.
@@ -21,3 +23,8 @@ def build(weights: Any, **options: Any) -> GPT2:
     except ValueError as error:
         raise ValueError(f"load: {path}: {error}") from None
     return architecture(weights, config, **options)
+
+
+def random_model(**options: Any) -> Model:
+    """GPT-2 124M with random weights, to measure with: too large for the caches, small enough for any laptop."""
+    return GPT2(RandomWeights(), GPT2.Config(), **options)

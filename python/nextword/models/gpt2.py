@@ -1,23 +1,15 @@
 """GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files in weights."""
 
-from collections.abc import Mapping, Sequence
-from copy import copy, deepcopy
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nextword.arithmetic import ops as fast_ops
-from nextword.arithmetic.arrays import Floats, Ints
-from nextword.arithmetic.formats import DTYPES, PackedBytes
-from nextword.models.cache import KVCache, cache_bytes, check_dtype
+from nextword.arithmetic.arrays import Floats
 from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
+from nextword.models.model import Inputs, Model, Past
 from nextword.models.reader import Reader
-from nextword.models.trace import Tap, tap_of
-
-CHUNK = 512  # tokens of a prompt that go through the model at once
+from nextword.models.trace import Tap
 
 # Activations by the names that transformers has for them.
 ACTIVATIONS = {
@@ -110,6 +102,12 @@ class GPT2Config:
             raise ValueError(f"config: bos_token_id must be a token id or null, got {self.bos_token_id!r}")
 
     @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The tokens that end a text."""
+        eos = self.eos_token_id
+        return () if eos is None else eos if isinstance(eos, tuple) else (eos,)
+
+    @property
     def inner(self) -> int:
         """Width of the feed-forward layer."""
         return self.n_inner or 4 * self.n_embd
@@ -136,7 +134,7 @@ class Block:
         self.name = name
 
 
-class GPT2:
+class GPT2(Model):
     """The model: token ids in, logits out. `ops` does the arithmetic; `ops=nextword.reference` is the NumPy model.
 
     weights: named float32, float16 or bfloat16 (as uint16 bits) arrays in Hugging Face's names without `transformer.`;
@@ -153,167 +151,50 @@ class GPT2:
     """
 
     Config = GPT2Config
+    kind, title = "gpt2", "GPT-2"
+    config: GPT2Config
 
-    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes],
-                 config: GPT2Config | Mapping[str, Any] | None = None, *,
-                 ops: ModuleType = fast_ops, dtype: str | None = None, kv_dtype: str = "float32") -> None:
-        self.kv_dtype = check_dtype(kv_dtype, "load: kv_dtype")
-        given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
-        self.config = given if isinstance(given, GPT2Config) else GPT2Config.from_dict(given)
-        if dtype not in (None, *DTYPES):
-            raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        self.ops = ops
-        self._network: Any = None
-        read, c = Reader(weights, ops, dtype), self.config
+    def assemble(self, read: Reader) -> None:
+        """Make the layers of named arrays, checked against the configuration."""
+        c, ops = self.config, self.ops
         # Tied, either name will do, and numbers of its own in the head's place are the head, as in transformers.
         first, head = "wte.weight", "lm_head.weight"
-        if c.tie_word_embeddings and head in weights:
-            if first not in weights:
+        if c.tie_word_embeddings and read.has(head):
+            if not read.has(first):
                 first = head
             elif read.same(first, head):
-                read.used.add(head)
+                read.pass_over(head)
             else:
                 self.config = c = replace(c, tie_word_embeddings=False)
-        tokens = read.matrix(first, c.vocab_size, c.n_embd, ops.pack_transposed)
-        self.dtype: str = tokens.dtype
+        self.layers, self.width, self.vocabulary, self.window = c.n_layer, c.n_embd, c.vocab_size, c.n_positions
+        self.heads, self.head_width, self.widest = c.n_head, c.n_embd // c.n_head, 4 * c.n_embd + c.inner
+        self.end_ids, self.begin_id = c.end_ids, c.bos_token_id
+
+        tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed, stored=first)
         self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
         self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]
-        self.ln_f = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
+        self.ln_f = self.norm = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
         if not c.tie_word_embeddings:
             tokens = read.matrix("lm_head.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
-        bias = read.vector("lm_head.bias", c.vocab_size) if "lm_head.bias" in weights else None
-        read.finish()
+        bias = read.vector("lm_head.bias", c.vocab_size) if read.has("lm_head.bias") else None
         self.head = Linear(ops, tokens, bias)
 
-    @property
-    def tap(self) -> Tap:
-        """What calls from this context show their activations to; `nextword.trace` opens another."""
-        return tap_of(self)
-
-    def __copy__(self) -> "GPT2":
-        """Another model of the same parts."""
-        other = object.__new__(type(self))
-        vars(other).update(vars(self))
-        return other
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "GPT2":
-        """A model of its own; packed matrices, which never change, are shared."""
-        memo[id(self.ops)] = self.ops
-        other = copy(self)
-        memo[id(self)] = other
-        for name, value in vars(self).items():
-            vars(other)[name] = None if name == "_network" else deepcopy(value, memo)
-        return other
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Raises TypeError: a model is found again by where it came from, which LanguageModel knows."""
-        raise TypeError("pickle: a GPT2 holds memory of its process; pickle the LanguageModel that nextword.load "
-                        "returns, which is loaded anew where it is read")
-
-    def tensors(self) -> dict[str, Any]:
-        """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
-        found = {"wte.weight": self.embed.tokens, "wpe.weight": self.embed.positions}
-
-        def add(name: str, weight: Any, bias: Floats | None) -> None:
-            found[f"{name}.weight"] = weight
-            if bias is not None:
-                found[f"{name}.bias"] = bias
-
-        for b in self.blocks:
-            add(f"{b.name}.ln_1", *b.ln_1.vectors)
-            add(f"{b.name}.attn.c_attn", *b.qkv.parts)
-            add(f"{b.name}.attn.c_proj", *b.attn_out.parts)
-            add(f"{b.name}.ln_2", *b.ln_2.vectors)
-            add(f"{b.name}.mlp.c_fc", *b.fc.parts)
-            add(f"{b.name}.mlp.c_proj", *b.mlp_out.parts)
-        add("ln_f", *self.ln_f.vectors)
-        add("lm_head", *self.head.parts)
-        if self.config.tie_word_embeddings:
-            del found["lm_head.weight"]
-        return found
-
-    def cache(self, slots: int = 1, capacity: int | None = None, prefix: KVCache | None = None) -> KVCache:
-        """An empty cache of `kv_dtype` for `slots` sequences of at most `capacity` tokens (the context window if None).
-
-        prefix: a full cache of one slot, with whose tokens all sequences begin.
-        """
-        c = self.config
-        tokens = c.n_positions if capacity is None else capacity
-        return KVCache(self.ops, c.n_layer, slots, c.n_head, c.n_embd // c.n_head, tokens, prefix,
-                       self.kv_dtype)
-
-    def cache_bytes(self, slots: int, capacity: int) -> int:
-        """The memory that `cache` takes for so many sequences of at most so many tokens."""
-        c = self.config
-        return cache_bytes(c.n_layer, slots, c.n_head, c.n_embd // c.n_head, capacity, self.kv_dtype)
-
-    def encoded(self, ids: Sequence[int] | Ints) -> KVCache:
-        """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with."""
-        cache = self.cache(1, len(ids))
-        for start in range(0, len(ids), CHUNK):
-            self([np.asarray(ids[start : start + CHUNK], np.int64)], cache, rows=[])
-        return cache
-
-    def _fused(self) -> Any:
-        """The network as one call, which computes what `__call__` does, with the same bits."""
-        network = self._network
-        if network is None:
-            network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
-            for b in self.blocks:
-                network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
-                            b.fc.parts, b.fc.form, b.mlp_out.parts)
-            self._network = network  # whole: other threads may take it from here on
-        return network
-
-    def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
-                 rows: Sequence[int] | Ints | None = None, tap: Tap | None = None) -> Floats:
-        """Run new tokens of one or more sequences and remember them in the cache.
-
-        batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ...).
-        rows: which of the tokens, counted through the batch, give logits (None: all), in any order and any number.
-        tap: what this call shows its activations to (None: what the context says, see `nextword.trace`).
-        Returns float32 [rows, vocabulary]. Threads may call at once, each with a cache of its own.
-        Raises IndexError if an id is not in the vocabulary, a row is none of the tokens, or a sequence outgrows the
-        context window or the cache, ValueError if ids are no integers or two sequences share a slot, RuntimeError if
-        another thread is running the model on the cache.
-        """
-        with cache.guard:
-            return self._run(batch, cache, slots, rows, tap_of(self) if tap is None else tap)
-
-    def _run(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None,
-             rows: Sequence[int] | Ints | None, tap: Tap) -> Floats:
-        where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
-        if len(where) != len(batch) or len(set(where.tolist())) < len(where):
-            raise ValueError(f"model: slots must be one for each of the {len(batch)} sequences, none twice, "
-                             f"got {where.tolist()}")
-        fresh = np.array([len(ids) for ids in batch], np.int64)
-        ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
-        wanted = np.arange(len(ids)) if rows is None else np.asarray(rows, np.int64)
-        if not tap.looks and hasattr(self.ops, "Network"):
-            found: Floats = self._fused().run(ids, where, fresh, wanted, cache.lengths, cache.keys, cache.values,
-                                              cache.scales, cache.before)
-            return found
-
-        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
-            raise IndexError(f"model: rows must be 0 .. {len(ids) - 1}, got {wanted.min()} .. {wanted.max()}")
-        starts = cache.lengths[where]
-        if tap.replaces:
-            cache.patched[where] = True
-        places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
-        x = self.embed(ids, places, tap)                                                # [tokens, embd]
+    def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Floats:
+        """Ids in, logits out."""
+        x = self.embed(inputs.ids, inputs.places, tap)                                  # [tokens, embd]
         for layer, b in enumerate(self.blocks):
             h = tap(f"{b.name}.ln_1", b.ln_1(x))                                        # [tokens, embd]
-            h = b.attention(b.qkv(h), cache, layer, where, fresh, tap)                  # [tokens, embd]
+            h = b.attention(b.qkv(h), past.cache, layer, past.slots, past.fresh, tap)   # [tokens, embd]
             x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
             h = tap(f"{b.name}.ln_2", b.ln_2(x))                                        # [tokens, embd]
             h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
             x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
-        cache.lengths[where] += fresh
-        return tap("logits", self.head(tap("ln_f", self.ln_f(x[wanted]))))              # [rows, vocabulary]
+        return tap("logits", self.head(tap("ln_f", self.ln_f(x[inputs.wanted]))))       # [rows, vocabulary]
 
-
-def _row_of_ids(ids: Any) -> Ints:
-    row = np.asarray(ids)
-    if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
-        raise ValueError(f"model: ids must be integers [tokens], got {row.dtype} {list(row.shape)}")
-    return row.astype(np.int64)
+    def network(self) -> Any:
+        """The graph as one call."""
+        network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
+        for b in self.blocks:
+            network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
+                        b.fc.parts, b.fc.form, b.mlp_out.parts)
+        return network

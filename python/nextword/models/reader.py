@@ -14,6 +14,7 @@ from nextword.arithmetic.formats import PackedBytes
 from nextword.files.weight_names import harmless
 from nextword.machine.shown import listed
 from nextword.models.layers import LayerNorm
+from nextword.models.random_weights import RandomWeights
 
 PIECE = 1 << 20  # numbers of two matrices that are compared at once
 
@@ -24,15 +25,28 @@ OTHER_HEADS = re.compile(r"(score|classifier|qa_outputs|multiple_choice_head\.su
 class Reader:
     """Takes named arrays, checks them against the configuration and stores them for ops."""
 
-    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], ops: ModuleType, dtype: str | None) -> None:
-        self.weights, self.ops, self.dtype = weights, ops, dtype
-        self.used: set[str] = set()
+    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], ops: ModuleType, dtype: str | None,
+                 title: str) -> None:
+        self.weights, self.ops, self.dtype, self.title = weights, ops, dtype, title
+        self.taken: dict[str, Any] = {}  # what was given out, by name, in the order of asking
+        self.stored_as = ""  # dtype of the first matrix
+        self._used: set[str] = set()
+
+    def has(self, name: str) -> bool:
+        """Whether the tensor is stored."""
+        return name in self.weights
+
+    def pass_over(self, name: str) -> None:
+        """Let the tensor be stored and not read."""
+        self._used.add(name)
 
     def _named(self, name: str, shape: tuple[int, ...]) -> NDArray[Any] | PackedBytes:
+        if isinstance(self.weights, RandomWeights):
+            return self.weights.made(name, shape)
         if name not in self.weights:
             raise ValueError(f"load: {self._called(name)} is missing; "
                              f"the configuration asks for it with shape {list(shape)}")
-        self.used.add(name)
+        self._used.add(name)
         return self.weights[name]
 
     def _called(self, name: str) -> str:
@@ -56,18 +70,24 @@ class Reader:
         x: Floats = self._stored(name, given, shape, self.ops.to_float32)
         if not np.isfinite(x).all():
             raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
+        self.taken[name] = x
         return x
 
-    def matrix(self, name: str, rows: int, cols: int, pack: Any) -> Any:
+    def matrix(self, name: str, rows: int, cols: int, pack: Any, stored: str | None = None) -> Any:
         """A packed matrix; pack: ops.pack for [depth, cols], ops.pack_transposed for [cols, depth]. PackedBytes are
-        taken as they are."""
-        x = self._named(name, (rows, cols))
+        taken as they are. stored: the name that it has in the file, if another."""
+        given = stored or name
+        x = self._named(given, (rows, cols))
         if not isinstance(x, PackedBytes):
-            return self._stored(name, x, (rows, cols), lambda x: pack(x, self.dtype or "float32"))
-        if self.dtype not in (None, x.dtype):
-            raise ValueError(f"load: {self._called(name)} is packed as {x.dtype} and cannot become {self.dtype}; "
+            found = self._stored(given, x, (rows, cols), lambda x: pack(x, self.dtype or "float32"))
+        elif self.dtype not in (None, x.dtype):
+            raise ValueError(f"load: {self._called(given)} is packed as {x.dtype} and cannot become {self.dtype}; "
                              "leave the dtype out, or load the model that it was made of")
-        return self._stored(name, x, (rows, cols) if pack is self.ops.pack else (cols, rows), self.ops.packed)
+        else:
+            found = self._stored(given, x, (rows, cols) if pack is self.ops.pack else (cols, rows), self.ops.packed)
+        self.taken[name] = found
+        self.stored_as = self.stored_as or str(found.dtype)
+        return found
 
     def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
         """Weight and bias of a linear layer, stored as [in, out]."""
@@ -92,11 +112,11 @@ class Reader:
 
     def finish(self) -> None:
         """Name what is stored and was not read. Raises ValueError; warns of other heads than that of the logits."""
-        left = [name for name in self.weights if name not in self.used and not harmless(name)]
+        left = [name for name in self.weights if name not in self._used and not harmless(name)]
         unknown = [name for name in left if not OTHER_HEADS.fullmatch(name)]
         if unknown:
-            raise ValueError(f"load: {self._called(unknown[0])} has no place in a GPT-2 of this configuration (not "
-                             f"used: {listed(unknown)}); correct the configuration, or take them out of the file")
+            raise ValueError(f"load: {self._called(unknown[0])} has no place in a {self.title} of this configuration "
+                             f"(not used: {listed(unknown)}); correct the configuration, or take them out of the file")
         if left:
             warnings.warn(f"load: not used, as no logit depends on it: {listed(left)}, another head", stacklevel=5)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nextword.decoding.defaults import Defaults, first_tokens
 from nextword.decoding.sampling import log_probabilities
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from nextword.models.passes import CHUNK, passes, read
 from nextword.text.ids import Special, token_ids
 from nextword.text.tokenizer import Tokenizer
@@ -46,7 +46,7 @@ class Choice:
         return math.exp(self.logprob)
 
 
-def choose(model: GPT2, tokenizer: Tokenizer | None, prompt: Any, choices: Sequence[Any], *,
+def choose(model: Model, tokenizer: Tokenizer | None, prompt: Any, choices: Sequence[Any], *,
            allowed_special: Special = (), defaults: Defaults | None = None) -> list[Choice]:
     """The probability of each continuation given the prompt, in the order in which they are given.
 
@@ -68,14 +68,14 @@ def choose(model: GPT2, tokenizer: Tokenizer | None, prompt: Any, choices: Seque
     >>> 0 < he.probability < 1, round(he.share + she.share, 12)
     (True, 1.0)
     """
-    size = model.config.vocab_size
+    size = model.vocabulary
 
     def whole_ids(text: Any) -> list[int]:
         return token_ids("choose", "prompt", text, tokenizer, size, allowed_special, begins=True)
 
     given = whole_ids(prompt)
     began = list(given)
-    given = given or first_tokens("choose", defaults or Defaults.read(model.config), tokenizer, size)
+    given = given or first_tokens("choose", defaults or Defaults.read(model), tokenizer, size)
     if isinstance(choices, str | bytes) or not isinstance(choices, Sequence):
         raise TypeError(f"choose: choices must be a list of texts or of lists of token ids, got {choices!r}")
     ids = [token_ids("choose", "each choice", choice, tokenizer, size, allowed_special) for choice in choices]
@@ -97,11 +97,11 @@ def choose(model: GPT2, tokenizer: Tokenizer | None, prompt: Any, choices: Seque
     ]
 
 
-def _check(model: GPT2, given: list[int], choices: list[Any], ids: list[list[int]]) -> None:
+def _check(model: Model, given: list[int], choices: list[Any], ids: list[list[int]]) -> None:
     if not ids:
         raise ValueError("choose: choices must hold at least one continuation, got none")
     seen: set[tuple[int, ...]] = set()
-    context = model.config.n_positions
+    context = model.limit
     for choice, one in zip(choices, ids, strict=True):
         if not one:
             raise ValueError(f"choose: each choice must have at least one token, got {choice!r}")
@@ -113,7 +113,7 @@ def _check(model: GPT2, given: list[int], choices: list[Any], ids: list[list[int
                              f"context window of {context}; shorten one")
 
 
-def _log_probabilities(model: GPT2, prompt: list[int], choices: list[list[int]]) -> list[list[float]]:
+def _log_probabilities(model: Model, prompt: list[int], choices: list[list[int]]) -> list[list[float]]:
     """Of each choice's tokens. The prompt stays in slot 0 of the cache, copies of it are continued in the others."""
     inputs = [np.array(choice[:-1], np.int64) for choice in choices]
     longer = [i for i, one in enumerate(inputs) if len(one)]

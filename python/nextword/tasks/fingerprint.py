@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from nextword.arithmetic import ops
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from nextword.text.tokenizer import Tokenizer
 
 # Of what never changes once it is made: to read all matrices takes a tenth of a second for a gigabyte. An entry is
@@ -24,7 +24,7 @@ _of_vocabularies: WeakKeyDictionary[Tokenizer, str] = WeakKeyDictionary()
 _OTHER_FIELDS = ("eos_token_id",)
 
 
-def model_fingerprint(model: GPT2) -> str:
+def model_fingerprint(model: Model) -> str:
     """64 hexadecimal digits: the configuration, and every number of every matrix and vector as the model holds it.
 
     The same folder gives the same digits, with `ops` and with `reference`; another dtype gives others.
@@ -51,7 +51,7 @@ def vocabulary_fingerprint(tokenizer: Tokenizer) -> str:
     return known
 
 
-def _of_matrix(model: GPT2, matrix: Any) -> str:
+def _of_matrix(model: Model, matrix: Any) -> str:
     if not isinstance(matrix, ops.Packed):  # the reference's, which is no key of a dictionary
         return _digest(model.ops.packed_bytes(matrix))
     known = _of_matrices.get(matrix)

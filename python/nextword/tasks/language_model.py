@@ -17,10 +17,10 @@ from nextword.decoding.sampling import new_seed
 from nextword.decoding.searches import searched
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
-from nextword.decoding.speculation import DTYPES, Draft, quantised_copy, same_tokens
+from nextword.decoding.speculation import DTYPES, Draft, same_tokens
 from nextword.decoding.stream import Stream
 from nextword.machine import memory
-from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.models.model import Model
 from nextword.models.passes import read
 from nextword.text.ids import Special, is_batch, token_ids
 from nextword.text.no_vocabulary import tells_why
@@ -56,24 +56,22 @@ class LanguageModel:
     ends: the model's end tokens, by generation_config.json or else config.json. Empty without one.
     """
 
-    def __init__(self, model: GPT2, tokenizer: Tokenizer | None = None, source: Source | None = None,
+    def __init__(self, model: Model, tokenizer: Tokenizer | None = None, source: Source | None = None,
                  generation_config: Mapping[str, Any] | None = None) -> None:
         self.model, self.tokenizer, self.source = model, tokenizer, source
         self.generation_config = generation_config
-        self._defaults = Defaults.read(model.config, generation_config)
+        self._defaults = Defaults.read(model, generation_config)
         self.ends = self._defaults.ends
         self.no_tokenizer = ""
-        self._copies: dict[str, GPT2] = {}  # those that draft, by their dtype
+        self._copies: dict[str, Model] = {}  # those that draft, by their dtype
 
     @property
-    def config(self) -> GPT2Config:
+    def config(self) -> Any:
         """The model's configuration."""
         return self.model.config
 
     def __repr__(self) -> str:
-        c = self.config
-        return (f"LanguageModel(gpt2: {c.n_layer} layers, {c.n_head} heads, width {c.n_embd}, "
-                f"vocabulary {c.vocab_size}, context {c.n_positions})")
+        return f"LanguageModel({self.model.kind}: {self.model.sizes})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By where it came from: who reads the pickle loads it anew. Raises TypeError if it came from nowhere."""
@@ -100,11 +98,11 @@ class LanguageModel:
         (3, 4096)
         """
         prompt = self._ids("logits", ids, allowed_special)
-        if not 1 <= len(prompt) <= self.config.n_positions:
-            raise ValueError(f"logits: expected 1 .. {self.config.n_positions} tokens (the context window), "
+        if not 1 <= len(prompt) <= self.model.limit:
+            raise ValueError(f"logits: expected 1 .. {self.model.limit} tokens (the context window), "
                              f"got {len(prompt)}")
         if not last_only:  # the parts, and all of them together
-            memory.require("logits", f"the logits of {len(prompt)} tokens", 8 * len(prompt) * self.config.vocab_size,
+            memory.require("logits", f"the logits of {len(prompt)} tokens", 8 * len(prompt) * self.model.vocabulary,
                            "shorten the text, or pass last_only=True")
         cache = self.model.cache(1, len(prompt))
         found = read(self.model, np.array(prompt, np.int64), cache, last=1 if last_only else len(prompt))
@@ -141,7 +139,7 @@ class LanguageModel:
     def generate(
         self, prompt: Any, *, sampling: Sampling | Sequence[Sampling] | None = None, on_overflow: Overflow = "error",
         eos: Eos = "config", explain: bool | int = False, prefix: PrefixCache | None = None,
-        draft: "LanguageModel | GPT2 | str | None" = None, allowed_special: Special = (), **settings: Any,
+        draft: "LanguageModel | Model | str | None" = None, allowed_special: Special = (), **settings: Any,
     ) -> Any:
         """Continue a prompt, or each of a list of prompts in one batch.
 
@@ -185,7 +183,7 @@ class LanguageModel:
 
     @tells_why
     def stream(self, prompt: Prompt, *, sampling: Sampling | None = None, on_overflow: Overflow = "error",
-               eos: Eos = "config", explain: bool | int = False, draft: "LanguageModel | GPT2 | str | None" = None,
+               eos: Eos = "config", explain: bool | int = False, draft: "LanguageModel | Model | str | None" = None,
                allowed_special: Special = (), **settings: Any) -> Stream:
         """Like `generate` for one prompt, but yields the text piece by piece as it comes, never half a character.
 
@@ -243,7 +241,7 @@ class LanguageModel:
         return found, own
 
     def _call(self, op: str, on_overflow: Overflow, eos: Eos, explain: bool | int, allowed_special: Special) -> Call:
-        return Call(op, self.config, self.tokenizer, self._defaults, on_overflow, eos, explain, allowed_special)
+        return Call(op, self.model, self.tokenizer, self._defaults, on_overflow, eos, explain, allowed_special)
 
     def _sampled(self, prompts: list[Any], every: list[Sampling], own: list[bool], call: Call,
                  prefix: PrefixCache | None, draft: Draft | None) -> list[Any]:
@@ -276,13 +274,13 @@ class LanguageModel:
             return "lookup"
         if isinstance(draft, str) and draft in DTYPES:
             if draft not in self._copies:  # of two threads that make one, both take the first's
-                self._copies.setdefault(draft, quantised_copy(self.model, draft))
+                self._copies.setdefault(draft, self.model.quantised(draft))
             return self._copies[draft]
         model, tokenizer = (draft.model, draft.tokenizer) if isinstance(draft, LanguageModel) else (draft, None)
-        if not isinstance(model, GPT2):
-            raise ValueError(f'{op}: draft must be "lookup", {", ".join(map(repr, DTYPES))}, a LanguageModel, a GPT2 '
-                             f"or None, got {draft!r}")
-        sizes = model.config.vocab_size, self.config.vocab_size
+        if not isinstance(model, Model):
+            raise ValueError(f'{op}: draft must be "lookup", {", ".join(map(repr, DTYPES))}, a LanguageModel, '
+                             f"a {type(self.model).__name__} or None, got {draft!r}")
+        sizes = model.vocabulary, self.model.vocabulary
         if sizes[0] != sizes[1] or (tokenizer and self.tokenizer and not same_tokens(tokenizer, self.tokenizer)):
             raise ValueError(f"{op}: draft must have the model's vocabulary of {sizes[1]} tokens, got another of "
                              f'{sizes[0]}; take a model with the same one, or draft="lookup"')
@@ -291,7 +289,7 @@ class LanguageModel:
     @tells_why
     def _ids(self, op: str, text: Any, allowed_special: Special, begins: bool = True) -> list[int]:
         """The ids of a prompt."""
-        return token_ids(op, "prompt", text, self.tokenizer, self.config.vocab_size, allowed_special, begins)
+        return token_ids(op, "prompt", text, self.tokenizer, self.model.vocabulary, allowed_special, begins)
 
 
 def _load_again(path: str | None, dtype: str | None, kv_dtype: str, revision: str | None) -> LanguageModel:

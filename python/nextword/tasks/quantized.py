@@ -11,7 +11,7 @@ from nextword.files import packed_file, whole
 from nextword.files.json_text import json_text
 from nextword.files.weights import GENERATION, SINGLE, VOCABULARY_FILES, Weights, open_model
 from nextword.models import build
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 
 __all__ = ["quantize"]
 
@@ -42,7 +42,7 @@ def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathL
     return Path(out)
 
 
-def _write(model: GPT2, weights: Weights, folder: Path) -> None:
+def _write(model: Model, weights: Weights, folder: Path) -> None:
     """The files of a model, and the vocabulary of the folder that its weights came from."""
     note = {"quant_method": "nextword", "dtype": model.dtype}
     (folder / "config.json").write_text(json_text({**weights.config, "quantization_config": note}, indent=2) + "\n")

@@ -14,7 +14,7 @@ from nextword.decoding.defaults import Defaults
 from nextword.decoding.sampling import log_probabilities
 from nextword.machine.shown import is_integer
 from nextword.models.cache import PANEL
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from nextword.models.passes import CHUNK, passes
 from nextword.text.ids import Special, is_batch, token_ids
 from nextword.text.tokenizer import Tokenizer
@@ -81,7 +81,7 @@ class Window(NamedTuple):
     place: int  # where the targets' log-probabilities belong
 
 
-def score(model: GPT2, tokenizer: Tokenizer | None, texts: Any, *, window: int | None = None,
+def score(model: Model, tokenizer: Tokenizer | None, texts: Any, *, window: int | None = None,
           stride: int | None = None, start: Start = "eos", progress: Progress | None = None,
           allowed_special: Special = (), defaults: Defaults | None = None) -> Score | list[Score]:
     """Score a text, or each of a list of texts.
@@ -106,7 +106,7 @@ def score(model: GPT2, tokenizer: Tokenizer | None, texts: Any, *, window: int |
     >>> result.bytes, len(result.logprobs) == result.count, 1 < result.perplexity < 4096
     (16, True, True)
     """
-    context = model.config.n_positions
+    context = model.limit
     low = min(2, context)
     span = context if window is None else _integer("score", "window", window, low, context, "the context window")
     step = max(1, span // 2) if stride is None else _integer("score", "stride", stride, 1, span, "the window")
@@ -114,7 +114,7 @@ def score(model: GPT2, tokenizer: Tokenizer | None, texts: Any, *, window: int |
     many = is_batch(texts)
     found = []
     for text in texts if many else [texts]:
-        ids = token_ids("score", "text", text, tokenizer, model.config.vocab_size, allowed_special)
+        ids = token_ids("score", "text", text, tokenizer, model.vocabulary, allowed_special)
         if isinstance(text, str) and tokenizer is not None and tokenizer.beginning:
             ids = [*tokenizer.beginning[isinstance(start, str) :], *ids]  # the first of them is the start
         found.append(_prepared(ids, first, tokenizer, span, step))
@@ -135,11 +135,11 @@ def _integer(op: str, name: str, value: Any, low: int, high: int, limit: str) ->
     return int(value)
 
 
-def _start(model: GPT2, tokenizer: Tokenizer | None, start: Start, defaults: Defaults | None) -> int | None:
-    size = model.config.vocab_size
+def _start(model: Model, tokenizer: Tokenizer | None, start: Start, defaults: Defaults | None) -> int | None:
+    size = model.vocabulary
     if isinstance(start, str) and start == "eos":
         own = () if tokenizer is None else (*tokenizer.beginning[:1], tokenizer.eos_id)
-        known = (*own, (defaults or Defaults.read(model.config)).begin)
+        known = (*own, (defaults or Defaults.read(model)).begin)
         return next((token for token in known if token is not None and token < size), None)
     if start is not None and (not is_integer(start) or not 0 <= int(start) < size):
         raise ValueError(f'score: start must be a token id 0 .. {size - 1}, None or "eos", got {start!r}')
@@ -185,7 +185,7 @@ def _groups(windows: list[Window]) -> list[list[Window]]:
     return groups
 
 
-def _run(model: GPT2, group: list[Window]) -> Iterator[tuple[int, int, list[float]]]:
+def _run(model: Model, group: list[Window]) -> Iterator[tuple[int, int, list[float]]]:
     """(number of the text, place, log-probabilities from there on) of each window, pass by pass."""
     cache = model.cache(len(group), max(len(window.ids) for window in group))
     targets = [len(window.targets) for window in group]

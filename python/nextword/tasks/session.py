@@ -54,7 +54,7 @@ class Session:
         self.lm, self.prefix = lm, prefix
         self._ids: list[int] = []
         # The cache holds the first ids, never the last one: its logits are what `generate` begins with.
-        self._cache = lm.model.cache(1, min(int(capacity or 0), lm.config.n_positions))
+        self._cache = lm.model.cache(1, min(int(capacity or 0), lm.model.limit))
         self._slid = False  # the cache holds the text's last tokens at its first places, which is no beginning
         self._logits: Floats | None = None
         self._changes = 0
@@ -91,7 +91,7 @@ class Session:
         Raises ValueError if the text is empty or longer than the context window.
         """
         with self.guard:
-            count, window = len(self._ids), self.lm.config.n_positions
+            count, window = len(self._ids), self.lm.model.limit
             if not 1 <= count <= window:
                 raise ValueError(f"logits: expected 1 .. {window} tokens (the context window), the session has {count}")
             self._settle()
@@ -112,7 +112,7 @@ class Session:
         fresh = self.lm._ids("feed", more, allowed_special, begins=not self._ids)
         with self.guard:
             self._become(self._ids + fresh)
-            if len(self._ids) <= self.lm.config.n_positions:
+            if len(self._ids) <= self.lm.model.limit:
                 self._encode(len(self._ids) - 1)
 
     def generate(self, **settings: Any) -> Generation:
@@ -216,7 +216,7 @@ class Session:
     def _reserve(self, tokens: int) -> None:
         """Let the cache have room for so many; it grows by doubling."""
         if tokens > self._cache.capacity:
-            wider = self.lm.model.cache(1, min(self.lm.config.n_positions, max(tokens, 2 * self._cache.capacity)))
+            wider = self.lm.model.cache(1, min(self.lm.model.limit, max(tokens, 2 * self._cache.capacity)))
             self._cache.copy(0, 0, int(self._cache.lengths[0]), into=wider)
             self._cache = wider
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from nextword.files import whole
 from nextword.models.cache import PANEL, KVCache
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from nextword.tasks.fingerprint import model_fingerprint, vocabulary_fingerprint
 from nextword.text.tokenizer import Tokenizer
 
@@ -39,13 +39,7 @@ HEADER_LIMIT = 1 << 20  # bytes; a model of 3,000 layers needs half of it
 BLOCK = 1 << 20
 
 
-def describe(model: GPT2) -> str:
-    """The model's sizes in words."""
-    c = model.config
-    return f"{c.n_layer} layers, {c.n_head} heads, width {c.n_embd}, vocabulary {c.vocab_size}, context {c.n_positions}"
-
-
-def write_session(path: Path, model: GPT2, tokenizer: Tokenizer | None, ids: Sequence[int], cache: KVCache,
+def write_session(path: Path, model: Model, tokenizer: Tokenizer | None, ids: Sequence[int], cache: KVCache,
                   held: int) -> None:
     """Write the ids and the first `held` tokens of slot 0. The file that was there stays until the new one is whole.
 
@@ -56,14 +50,14 @@ def write_session(path: Path, model: GPT2, tokenizer: Tokenizer | None, ids: Seq
 
     tensors: dict[str, NDArray[Any]] = {"ids": np.array(ids, np.int64)}
     for layer, (keys, values, scales) in enumerate(cache.layers()):
-        heads, width, embd = keys.shape[1], keys.shape[3], model.config.n_embd
+        heads, width = keys.shape[1], keys.shape[3]
         k = keys[0].swapaxes(2, 3).reshape(heads, cache.capacity, width)[:, :held]                # [heads, held, width]
         v = values[0].swapaxes(1, 2).reshape(heads, cache.capacity, -1)[:, :held, :width]      # [heads, held, width]
         for name, x in (("keys", k), ("values", v)):
-            tensors[f"{name}.{layer}"] = np.ascontiguousarray(x.swapaxes(0, 1)).reshape(held, embd)
+            tensors[f"{name}.{layer}"] = np.ascontiguousarray(x.swapaxes(0, 1)).reshape(held, heads * width)
         if cache.dtype == "int8":
             tensors[f"scales.{layer}"] = np.ascontiguousarray(scales[0, :, :, :held].transpose(2, 0, 1))
-    about = {"format": FORMAT, "version": VERSION, "model": describe(model), "fingerprint": model_fingerprint(model),
+    about = {"format": FORMAT, "version": VERSION, "model": model.sizes, "fingerprint": model_fingerprint(model),
              "vocabulary": vocabulary_fingerprint(tokenizer) if tokenizer else "", "kv_dtype": cache.dtype,
              "checksum": ZEROS}
 
@@ -81,7 +75,7 @@ def write_session(path: Path, model: GPT2, tokenizer: Tokenizer | None, ids: Seq
     whole.write("save", {path: fill})
 
 
-def read_session(path: Path, model: GPT2, tokenizer: Tokenizer | None) -> tuple[list[int], KVCache]:
+def read_session(path: Path, model: Model, tokenizer: Tokenizer | None) -> tuple[list[int], KVCache]:
     """The ids of a session's file, and a cache whose slot 0 holds the first of them.
 
     Raises OSError for a file that cannot be read, ValueError for one that is damaged, of another version, another model
@@ -130,7 +124,7 @@ def checksum(file: BinaryIO, header: bytes, digits: str) -> str:
     return digest.hexdigest()
 
 
-def check_file(file: BinaryIO, path: Path, model: GPT2, tokenizer: Tokenizer | None) -> None:
+def check_file(file: BinaryIO, path: Path, model: Model, tokenizer: Tokenizer | None) -> None:
     """Raise unless the file is whole and a session of this model. Reads it in blocks and trusts no length in it."""
     header = read_header(file)
     try:
@@ -149,7 +143,7 @@ def check_file(file: BinaryIO, path: Path, model: GPT2, tokenizer: Tokenizer | N
         raise MismatchError("its checksum is not that of its content")
     if about.get("fingerprint") != model_fingerprint(model):
         raise ValueError(f"resume: {path} is a session of another model ({str(about.get('model'))[:200]}), "
-                         f"this one has {describe(model)}; load the model that it was saved with")
+                         f"this one has {model.sizes}; load the model that it was saved with")
     spelled = about.get("vocabulary")
     if tokenizer is not None and spelled and spelled != vocabulary_fingerprint(tokenizer):
         raise ValueError(f"resume: {path} is a session of another vocabulary, by which its ids are another text; "
@@ -160,9 +154,9 @@ def check_file(file: BinaryIO, path: Path, model: GPT2, tokenizer: Tokenizer | N
                          f"load it with kv_dtype={held_as[:20]!r}, or begin the session anew")
 
 
-def take(tensors: Any, model: GPT2) -> tuple[list[int], KVCache]:
+def take(tensors: Any, model: Model) -> tuple[list[int], KVCache]:
     """Ids and cache from an opened safetensors file, one tensor in memory at a time."""
-    c = model.config
+    size, cols = model.vocabulary, model.heads * model.head_width
 
     def get(name: str, dtype: str, *shape: int | None) -> NDArray[Any]:
         if name not in names:
@@ -178,16 +172,16 @@ def take(tensors: Any, model: GPT2) -> tuple[list[int], KVCache]:
 
     names = set(tensors.keys())
     ids = get("ids", "I64", None)
-    if ids.size and not 0 <= ids.min() <= ids.max() < c.vocab_size:
-        raise MismatchError(f"an id is outside of 0 .. {c.vocab_size - 1}")
+    if ids.size and not 0 <= ids.min() <= ids.max() < size:
+        raise MismatchError(f"an id is outside of 0 .. {size - 1}")
     stored = {"float32": "F32", "bfloat16": "U16", "int8": "I8"}[model.kv_dtype]
-    held = len(get("keys.0", stored, None, c.n_embd))
-    if held > min(max(0, len(ids) - 1), c.n_positions):
+    held = len(get("keys.0", stored, None, cols))
+    if held > min(max(0, len(ids) - 1), model.limit):
         raise MismatchError(f"keys.0 has {held} tokens for {len(ids)} ids")
     cache = model.cache(1, held)
     for layer, (keys, values, scales) in enumerate(cache.layers()):
         _, heads, panels, width, _ = keys.shape
-        k, v = (get(f"{name}.{layer}", stored, held, c.n_embd) for name in ("keys", "values"))
+        k, v = (get(f"{name}.{layer}", stored, held, cols) for name in ("keys", "values"))
         whole = np.zeros((2, cache.capacity, heads, values.shape[2] * PANEL), k.dtype)  # both, by token
         whole[:, :held, :, :width] = k.reshape(held, heads, width), v.reshape(held, heads, width)
         keys[0] = whole[0, :, :, :width].reshape(panels, PANEL, heads, width).transpose(2, 0, 3, 1)

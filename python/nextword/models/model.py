@@ -1,0 +1,224 @@
+"""What all architectures share: weights taken, batches checked, caches, the program, copies. Graphs are elsewhere."""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword.arithmetic import ops as fast_ops
+from nextword.arithmetic.arrays import Floats, Ints
+from nextword.arithmetic.formats import DTYPES, PackedBytes
+from nextword.models import parts
+from nextword.models.cache import KVCache, cache_bytes, check_dtype
+from nextword.models.layers import Linear
+from nextword.models.passes import read
+from nextword.models.reader import Reader
+from nextword.models.trace import Tap, tap_of
+
+Self = TypeVar("Self", bound="Model")
+
+
+class Inputs(NamedTuple):
+    """The tokens of a pass, those of all sequences one after the other, and which of them give logits."""
+
+    ids: Ints  # [tokens]
+    places: Ints  # [tokens], counted through each sequence
+    wanted: Ints  # [rows], tokens counted through the pass
+
+
+class Past(NamedTuple):
+    """The cache of a pass, and how its tokens are divided among the sequences."""
+
+    cache: KVCache
+    slots: Ints  # [sequences], where each lives in the cache
+    fresh: Ints  # [sequences], new tokens of each
+
+
+class Model(ABC):
+    """A model: token ids in, logits out. Each architecture is a class of its own, in a file of its own.
+
+    An architecture has a `Config` with `from_dict`, an `assemble` that takes the weights, and a `graph`. Activations
+    have the same names in all of them, as far as they have such a step, so that what looks inside works with each:
+    h.0.attn.q, .k, .v, .scores, .weights, .out, h.0.resid_mid, h.0.mlp.fc, .act, .out, h.0.resid_post, logits, ...
+    """
+
+    Config: ClassVar[Any]  # the class of its configuration
+    kind: ClassVar[str]  # the model_type of its config.json
+    title: ClassVar[str]  # the name in messages
+
+    # Set by `assemble`.
+    layers: int
+    width: int  # numbers of a token between layers
+    vocabulary: int
+    window: int | None  # tokens that a sequence may have, None: any number
+    heads: int  # of the cache
+    head_width: int  # of the cache
+    widest: int  # numbers of all activations of a token that exist at once, at most
+    end_ids: tuple[int, ...]  # by the configuration, whether the vocabulary has them or not
+    begin_id: int | None  # likewise
+    norm: Any  # the last layer before the head
+    head: Linear  # gives the logits
+
+    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], config: Any = None, *,
+                 ops: ModuleType = fast_ops, dtype: str | None = None, kv_dtype: str = "float32") -> None:
+        self.kv_dtype = check_dtype(kv_dtype, "load: kv_dtype")
+        given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
+        self.config = given if isinstance(given, self.Config) else self.Config.from_dict(given)
+        if dtype not in (None, *DTYPES):
+            raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        self.ops = ops
+        self._program: Any = None
+        read = Reader(weights, ops, dtype, self.title)
+        self.assemble(read)
+        read.finish()
+        self.dtype: str = read.stored_as
+        self._places = parts.find(self, {id(x): name for name, x in read.taken.items()})
+
+    @abstractmethod
+    def assemble(self, read: Reader) -> None:
+        """Set the sizes above and make the layers of what `read` gives. It may change `config` by what it finds."""
+
+    @abstractmethod
+    def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Floats:
+        """The logits [rows, vocabulary] of the wanted tokens; keys and values of all tokens go to the cache."""
+
+    @abstractmethod
+    def network(self) -> Any:
+        """The graph as one call."""
+
+    @property
+    def limit(self) -> int:
+        """The window as a number: one that no sequence reaches if there is none."""
+        return sys.maxsize if self.window is None else self.window
+
+    @property
+    def sizes(self) -> str:
+        """In words."""
+        return (f"{self.layers} layers, {self.heads} heads, width {self.width}, vocabulary {self.vocabulary}, "
+                f"context {self.window or 'without end'}")
+
+    @property
+    def tap(self) -> Tap:
+        """What calls from this context show their activations to; `nextword.trace` opens another."""
+        return tap_of(self)
+
+    def __copy__(self: Self) -> Self:
+        """Another model of the same parts."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
+        """A model of its own; packed matrices, which never change, are shared."""
+        memo[id(self.ops)] = self.ops
+        other = copy(self)
+        memo[id(self)] = other
+        for name, value in vars(self).items():
+            vars(other)[name] = None if name == "_program" else deepcopy(value, memo)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Raises TypeError: a model is found again by where it came from, which LanguageModel knows."""
+        raise TypeError(f"pickle: a {type(self).__name__} holds memory of its process; pickle the LanguageModel that "
+                        "nextword.load returns, which is loaded anew where it is read")
+
+    def quantised(self: Self, dtype: str) -> Self:
+        """The model with its matrices held as `dtype`; everything else is shared with it, and a tied head stays tied.
+
+        dtype: one that `ops.pack` takes. Raises ValueError for another.
+        """
+        matrices = [x for x in (*self.tensors().values(), self.head.weight) if not isinstance(x, np.ndarray)]
+        anew: dict[int, Any] = {}
+        for x in matrices:
+            if id(x) not in anew:
+                anew[id(x)] = self.ops.pack(self.ops.unpack(x), dtype)
+        other: Self = parts.replaced(self, anew)
+        other.dtype, other._program = dtype, None
+        return other
+
+    def linears(self) -> list[Linear]:
+        """The layers whose matrices a token is multiplied by, without the head."""
+        return [layer for layer in parts.of_kind(self, Linear) if layer is not self.head]
+
+    def tensors(self) -> dict[str, Any]:
+        """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
+        return {name: parts.at(self, path) for name, path in self._places.items()}
+
+    def cache(self, slots: int = 1, capacity: int | None = None, prefix: KVCache | None = None) -> KVCache:
+        """An empty cache of `kv_dtype` for `slots` sequences of at most `capacity` tokens (the context window if None).
+
+        prefix: a full cache of one slot, with whose tokens all sequences begin.
+        """
+        tokens = self.window if capacity is None else capacity
+        if tokens is None:
+            raise ValueError(f"cache: capacity must be a number of tokens, got None, and this {self.title} has no "
+                             "context window to take in its place")
+        return KVCache(self.ops, self.layers, slots, self.heads, self.head_width, tokens, prefix, self.kv_dtype)
+
+    def cache_bytes(self, slots: int, capacity: int) -> int:
+        """The memory that `cache` takes for so many sequences of at most so many tokens."""
+        return cache_bytes(self.layers, slots, self.heads, self.head_width, capacity, self.kv_dtype)
+
+    def encoded(self, ids: Sequence[int] | Ints) -> KVCache:
+        """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with."""
+        cache = self.cache(1, len(ids))
+        read(self, np.asarray(ids, np.int64), cache)
+        return cache
+
+    def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
+                 rows: Sequence[int] | Ints | None = None, tap: Tap | None = None) -> Floats:
+        """Run new tokens of one or more sequences and remember them in the cache.
+
+        batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ...).
+        rows: which of the tokens, counted through the batch, give logits (None: all), in any order and any number.
+        tap: what this call shows its activations to (None: what the context says, see `nextword.trace`).
+        Returns float32 [rows, vocabulary]. Threads may call at once, each with a cache of its own.
+        Raises IndexError if an id is not in the vocabulary, a row is none of the tokens, or a sequence outgrows the
+        context window or the cache, ValueError if ids are no integers or two sequences share a slot, RuntimeError if
+        another thread is running the model on the cache.
+        """
+        with cache.guard:
+            return self._run(batch, cache, slots, rows, tap_of(self) if tap is None else tap)
+
+    def _run(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None,
+             rows: Sequence[int] | Ints | None, tap: Tap) -> Floats:
+        where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
+        if len(where) != len(batch) or len(set(where.tolist())) < len(where):
+            raise ValueError(f"model: slots must be one for each of the {len(batch)} sequences, none twice, "
+                             f"got {where.tolist()}")
+        fresh = np.array([len(ids) for ids in batch], np.int64)
+        ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
+        wanted = np.arange(len(ids)) if rows is None else np.asarray(rows, np.int64)
+        if not tap.looks and hasattr(self.ops, "Network"):
+            found: Floats = self._fused().run(ids, where, fresh, wanted, cache.lengths, cache.keys, cache.values,
+                                              cache.scales, cache.before)
+            return found
+
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
+            raise IndexError(f"model: rows must be 0 .. {len(ids) - 1}, got {wanted.min()} .. {wanted.max()}")
+        starts = cache.lengths[where]
+        if tap.replaces:
+            cache.patched[where] = True
+        places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
+        logits = self.graph(Inputs(ids, places, wanted), Past(cache, where, fresh), tap)
+        cache.lengths[where] += fresh
+        return logits
+
+    def _fused(self) -> Any:
+        """The network as one call, which computes what `graph` does, with the same bits."""
+        program = self._program
+        if program is None:
+            program = self._program = self.network()  # whole: other threads may take it from here on
+        return program
+
+
+def _row_of_ids(ids: Any) -> Ints:
+    row = np.asarray(ids)
+    if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
+        raise ValueError(f"model: ids must be integers [tokens], got {row.dtype} {list(row.shape)}")
+    return row.astype(np.int64)
