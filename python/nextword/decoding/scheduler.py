@@ -114,10 +114,7 @@ class Scheduler:
         if len(parts) < len(self.running):
             for seat in [seat for seat in self.running if seat.row.finish is not None]:
                 self._leave(seat)  # the window was full
-        read = sum(len(part.ids) for part in parts if not part.seat.row.tokens)
-        share = 0.0 if not read else read / sum(len(part.ids) for part in parts)
-        checked = self._pass(parts, read) if parts else []
-        self.prefill_tokens += read
+        checked, share = self._pass(parts) if parts else ([], 0.0)
         while True:
             checked = [one for one in checked if one.seat.row.finish is None]
             right = [one for one in checked if self._take(one)]
@@ -139,18 +136,18 @@ class Scheduler:
         del self.running[seat]
         self.slots.leave(seat)
 
-    def _pass(self, parts: list[Part], read: int) -> list[Checked]:
-        """Send parts through the model, and drafts behind those that have all of their text in; the logits of these.
-
-        read: how many tokens of the parts are of prompts.
-        """
-        drafts = {} if self._speculation is None else self._drafts(parts, read)
+    def _pass(self, parts: list[Part]) -> tuple[list[Checked], float]:
+        """Send parts through the model, and drafts behind those that have all of their text in; the logits of these,
+        and the share of prompts in the tokens of the pass."""
+        drafts = {} if self._speculation is None else self._drafts(parts)
         lengths = self.cache.lengths
         batch: list[Ints] = []
         slots: list[int] = []
         wanted: list[int] = []  # tokens of the batch that give logits
-        count = 0
+        count = read = 0
         for seat, ids, whole in parts:
+            if not seat.row.tokens:
+                read += len(ids)
             draft = drafts.get(seat.slot) if drafts else None
             fresh = ids if draft is None else np.concatenate([ids, draft])
             batch.append(fresh)
@@ -159,6 +156,7 @@ class Scheduler:
             if whole:
                 wanted += range(first, count)
         logits = self.model(batch, self.cache, slots, wanted)
+        self.prefill_tokens += read
         checked, at = [], 0
         for seat, _, whole in parts:
             if not whole:
@@ -172,9 +170,9 @@ class Scheduler:
                 self.store.remember(row.prompt.tolist(), self.cache, seat.slot)
             checked.append(Checked(seat, draft, logits[at:end], int(lengths[seat.slot])))
             at = end
-        return checked
+        return checked, read / count
 
-    def _drafts(self, parts: list[Part], read: int) -> dict[int, Ints]:
+    def _drafts(self, parts: list[Part]) -> dict[int, Ints]:
         """Drafts by slot, for rows whose text has begun: so long that with one more token they reach no limit."""
         assert self._speculation is not None
         asked = []
@@ -183,6 +181,7 @@ class Scheduler:
             if row.tokens and whole:
                 room = self.slots.window - (len(row) - seat.begin)
                 asked.append(Asked(seat.slot, row, seat.begin, min(row.remaining - 1, room, seat.pace.length)))
+        read = sum(len(part.ids) for part in parts if not part.seat.row.tokens)
         return self._speculation.drafts(asked, len(asked) + read)
 
     def _take(self, one: Checked) -> bool:

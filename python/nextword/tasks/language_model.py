@@ -22,15 +22,13 @@ from nextword.decoding.stream import Stream
 from nextword.machine import memory
 from nextword.models.model import Model
 from nextword.models.passes import read
-from nextword.text.ids import Special, is_batch, token_ids
+from nextword.text.ids import Prompt, Special, is_batch, token_ids
 from nextword.text.no_vocabulary import tells_why
 from nextword.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from nextword.tasks.choose import Choice
     from nextword.tasks.session import Session
-
-Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 
 class Source(NamedTuple):
     """What `nextword.load` was called with: `load(source.path, source.dtype, kv_dtype=..., revision=...)` gives the
@@ -84,6 +82,7 @@ class LanguageModel:
         """A model of its own; the packed matrices, which never change, are shared."""
         return LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config)
 
+    @tells_why
     def logits(self, ids: Prompt, last_only: bool = False, *, allowed_special: Special = ()) -> Floats:
         """Logits of every position, or of the last one.
 
@@ -97,7 +96,7 @@ class LanguageModel:
         >>> nextword.load().logits([281, 290, 300]).shape
         (3, 4096)
         """
-        prompt = self._ids("logits", ids, allowed_special)
+        prompt = token_ids("logits", "prompt", ids, self.tokenizer, self.model.vocabulary, allowed_special, begins=True)
         if not 1 <= len(prompt) <= self.model.limit:
             raise ValueError(f"logits: expected 1 .. {self.model.limit} tokens (the context window), "
                              f"got {len(prompt)}")
@@ -285,11 +284,6 @@ class LanguageModel:
             raise ValueError(f"{op}: draft must have the model's vocabulary of {sizes[1]} tokens, got another of "
                              f'{sizes[0]}; take a model with the same one, or draft="lookup"')
         return model
-
-    @tells_why
-    def _ids(self, op: str, text: Any, allowed_special: Special, begins: bool = True) -> list[int]:
-        """The ids of a prompt."""
-        return token_ids(op, "prompt", text, self.tokenizer, self.model.vocabulary, allowed_special, begins)
 
 
 def _load_again(path: str | None, dtype: str | None, kv_dtype: str, revision: str | None) -> LanguageModel:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,11 +15,32 @@ from nextword.decoding.row import Row
 from nextword.decoding.stream import Stream
 from nextword.machine.guard import Guard
 from nextword.machine.shown import is_integer
+from nextword.models.model import Model
 from nextword.models.passes import read
 from nextword.models.trace import tap_of
-from nextword.tasks.language_model import LanguageModel, Prompt
 from nextword.tasks.session_file import read_session, write_session
-from nextword.text.ids import Special
+from nextword.text.ids import Prompt, Special, token_ids
+from nextword.text.no_vocabulary import tells_why
+from nextword.text.tokenizer import Tokenizer
+
+
+class Continues(Protocol):
+    """What a session needs of a language model: the model, its vocabulary, and how a text is continued."""
+
+    @property
+    def model(self) -> Model:
+        """What computes."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """None for a model without a vocabulary."""
+
+    @property
+    def no_tokenizer(self) -> str:
+        """Why there is none."""
+
+    def stream(self, prompt: Prompt, **settings: Any) -> Stream:
+        """The continuation of a text, piece by piece."""
 
 
 class Session:
@@ -45,7 +66,7 @@ class Session:
     'Once upon a time there was a little girl'
     """
 
-    def __init__(self, lm: LanguageModel, prompt: Prompt = "", capacity: int | None = None,
+    def __init__(self, lm: Continues, prompt: Prompt = "", capacity: int | None = None,
                  prefix: PrefixCache | None = None, allowed_special: Special = ()) -> None:
         if capacity is not None and (not isinstance(capacity, int | np.integer) or capacity < 0):
             raise ValueError(f"session: capacity must be a number of tokens >= 0 or None, got {capacity!r}")
@@ -85,6 +106,11 @@ class Session:
         return None if self.lm.tokenizer is None else self.lm.tokenizer.decode(self._ids)
 
     @property
+    def no_tokenizer(self) -> str:
+        """Why the model has no vocabulary, if it has none."""
+        return self.lm.no_tokenizer
+
+    @property
     def logits(self) -> Floats:
         """Logits of the token that comes next: float32 [vocabulary].
 
@@ -102,6 +128,7 @@ class Session:
                 self._cache.lengths[0] = count - 1
             return self._logits.copy()
 
+    @tells_why
     def feed(self, more: Prompt, *, allowed_special: Special = ()) -> None:
         """Add text, or token ids, and encode it. A text is cut into tokens by itself, whatever stands before it; what
         the tokenizer begins texts with stands before the first one alone.
@@ -109,7 +136,8 @@ class Session:
         allowed_special: the special tokens whose names in a text stand for them, "all" or some; by default none.
         Raises ValueError for a text without a vocabulary, IndexError for an unknown id, TypeError for anything else.
         """
-        fresh = self.lm._ids("feed", more, allowed_special, begins=not self._ids)
+        fresh = token_ids("feed", "prompt", more, self.lm.tokenizer, self.lm.model.vocabulary, allowed_special,
+                          begins=not self._ids)
         with self.guard:
             self._become(self._ids + fresh)
             if len(self._ids) <= self.lm.model.limit:
@@ -165,7 +193,7 @@ class Session:
             write_session(Path(path), self.lm.model, self.lm.tokenizer, self._ids, self._cache, self._held)
 
     @classmethod
-    def resume(cls, lm: LanguageModel, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
+    def resume(cls, lm: Continues, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
         """The session of a file that `save` wrote; goes on with the bits of the original.
 
         Raises OSError if the file cannot be read, ValueError if it is damaged, of another version, model, vocabulary or
