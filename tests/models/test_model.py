@@ -15,7 +15,7 @@ import nextword
 from model_files import write_model
 from nextword import LanguageModel, ops, reference
 from nextword.files.weights import open_model
-from nextword.models import model as model_module
+from nextword.models import passes
 from nextword.models.layers import Attention, Embedding, Linear
 from nextword.models.model import Model
 from nextword.models.parts import part_at, parts_of, places_of, replaced
@@ -200,5 +200,5 @@ def test_parts_are_found_where_they_stand_and_replaced_there():
 def test_the_chunk_is_what_a_prompt_is_cut_into(monkeypatch):
     model = plain()
     whole = model.encoded(np.resize(IDS, 64))
-    monkeypatch.setattr(model_module, "CHUNK", 32)
+    monkeypatch.setattr(passes, "CHUNK", 32)
     np.testing.assert_array_equal(model.encoded(np.resize(IDS, 64)).keys[0], whole.keys[0])
