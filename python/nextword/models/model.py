@@ -228,7 +228,7 @@ class Model(ABC):
         program = self._program
         if program is None:
             program = self.ops.Program()
-            twin: Any = parts.replaced(self, {id(self.ops): recorder})
+            twin: Any = replaced(self, {id(self.ops): recorder})
             numbers: list[Any] = [recorder.Numbers(program, name) for name in Inputs._fields]
             unknown: list[Any] = [recorder.Cache(0), recorder.Unknown("the slots"), recorder.Unknown("fresh tokens")]
             program.close(twin.graph(Inputs(*numbers), Past(*unknown), NOBODY).view)
