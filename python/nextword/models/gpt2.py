@@ -180,7 +180,7 @@ class GPT2(Model):
         self.end_ids, self.begin_id = c.end_ids, c.bos_token_id
 
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed, stored=first)
-        self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
+        self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd), ("wte", "wpe"))
         self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]
         self.ln_f = self.norm = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
         if not c.tie_word_embeddings:

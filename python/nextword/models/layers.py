@@ -58,15 +58,19 @@ class LayerNorm:
 
 
 class Embedding:
-    """Token plus position. tokens: packed [width, vocabulary]; positions: float32 [context, width], or None."""
+    """Token plus position. tokens: packed [width, vocabulary]; positions: float32 [context, width], or None.
 
-    def __init__(self, ops: ModuleType, tokens: Any, positions: Floats | None = None) -> None:
+    names: of both as activations.
+    """
+
+    def __init__(self, ops: ModuleType, tokens: Any, positions: Floats | None, names: tuple[str, str]) -> None:
         self.ops, self.tokens, self.positions = ops, tokens, positions
+        self._token, self._position = names
 
     def __call__(self, ids: Ints, places: Ints, tap: Tap) -> Floats:
-        if tap.wants("wte") or tap.wants("wpe"):
-            token: Floats = tap("wte", self.ops.embedding(ids, None, self.tokens, None))
-            return token if self.positions is None else token + tap("wpe", self.positions[places])
+        if tap.wants(self._token) or tap.wants(self._position):
+            token: Floats = tap(self._token, self.ops.embedding(ids, None, self.tokens, None))
+            return token if self.positions is None else token + tap(self._position, self.positions[places])
         y: Floats = self.ops.embedding(ids, places, self.tokens, self.positions)
         return y
 
