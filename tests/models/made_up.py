@@ -57,7 +57,8 @@ class MadeUp(Model):
         self.layers, self.width, self.vocabulary, self.window = c.layers, c.width, c.vocabulary, None
         self.heads, self.head_width, self.widest = c.heads, c.head_width, 3 * c.width + 2 * c.inner
         self.end_ids, self.begin_id = (), None
-        self.embed = Embedding(ops, read.matrix("tokens", c.vocabulary, c.width, ops.pack_transposed))
+        tokens = read.matrix("tokens", c.vocabulary, c.width, ops.pack_transposed)
+        self.embed = Embedding(ops, tokens, None, ("tokens", "places"))
         self.blocks = [Block(read, c, ops, f"h.{layer}") for layer in range(c.layers)]
         self.norm = read.norm("ln_f", c.width, 1e-6)
         self.head = Linear(ops, read.matrix("head", c.width, c.vocabulary, ops.pack), None)

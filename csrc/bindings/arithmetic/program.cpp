@@ -111,10 +111,10 @@ struct Recorded {
   static int number(int64_t given) { return 0 <= given && given < 1 << 30 ? static_cast<int>(given) : -1; }
   static View view(const std::array<int64_t, 3>& given) { return {number(given[0]), given[1], given[2]}; }
 
-  Array array_of(const py::handle& object) {
+  Array array_of(const char* kind, const py::handle& object) {
     if (object.is_none()) return {nullptr, 0, 0};
     const bool flat = py::isinstance<py::array>(object) && object.cast<py::array>().ndim() == 1;
-    arrays.push_back(flat ? array<float>(op, "weights", object, {"cols"}) : array<float>(op, "weights", object, {"rows", "cols"}));
+    arrays.push_back(flat ? array<float>(kind, "weights", object, {"cols"}) : array<float>(kind, "weights", object, {"rows", "cols"}));
     const auto& a = arrays.back();
     return {data<float>(a), flat ? 0 : a.shape(0), a.shape(flat ? 0 : 1)};
   }
@@ -138,7 +138,7 @@ struct Recorded {
     for (size_t i = 0; i < weights.size(); ++i) {
       const py::object weight = weights[i];
       if (i >= added.kind->matrices)
-        added.arrays[next++] = array_of(weight);
+        added.arrays[next++] = array_of(kind.c_str(), weight);
       else if (py::isinstance<Packed>(weight))
         added.matrix = weight.cast<const Packed&>();
       else
