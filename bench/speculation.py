@@ -80,7 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     cpu.set_threads(options.threads)
     demo = nextword.load()
-    lm = LanguageModel(GPT2(*enlarged(open_model(nextword.DEMO), demo.config)), demo.tokenizer)
+    lm = LanguageModel(GPT2(*enlarged(open_model(nextword.DEMO).renamed(GPT2.own_name), demo.config)), demo.tokenizer)
     worst = max(check_logits(lm, demo, text) for text in options.prompts)
 
     def told(draft: str | None) -> list[Generation]:

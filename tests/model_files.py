@@ -79,3 +79,26 @@ def write_model(
     index = {"metadata": {"total_size": sum(array.nbytes for _, array in named.values())}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
+
+
+# A model's folder with a few tensors
+
+SMALL_CONFIG = {"model_type": "gpt2", "n_layer": 1}
+
+
+def some_tensors() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    shapes = {"wte.weight": (7, 4), "h.0.ln_1.weight": (4,), "h.0.attn.c_attn.weight": (4, 12)}
+    shapes["lm_head.weight"] = shapes["wte.weight"]
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def folder_of(tmp_path: Path, file: bytes | None = None, config: str = "{}") -> Path:
+    (tmp_path / "config.json").write_text(config)
+    if file is not None:
+        (tmp_path / "model.safetensors").write_bytes(file)
+    return tmp_path
+
+
+def one(code: str, array: np.ndarray) -> bytes:
+    return safetensors_bytes({"x": (code, array)})

@@ -15,6 +15,8 @@ import pytest
 
 import nextword
 from nextword import ops, reference
+from nextword.arithmetic import recorder
+from nextword.models import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, CSRC, CMAKE = ROOT / "python" / "nextword", ROOT / "csrc", ROOT / "CMakeLists.txt"
@@ -132,6 +134,63 @@ def test_models_and_what_they_stand_on_read_no_files(room):
         assert not re.search(r"\bopen\(", path.read_text(encoding="utf-8")), path.name
 
 
+ARCHITECTURE_FILES = {Path(sys.modules[one.__module__].__file__).resolve() for one in ARCHITECTURES.values()}
+# What GPT-2 calls itself, its fields and its tensors. Other architectures' words come to these.
+OWN_NAMES = re.compile(
+    r"gpt-?2|\bn_(?:positions|ctx|embd|layer|head|inner)\b|\b(?:wte|wpe|ln_[12f]|c_attn|c_proj|c_fc|lm_head)\b"
+    r"|\btransformer\.|\bmasked_bias\b", re.I)
+# Where such a word is another thing, or an example for users: files, and what they may say.
+SAID = {
+    "models/__init__.py": {"GPT2", "gpt2"},  # the registry
+    "text/tokenizer.py": {"gpt2"},  # encodings, patterns that split text, and vocabularies' classes
+    "text/tokenizer_files.py": {"gpt2"},
+    "text/tokenizer_folder.py": {"gpt2"},
+    "text/tokenizer_json.py": {"gpt2"},
+    "files/weights.py": {"gpt2"},  # hub ids, here and in the commands
+    "cli/arguments.py": {"gpt2"},
+    "cli/bench.py": {"gpt2", "GPT-2"},
+    "cli/generate.py": {"gpt2"},
+    "cli/main.py": {"GPT-2"},
+    "cli/quantize.py": {"gpt2"},
+}
+
+
+def words(path):
+    """(line, text) of each name and string of the code; comments and docstrings, where examples stand, are none."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    with_docs = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docs = {id(node.body[0].value) for node in ast.walk(tree)
+            if isinstance(node, with_docs) and node.body and isinstance(node.body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.lineno, node.value
+        for field in ("id", "attr", "arg", "name", "module"):
+            if isinstance(text := getattr(node, field, None), str):
+                yield getattr(node, "lineno", 0), text
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_an_architectures_names_stand_in_its_file_alone(path):
+    if path in ARCHITECTURE_FILES:
+        assert any(OWN_NAMES.search(text) for _, text in words(path))
+        return
+    said = SAID.get(path.relative_to(PACKAGE).as_posix(), set())
+    found = {(line, name) for line, text in words(path) for name in OWN_NAMES.findall(text)
+             if name not in said and name.lower() not in said}
+    assert found == set()
+
+
+def test_no_other_room_names_an_architecture():
+    named = {".".join(("nextword", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in ARCHITECTURE_FILES}
+    classes = {one.__name__ for one in ARCHITECTURES.values()}
+    for path in PYTHON_FILES:
+        if path == PACKAGE / "models" / "__init__.py":
+            continue
+        for dotted, _ in imports(path):
+            assert not any(dotted == one or dotted.startswith(f"{one}.") for one in named), f"{path}: {dotted}"
+            assert dotted.rpartition(".")[2] not in classes, f"{path.name}: {dotted}"
+
+
 @pytest.mark.parametrize("path", CPP_FILES, ids=lambda p: str(p.relative_to(CSRC)))
 def test_cpp_includes_follow_the_arrows(path):
     me = room_of(path, CSRC)
@@ -173,10 +232,11 @@ def functions(module):
     }
 
 
-def test_every_operation_has_a_twin_of_the_same_signature():
-    mine, twin = functions(ops), functions(reference)
+@pytest.mark.parametrize("module", [reference, recorder], ids=lambda m: m.__name__)
+def test_every_operation_has_a_twin_of_the_same_signature(module):
+    mine, twin = functions(ops), functions(module)
     assert mine.keys() == twin.keys()
-    assert set(ops.__all__) == {*mine, "Network", "Packed"}
+    assert set(ops.__all__) == {*mine, "Packed", "Program"}
     for name in mine:
         a, b = ([(p.name, p.kind, p.default) for p in s.parameters.values()] for s in (mine[name], twin[name]))
         assert a == b, name
@@ -308,6 +368,14 @@ def test_every_cpp_file_says_first_what_it_holds():
         if p.suffix == ".h" and not p.read_text(encoding="utf-8").startswith(("//", "/*"))
     ]
     assert silent == []
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"])
+def test_files_that_a_page_names_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"[`( ]([\w.]+(?:/[\w.]+)+\.(?:py|h|cpp|sh|md|json))[`)]", text))
+    assert named
+    assert [n for n in sorted(named) if not any((root / n).exists() for root in (ROOT, PACKAGE, CSRC))] == []
 
 
 def test_tracked_files_name_no_place_of_one_machine():

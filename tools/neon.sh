@@ -3,7 +3,7 @@
 # qemu-user, installs them where that is possible, and otherwise says what is missing and ends well.
 # Usage: tools/neon.sh [build folder; default: a temporary one]
 set -euo pipefail
-source_dir=$(cd "$(dirname "$0")/.." && pwd)
+. "$(dirname "$0")/test_program.sh"
 
 have_tools() { command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64 >/dev/null; }
 
@@ -17,14 +17,6 @@ if ! have_tools; then
   exit 0
 fi
 
-build=${1:-}
-if [[ -z $build ]]; then
-  build=$(mktemp -d)
-  trap 'rm -rf "$build"' EXIT
-fi
-mkdir -p "$build"
-cmake -S "$source_dir" -B "$build" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
-  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ >"$build/configure.log" ||
-  { cat "$build/configure.log"; exit 1; }
-cmake --build "$build" --target kernel_tests --parallel "$(nproc)"
-qemu-aarch64 -L /usr/aarch64-linux-gnu "$(find "$build" -name kernel_tests -type f -perm -u+x | head -n 1)"
+build_program kernel_tests "${1:-}" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
+qemu-aarch64 -L /usr/aarch64-linux-gnu "$program"

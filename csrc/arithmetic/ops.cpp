@@ -75,6 +75,16 @@ Operand operand(const float* x, int64_t stride, Dtype dtype, int64_t rows, int64
 // Panels that are a piece of work for one thread.
 int64_t grain_of(const Packed& weight, int64_t rows) { return worth_a_thread / (rows * weight.depth * panel_cols) + 1; }
 
+// out = combine(x, y), number by number.
+template <class F>
+void by_pairs(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t rows, int64_t cols, float* out,
+                     const F& combine) {
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < cols; ++c) out[r * cols + c] = combine(x[r * x_stride + c], y[r * y_stride + c]);
+  });
+}
+
 }  // namespace
 
 int64_t matmul_room(const Packed& weight, int64_t rows) {
@@ -146,6 +156,14 @@ void activate(const float* x, Activation activation, int64_t size, float* out) {
   });
 }
 
+void add(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t rows, int64_t cols, float* out) {
+  by_pairs(x, x_stride, y, y_stride, rows, cols, out, [](float a, float b) { return a + b; });
+}
+
+void multiply(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t rows, int64_t cols, float* out) {
+  by_pairs(x, x_stride, y, y_stride, rows, cols, out, [](float a, float b) { return a * b; });
+}
+
 void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, const float* positions, int64_t count,
                float* out) {
   const int64_t width = tokens.depth;
@@ -153,6 +171,7 @@ void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, 
     for (int64_t t = begin; t < end; ++t) {
       float* const row = out + t * width;
       decode_column(tokens.dtype, tokens.panel(ids[t] / panel_cols), width, ids[t] % panel_cols, row, 1);
+      if (!positions) continue;
       const float* const place = positions + places[t] * width;
       for (int64_t i = 0; i < width; ++i) row[i] += place[i];
     }

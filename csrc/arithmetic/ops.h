@@ -25,7 +25,11 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
 void softmax(const float* x, int64_t rows, int64_t cols, float* out);
 void activate(const float* x, Activation activation, int64_t size, float* out);
 
-// out[t] = column ids[t] of tokens [width, vocabulary] + row places[t] of positions [.., width].
+// out = x + y and out = x * y, number by number. x, y: [rows, cols], their rows x_stride and y_stride floats apart.
+void add(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t rows, int64_t cols, float* out);
+void multiply(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t rows, int64_t cols, float* out);
+
+// out[t] = column ids[t] of tokens [width, vocabulary] + row places[t] of positions [.., width]; null positions add nothing.
 void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, const float* positions, int64_t count,
                float* out);
 

@@ -42,6 +42,7 @@ inline std::string received(const py::handle& object) {
 }
 
 template <class T> struct TypeName;
+template <> struct TypeName<double> { static constexpr const char* value = "float64"; };
 template <> struct TypeName<float> { static constexpr const char* value = "float32"; };
 template <> struct TypeName<uint16_t> { static constexpr const char* value = "uint16"; };
 template <> struct TypeName<uint8_t> { static constexpr const char* value = "uint8"; };

@@ -11,7 +11,7 @@ void bind_cpu(py::module_& m);
 void bind_machine(py::module_& m);
 void bind_ops(py::module_& m);
 void bind_attention(py::module_& m);
-void bind_network(py::module_& m);
+void bind_program(py::module_& m);
 void bind_sampling(py::module_& m);
 void bind_bpe(py::module_& m);
 
@@ -38,9 +38,9 @@ PYBIND11_MODULE(_core, m) {
   bind_machine(m);
   bind_ops(m);
   bind_attention(m);
-  bind_network(m);
+  bind_program(m);
   bind_sampling(m);
   bind_bpe(m);
-  for (const char* name : {"Packed", "Network", "PieceCounts", "Bpe"}) refuse_pickle(m.attr(name));
+  for (const char* name : {"Packed", "Program", "PieceCounts", "Bpe"}) refuse_pickle(m.attr(name));
   word_call_errors(m);  // of all of them: stays last
 }

@@ -151,38 +151,29 @@ class Packed:
     @property
     def nbytes(self) -> int: ...
 
-class Network:
-    def __init__(
-        self,
-        tokens: Packed,
-        positions: _Floats,
-        ln_f: tuple[_Floats, _Floats],
-        head: tuple[Packed, _Floats | None],
-        eps: float,
-    ) -> None: ...
+class Program:
+    def __init__(self) -> None: ...
     def __len__(self) -> int: ...
     def add(
         self,
-        ln_1: tuple[_Floats, _Floats],
-        qkv: tuple[Packed, _Floats],
-        scale: float,
-        attn_out: tuple[Packed, _Floats],
-        ln_2: tuple[_Floats, _Floats],
-        fc: tuple[Packed, _Floats],
-        activation: str,
-        mlp_out: tuple[Packed, _Floats],
-    ) -> None: ...
+        kind: str,
+        values: Sequence[tuple[int, int, int]],
+        indices: Sequence[str],
+        weights: list[Packed | _Floats | None],
+        scalar: float,
+        activation: str | None,
+        cache: tuple[int, int] | None,
+    ) -> tuple[int, str, int]: ...
+    def close(self, result: tuple[int, int, int]) -> None: ...
+    def operations(self) -> list[tuple[str, str, int, int, int]]: ...
     def run(
         self,
         ids: _Ints,
         slots: _Ints,
         fresh: _Ints,
         wanted: _Ints,
-        lengths: _Ints,
-        keys: list[NDArray[Any]],
-        values: list[NDArray[Any]],
-        scales: list[_Floats],
-        before: list[tuple[Any, Any, Any]],
+        caches: list[tuple[_Ints, list[NDArray[Any]], list[NDArray[Any]], list[_Floats], list[tuple[Any, Any, Any]]]],
+        seconds: NDArray[np.float64] | None,
     ) -> _Floats: ...
 
 def empty(shape: Sequence[int]) -> _Floats: ...
@@ -204,7 +195,7 @@ def silu(x: _Floats) -> _Floats: ...
 def tanh(x: _Floats) -> _Floats: ...
 def layer_norm(x: _Floats, weight: _Floats, bias: _Floats, eps: float) -> _Floats: ...
 def softmax(x: _Floats) -> _Floats: ...
-def embedding(ids: _Ints, places: _Ints, tokens: Packed, positions: _Floats) -> _Floats: ...
+def embedding(ids: _Ints, places: _Ints | None, tokens: Packed, positions: _Floats | None) -> _Floats: ...
 
 # ---- the key-value cache (csrc/bindings/arithmetic/attention.cpp); panels are float32, uint16 or int8
 

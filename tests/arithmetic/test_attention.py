@@ -8,34 +8,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import bounds
+from matrices import exact, numbers, same_bits, seeds
 from nextword import cpu, ops, reference
 
 DTYPES = {"float32": np.float32, "bfloat16": np.uint16, "int8": np.int8}
 UNWRITTEN = {"float32": np.nan, "bfloat16": 0x7FC0, "int8": 127}  # beside scales that are NaN
 
-seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(params=DTYPES)
 def dtype(request):
     """How keys and values are stored."""
     return request.param
-
-
-def numbers(rng, *shape):
-    """float32 values of several sizes, with zeros of both signs."""
-    x = rng.standard_normal(shape) * 10.0 ** rng.integers(-3, 3)
-    x[rng.random(shape) < 0.05] = 0.0
-    x[rng.random(shape) < 0.05] = -0.0
-    return x.astype(np.float32)
-
-
-def exact(x):
-    return x.astype(np.float64)
-
-
-def same_bits(a, b):
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 def empty_cache(dtype, slots, heads, width, panels):

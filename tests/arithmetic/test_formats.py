@@ -1,6 +1,7 @@
 """Weights in fewer bits: each format against its definition in NumPy, its error bound, and the same bits for a row in
 every batch, on every instruction set."""
 
+import functools
 import gc
 
 import numpy as np
@@ -9,28 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bounds
+import matrices
+from matrices import cols_, rows_, same_bits, seeds
 from nextword import cpu, ops, reference
 from nextword.arithmetic.formats import DTYPES, GROUP, multiplied, panel_bytes, stored, to_bfloat16
 
+numbers = functools.partial(matrices.numbers, outliers=0.01)
 COMPACT = [d for d in DTYPES if d != "float32"]
-seeds = st.integers(0, 2**32 - 1)
-# Around the panel (32), the tile (12), the blocks (16 and 512 rows) and the groups (16 and 32 depths).
-rows_ = st.one_of(st.integers(1, 40), st.sampled_from([511, 512, 513]))
-cols_ = st.one_of(st.integers(1, 70), st.sampled_from([96, 200, 512]))
+# Around the groups (16 and 32 depths) and blocks.
 depths_ = st.one_of(st.integers(1, 70), st.sampled_from([255, 512, 767, 768, 1024]))
-
-
-def numbers(rng, *shape):
-    """float32 values of several sizes, some outliers, zeros of both signs."""
-    x = rng.standard_normal(shape) * 10.0 ** rng.integers(-3, 3)
-    x[rng.random(shape) < 0.01] *= 30
-    x[rng.random(shape) < 0.05] = 0.0
-    x[rng.random(shape) < 0.05] = -0.0
-    return x.astype(np.float32)
-
-
-def same_bits(a, b):
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("dtype", COMPACT)

@@ -6,29 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bounds
+from matrices import cols_, exact, numbers, rows_, same_bits, seeds
 from nextword import cpu, ops, reference
 
-seeds = st.integers(0, 2**32 - 1)
-# Around the panel (32), the tile (12) and the blocks (16 and 512 rows), and in between; 512 columns are spread.
-rows_ = st.one_of(st.integers(1, 40), st.sampled_from([511, 512, 513]))
-cols_ = st.one_of(st.integers(1, 70), st.sampled_from([96, 200, 512]))
+# Around the blocks of depths, and in between.
 depths_ = st.one_of(st.integers(1, 70), st.sampled_from([255, 512, 767, 768, 769]))
-
-
-def numbers(rng, *shape):
-    """float32 values of several sizes, with zeros of both signs."""
-    x = rng.standard_normal(shape) * 10.0 ** rng.integers(-3, 3)
-    x[rng.random(shape) < 0.05] = 0.0
-    x[rng.random(shape) < 0.05] = -0.0
-    return x.astype(np.float32)
-
-
-def exact(x):
-    return x.astype(np.float64)
-
-
-def same_bits(a, b):
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 @given(seeds, rows_, depths_, cols_)
@@ -42,15 +24,16 @@ def test_matmul_is_within_its_bound(isa, seed, rows, depth, cols):
     bounds.check(ops.matmul_residual(x, packed, b, r), product + b + r, bounds.matmul(x, w, b, r), "matmul_residual")
 
 
+def linear(rng, rows, depth, cols):
+    """x, packed weight, bias and residual of a linear layer."""
+    x, w = numbers(rng, rows, depth), ops.pack(numbers(rng, depth, cols))
+    return x, w, numbers(rng, cols), numbers(rng, rows, cols)
+
+
 @given(seeds, rows_, depths_, cols_)
 def test_fused_epilogues_have_the_bits_of_separate_steps(isa, seed, rows, depth, cols):
     rng = np.random.default_rng(seed)
-    x, w, b, r = (
-        numbers(rng, rows, depth),
-        ops.pack(numbers(rng, depth, cols)),
-        numbers(rng, cols),
-        numbers(rng, rows, cols),
-    )
+    x, w, b, r = linear(rng, rows, depth, cols)
     y = ops.matmul(x, w, b)
     for name in bounds.ACTIVATIONS:
         assert same_bits(ops.matmul_activated(x, w, b, name), getattr(ops, name)(y)), name
@@ -60,12 +43,7 @@ def test_fused_epilogues_have_the_bits_of_separate_steps(isa, seed, rows, depth,
 @given(seeds, rows_, depths_, cols_, st.integers(1, 5))
 def test_a_row_of_matmul_depends_on_that_row_alone(isa, threads, seed, rows, depth, cols, count):
     rng = np.random.default_rng(seed)
-    x, w, b, r = (
-        numbers(rng, rows, depth),
-        ops.pack(numbers(rng, depth, cols)),
-        numbers(rng, cols),
-        numbers(rng, rows, cols),
-    )
+    x, w, b, r = linear(rng, rows, depth, cols)
     cpu.set_threads(2)
     whole = ops.matmul_residual(x, w, b, r)
     cpu.set_threads(count)

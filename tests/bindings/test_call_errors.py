@@ -33,7 +33,7 @@ def compiled_functions():
     """(name, function) of the module and of its classes, constructors too."""
     tokenizer = nextword.load().tokenizer
     made = {"Bpe": tokenizer, "Packed": ops.pack(np.ones((2, 3), "f")), "PieceCounts": _core.PieceCounts("gpt2"),
-            "Network": nextword.load().model._fused()}  # fmt: skip
+            "Program": nextword.load().model._recorded()}  # fmt: skip
     for name, value in vars(_core).items():
         if isinstance(value, types.BuiltinFunctionType) and name not in READS_A_FILE:
             yield name, value
@@ -74,7 +74,7 @@ def check(name, function, *args, **kwargs):
     assert "\n" not in text
     assert not re.search(r"\(self:|Invoked with|arg\d|incompatible|C\+\+|typing\.|collections\.abc", text), text
     if kind is not MemoryError:
-        assert name.strip("_") in text or re.match(r"(train|network|Tokenizer|encode): ", text), text
+        assert name.strip("_") in text or re.match(r"(train|program|Tokenizer|encode): ", text), text
 
 
 @pytest.mark.parametrize(("name", "function"), FUNCTIONS, ids=lambda x: x if isinstance(x, str) else "")
@@ -145,7 +145,7 @@ def test_the_words(call, kind, expected):
 def test_a_call_that_goes_well_still_has_a_signature_and_a_docstring():
     assert "weight: object, dtype: str" in _core.pack.__doc__
     assert _core.pack(weight=np.ones((2, 2), "f"), dtype="float32").shape == (2, 2)
-    assert "GPT-2" in inspect.getdoc(_core.Network)
+    assert "ids to logits" in inspect.getdoc(_core.Program)
 
 
 def test_big_endian_float16_is_refused():

@@ -107,9 +107,8 @@ for kind in [value for value in vars(_core).values() if isinstance(value, type)]
             if at < count:
                 arguments[at] = empty
                 tried(lambda: function(*arguments))
-    for other in (_core.Bpe, _core.Network):
-        tried(lambda: other(empty, "gpt2"))
-        tried(lambda: other(empty, np.ones((1, 1), "f"), (empty, empty), (empty, empty), 1e-5))
+    tried(lambda: _core.Bpe(empty, "gpt2"))
+    tried(lambda: _core.Program().add("matmul", [(0, 0, 1)], [], [empty, None], 0.0, None, None))
     del empty
 assert isinstance(tried(lambda: nextword.Tokenizer.__new__(nextword.Tokenizer).encode("a")), TypeError)
 gc.collect()
@@ -216,7 +215,7 @@ for k in (1, 40, 5000, 49999):
 """,
     "a model's arrays that change while it runs": """
 model = lm.model
-network = model._fused()
+program = model._recorded()
 cache = model.cache(2, 256)
 ids, slots, fresh, wanted = np.full(200, 5), np.zeros(1, np.int64), np.full(1, 200), np.array([199])
 lengths = cache.lengths
@@ -226,10 +225,12 @@ def change():
         array[:] = good
 beside(
     change,
-    lambda: network.run(ids, slots, fresh, wanted, lengths, cache.keys, cache.values, cache.scales, cache.before),
+    lambda: program.run(
+        ids, slots, fresh, wanted, [(lengths, cache.keys, cache.values, cache.scales, cache.before)], None
+    ),
     2,
 )
-assert isinstance(tried(lambda: network.add(*[None] * 8)), (TypeError, ValueError))
+assert isinstance(tried(lambda: program.add(*[None] * 7)), (TypeError, ValueError))
 keys = list(cache.keys)
 lengths[:] = 0
 class Before(tuple):
@@ -237,8 +238,8 @@ class Before(tuple):
         keys.clear()
         return tuple.__getitem__(self, at)
 tried(
-    lambda: network.run(
-        ids, slots, fresh, wanted, lengths, keys, cache.values, cache.scales, [Before((None,) * 3)] * 4
+    lambda: program.run(
+        ids, slots, fresh, wanted, [(lengths, keys, cache.values, cache.scales, [Before((None,) * 3)] * 4)], None
     )
 )
 for wrong in (
@@ -252,33 +253,38 @@ for wrong in (
 ):
     lengths[:] = 0
     found = tried(
-        lambda: network.run(ids, slots, fresh, wanted, lengths, cache.keys, cache.values, cache.scales, wrong)
+        lambda: program.run(
+            ids, slots, fresh, wanted, [(lengths, cache.keys, cache.values, cache.scales, wrong)], None
+        )
     )
     assert isinstance(found, (TypeError, ValueError)), (wrong, found)
+for wrong in ([], [None], [()], [(lengths,)], [(lengths, None, None, None, None)], [3] * 2):
+    assert isinstance(tried(lambda: program.run(ids, slots, fresh, wanted, wrong, None)), (TypeError, ValueError))
+for wrong in (np.zeros(3), np.zeros(len(program), "f"), 3, np.broadcast_to(np.zeros(1), len(program))):
+    lengths[:] = 0
+    found = tried(
+        lambda: program.run(
+            ids, slots, fresh, wanted, [(lengths, cache.keys, cache.values, cache.scales, cache.before)], wrong
+        )
+    )
+    assert isinstance(found, ValueError), (wrong, found)
 """,
-    "blocks that are added while a network runs": """
+    "operations that are added while a program runs": """
 model = lm.model
-network = model._fused()
+program = model._recorded()
 cache = model.cache(1, 256)
 ids, slots, fresh, wanted = np.full(200, 5), np.zeros(1, np.int64), np.full(1, 200), np.array([199])
 def run():
     cache.lengths[:] = 0
-    network.run(ids, slots, fresh, wanted, cache.lengths, cache.keys, cache.values, cache.scales, cache.before)
+    caches = [(cache.lengths, cache.keys, cache.values, cache.scales, cache.before)]
+    program.run(ids, slots, fresh, wanted, caches, None)
 run()
-b = model.blocks[0]
-block = (
-    b.ln_1.vectors,
-    b.qkv.parts,
-    b.attention.scale,
-    b.attn_out.parts,
-    b.ln_2.vectors,
-    b.fc.parts,
-    b.fc.form,
-    b.mlp_out.parts,
-)
+size = len(program)
+operation = ("matmul", [(0, 0, 256)], [], [model.blocks[0].qkv.weight, None], 0.0, None, None)
 found = []
-beside(lambda: found.append(tried(lambda: network.add(*block))), run)
-assert all(isinstance(one, ValueError) for one in found) and len(network) == 4
+beside(lambda: found.append(tried(lambda: program.add(*operation))), run)
+beside(lambda: found.append(tried(lambda: program.close((0, 0, 256)))), run)
+assert all(isinstance(one, ValueError) for one in found) and len(program) == size
 """,
     "arrays of odd shapes, strides and dtypes": """
 odd = [

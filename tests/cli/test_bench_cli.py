@@ -127,7 +127,7 @@ def test_the_advice_names_the_call_and_what_fewer_bits_cost():
 
 def test_measuring_ends_after_one_repetition_when_time_is_up(monkeypatch, tiny_shape):
     looks = []
-    monkeypatch.setattr(bench_cli.machine, "multiply_add_rate", lambda seconds, dtype: looks.append(dtype) or 1.0)
+    monkeypatch.setattr(bench_cli.speed, "multiply_add_rate", lambda seconds, dtype: looks.append(dtype) or 1.0)
     lm = nextword.LanguageModel(random_model(tiny_config()))
     bench_cli.measure(lm, "float32", 1, 0.0)
     assert looks == ["float32"]

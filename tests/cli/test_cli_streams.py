@@ -257,8 +257,8 @@ def test_ctrl_c_ends_every_command_quietly(monkeypatch, run, capsys, command):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    for module, name in ((nextword, "load"), (nextword.weights, "open_model"), (nextword.Tokenizer, "load"),
-                         (nextword.quantized, "open_model")):
+    for module, name in ((nextword, "load"), (nextword.files.weights, "open_model"), (nextword.Tokenizer, "load"),
+                         (nextword.tasks.quantized, "open_model")):
         monkeypatch.setattr(module, name, interrupted)
     assert run(command) == 130
     assert capsys.readouterr() == ("", "")

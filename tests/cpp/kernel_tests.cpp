@@ -13,11 +13,11 @@
 
 #include "arithmetic/attention.h"
 #include "machine/cpu.h"
-#include "arithmetic/network.h"
 #include "arithmetic/ops.h"
 #include "machine/parallel.h"
 #include "arithmetic/sampling.h"
 #include "arithmetic/streaming.h"
+#include "recorded.h"
 
 using namespace nextword;
 using Floats = std::vector<float>;
@@ -342,7 +342,7 @@ void test_embedding() {
 struct Model {
   static constexpr int64_t width = 64, heads = 2, inner = 160, vocabulary = 70, places = 64;
   std::vector<Floats> memory;
-  Network network;
+  Recorder recorder;
   Element element;
   std::vector<std::vector<unsigned char>> panels;
   std::vector<Floats> scales;
@@ -352,20 +352,19 @@ struct Model {
     memory.push_back(std::move(x));
     return memory.back().data();
   }
-  Linear linear(Dtype dtype, int64_t depth, int64_t cols) {
+  Layer linear(Dtype dtype, int64_t depth, int64_t cols) {
     return {pack(numbers(depth * cols).data(), Source::float32, dtype, depth, cols), kept(numbers(cols))};
   }
   Norm norm() { return {kept(numbers(width)), kept(numbers(width))}; }
 
   Model(Dtype dtype, Element element_) : element(element_) {
-    network.tokens = pack(numbers(width * vocabulary).data(), Source::float32, dtype, width, vocabulary);
-    network.positions = kept(numbers(places * width));
-    network.ln_f = norm();
-    network.head = {network.tokens, nullptr};
-    network.eps = 1e-5f;
+    const Packed tokens = pack(numbers(width * vocabulary).data(), Source::float32, dtype, width, vocabulary);
+    const float* const positions = kept(numbers(places * width));
+    std::vector<Block> blocks;
     for (int layer = 0; layer < 2; ++layer)
-      network.blocks.push_back({norm(), norm(), linear(dtype, width, 3 * width), linear(dtype, width, width),
-                                linear(dtype, width, inner), linear(dtype, inner, width), 0.2f, activations[layer].first});
+      blocks.push_back({norm(), norm(), linear(dtype, width, 3 * width), linear(dtype, width, width),
+                        linear(dtype, width, inner), linear(dtype, inner, width), 0.2f, activations[layer].first});
+    recorder.gpt2(tokens, positions, places, blocks, norm());
   }
   void forget() {
     const int64_t bytes = element == Element::float32 ? 4 : element == Element::bfloat16 ? 2 : 1;
@@ -386,8 +385,8 @@ struct Model {
       std::vector<int64_t> at(static_cast<size_t>(fresh)), wanted(at);
       for (int64_t i = 0; i < fresh; ++i) at[static_cast<size_t>(i)] = past + i, wanted[static_cast<size_t>(i)] = i;
       Floats out(static_cast<size_t>(fresh * vocabulary));
-      nextword::run(network, caches, {{&slot, &past, &fresh, 1}, ids.data() + past, at.data(), wanted.data(), fresh, fresh},
-                    out.data());
+      const Pass pass{ids.data() + past, at.data(), wanted.data(), fresh, fresh, {{{&slot, &past, &fresh, 1}, caches}}};
+      nextword::run(recorder.program, pass, out.data());
       found.insert(found.end(), out.begin(), out.end());
       past += fresh;
     }
@@ -395,13 +394,19 @@ struct Model {
   }
 };
 
-void test_network(Dtype dtype, Element element) {
+void test_program(Dtype dtype, Element element) {
   Model model(dtype, element);
   model.forget();
   const int64_t zero = 0, one = 1, times = 50;  // more rows are wanted than there are
   const std::vector<int64_t> wanted(static_cast<size_t>(times), 0);
   Floats many(static_cast<size_t>(times * Model::vocabulary));
-  nextword::run(model.network, model.caches, {{&zero, &zero, &one, 1}, &one, &zero, wanted.data(), 1, times}, many.data());
+  const Program& program = model.recorder.program;
+  std::vector<double> seconds(program.ops.size(), 0);
+  const Pass pass{&one, &zero, wanted.data(), 1, times, {{{&zero, &zero, &one, 1}, model.caches}}};
+  nextword::run(program, pass, many.data(), seconds.data());
+  double sum = 0;
+  for (const double time : seconds) require(time >= 0, "no operation takes less than no time"), sum += time;
+  require(sum > 0, "a pass takes time");
   for (int64_t i = 1; i < times; ++i)
     require(same(many.data(), many.data() + i * Model::vocabulary, Model::vocabulary), "a row wanted again is the same");
   std::vector<int64_t> ids(40);
@@ -514,7 +519,7 @@ int main() {
             test_attention(element, 2, width, past, fresh);
     test_embedding();
     for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4})
-      for (const auto element : {Element::float32, Element::bfloat16, Element::int8}) test_network(dtype, element);
+      for (const auto element : {Element::float32, Element::bfloat16, Element::int8}) test_program(dtype, element);
     for (const auto element : {Element::float32, Element::bfloat16, Element::int8}) test_any_bits(element);
     for (const int64_t size : {1, 2, 15, 16, 17, 32, 33, 511, 513, 5000, 50257})
       for (const float spread : {0.0f, 0.01f, 4.0f})

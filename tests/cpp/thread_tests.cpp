@@ -15,10 +15,10 @@
 #include "machine/cpu.h"
 #include "machine/interrupt.h"
 #include "machine/speed.h"
-#include "arithmetic/network.h"
 #include "machine/parallel.h"
 #include "arithmetic/pool.h"
 #include "arithmetic/sampling.h"
+#include "recorded.h"
 
 using namespace nextword;
 using Floats = std::vector<float>;
@@ -56,26 +56,23 @@ void at_once(const std::function<void(int)>& fn) {
   for (auto& one : all) one.join();
 }
 
-// What a network points into.
+// A model, and what its program points into.
 struct Model {
   Floats ones = Floats(inner, 1.0f), zeros = Floats(3 * width + inner, 0.0f), positions = numbers(places * width, 1);
-  Network network;
+  Recorder recorder;
 
   explicit Model(Dtype dtype) {
     const auto matrix = [&](int64_t depth, int64_t cols, unsigned seed) {
       return pack(numbers(depth * cols, seed).data(), Source::float32, dtype, depth, cols);
     };
-    network.tokens = matrix(width, vocabulary, 2);
-    network.positions = positions.data();
-    network.eps = 1e-5f;
+    std::vector<Block> layers;
     const Norm norm{ones.data(), zeros.data()};
     for (unsigned i = 0; i < blocks; ++i) {
-      network.blocks.push_back({norm, norm, {matrix(width, 3 * width, 10 + i), zeros.data()}, {matrix(width, width, 20 + i), zeros.data()},
-                                {matrix(width, inner, 30 + i), zeros.data()}, {matrix(inner, width, 40 + i), zeros.data()}, 0.25f,
-                                Activation::gelu_tanh});
+      layers.push_back({norm, norm, {matrix(width, 3 * width, 10 + i), zeros.data()}, {matrix(width, width, 20 + i), zeros.data()},
+                        {matrix(width, inner, 30 + i), zeros.data()}, {matrix(inner, width, 40 + i), zeros.data()}, 0.25f,
+                        Activation::gelu_tanh});
     }
-    network.ln_f = norm;
-    network.head = {network.tokens, nullptr};
+    recorder.gpt2(matrix(width, vocabulary, 2), positions.data(), places, layers, norm);
   }
 
   // Logits of the last of `count` tokens, after a prompt in two parts.
@@ -99,14 +96,14 @@ struct Model {
       const int64_t fresh = begin ? count - begin : std::max<int64_t>(1, count / 2), last = fresh - 1;
       std::vector<int64_t> ids, at;
       for (int64_t i = begin; i < begin + fresh; ++i) ids.push_back((first + 7 * i) % vocabulary), at.push_back(i);
-      run(network, caches, {{&slot, &begin, &fresh, 1}, ids.data(), at.data(), &last, fresh, 1}, out.data());
+      run(recorder.program, {ids.data(), at.data(), &last, fresh, 1, {{{&slot, &begin, &fresh, 1}, caches}}}, out.data());
       begin += fresh;
     }
     return out;
   }
 };
 
-void test_network() {
+void test_program() {
   for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4}) {
     const Model model(dtype);
     std::vector<Floats> found(threads);
@@ -223,7 +220,7 @@ void test_interrupts() {
 
 int main() {
   test_memory_and_settings();
-  test_network();
+  test_program();
   test_packing();
   test_sampling();
   test_tokenizer();

@@ -10,30 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_files import from_bfloat16, safetensors_bytes, to_bfloat16, write_model
-from nextword.files import weights
+from model_files import (
+    SMALL_CONFIG,
+    folder_of,
+    from_bfloat16,
+    safetensors_bytes,
+    some_tensors,
+    to_bfloat16,
+    write_model,
+)
+from nextword.files import safetensors_file, weights
 from nextword.files.weights import open_model
-
-CONFIG = {"model_type": "gpt2", "n_layer": 1}
-
-
-def some_tensors() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(3)
-    shapes = {"wte.weight": (7, 4), "h.0.ln_1.weight": (4,), "h.0.attn.c_attn.weight": (4, 12)}
-    shapes["lm_head.weight"] = shapes["wte.weight"]
-    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def folder_of(tmp_path: Path, file: bytes | None = None, config: str = "{}") -> Path:
-    (tmp_path / "config.json").write_text(config)
-    if file is not None:
-        (tmp_path / "model.safetensors").write_bytes(file)
-    return tmp_path
-
-
-def one(code: str, array: np.ndarray) -> bytes:
-    return safetensors_bytes({"x": (code, array)})
-
+from nextword.models.gpt2 import GPT2
 
 # What opens
 
@@ -43,8 +31,9 @@ def one(code: str, array: np.ndarray) -> bytes:
 @pytest.mark.parametrize("prefix", ["", "transformer."])
 def test_every_layout_gives_the_same_names_and_bits(tmp_path, dtype, shards, prefix):
     tensors = some_tensors()
-    opened = open_model(write_model(tmp_path / "m", CONFIG, tensors, dtype, shards, prefix))
-    assert opened.config == CONFIG
+    opened = open_model(write_model(tmp_path / "m", SMALL_CONFIG, tensors, dtype, shards, prefix))
+    opened = opened.renamed(GPT2.own_name)
+    assert opened.config == SMALL_CONFIG
     assert opened.folder == tmp_path / "m"
     assert set(opened) == set(tensors)
     assert len(opened) == len(tensors)
@@ -82,13 +71,14 @@ def test_stored_masks_are_left_out_and_biases_kept(tmp_path):
     zeros = np.zeros(2, np.float32)
     kept = {"h.0.attn.c_attn.bias", "h.11.mlp.c_fc.bias", "ln_f.bias", "lm_head.bias"}
     masks = {"h.0.attn.bias", "h.0.attn.masked_bias", "h.11.attn.bias"}
-    opened = open_model(write_model(tmp_path, CONFIG, dict.fromkeys(kept | masks, zeros), prefix="transformer."))
+    stored = write_model(tmp_path, SMALL_CONFIG, dict.fromkeys(kept | masks, zeros), prefix="transformer.")
+    opened = open_model(stored).renamed(GPT2.own_name)
     assert set(opened) == kept
     assert "h.0.attn.bias" not in opened
 
 
 def test_tensors_are_read_only_views_of_the_file(tmp_path):
-    opened = open_model(write_model(tmp_path, CONFIG, some_tensors()))
+    opened = open_model(write_model(tmp_path, SMALL_CONFIG, some_tensors()))
     x = opened["wte.weight"]
     assert not x.flags.owndata
     with pytest.raises(ValueError, match="read-only"):
@@ -97,7 +87,7 @@ def test_tensors_are_read_only_views_of_the_file(tmp_path):
 
 def test_a_view_outlives_the_weights_and_later_reads(tmp_path):
     tensors = some_tensors()
-    opened = open_model(write_model(tmp_path, CONFIG, tensors))
+    opened = open_model(write_model(tmp_path, SMALL_CONFIG, tensors))
     first = opened["wte.weight"]
     _ = opened["lm_head.weight"]
     opened.release()
@@ -125,20 +115,22 @@ def test_an_empty_tensor_and_a_scalar_open(tmp_path):
 
 
 def test_a_single_file_wins_over_shards(tmp_path):
-    write_model(tmp_path, CONFIG, {"x": np.float32([1])}, shards=2)
-    write_model(tmp_path, CONFIG, {"x": np.float32([2])})
+    write_model(tmp_path, SMALL_CONFIG, {"x": np.float32([1])}, shards=2)
+    write_model(tmp_path, SMALL_CONFIG, {"x": np.float32([2])})
     assert open_model(str(tmp_path))["x"] == 2
 
 
 def test_the_system_may_lack_madvise_hints(tmp_path, monkeypatch):
-    monkeypatch.delattr(weights.mmap, "MADV_WILLNEED")
-    monkeypatch.delattr(weights.mmap, "MADV_DONTNEED")
-    opened = open_model(write_model(tmp_path, CONFIG, some_tensors()))
+    monkeypatch.delattr(safetensors_file.mmap, "MADV_WILLNEED")
+    monkeypatch.delattr(safetensors_file.mmap, "MADV_DONTNEED")
+    opened = open_model(write_model(tmp_path, SMALL_CONFIG, some_tensors()))
     assert [len(opened[name]) for name in ("wte.weight", "h.0.ln_1.weight")] == [7, 4]
 
 
 def test_describe_and_repr_name_tensor_and_file(tmp_path):
-    opened = open_model(write_model(tmp_path, CONFIG, some_tensors(), prefix="transformer."))
+    folder = open_model(write_model(tmp_path, SMALL_CONFIG, some_tensors(), prefix="transformer."))
+    assert set(folder) == {*(f"transformer.{name}" for name in some_tensors() if name[:2] != "lm"), "lm_head.weight"}
+    opened = folder.renamed(GPT2.own_name)
     assert opened.describe("wte.weight") == f"tensor 'transformer.wte.weight' of {tmp_path / 'model.safetensors'}"
     assert "absent from" in opened.describe("nothing")
     assert repr(opened) == f"Weights({str(tmp_path)!r}, 4 tensors)"
@@ -149,7 +141,7 @@ def test_reading_all_holds_one_tensor_at_a_time(tmp_path):
     """Copying every tensor costs one copy of the weights plus the largest tensor, not two copies."""
     megabyte, count, size = 1 << 20, 8, 16
     x = np.ones(size * megabyte // 4, np.float32)
-    write_model(tmp_path, CONFIG, {f"t{i}": x for i in range(count)})
+    write_model(tmp_path, SMALL_CONFIG, {f"t{i}": x for i in range(count)})
     code = (
         "import sys\n"
         "from nextword.files.weights import open_model\n"
@@ -210,7 +202,7 @@ def test_neither_folder_nor_hub_id_is_an_error(tmp_path, monkeypatch, name):
 
 def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    write_model(tmp_path / "m", CONFIG, some_tensors())
+    write_model(tmp_path / "m", SMALL_CONFIG, some_tensors())
     assert len(open_model("~/m")) == 4
 
 
@@ -219,7 +211,7 @@ def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
 
 def test_the_demo_model_opens():
     demo = Path(weights.__file__).parents[1] / "demo"
-    opened = open_model(demo)
+    opened = open_model(demo).renamed(GPT2.own_name)
     assert opened["wte.weight"].shape == (opened.config["vocab_size"], opened.config["n_embd"])
     assert all(opened[name].dtype == np.float16 for name in opened)
 
@@ -231,7 +223,7 @@ def test_real_gpt2_tensors_match_their_published_hashes():
     if not folder.is_dir():
         pytest.skip("../shared/data/gpt2_124m_partial is absent")
     known = json.loads((folder / "tensor_sha256.json").read_text())["tensors"]
-    file = weights.TensorFile(folder / "small_tensors.safetensors")
+    file = safetensors_file.TensorFile(folder / "small_tensors.safetensors")
     assert len(file.entries) > 50
     for name in file.entries:
         assert known[name]["sha256"] == hashlib.sha256(file.read(name, name).tobytes()).hexdigest()

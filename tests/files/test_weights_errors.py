@@ -14,41 +14,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nextword
-from model_files import safetensors_bytes, write_model
-from nextword.files import weights
+from model_files import SMALL_CONFIG, folder_of, one, safetensors_bytes, some_tensors, write_model
+from nextword.files import model_folder, safetensors_file
 from nextword.files.weights import MissingTensorError, open_model
+from nextword.models.gpt2 import GPT2
 from strategies import tiny_config
-
-CONFIG = {"model_type": "gpt2", "n_layer": 1}
-
-
-def some_tensors() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(3)
-    shapes = {"wte.weight": (7, 4), "h.0.ln_1.weight": (4,), "h.0.attn.c_attn.weight": (4, 12)}
-    shapes["lm_head.weight"] = shapes["wte.weight"]
-    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def folder_of(tmp_path: Path, file: bytes | None = None, config: str = "{}") -> Path:
-    (tmp_path / "config.json").write_text(config)
-    if file is not None:
-        (tmp_path / "model.safetensors").write_bytes(file)
-    return tmp_path
-
-
-def one(code: str, array: np.ndarray) -> bytes:
-    return safetensors_bytes({"x": (code, array)})
 
 
 def test_a_missing_tensor_names_file_tensor_and_near_names(tmp_path):
-    opened = open_model(write_model(tmp_path, CONFIG, some_tensors()))
+    opened = open_model(write_model(tmp_path, SMALL_CONFIG, some_tensors()))
     with pytest.raises(ValueError, match=r"s has no tensor 'wte\.weigth'; nearest names: 'wte\.weight'"):
         opened["wte.weigth"]
     with pytest.raises(MissingTensorError, match="holds 4 tensors, none of a like name"):
         opened["€€€"]
     assert opened.get("wte.weigth") is None
     assert "wte.weight" in opened
-    sharded = open_model(write_model(tmp_path / "shards", CONFIG, some_tensors(), shards=2))
+    sharded = open_model(write_model(tmp_path / "shards", SMALL_CONFIG, some_tensors(), shards=2))
     with pytest.raises(KeyError) as caught:
         sharded["nothing"]
     assert str(caught.value).startswith(f"weights: {tmp_path / 'shards'} has no tensor 'nothing'")
@@ -71,7 +52,10 @@ def test_a_shape_beyond_numpy_is_refused(tmp_path):
 def test_two_names_for_one_tensor_are_refused(tmp_path):
     x = ("F32", np.ones(1, "f"))
     with pytest.raises(ValueError, match=r"'transformer\.ln_f\.bias'.*both are the tensor 'ln_f\.bias'"):
-        open_model(folder_of(tmp_path, safetensors_bytes({"ln_f.bias": x, "transformer.ln_f.bias": x})))
+        open_model(folder_of(tmp_path, safetensors_bytes({"ln_f.bias": x, "transformer.ln_f.bias": x}))).renamed(
+            GPT2.own_name)
+    with pytest.raises(ValueError, match=r"'module\.ln_f\.bias'.*both are the tensor 'ln_f\.bias'"):
+        open_model(folder_of(tmp_path, safetensors_bytes({"ln_f.bias": x, "module.ln_f.bias": x})))
 
 
 @pytest.mark.parametrize(
@@ -176,14 +160,14 @@ def test_a_file_that_is_not_what_it_claims_is_refused(tmp_path, file, words):
 
 
 def test_a_file_that_shrinks_between_check_and_map_is_refused(tmp_path, monkeypatch):
-    truth = weights.read_header
+    truth = safetensors_file.read_header
 
     def read_then_cut(path):
         found = truth(path)
         path.write_bytes(GOOD[:-4])
         return found
 
-    monkeypatch.setattr(weights, "read_header", read_then_cut)
+    monkeypatch.setattr(safetensors_file, "read_header", read_then_cut)
     with pytest.raises(ValueError, match="became shorter"):
         open_model(folder_of(tmp_path, GOOD))
 
@@ -201,7 +185,7 @@ def test_the_offsets_are_checked_here_too(tmp_path, monkeypatch, changed):
 
 
 def index_of(tmp_path: Path, weight_map: object) -> Path:
-    folder = write_model(tmp_path / "m", CONFIG, some_tensors(), shards=2)
+    folder = write_model(tmp_path / "m", SMALL_CONFIG, some_tensors(), shards=2)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     return folder
 
@@ -230,17 +214,17 @@ def test_an_index_without_a_weight_map_is_refused(tmp_path, weight_map):
 
 
 def test_tensors_of_shards_that_the_index_does_not_name_are_named(tmp_path):
-    folder = write_model(tmp_path / "m", CONFIG, some_tensors(), shards=2)
+    folder = write_model(tmp_path / "m", SMALL_CONFIG, some_tensors(), shards=2)
     index = folder / "model.safetensors.index.json"
     content = json.loads(index.read_text())
     shard = content["weight_map"].pop("wte.weight")
     index.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=rf"{shard} holds 'wte\.weight', which .*index\.json does not put there"):
-        open_model(folder)
+        open_model(folder).renamed(GPT2.own_name)
     mask = {"h.0.attn.bias": ("F32", np.zeros(2, "f"))}  # an index may leave out what nobody reads
     tensors = {name: ("F32", some_tensors()[name]) for name, file in content["weight_map"].items() if file == shard}
     (folder / shard).write_bytes(safetensors_bytes({**tensors, **mask}))
-    assert set(open_model(folder)) == set(content["weight_map"])
+    assert set(open_model(folder).renamed(GPT2.own_name)) == set(content["weight_map"])
 
 
 # Names
@@ -253,7 +237,7 @@ WRAPPERS = ["_orig_mod.", "module.", "model.", "transformer.", "_fsdp_wrapped_mo
 @given(front=st.lists(st.sampled_from(WRAPPERS), max_size=4), inside=st.sampled_from(["", WRAPPERS[0], *WRAPPERS[4:]]))
 def test_known_wrappers_are_taken_off_in_any_combination(tmp_path, front, inside):
     stored = {"".join(front) + name.replace("h.0.", f"h.0.{inside}"): x for name, x in some_tensors().items()}
-    opened = open_model(write_model(tmp_path, CONFIG, stored))
+    opened = open_model(write_model(tmp_path, SMALL_CONFIG, stored)).renamed(GPT2.own_name)
     assert {name: x.tolist() for name, x in opened.items()} == {n: x.tolist() for n, x in some_tensors().items()}
 
 
@@ -282,12 +266,12 @@ def test_layers_of_an_adapter_are_told_and_how_to_merge_them(tmp_path, name):
     if name == "base_model.model.lm_head.weight":
         stored["base_model.model.h.0.attn.c_attn.lora_B.default.weight"] = np.float32([1])
     with pytest.raises(ValueError, match=r"\.safetensors holds '.*', which belongs to an adapter .*merge_and_unload\("):
-        open_model(write_model(tmp_path / "m", CONFIG, stored))
+        open_model(write_model(tmp_path / "m", SMALL_CONFIG, stored))
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
 def test_an_adapter_beside_a_model_is_told(tmp_path, name):
-    folder = write_model(tmp_path / "m", CONFIG, some_tensors())
+    folder = write_model(tmp_path / "m", SMALL_CONFIG, some_tensors())
     (folder / name).write_text("{}")
     with pytest.raises(ValueError, match=rf"weights: .* holds {re.escape(name)}, which belongs to an adapter"):
         open_model(folder)
@@ -298,7 +282,7 @@ def test_an_adapter_beside_a_model_is_told(tmp_path, name):
 
 def test_a_header_longer_than_any_models_is_refused_before_it_is_parsed(tmp_path):
     """These are no JSON: to parse them would give another message."""
-    for length in (weights.HEADER_LIMIT + 1, 58_900_000):
+    for length in (safetensors_file.HEADER_LIMIT + 1, 58_900_000):
         folder = folder_of(tmp_path)
         with (folder / "model.safetensors").open("wb") as file:
             file.write(struct.pack("<Q", length))
@@ -310,7 +294,7 @@ def test_a_header_longer_than_any_models_is_refused_before_it_is_parsed(tmp_path
 def test_the_longest_header_opens(tmp_path):
     names = {f"t{i}": ("F32", np.empty(0, np.float32)) for i in range(50_000)}
     file = safetensors_bytes(names)
-    assert weights.HEADER_LIMIT * 0.7 < len(file) <= weights.HEADER_LIMIT
+    assert safetensors_file.HEADER_LIMIT * 0.7 < len(file) <= safetensors_file.HEADER_LIMIT
     opened = open_model(folder_of(tmp_path, file))
     assert len(opened) == len(names)
     with pytest.raises(MissingTensorError, match=r"has no tensor 'wte\.weight'"):
@@ -321,7 +305,7 @@ def test_the_longest_header_opens(tmp_path):
 def test_json_longer_than_any_models_is_refused_before_it_is_read(tmp_path, name):
     folder = folder_of(tmp_path)
     with (folder / name).open("wb") as file:
-        file.truncate(weights.JSON_LIMIT + 1)
+        file.truncate(model_folder.JSON_LIMIT + 1)
     with pytest.raises(ValueError, match=rf"{name} has 32,000,001 bytes; expected JSON of 32,000,000 at most"):
         open_model(folder)
 

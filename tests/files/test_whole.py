@@ -1,4 +1,4 @@
-"""files.py and all that write by it: links followed, modes kept, what is no file refused, nothing lost or left."""
+"""whole.py and all that write by it: links followed, modes kept, what is no file refused, nothing lost or left."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def test_what_is_no_regular_file_is_refused_and_stays(tmp_path, monkeypatch, nam
 
 
 def test_a_pipe_of_another_process_is_refused(tmp_path):
-    code = "import nextword.files as f; from pathlib import Path\ntry: f.write('save', {Path('/dev/stdout'): 'x'})\n" \
+    code = "import nextword.files.whole as f\nfrom pathlib import Path\n" \
+           "try: f.write('save', {Path('/dev/stdout'): 'x'})\n" \
            "except OSError as e: raise SystemExit(str(e))"  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1

@@ -88,7 +88,7 @@ def test_threads_are_at_most_the_whole_cpus_of_the_quota(monkeypatch, quota, eve
 
 def test_a_process_with_a_quota_uses_fewer_threads_and_says_why():
     """Seen from outside, with the system's own files replaced."""
-    code = ("from nextword import cgroups, cpu; cgroups.cpus = lambda: (0.75, 'cpu.max')\n"
+    code = ("from nextword.machine import cgroups, cpu; cgroups.cpus = lambda: (0.75, 'cpu.max')\n"
             "cpu._from_environment(); print(cpu.threads(), cpu.why_threads(), sep='|')")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NEXTWORD_", "OMP_"))}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=clean)

@@ -220,9 +220,15 @@ def interrupted(call):
         again()
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")
-@pytest.mark.parametrize("single", [False, True])
-@pytest.mark.parametrize("name", NAMES)
+def on_long_calls(test):
+    """The test over every long call, on one thread and on two."""
+    for mark in (pytest.mark.parametrize("name", NAMES), pytest.mark.parametrize("single", [False, True]),
+                 pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")):  # fmt: skip
+        test = mark(test)
+    return test
+
+
+@on_long_calls
 def test_handlers_of_signals_run_while_a_call_lasts(demo, threads, name, single):
     """Not looked at within the call, all alarms of it would come as one at its end."""
     threads(1 if single else 2)
@@ -233,9 +239,7 @@ def test_handlers_of_signals_run_while_a_call_lasts(demo, threads, name, single)
     assert during >= 2
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")
-@pytest.mark.parametrize("single", [False, True])
-@pytest.mark.parametrize("name", NAMES)
+@on_long_calls
 def test_what_a_handler_raises_leaves_the_call_and_the_next_is_right(demo, threads, name, single):
     threads(1 if single else 2)
     call = long_calls(demo)[name]

@@ -14,6 +14,7 @@ import pytest
 import nextword
 from nextword.decoding.prefix import PrefixCache
 from nextword.machine.guard import Guard
+from nextword.models import parts
 from nextword.models.cache import KVCache
 from nextword.models.gpt2 import GPT2
 from nextword.models.trace import Tap
@@ -142,7 +143,7 @@ def test_a_store_of_prompts_may_be_shared_by_threads(demo):
 
 
 class Interrupting:
-    """An `ops` whose Network fails at its `at`-th block."""
+    """An `ops` whose Program fails at its `at`-th operation."""
 
     def __init__(self, ops, at, error):
         self.at, self.error, self._ops = at, error, ops
@@ -150,15 +151,18 @@ class Interrupting:
     def __getattr__(self, name):
         return getattr(self._ops, name)
 
-    def Network(self, *parts):  # noqa: N802
-        outer, inner = self, self._ops.Network(*parts)
+    def Program(self):  # noqa: N802
+        outer, inner = self, self._ops.Program()
 
         class Half:
-            def add(self, *block):
+            def add(self, *operation):
                 outer.at -= 1
                 if outer.at == 0:
                     raise outer.error
-                inner.add(*block)
+                return inner.add(*operation)
+
+            def close(self, result):
+                inner.close(result)
 
             def run(self, *arguments):
                 return inner.run(*arguments)
@@ -167,11 +171,11 @@ class Interrupting:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()])
-@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("at", [1, 2, 9])
 def test_a_model_whose_first_use_was_interrupted_is_as_good_as_new(error, at):
     expected = of_a_new_model().logits([1, 2, 3])
     lm = of_a_new_model()
-    lm.model.ops = Interrupting(nextword.ops, at, error)
+    lm.model = parts.replaced(lm.model, {id(nextword.ops): Interrupting(nextword.ops, at, error)})
     with pytest.raises(type(error)):
         lm.logits([1, 2, 3])
     np.testing.assert_array_equal(lm.logits([1, 2, 3]), expected)

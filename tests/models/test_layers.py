@@ -63,7 +63,7 @@ def test_an_activated_layer_has_the_same_bits_seen_and_unseen(isa, form, seed, r
 def test_an_embedding_has_the_same_bits_seen_and_unseen(isa, seed, tokens, width, vocabulary):
     rng = np.random.default_rng(seed)
     wte, wpe = normal(rng, vocabulary, width), normal(rng, 30, width)
-    layer = Embedding(ops, ops.pack_transposed(wte), wpe)
+    layer = Embedding(ops, ops.pack_transposed(wte), wpe, ("wte", "wpe"))
     ids, places, asked = rng.integers(0, vocabulary, tokens), rng.integers(0, 30, tokens), Asked()
     found = layer(ids, places, Tap())
     np.testing.assert_array_equal(found, layer(ids, places, asked))

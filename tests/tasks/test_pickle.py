@@ -105,7 +105,7 @@ def test_a_damaged_pickle_is_an_error(damage):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_what_holds_memory_of_the_core_is_an_error_by_every_protocol(protocol):
     model = nextword.load().model
-    for x in (model.embed.tokens, model._fused(), _core.PieceCounts("gpt2")):
+    for x in (model.embed.tokens, model._recorded(), _core.PieceCounts("gpt2")):
         with pytest.raises(TypeError, match=f"pickle: {type(x).__name__} holds memory of its process"):
             pickle.dumps(x, protocol)
 

@@ -215,13 +215,18 @@ void bind_ops(py::module_& m) {
   m.def("embedding", [](const py::object& ids, const py::object& places, const Packed& tokens, const py::object& positions) {
     const auto i = indices("embedding", "ids", ids, {"tokens"});
     const auto n = static_cast<int64_t>(i.size());
-    const auto p = indices("embedding", "places", places, {n});
-    const auto table = array<float>("embedding", "positions", positions, {"places", tokens.depth});
     check_indices("embedding", "ids", i.data(), n, tokens.cols);
-    check_indices("embedding", "places", p.data(), n, table.shape(0));
+    std::vector<int64_t> p;
+    const float* add = nullptr;
+    if (!places.is_none()) p = indices("embedding", "places", places, {n});
+    if (!positions.is_none()) {
+      const auto table = array<float>("embedding", "positions", positions, {"places", tokens.depth});
+      if (places.is_none()) throw std::invalid_argument("embedding: places must be given where positions are, got None");
+      check_indices("embedding", "places", p.data(), n, table.shape(0));
+      add = data<float>(table);
+    }
     auto out = empty({n, tokens.depth});
     const int64_t *const from = i.data(), *const at = p.data();
-    const float* const add = data<float>(table);
     float* const to = out.mutable_data();
     const Unlocked unlocked(n * tokens.depth);  // below this line only views are used
     embedding(from, at, tokens, add, n, to);

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword import _core
-from nextword._core import Network, Packed
+from nextword._core import Packed, Program
 
-__all__ = ["Network", "Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution",
+__all__ = ["Packed", "Program", "append", "attention", "attention_weights", "chances", "digest", "distribution",
            "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_activated",
            "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox", "quick_gelu", "relu",
            "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
@@ -225,12 +225,13 @@ def softmax(x: Floats) -> Floats:
     return _core.softmax(x)
 
 
-def embedding(ids: Ints, places: Ints, tokens: Packed, positions: Floats) -> Floats:
+def embedding(ids: Ints, places: Ints | None, tokens: Packed, positions: Floats | None) -> Floats:
     """The sum of each token's embedding and its position's.
 
-    ids, places: int64 [tokens]; tokens: packed [width, vocabulary]; positions: [context, width].
+    ids, places: int64 [tokens]; tokens: packed [width, vocabulary]; positions: [context, width]. places and positions
+    may be None: then it is the token's alone.
     Returns [tokens, width].
-    Raises IndexError if an id or a place is out of range.
+    Raises IndexError if an id or a place is out of range, ValueError if a shape or dtype differs or places are missing.
 
     >>> wte, wpe = pack_transposed(np.float32([[1, 2], [3, 4]])), np.float32([[10, 20]])
     >>> embedding(np.array([1]), np.array([0]), wte, wpe).tolist()

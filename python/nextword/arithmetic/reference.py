@@ -187,9 +187,10 @@ def softmax(x: Floats) -> Floats:
     return _single(_softmax(_double(x)))
 
 
-def embedding(ids: Ints, places: Ints, tokens: Packed, positions: Floats) -> Floats:
-    """tokens[:, id] + positions[place]."""
-    return _single(_double(tokens.values[:, ids].T) + positions[places])
+def embedding(ids: Ints, places: Ints | None, tokens: Packed, positions: Floats | None) -> Floats:
+    """tokens[:, id] + positions[place], without positions the first alone."""
+    token = _double(tokens.values[:, ids].T)
+    return _single(token if positions is None else token + positions[places])
 
 
 def _row_ranges(fresh: Ints) -> list[slice]:

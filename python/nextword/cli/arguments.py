@@ -186,6 +186,15 @@ def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
                                  "(float32)")
 
 
+def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --model and its friends, the text, and --special. what: what the text is for."""
+    add_model(parser)
+    parser.add_argument("prompt", nargs="*",
+                        help=f"the text{what}; - reads it from stdin, as no text does where stdin is no terminal; none "
+                             "at all picks an opening")
+    add_special(parser, "the text")
+
+
 def add_special(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --special. what: the texts that it is about."""
     parser.add_argument("--special", action="store_true",

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nextword.cli.arguments import (
-    add_model,
+    add_prompt,
     add_settings,
-    add_special,
     allowed_special,
     count,
     given_prompt,
@@ -42,11 +41,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword generate` takes."""
-    add_model(parser)
-    parser.add_argument("prompt", nargs="*",
-                        help="the text to continue; - reads it from stdin, as no text does where stdin is no terminal; "
-                             "none at all picks an opening")
-    add_special(parser, "the text")
+    add_prompt(parser, " to continue")
     parser.add_argument("--on-overflow", choices=["error", "stop", "slide"], default="stop",
                         help="where text and new tokens exceed the model's context: end there (stop), refuse at once "
                              "(error), or go on from the last tokens, encoded again (slide; takes texts of any length)")

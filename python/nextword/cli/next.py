@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from nextword.cli.arguments import (
-    add_model,
-    add_special,
+    add_prompt,
     allowed_special,
     decoded,
     flag,
@@ -42,11 +41,7 @@ FILTERS: tuple[tuple[str, Any, float, float, str, str, str], ...] = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword next` takes."""
-    add_model(parser)
-    parser.add_argument("prompt", nargs="*",
-                        help="the text; - reads it from stdin, as no text does where stdin is no terminal; none at all "
-                             "picks an opening")
-    add_special(parser, "the text")
+    add_prompt(parser, "")
     parser.add_argument("--top", type=positive, default=10, metavar="N", help="show N tokens at most (10)")
     group = parser.add_argument_group("settings; several values, separated by commas, stand side by side")
     for name, kind, low, high, wanted, metavar, text in FILTERS:

@@ -8,29 +8,24 @@ a grain of 8e-6, which would make beams tie or swap that the model tells apart. 
 first, then the lower id.
 """
 
-import math
 import time
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic import ops
 from nextword.arithmetic.arrays import Floats
+from nextword.decoding.beam_settings import BeamSettings, EarlyStopping
+from nextword.decoding.beam_slots import Path, Slots
 from nextword.decoding.beam_tree import BeamCandidate, BeamStep, Decode, Fate
 from nextword.decoding.search import Ends, Process, checked, largest, read_prompt
 from nextword.machine import memory
-from nextword.machine.shown import is_integer
-from nextword.models.cache import PANEL
 from nextword.models.model import Model
-from nextword.models.passes import read
 
 CANDIDATE = 250  # bytes that a candidate takes in the tree, and in the lists of its path, about
-
-EarlyStopping = bool | Literal["never"]
 
 
 @dataclass(frozen=True)
@@ -61,58 +56,6 @@ class BeamResult:
     prefill_seconds: float = field(default=0.0, compare=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class BeamSettings:
-    """What `beam_search` takes as settings, checked; see there."""
-
-    num_beams: int = 4
-    num_return_sequences: int = 1
-    length_penalty: float = 1.0
-    early_stopping: EarlyStopping = False
-    num_beam_groups: int = 1
-    diversity_penalty: float = 0.0
-    max_new_tokens: int = 40
-
-    def __post_init__(self) -> None:
-        for name in ("num_beams", "num_return_sequences", "num_beam_groups", "max_new_tokens"):
-            value, least = getattr(self, name), int(name != "max_new_tokens")
-            if not is_integer(value) or value < least:
-                raise ValueError(f"beam_search: {name} must be an integer >= {least}, got {value!r}")
-            object.__setattr__(self, name, int(value))
-        for name in ("length_penalty", "diversity_penalty"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-                raise ValueError(f"beam_search: {name} must be a number, got {value!r}")
-            if not math.isfinite(value):
-                raise ValueError(f"beam_search: {name} must be finite, got {value}")
-            object.__setattr__(self, name, float(value))
-        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
-            raise ValueError(f'beam_search: early_stopping must be False, True or "never", got {self.early_stopping!r}')
-        if self.num_return_sequences > self.num_beams:
-            raise ValueError(f"beam_search: num_return_sequences must be at most num_beams, "
-                             f"got {self.num_return_sequences} and {self.num_beams}")
-        if self.num_beams % self.num_beam_groups:
-            raise ValueError(f"beam_search: num_beam_groups must divide num_beams, "
-                             f"got {self.num_beam_groups} and {self.num_beams}")
-        if self.diversity_penalty < 0:
-            raise ValueError(f"beam_search: diversity_penalty must be >= 0, got {self.diversity_penalty}")
-        if self.diversity_penalty and self.num_beam_groups == 1:
-            raise ValueError(f"beam_search: diversity_penalty needs num_beam_groups of 2 or more, "
-                             f"got {self.diversity_penalty} and 1 group")
-        if abs(self.length_penalty) * math.log(max(2, self.max_new_tokens)) > 700:  # e ** 709 is no float any more
-            raise ValueError(f"beam_search: length_penalty must leave max_new_tokens ** length_penalty a number, "
-                             f"got {self.length_penalty} and {self.max_new_tokens}")
-
-
-class Path:
-    """A beam that is still open: its tokens, and where the model holds them."""
-
-    def __init__(self, tokens: list[int], logprobs: list[float], logprob: float, slot: int) -> None:
-        self.tokens, self.logprobs, self.logprob = tokens, logprobs, logprob
-        self.slot = slot  # of the cache; it holds all tokens but the last, once place() has been there
-        self.row = 0  # of the latest logits, and the number of the beam in the tree
-
-
 class Group:
     """Beams that compete with each other: the open ones, and the best that have ended, best first."""
 
@@ -126,62 +69,6 @@ class Group:
         at = sum(other.score >= beam.score for other in self.finished)
         self.finished[at:at] = [beam]
         del self.finished[self.size :]
-
-
-class Slots:
-    """The cache of a search: the prompt encoded once, and a slot for each open beam."""
-
-    def __init__(self, model: Model, prompt: list[int], slots: int, fresh: int) -> None:
-        self.model, self.prompt = model, prompt
-        self.capacity = min(model.limit, len(prompt) + fresh)
-        self.held: list[list[int] | None] = [None] * slots  # the new tokens in each slot; None: not even the prompt
-
-    def prefill(self) -> Floats:
-        """Encode the prompt, whole panels of it once for all slots; logits [1, vocabulary] of what follows."""
-        common = (len(self.prompt) - 1) // PANEL * PANEL
-        before = self.model.encoded(self.prompt[:common]) if common else None
-        self.cache = self.model.cache(len(self.held), self.capacity, before)
-        rest = np.array(self.prompt[common:], np.int64)
-        logits = read(self.model, rest, self.cache, last=1)
-        self.held[0] = []
-        return logits
-
-    def place(self, paths: list[Path]) -> None:
-        """Give each beam a slot that holds all of its tokens but the last; `slot` is its parent's before.
-
-        One child of a parent stays where it is. The others take slots whose beam has ended, so that no slot is both
-        read and written, and copy only what those do not hold already.
-        """
-        stay: dict[int, Path] = {}
-        for path in paths:
-            stay.setdefault(path.slot, path)
-        free = [slot for slot in range(len(self.held)) if slot not in stay]
-        empty = [slot for slot in reversed(free) if self.held[slot] is None]
-        # In order, so that the slot which shares most with a beam is beside the beam's place.
-        used = sorted((held, slot) for slot in free if (held := self.held[slot]) is not None)
-        for path in paths:
-            if stay[path.slot] is path:
-                continue
-            past, start = path.tokens[:-1], 0
-            if used:
-                at = bisect_left(used, (past, -1))
-                near = range(max(0, at - 1), min(at + 1, len(used)))
-                at = max(near, key=lambda i: _common(used[i][0], past))
-                held, slot = used.pop(at)
-                start = len(self.prompt) + _common(held, past)
-            else:
-                slot = empty.pop()
-            self.cache.copy(path.slot, slot, len(self.prompt) + len(past), start)
-            self.held[slot] = past
-            path.slot = slot
-
-    def step(self, paths: list[Path]) -> Floats:
-        """Run each beam's last token; logits [beams, vocabulary]."""
-        self.place(paths)
-        for row, path in enumerate(paths):
-            path.row = row
-            self.held[path.slot] = path.tokens
-        return self.model([np.array(path.tokens[-1:]) for path in paths], self.cache, [path.slot for path in paths])
 
 
 class BeamSearch:
@@ -353,8 +240,3 @@ def _log_softmax(logits: Floats) -> Floats:
     for row, one in zip(logits, found, strict=True):
         np.subtract(row, ops.log_sum_exp(row), out=one, dtype=np.float64, casting="same_kind")
     return found
-
-
-def _common(a: list[int], b: list[int]) -> int:
-    """How many tokens two lists share from their beginning."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

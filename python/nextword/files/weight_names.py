@@ -1,17 +1,12 @@
-"""Names of stored tensors: what programs have put in front of them, which are left out, what comes near, as text."""
+"""Names of stored tensors, whatever the model: what wrappers and adapters have put into them, and what comes near."""
 
 import re
 from collections.abc import Iterable
 
-__all__ = ["harmless", "nearest", "of_adapter", "plain"]
+__all__ = ["nearest", "of_adapter", "unwrapped"]
 
-# What torch.compile, FSDP and activation checkpointing put before the names of whatever they wrap, wherever it is.
-ANYWHERE = re.compile(r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-# What DataParallel, trainers and the model's own classes put before all names.
-IN_FRONT = re.compile(r"(?:(?:module|model|transformer)\.)+")
-
-# Constants that older exports store beside the weights, rebuilt by whoever needs them: causal masks, counted positions.
-CONSTANT = re.compile(r"h\.\d+\.attn\.(?:masked_)?bias|(?:.*\.)?position_ids")
+# What torch.compile, DataParallel, FSDP and activation checkpointing put before the names of whatever they wrap.
+WRAPPER = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 # Layers of PEFT that have not been merged into the weights.
 ADAPTER = re.compile(r"(?:^|\.)(?:base_layer|lora_[A-Za-z_]+|modules_to_save|original_module)\.")
@@ -19,24 +14,13 @@ ADAPTER = re.compile(r"(?:^|\.)(?:base_layer|lora_[A-Za-z_]+|modules_to_save|ori
 MOST_COMPARED = 4096  # names that are held against a missing one: a tenth of a second
 
 
-def plain(stored: str) -> str:
-    """The name without what wrappers have put before it.
+def unwrapped(stored: str) -> str:
+    """The name without what wrappers have put into it.
 
-    >>> plain("_orig_mod.module.transformer.h.0._orig_mod.ln_1.weight")
-    'h.0.ln_1.weight'
+    >>> unwrapped("_orig_mod.module.transformer.h.0._orig_mod.ln_1.weight")
+    'transformer.h.0.ln_1.weight'
     """
-    name = ANYWHERE.sub("", stored) if "_" in stored else stored
-    front = IN_FRONT.match(name)
-    return name[front.end() :] if front else name
-
-
-def harmless(name: str) -> bool:
-    """Whether a plain name is that of a constant, which no logit depends on.
-
-    >>> harmless("h.0.attn.bias"), harmless("h.0.attn.c_attn.bias")
-    (True, False)
-    """
-    return CONSTANT.fullmatch(name) is not None
+    return WRAPPER.sub("", stored)
 
 
 def of_adapter(stored: str) -> bool:

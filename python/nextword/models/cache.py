@@ -83,6 +83,15 @@ class KVCache:
         if prefix is not None:
             self.before = [(keys[0], values[0], scales[0]) for keys, values, scales in prefix.layers()]
 
+    def held(self, slots: Ints) -> Ints:
+        """How many tokens of each slot are in `keys` and `values`."""
+        found: Ints = self.lengths[slots] - self.prefix_tokens
+        return found
+
+    def of_layer(self, layer: int) -> tuple[Panels, Panels, Floats, Panels | None, Panels | None, Floats | None]:
+        """Keys, values and scales of a layer, then those that all sequences begin with, or None."""
+        return self.keys[layer], self.values[layer], self.scales[layer], *self.before[layer]
+
     def layers(self) -> Iterator[tuple[Panels, Panels, Floats]]:
         """Keys, values and scales of each layer."""
         return zip(self.keys, self.values, self.scales, strict=True)

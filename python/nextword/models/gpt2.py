@@ -1,5 +1,6 @@
 """GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files in weights."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import ModuleType
@@ -30,6 +31,11 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "pruned_heads": (({}, None), "empty: write the model anew without the pruned heads"),
     "transformers_weights": ((None, "model.safetensors"), "absent: the weights are read from model.safetensors"),
 }
+
+# Causal masks and counted positions, which older exports store.
+CONSTANTS = re.compile(r"h\.\d+\.attn\.(masked_)?bias|(.*\.)?position_ids")
+# Heads of transformers' other GPT-2 classes, and trl's: they read what ln_f gives, and no logit depends on them.
+OTHER_HEADS = re.compile(r"(score|classifier|qa_outputs|multiple_choice_head\.summary|v_head\.summary)\.(weight|bias)")
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,9 @@ class GPT2(Model):
 
     Config = GPT2Config
     kind, title = "gpt2", "GPT-2"
+    prefixes = ("transformer.", "model.")  # of its own classes and of trainers
+    constants = CONSTANTS
+    other_heads = OTHER_HEADS
     config: GPT2Config
 
     def assemble(self, read: Reader) -> None:
@@ -171,7 +180,7 @@ class GPT2(Model):
         self.end_ids, self.begin_id = c.end_ids, c.bos_token_id
 
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed, stored=first)
-        self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd))
+        self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd), ("wte", "wpe"))
         self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]
         self.ln_f = self.norm = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
         if not c.tie_word_embeddings:
@@ -190,11 +199,3 @@ class GPT2(Model):
             h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
             x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
         return tap("logits", self.head(tap("ln_f", self.ln_f(x[inputs.wanted]))))       # [rows, vocabulary]
-
-    def network(self) -> Any:
-        """The graph as one call."""
-        network = self.ops.Network(*self.embed.tables, self.ln_f.vectors, self.head.parts, self.ln_f.eps)
-        for b in self.blocks:
-            network.add(b.ln_1.vectors, b.qkv.parts, b.attention.scale, b.attn_out.parts, b.ln_2.vectors,
-                        b.fc.parts, b.fc.form, b.mlp_out.parts)
-        return network

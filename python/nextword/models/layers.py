@@ -17,11 +17,6 @@ class Linear:
     def __init__(self, ops: ModuleType, weight: Any, bias: Floats | None) -> None:
         self.ops, self.weight, self.bias = ops, weight, bias
 
-    @property
-    def parts(self) -> tuple[Any, Floats | None]:
-        """weight, bias."""
-        return self.weight, self.bias
-
     def __call__(self, x: Floats) -> Floats:
         y: Floats = self.ops.matmul(x, self.weight, self.bias)
         return y
@@ -57,34 +52,26 @@ class LayerNorm:
     def __init__(self, ops: ModuleType, weight: Floats, bias: Floats, eps: float) -> None:
         self.ops, self.weight, self.bias, self.eps = ops, weight, bias, eps
 
-    @property
-    def vectors(self) -> tuple[Floats, Floats]:
-        """weight, bias."""
-        return self.weight, self.bias
-
     def __call__(self, x: Floats) -> Floats:
         y: Floats = self.ops.layer_norm(x, self.weight, self.bias, self.eps)
         return y
 
 
 class Embedding:
-    """Token plus position. tokens: packed [width, vocabulary]; positions: float32 [context, width]."""
+    """Token plus position. tokens: packed [width, vocabulary]; positions: float32 [context, width], or None.
 
-    def __init__(self, ops: ModuleType, tokens: Any, positions: Floats) -> None:
+    names: of both as activations.
+    """
+
+    def __init__(self, ops: ModuleType, tokens: Any, positions: Floats | None, names: tuple[str, str]) -> None:
         self.ops, self.tokens, self.positions = ops, tokens, positions
-
-    @property
-    def tables(self) -> tuple[Any, Floats]:
-        """tokens, positions."""
-        return self.tokens, self.positions
+        self._token, self._position = names
 
     def __call__(self, ids: Ints, places: Ints, tap: Tap) -> Floats:
-        if tap.wants("wte") or tap.wants("wpe"):
-            nowhere = np.zeros((1, self.positions.shape[1]), np.float32)
-            token = self.ops.embedding(ids, np.zeros_like(ids), self.tokens, nowhere)
-            y: Floats = tap("wte", token) + tap("wpe", self.positions[places])
-            return y
-        y = self.ops.embedding(ids, places, self.tokens, self.positions)
+        if tap.wants(self._token) or tap.wants(self._position):
+            token: Floats = tap(self._token, self.ops.embedding(ids, None, self.tokens, None))
+            return token if self.positions is None else token + tap(self._position, self.positions[places])
+        y: Floats = self.ops.embedding(ids, places, self.tokens, self.positions)
         return y
 
 
@@ -102,11 +89,10 @@ class Attention:
         q = self._by_head(tap, self._q, qkv[:, :embd])
         k = self._by_head(tap, self._k, qkv[:, embd : 2 * embd])
         v = self._by_head(tap, self._v, qkv[:, 2 * embd :])
-        keys, values, scales = cache.keys[layer], cache.values[layer], cache.scales[layer]
-        past = cache.lengths[slots] - cache.prefix_tokens
+        keys, values, scales, prefix_keys, prefix_values, prefix_scales = cache.of_layer(layer)
+        past = cache.held(slots)
         self.ops.append(k, v, keys, values, slots, past, fresh, scales)
         if not (tap.wants(self._scores) or tap.wants(self._weights)):
-            prefix_keys, prefix_values, prefix_scales = cache.before[layer]
             out: Floats = self.ops.attention(q, keys, values, slots, past, fresh, self.scale, prefix_keys,
                                              prefix_values, scales, prefix_scales)
             return out

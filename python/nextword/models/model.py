@@ -1,5 +1,6 @@
 """What all architectures share: weights taken, batches checked, caches, the program, copies. Graphs are elsewhere."""
 
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic import ops as fast_ops
+from nextword.arithmetic import recorder
 from nextword.arithmetic.arrays import Floats, Ints
 from nextword.arithmetic.formats import DTYPES, PackedBytes
-from nextword.models import parts
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
 from nextword.models.layers import Linear
+from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.passes import read
 from nextword.models.reader import Reader
-from nextword.models.trace import Tap, tap_of
+from nextword.models.trace import NOBODY, Tap, tap_of
+
+NONE = re.compile("(?!)")  # no name
 
 Self = TypeVar("Self", bound="Model")
 
@@ -50,6 +54,10 @@ class Model(ABC):
     Config: ClassVar[Any]  # the class of its configuration
     kind: ClassVar[str]  # the model_type of its config.json
     title: ClassVar[str]  # the name in messages
+    # What files have beside or around the names that `assemble` asks for.
+    prefixes: ClassVar[tuple[str, ...]] = ()  # before all names, in any order and number
+    constants: ClassVar[re.Pattern[str]] = NONE  # what is rebuilt by whoever needs it, and not read
+    other_heads: ClassVar[re.Pattern[str]] = NONE  # of other classes; no logit depends on them
 
     # Set by `assemble`.
     layers: int
@@ -73,11 +81,19 @@ class Model(ABC):
             raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.ops = ops
         self._program: Any = None
-        read = Reader(weights, ops, dtype, self.title)
+        named = weights.renamed(self.own_name) if hasattr(weights, "renamed") else weights
+        read = Reader(named, ops, dtype)
         self.assemble(read)
-        read.finish()
+        read.finish(self.title, self.constants, self.other_heads)
         self.dtype: str = read.stored_as
-        self._places = parts.find(self, {id(x): name for name, x in read.taken.items()})
+        self._places = places_of(self, {id(x): name for name, x in read.taken.items()})
+
+    @classmethod
+    def own_name(cls, stored: str) -> str | None:
+        """The name by which `assemble` asks for a stored tensor, None for a constant."""
+        while front := next((x for x in cls.prefixes if stored.startswith(x)), ""):
+            stored = stored[len(front) :]
+        return None if cls.constants.fullmatch(stored) else stored
 
     @abstractmethod
     def assemble(self, read: Reader) -> None:
@@ -86,10 +102,6 @@ class Model(ABC):
     @abstractmethod
     def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Floats:
         """The logits [rows, vocabulary] of the wanted tokens; keys and values of all tokens go to the cache."""
-
-    @abstractmethod
-    def network(self) -> Any:
-        """The graph as one call."""
 
     @property
     def limit(self) -> int:
@@ -137,17 +149,17 @@ class Model(ABC):
         for x in matrices:
             if id(x) not in anew:
                 anew[id(x)] = self.ops.pack(self.ops.unpack(x), dtype)
-        other: Self = parts.replaced(self, anew)
+        other: Self = replaced(self, anew)
         other.dtype, other._program = dtype, None
         return other
 
     def linears(self) -> list[Linear]:
         """The layers whose matrices a token is multiplied by, without the head."""
-        return [layer for layer in parts.of_kind(self, Linear) if layer is not self.head]
+        return [layer for layer in parts_of(self, Linear) if layer is not self.head]
 
     def tensors(self) -> dict[str, Any]:
         """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
-        return {name: parts.at(self, path) for name, path in self._places.items()}
+        return {name: part_at(self, path) for name, path in self._places.items()}
 
     def cache(self, slots: int = 1, capacity: int | None = None, prefix: KVCache | None = None) -> KVCache:
         """An empty cache of `kv_dtype` for `slots` sequences of at most `capacity` tokens (the context window if None).
@@ -194,9 +206,9 @@ class Model(ABC):
         fresh = np.array([len(ids) for ids in batch], np.int64)
         ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
         wanted = np.arange(len(ids)) if rows is None else np.asarray(rows, np.int64)
-        if not tap.looks and hasattr(self.ops, "Network"):
-            found: Floats = self._fused().run(ids, where, fresh, wanted, cache.lengths, cache.keys, cache.values,
-                                              cache.scales, cache.before)
+        if not tap.looks and hasattr(self.ops, "Program"):
+            caches = [(cache.lengths, cache.keys, cache.values, cache.scales, cache.before)]
+            found: Floats = self._recorded().run(ids, where, fresh, wanted, caches, None)
             return found
 
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
@@ -209,11 +221,16 @@ class Model(ABC):
         cache.lengths[where] += fresh
         return logits
 
-    def _fused(self) -> Any:
-        """The network as one call, which computes what `graph` does, with the same bits."""
+    def _recorded(self) -> Any:
+        """The graph as a program, which computes what `graph` does, with the same bits."""
         program = self._program
         if program is None:
-            program = self._program = self.network()  # whole: other threads may take it from here on
+            program = self.ops.Program()
+            twin: Any = replaced(self, {id(self.ops): recorder})
+            numbers: list[Any] = [recorder.Numbers(program, name) for name in Inputs._fields]
+            unknown: list[Any] = [recorder.Cache(0), recorder.Unknown("the slots"), recorder.Unknown("fresh tokens")]
+            program.close(twin.graph(Inputs(*numbers), Past(*unknown), NOBODY).view)
+            self._program = program  # whole: other threads may take it from here on
         return program
 
 

@@ -12,22 +12,22 @@ Path = tuple[str | int, ...]  # attributes and places in lists, from the root on
 Part = TypeVar("Part")
 
 
-def find(part: Any, names: Mapping[int, str]) -> dict[str, Path]:
+def places_of(part: Any, names: Mapping[int, str]) -> dict[str, Path]:
     """Where each object stands, by its name; one that stands in several places, at the first. names: by `id`."""
     places = {id(found): path for path, found in reversed([*_walk(part, names, ())])}
     return {name: places[key] for key, name in names.items()}
 
 
-def of_kind(part: Any, kind: type[Part]) -> Iterator[Part]:
+def parts_of(part: Any, kind: type[Part]) -> Iterator[Part]:
     """The objects of a class, in their order in the tree; one that stands in several places, as often."""
     if isinstance(part, kind):
         yield part
     else:
         for _, one in _branches(part):
-            yield from of_kind(one, kind)
+            yield from parts_of(one, kind)
 
 
-def at(part: Any, path: Path) -> Any:
+def part_at(part: Any, path: Path) -> Any:
     """What stands there."""
     for step in path:
         part = part[step] if isinstance(step, int) else getattr(part, step)

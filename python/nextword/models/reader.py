@@ -11,23 +11,18 @@ from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Floats
 from nextword.arithmetic.formats import PackedBytes
-from nextword.files.weight_names import harmless
 from nextword.machine.shown import listed
 from nextword.models.layers import LayerNorm
 from nextword.models.random_weights import RandomWeights
 
 PIECE = 1 << 20  # numbers of two matrices that are compared at once
 
-# Heads of transformers' other GPT-2 classes, and trl's: they read what ln_f gives, and no logit depends on them.
-OTHER_HEADS = re.compile(r"(score|classifier|qa_outputs|multiple_choice_head\.summary|v_head\.summary)\.(weight|bias)")
-
 
 class Reader:
     """Takes named arrays, checks them against the configuration and stores them for ops."""
 
-    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], ops: ModuleType, dtype: str | None,
-                 title: str) -> None:
-        self.weights, self.ops, self.dtype, self.title = weights, ops, dtype, title
+    def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], ops: ModuleType, dtype: str | None) -> None:
+        self.weights, self.ops, self.dtype = weights, ops, dtype
         self.taken: dict[str, Any] = {}  # what was given out, by name, in the order of asking
         self.stored_as = ""  # dtype of the first matrix
         self._used: set[str] = set()
@@ -110,12 +105,15 @@ class Reader:
                 return False
         return True
 
-    def finish(self) -> None:
-        """Name what is stored and was not read. Raises ValueError; warns of other heads than that of the logits."""
-        left = [name for name in self.weights if name not in self._used and not harmless(name)]
-        unknown = [name for name in left if not OTHER_HEADS.fullmatch(name)]
+    def finish(self, title: str, constants: re.Pattern[str], other_heads: re.Pattern[str]) -> None:
+        """Name what is stored and was not read, except for constants. title: of the model in messages.
+
+        Raises ValueError; warns of other heads than that of the logits.
+        """
+        left = [name for name in self.weights if name not in self._used and not constants.fullmatch(name)]
+        unknown = [name for name in left if not other_heads.fullmatch(name)]
         if unknown:
-            raise ValueError(f"load: {self._called(unknown[0])} has no place in a {self.title} of this configuration "
+            raise ValueError(f"load: {self._called(unknown[0])} has no place in a {title} of this configuration "
                              f"(not used: {listed(unknown)}); correct the configuration, or take them out of the file")
         if left:
             warnings.warn(f"load: not used, as no logit depends on it: {listed(left)}, another head", stacklevel=5)

@@ -9,7 +9,8 @@ from nextword.arithmetic import ops
 from nextword.arithmetic.formats import DTYPES, PackedBytes
 from nextword.files import packed_file, whole
 from nextword.files.json_text import json_text
-from nextword.files.weights import GENERATION, SINGLE, VOCABULARY_FILES, Weights, open_model
+from nextword.files.model_folder import GENERATION, SINGLE, VOCABULARY_FILES
+from nextword.files.weights import Weights, open_model
 from nextword.models import build
 from nextword.models.model import Model
 
@@ -64,6 +65,10 @@ class _Told(Mapping[str, Any]):
         self.folder, self.config, self.describe = weights.folder, weights.config, weights.describe
         self._weights, self._progress = weights, progress
         self._taken: set[str] = set()
+
+    def renamed(self, own_name: Callable[[str], str | None]) -> "_Told":
+        """The same by the names that a model has for them."""
+        return _Told(self._weights.renamed(own_name), self._progress)
 
     def __getitem__(self, name: str) -> Any:
         if self._progress is not None and name not in self._taken:

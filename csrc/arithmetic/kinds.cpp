@@ -1,0 +1,170 @@
+#include "kinds.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "machine/parallel.h"
+#include "machine/shown.h"
+
+namespace nextword {
+namespace {
+
+std::string shown(Rows rows, int64_t cols) {
+  return std::string("[") + row_names[static_cast<int>(rows)] + ", " + std::to_string(cols) + "]";
+}
+std::string shown(const Array& a) {
+  return a.data ? "float32 [" + (a.rows ? std::to_string(a.rows) + ", " : "") + std::to_string(a.cols) + "]" : "None";
+}
+
+}  // namespace
+
+std::string Adding::shape(size_t input) const { return shown(rows(input), cols(input)); }
+
+void Adding::reject(const char* name, const std::string& expected, const std::string& got) const {
+  throw std::invalid_argument(std::string(op.kind->name) + ": " + name + " must be " + expected + ", got " + got);
+}
+
+void Adding::check_input(size_t input, const char* name, Rows rows_, int64_t cols_) const {
+  if (rows(input) != rows_ || cols(input) != cols_) reject(name, shown(rows_, cols_), shape(input));
+}
+
+void Adding::check_vector(size_t array, const char* name, int64_t cols_, bool or_none) const {
+  const Array& a = op.arrays[array];
+  if (!a.data && or_none) return;
+  if (!a.data || a.rows || a.cols != cols_) reject(name, "float32 [" + std::to_string(cols_) + "]", shown(a));
+}
+
+void Adding::check_cache(size_t input, const char* name) const {
+  auto& widths = program.widths;
+  const auto number = static_cast<size_t>(op.cache), layer = static_cast<size_t>(op.layer);
+  if (widths.size() <= number) widths.resize(number + 1);
+  if (widths[number].size() <= layer) widths[number].resize(layer + 1, 0);
+  int64_t& width = widths[number][layer];
+  check_input(input, name, Rows::tokens, width ? width : cols(input));
+  width = cols(input);
+}
+
+void Adding::limit(Index index, int64_t most) const {
+  int64_t& known = program.limits[static_cast<int>(index)];
+  known = std::min(known, most);
+}
+
+namespace {
+
+Value made_by_product(const Adding& a) {
+  const Packed& weight = a.op.matrices[0];
+  a.check_input(0, "x", a.rows(0), weight.depth);
+  a.check_vector(0, "bias", weight.cols, true);
+  if (a.op.inputs.size() > 1) a.check_input(1, "residual", a.rows(0), weight.cols);
+  return {a.rows(0), weight.cols};
+}
+
+void run_product(const Op& op, const Running& r) {
+  const Value& made = r.value(op.out);
+  const Packed* const next = op.next_product < 0 ? nullptr : &r.program.ops[static_cast<size_t>(op.next_product)].matrices[0];
+  matmul(r.in(op, 0), r.in_stride(op, 0), op.matrices[0], op.arrays[0].data, op.inputs.size() > 1 ? r.in(op, 1) : nullptr,
+         op.activation, r.to_rows(op), r.to(op), r.stride(made), next, r.room);
+}
+
+Value same_as_input(const Adding& a) { return {a.rows(0), a.cols(0)}; }
+
+Value made_of_two(const Adding& a) {
+  a.check_input(1, "y", a.rows(0), a.cols(0));
+  return {a.rows(0), a.cols(0)};
+}
+
+template <void (*combine)(const float*, int64_t, const float*, int64_t, int64_t, int64_t, float*)>
+void run_two(const Op& op, const Running& r) {
+  combine(r.in(op, 0), r.in_stride(op, 0), r.in(op, 1), r.in_stride(op, 1), r.to_rows(op), r.to_cols(op), r.to(op));
+}
+
+// name, inputs, indices, matrices, arrays; cached, product, activated; apart in, apart out
+const Kind kinds[] = {
+    {"embedding", 0, 2, 1, 1, false, false, false, {}, false,
+     [](const Adding& a) -> Value {
+       const Array& positions = a.op.arrays[0];
+       const Packed& tokens = a.op.matrices[0];
+       for (const Index index : a.op.indices)
+         if (rows_of(index) != Rows::tokens) a.reject("ids", "of the tokens", index_names[static_cast<int>(index)]);
+       if (positions.data && (positions.rows < 1 || positions.cols != tokens.depth))
+         a.reject("positions", "float32 [places, " + std::to_string(tokens.depth) + "]", shown(positions));
+       a.limit(a.op.indices[0], tokens.cols);
+       if (positions.data) a.limit(a.op.indices[1], positions.rows);
+       return {Rows::tokens, tokens.depth};
+     },
+     [](const Op& op, const Running& r) {
+       embedding(r.numbers(op.indices[0]), r.numbers(op.indices[1]), op.matrices[0], op.arrays[0].data, r.to_rows(op),
+                 r.to(op));
+     }},
+    {"layer_norm", 1, 0, 0, 2, false, false, false, {}, false,
+     [](const Adding& a) {
+       a.check_vector(0, "weight", a.cols(0), false);
+       a.check_vector(1, "bias", a.cols(0), false);
+       return same_as_input(a);
+     },
+     [](const Op& op, const Running& r) {
+       layer_norm(r.in(op, 0), op.arrays[0].data, op.arrays[1].data, op.scalar, r.to_rows(op), r.to_cols(op), r.to(op));
+     }},
+    {"softmax", 1, 0, 0, 0, false, false, false, {}, false, same_as_input,
+     [](const Op& op, const Running& r) { softmax(r.in(op, 0), r.to_rows(op), r.to_cols(op), r.to(op)); }},
+    {"activate", 1, 0, 0, 0, false, false, true, {}, false, same_as_input,
+     [](const Op& op, const Running& r) { activate(r.in(op, 0), op.activation, r.to_rows(op) * r.to_cols(op), r.to(op)); }},
+    {"add", 2, 0, 0, 0, false, false, false, {true, true}, false, made_of_two, run_two<add>},
+    {"multiply", 2, 0, 0, 0, false, false, false, {true, true}, false, made_of_two, run_two<multiply>},
+    {"matmul", 1, 0, 1, 1, false, true, false, {true}, false, made_by_product, run_product},
+    {"matmul_activated", 1, 0, 1, 1, false, true, true, {true}, true, made_by_product, run_product},
+    {"matmul_residual", 2, 0, 1, 1, false, true, false, {true, false}, false, made_by_product, run_product},
+    {"gather", 1, 1, 0, 0, false, false, false, {true}, false,
+     [](const Adding& a) -> Value {
+       const Index index = a.op.indices[0];  // wanted is what counts through the tokens
+       if (index != Index::wanted || a.rows(0) != Rows::tokens)
+         a.reject("x and the index", "[tokens, cols] and wanted", a.shape(0) + " and " +
+                                                                    index_names[static_cast<int>(index)]);
+       return {Rows::wanted, a.cols(0)};
+     },
+     [](const Op& op, const Running& r) {
+       const float* const from = r.in(op, 0);
+       const int64_t stride = r.in_stride(op, 0), cols = r.to_cols(op), *const wanted = r.numbers(op.indices[0]);
+       float* const to = r.to(op);
+       parallel_ranges(r.to_rows(op), many_tokens, [&](int64_t begin, int64_t end) {
+         for (int64_t i = begin; i < end; ++i)
+           std::memcpy(to + i * cols, from + wanted[i] * stride, static_cast<size_t>(cols) * sizeof(float));
+       });
+     }},
+    {"append", 2, 0, 0, 0, true, false, false, {true, true}, false,
+     [](const Adding& a) -> Value {
+       a.check_cache(0, "k");
+       a.check_cache(1, "v");
+       return {Rows::tokens, 0};
+     },
+     [](const Op& op, const Running& r) {
+       const Past& past = r.pass.pasts[static_cast<size_t>(op.cache)];
+       append(r.in(op, 0), r.in_stride(op, 0), r.in(op, 1), r.in_stride(op, 1), past.sequences,
+              past.layers[static_cast<size_t>(op.layer)]);
+     }},
+    {"attention", 1, 0, 0, 0, true, false, false, {true}, false,
+     [](const Adding& a) -> Value {
+       a.check_cache(0, "q");
+       return {Rows::tokens, a.cols(0)};
+     },
+     [](const Op& op, const Running& r) {
+       const auto number = static_cast<size_t>(op.cache);
+       const Past& past = r.pass.pasts[number];
+       attention(r.in(op, 0), r.in_stride(op, 0), past.layers[static_cast<size_t>(op.layer)], past.sequences,
+                 r.queries[number], op.scalar, nullptr, nullptr, r.to(op));
+     }},
+};
+
+}  // namespace
+
+const Kind& kind_of(const std::string& name) {
+  std::string known;
+  for (const Kind& kind : kinds) {
+    if (name == kind.name) return kind;
+    known += (known.empty() ? "" : ", ") + std::string(kind.name);
+  }
+  throw std::invalid_argument("program: kind must be one of " + known + ", got '" + nextword::shown(name) + "'");
+}
+
+}  // namespace nextword

@@ -1,0 +1,60 @@
+// A kind of operation: how one is checked, sized and run. The table of them is in kinds.cpp.
+#pragma once
+#include "program.h"
+
+namespace nextword {
+
+// An operation that is being added, and the words of its errors: std::invalid_argument.
+struct Adding {
+  Program& program;
+  const Op& op;
+
+  Rows rows(size_t input) const { return program.values[static_cast<size_t>(op.inputs[input].value)].rows; }
+  int64_t cols(size_t input) const { return op.inputs[input].cols; }
+  std::string shape(size_t input) const;  // as messages show it
+
+  [[noreturn]] void reject(const char* name, const std::string& expected, const std::string& got) const;
+  void check_input(size_t input, const char* name, Rows rows, int64_t cols) const;
+  void check_vector(size_t array, const char* name, int64_t cols, bool or_none) const;
+  void check_cache(size_t input, const char* name) const;  // rows of one width for all operations of a cache's layer
+  void limit(Index index, int64_t most) const;             // its numbers stay below
+};
+
+// A pass under way.
+struct Running {
+  const Program& program;
+  const Pass& pass;
+  const std::vector<Queries>& queries;  // by the number of the cache
+  float* room;                          // of a matmul
+  float* const* registers;
+  float* out;
+
+  int64_t rows(Rows kind) const { return kind == Rows::tokens ? pass.count : pass.wanted_count; }
+  const Value& value(int number) const { return program.values[static_cast<size_t>(number)]; }
+  const int64_t* numbers(Index index) const {
+    return index == Index::ids ? pass.ids : index == Index::places ? pass.places : pass.wanted;
+  }
+  int64_t stride(const Value& v) const { return v.apart ? spread_stride(rows(v.rows), v.cols) : v.cols; }
+  float* at(const Value& v) const { return v.place < 0 ? out : registers[v.place]; }
+
+  // Of an operation: where an input begins, and how far its rows are apart; how many rows the result has.
+  const float* in(const Op& op, size_t input) const {
+    return at(value(op.inputs[input].value)) + op.inputs[input].first;
+  }
+  int64_t in_stride(const Op& op, size_t input) const { return stride(value(op.inputs[input].value)); }
+  float* to(const Op& op) const { return at(value(op.out)); }
+  int64_t to_rows(const Op& op) const { return rows(value(op.out).rows); }
+  int64_t to_cols(const Op& op) const { return value(op.out).cols; }
+};
+
+// A kind of operation. An input whose rows it reads apart may be some columns of a value; any other must be a whole one.
+struct Kind {
+  const char* name;
+  size_t inputs, indices, matrices, arrays;  // how many it has
+  bool cached, product, activated;           // whether it takes a cache, reads a whole matrix, applies an activation
+  bool apart_in[2], apart_out;
+  Value (*made)(const Adding& adding);  // checks it; what it makes, without columns if it makes nothing
+  void (*run)(const Op& op, const Running& running);
+};
+
+}  // namespace nextword

@@ -1,0 +1,175 @@
+#include "program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+
+#include "kinds.h"
+#include "machine/parallel.h"
+#include "pool.h"
+
+namespace nextword {
+
+const char* const row_names[row_kinds] = {"tokens", "wanted"};
+const char* const index_names[index_kinds] = {"ids", "places", "wanted"};
+
+namespace {
+
+constexpr int64_t no_limit = int64_t{1} << 62;
+constexpr int most_caches = 8, most_layers = 1 << 16;
+
+constexpr int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+// Columns that values take by turns, as values come and go.
+struct Registers {
+  std::vector<int64_t> widths;
+  std::vector<bool> free;
+
+  // The free one that grows least, of these the one that fits best; a new one if growing were no less.
+  int take(int64_t cols) {
+    size_t best = widths.size();
+    const auto cost = [&](size_t i) {
+      return i == widths.size() ? std::pair(cols, int64_t{0})
+                                : std::pair(std::max<int64_t>(0, cols - widths[i]), std::max<int64_t>(0, widths[i] - cols));
+    };
+    for (size_t i = 0; i < widths.size(); ++i)
+      if (free[i] && cost(i) < cost(best)) best = i;
+    if (best == widths.size()) widths.push_back(0), free.push_back(false);
+    widths[best] = std::max(widths[best], cols);
+    free[best] = false;
+    return static_cast<int>(best);
+  }
+};
+
+}  // namespace
+
+Program::Program() { std::fill(std::begin(limits), std::end(limits), no_limit); }
+
+const Op& Program::add(Op op) {
+  const Kind& kind = *op.kind;
+  const auto wrong = [&](const std::string& what) { throw std::invalid_argument(std::string(kind.name) + ": " + what); };
+  if (closed()) throw std::invalid_argument("program: operations are added before it is closed; make a new Program");
+  if (op.inputs.size() != kind.inputs || op.indices.size() != kind.indices || op.matrices.size() != kind.matrices ||
+      op.arrays.size() != kind.arrays)
+    wrong("an operation takes " + std::to_string(kind.inputs) + " values, " + std::to_string(kind.indices) + " indices, " +
+          std::to_string(kind.matrices) + " matrices and " + std::to_string(kind.arrays) + " arrays");
+  if (kind.cached && !(0 <= op.cache && op.cache < most_caches && 0 <= op.layer && op.layer < most_layers))
+    wrong("cache must be a number below " + std::to_string(most_caches) + " and a layer below " + std::to_string(most_layers));
+  if (kind.activated != (op.activation != Activation::none))
+    wrong(kind.activated ? "an activation must be given" : "takes no activation");
+  for (size_t i = 0; i < kind.inputs; ++i) {
+    const View& in = op.inputs[i];
+    if (in.value < 0 || in.value >= static_cast<int>(values.size())) wrong("values must be of this program");
+    const int64_t cols = values[static_cast<size_t>(in.value)].cols;
+    if (in.first < 0 || in.cols < 1 || in.first >= cols || in.cols > cols - in.first)
+      wrong("columns must be some of 0 .. " + std::to_string(cols - 1));
+    if (!kind.apart_in[i] && in.cols != cols)
+      wrong("its operand must be a whole value of " + std::to_string(cols) + " columns, got " + std::to_string(in.cols) +
+            " of them, whose rows lie apart");
+  }
+  const Value made = kind.made({*this, op});
+  if (made.cols) {
+    op.out = static_cast<int>(values.size());
+    values.push_back(made);
+  }
+  ops.push_back(std::move(op));
+  return ops.back();
+}
+
+void Program::close(const View& view) {
+  if (closed()) throw std::invalid_argument("program: it is closed already");
+  if (view.value < 0 || view.value >= static_cast<int>(values.size()) || view.first != 0 ||
+      view.cols != values[static_cast<size_t>(view.value)].cols)
+    throw std::invalid_argument("program: the result must be a whole value of this program");
+  std::vector<size_t> last(values.size(), 0);  // the last operation that needs it
+  for (Value& v : values) v.apart = true;
+  for (size_t i = 0; i < ops.size(); ++i) {
+    const Op& op = ops[i];
+    for (size_t j = 0; j < op.inputs.size(); ++j) {
+      const auto value = static_cast<size_t>(op.inputs[j].value);
+      last[value] = i;
+      values[value].apart = values[value].apart && op.kind->apart_in[j];
+    }
+    if (op.out < 0) continue;
+    const auto made = static_cast<size_t>(op.out);
+    last[made] = i;
+    values[made].apart = op.kind->apart_out && op.out != view.value;
+  }
+  Registers taken;
+  for (size_t i = 0; i < ops.size(); ++i) {
+    const Op& op = ops[i];
+    if (op.out >= 0 && op.out != view.value)
+      values[static_cast<size_t>(op.out)].place = taken.take(values[static_cast<size_t>(op.out)].cols);
+    const auto give_back = [&](int value) {
+      const auto v = static_cast<size_t>(value);
+      if (last[v] == i && values[v].place >= 0) taken.free[static_cast<size_t>(values[v].place)] = true;
+    };
+    for (const View& in : op.inputs) give_back(in.value);
+    if (op.out >= 0) give_back(op.out);
+  }
+  registers = static_cast<int>(taken.widths.size());
+  int next = -1;
+  for (auto i = static_cast<int>(ops.size()) - 1; i >= 0; --i) {
+    Op& op = ops[static_cast<size_t>(i)];
+    if (!op.kind->product) continue;
+    op.next_product = next;
+    next = i;
+  }
+  result = view.value;
+}
+
+int64_t Program::products(Rows rows) const {
+  int64_t sum = 0;
+  for (const Op& op : ops)
+    if (op.kind->product && values[static_cast<size_t>(op.out)].rows == rows) sum += op.matrices[0].depth * op.matrices[0].cols;
+  return sum;
+}
+
+void run(const Program& program, const Pass& pass, float* out, double* seconds) {
+  if (pass.count == 0) return;
+  std::vector<Queries> queries;
+  for (const Past& past : pass.pasts)
+    queries.emplace_back(past.sequences, past.layers.empty() ? 0 : past.layers[0].prefix);
+  std::vector<float*> registers(static_cast<size_t>(program.registers));
+  Running running{program, pass, queries, nullptr, registers.data(), out};
+
+  int64_t room = 0, largest = 0;  // the largest product of a token
+  for (const Op& op : program.ops) {
+    if (!op.kind->product) continue;
+    const Packed& weight = op.matrices[0];
+    room = std::max(room, matmul_room(weight, running.to_rows(op)));
+    if (running.value(op.out).rows == Rows::tokens) largest = std::max(largest, weight.depth * weight.cols);
+  }
+  std::vector<int64_t> sizes(registers.size(), 0);
+  for (const Value& v : program.values) {
+    if (v.place < 0) continue;
+    int64_t& size = sizes[static_cast<size_t>(v.place)];
+    size = std::max(size, running.rows(v.rows) * running.stride(v));
+  }
+  int64_t floats = whole_lines(room);
+  for (int64_t& size : sizes) floats += size = whole_lines(size);
+  const auto memory = pooled_floats(floats);
+  running.room = memory.get();
+  float* at = memory.get() + whole_lines(room);
+  for (size_t i = 0; i < sizes.size(); at += sizes[i++]) registers[i] = at;
+
+  const auto all = [&] {
+    if (!seconds || (member && member->index != 0)) {
+      for (const Op& op : program.ops) op.kind->run(op, running);
+      return;
+    }
+    using Clock = std::chrono::steady_clock;
+    auto before = Clock::now();
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+      program.ops[i].kind->run(program.ops[i], running);
+      const auto now = Clock::now();
+      seconds[i] += std::chrono::duration<double>(now - before).count();
+      before = now;
+    }
+  };
+  // Few rows: all of it by one team of threads.
+  const int most = queries.empty() ? thread_count() : queries[0].threads;
+  together(pass.count < many_tokens ? std::min(most, threads_for(pass.count * largest, worth_a_thread)) : 1, all);
+}
+
+}  // namespace nextword

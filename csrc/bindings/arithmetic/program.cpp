@@ -1,0 +1,250 @@
+// Programs for Python, documented at their class below.
+#include "arithmetic/program.h"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <optional>
+#include <utility>
+
+#include "activations.h"
+#include "arithmetic/kinds.h"
+#include "bindings/unlocked.h"
+#include "cache.h"
+
+namespace py = pybind11;
+using namespace nextword;
+using namespace nextword::bindings;
+
+namespace {
+
+struct Recorded;
+
+}  // namespace
+
+namespace pybind11::detail {
+template <>
+class type_caster<Recorded> : public initialised_caster<Recorded> {};
+}  // namespace pybind11::detail
+
+namespace {
+
+const char* const op = "program";
+
+// The items of a tuple of so many.
+template <size_t count>
+std::array<py::object, count> items(const char* name, const char* expected, const py::handle& tuple) {
+  if (!PyTuple_Check(tuple.ptr()) || PyTuple_GET_SIZE(tuple.ptr()) != count)
+    throw py::type_error(std::string(op) + ": " + name + " must be a tuple " + expected + ", got " +
+                         (PyTuple_Check(tuple.ptr()) ? std::to_string(PyTuple_GET_SIZE(tuple.ptr())) + " items" : type_name(tuple)));
+  std::array<py::object, count> out;
+  for (size_t i = 0; i < count; ++i) out[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(tuple.ptr(), i));
+  return out;
+}
+
+Index index_of(const std::string& name) {
+  for (int i = 0; i < index_kinds; ++i)
+    if (name == index_names[i]) return static_cast<Index>(i);
+  throw std::invalid_argument(std::string(op) + ": indices must be some of ids, places, wanted, got '" + shown(name) + "'");
+}
+
+// One cache of a pass: what Python gives of it, checked. Keeps what its layers point into.
+struct PastArgs {
+  py::array lengths;
+  std::vector<int64_t> past;
+  std::vector<CacheArgs> layers;
+
+  PastArgs(const py::handle& given, const std::vector<int64_t>& widths, const std::vector<int64_t>& slots) {
+    const auto [lengths_, keys_, values_, scales_, before_] = items<5>("cache", "(lengths, keys, values, scales, before)", given);
+    lengths = writable<int64_t>(op, "lengths", lengths_, {"slots"});
+    check_indices(op, "slots", slots.data(), static_cast<int64_t>(slots.size()), lengths.shape(0));
+    lists = {keys_, values_, scales_, before_};
+    constexpr const char* names[] = {"keys", "values", "scales", "before"};
+    for (size_t i = 0; i < lists.size(); ++i)
+      if (!PyList_Check(lists[i].ptr()) || lists[i].cast<py::list>().size() != widths.size())
+        throw std::invalid_argument(std::string(op) + ": " + names[i] + " must be a list with an entry for each of " +
+                                    std::to_string(widths.size()) + " layers, got " +
+                                    (PyList_Check(lists[i].ptr()) ? std::to_string(lists[i].cast<py::list>().size())
+                                                                  : type_name(lists[i])));
+    int64_t prefix = 0;
+    if (!widths.empty()) {
+      const auto first = items<3>("before", "(keys, values, scales)", entry(3, 0))[0];
+      if (py::isinstance<py::array>(first) && first.cast<py::array>().ndim() > 1)  // else refused with the layers
+        prefix = first.cast<py::array>().shape(1) * panel_cols;
+    }
+    for (const int64_t slot : slots) past.push_back(data<int64_t>(lengths)[slot] - prefix);
+  }
+
+  // The layers, checked against what the sequences bring.
+  Past take(const std::vector<int64_t>& widths, const std::vector<int64_t>& slots, const std::vector<int64_t>& fresh) {
+    Past found{{slots.data(), past.data(), fresh.data(), static_cast<int64_t>(slots.size())}, {}};
+    layers.reserve(widths.size());
+    for (size_t i = 0; i < widths.size(); ++i) {
+      layers.emplace_back(op, entry(0, i), entry(1, i), entry(2, i));
+      layers.back().take(op, found.sequences);
+      const auto [first, second, third] = items<3>("before", "(keys, values, scales)", entry(3, i));
+      layers.back().set_prefix(op, first, second, third);
+      const Cache& cache = layers.back().cache;
+      if (widths[i] && cache.heads * cache.width != widths[i])
+        throw std::invalid_argument(std::string(op) + ": keys must hold heads * width = " + std::to_string(widths[i]) +
+                                    ", got " + std::to_string(cache.heads) + " * " + std::to_string(cache.width));
+      if (cache.prefix != layers[0].cache.prefix)
+        throw std::invalid_argument(std::string(op) + ": before must be of one length in all layers, got " +
+                                    std::to_string(layers[0].cache.prefix) + " and " + std::to_string(cache.prefix));
+      found.layers.push_back(cache);
+    }
+    return found;
+  }
+
+ private:
+  std::array<py::object, 4> lists;
+  py::object entry(size_t list, size_t layer) const { return lists[list].cast<py::list>()[layer]; }
+};
+
+// A program, and the arrays that it points into.
+struct Recorded {
+  Program program;
+  std::vector<py::array> arrays;
+
+  Array array_of(const py::handle& object) {
+    if (object.is_none()) return {nullptr, 0, 0};
+    const bool flat = py::isinstance<py::array>(object) && object.cast<py::array>().ndim() == 1;
+    arrays.push_back(flat ? array<float>(op, "weights", object, {"cols"}) : array<float>(op, "weights", object, {"rows", "cols"}));
+    const auto& a = arrays.back();
+    return {data<float>(a), flat ? 0 : a.shape(0), a.shape(flat ? 0 : 1)};
+  }
+
+  py::tuple add(const std::string& kind, const std::vector<std::array<int64_t, 3>>& values,
+                const std::vector<std::string>& indices, const py::list& weights, float scalar,
+                const std::optional<std::string>& activation, const std::optional<std::pair<int64_t, int64_t>>& cache) {
+    Op added{};
+    added.kind = &kind_of(kind);
+    constexpr int64_t most = 1 << 30;
+    for (const auto& [value, first, cols] : values)
+      added.inputs.push_back({static_cast<int>(value < 0 || value > most ? -1 : value), first, cols});
+    for (const auto& name : indices) added.indices.push_back(index_of(name));
+    const auto held = arrays.size();
+    for (const auto& weight : weights) {
+      if (py::isinstance<Packed>(weight))
+        added.matrices.push_back(weight.cast<const Packed&>());
+      else
+        added.arrays.push_back(array_of(weight));
+    }
+    added.scalar = scalar;
+    added.activation = activation ? activation_of(kind.c_str(), *activation) : Activation::none;
+    added.cache = cache ? static_cast<int>(std::min(cache->first, most)) : -1;
+    added.layer = cache ? static_cast<int>(std::min(cache->second, most)) : -1;
+    try {
+      const Op& made = program.add(std::move(added));
+      if (made.out < 0) return py::make_tuple(-1, row_names[0], 0);
+      const Value& value = program.values[static_cast<size_t>(made.out)];
+      return py::make_tuple(made.out, row_names[static_cast<int>(value.rows)], value.cols);
+    } catch (...) {
+      arrays.resize(held);
+      throw;
+    }
+  }
+
+  void close(const std::array<int64_t, 3>& result) {
+    constexpr int64_t most = 1 << 30;
+    program.close({static_cast<int>(result[0] < 0 || result[0] > most ? -1 : result[0]), result[1], result[2]});
+  }
+
+  py::list operations() const {
+    py::list found;
+    for (const Op& one : program.ops) {
+      const Value made = one.out < 0 ? program.values[static_cast<size_t>(one.inputs[0].value)] : program.values[static_cast<size_t>(one.out)];
+      const bool product = one.kind->product;
+      found.append(py::make_tuple(one.kind->name, row_names[static_cast<int>(made.rows)], one.out < 0 ? 0 : made.cols,
+                                  product ? one.matrices[0].bytes() : 0,
+                                  product ? one.matrices[0].depth * one.matrices[0].cols : 0));
+    }
+    return found;
+  }
+
+  py::array_t<float> run(const py::object& ids_, const py::object& slots_, const py::object& fresh_, const py::object& wanted_,
+                         const py::list& caches, const py::object& seconds_) const {
+    if (!program.closed()) throw std::invalid_argument(std::string(op) + ": it must be closed before it runs");
+    const auto slots = indices(op, "slots", slots_, {"sequences"});
+    const auto sequences = static_cast<int64_t>(slots.size());
+    const auto fresh = indices(op, "fresh", fresh_, {sequences});
+    if (caches.size() != std::max<size_t>(1, program.widths.size()))  // the first one tells the places
+      throw std::invalid_argument(std::string(op) + ": caches must be " + std::to_string(std::max<size_t>(1, program.widths.size())) +
+                                  ", got " + std::to_string(caches.size()));
+    const std::vector<int64_t> none;
+    const auto widths = [&](size_t i) -> const std::vector<int64_t>& { return i < program.widths.size() ? program.widths[i] : none; };
+    std::vector<PastArgs> given;
+    for (size_t i = 0; i < caches.size(); ++i) given.emplace_back(py::object(caches[i]), widths(i), slots);
+
+    const auto all_ids = indices(op, "ids", ids_, {"tokens"});
+    int64_t tokens = 0;
+    std::vector<int64_t> places;
+    const int64_t most_places = program.limits[static_cast<int>(Index::places)];
+    for (size_t i = 0; i < slots.size(); ++i) {
+      const int64_t length = data<int64_t>(given[0].lengths)[slots[i]];
+      for (int64_t j = 0; j < fresh[i] && tokens <= static_cast<int64_t>(all_ids.size()); ++j, ++tokens) {
+        places.push_back(length + j);
+        check_indices("embedding", "places", &places.back(), 1, most_places, tokens);
+      }
+    }
+    const auto ids = indices(op, "ids", ids_, {tokens}), wanted = indices(op, "wanted", wanted_, {"rows"});
+    const auto wanted_count = static_cast<int64_t>(wanted.size());
+    check_indices("embedding", "ids", ids.data(), tokens, program.limits[static_cast<int>(Index::ids)]);
+    check_indices("model", "rows", wanted.data(), wanted_count, tokens);
+    Pass pass{ids.data(), places.data(), wanted.data(), tokens, wanted_count, {}};
+    for (size_t i = 0; i < caches.size(); ++i) pass.pasts.push_back(given[i].take(widths(i), slots, fresh));
+    py::array seconds;
+    if (!seconds_.is_none())
+      seconds = writable<double>(op, "seconds", seconds_, {static_cast<int64_t>(program.ops.size())});
+    double* const clock = seconds_.is_none() ? nullptr : mutable_data<double>(seconds);
+
+    const Value& result = program.values[static_cast<size_t>(program.result)];
+    auto made = empty({result.rows == Rows::tokens ? tokens : wanted_count, result.cols});
+    float* const out = made.mutable_data();
+    {
+      const Unlocked unlocked(tokens * program.products(Rows::tokens) + wanted_count * program.products(Rows::wanted));
+      nextword::run(program, pass, out, clock);  // in here only views are used
+    }
+    for (PastArgs& one : given)
+      for (size_t i = 0; i < slots.size(); ++i) mutable_data<int64_t>(one.lengths)[slots[i]] += fresh[i];
+    return made;
+  }
+};
+
+// A method that is called on an object alone: to a pointer to a member, pybind11 hands None as null.
+template <class R, class... A>
+auto method(R (Recorded::*f)(A...)) {
+  return [f](Recorded& self, A... args) -> R { return (self.*f)(std::forward<A>(args)...); };
+}
+template <class R, class... A>
+auto method(R (Recorded::*f)(A...) const) {
+  return [f](const Recorded& self, A... args) -> R { return (self.*f)(std::forward<A>(args)...); };
+}
+
+}  // namespace
+
+void bind_program(py::module_& m) {
+  py::class_<Recorded>(m, "Program", R"(A graph of operations from ids to logits, run in one call; nextword.arithmetic.recorder makes it of Python code.
+
+Packed matrices and float32 arrays are kept. Each operation is checked when it is added.)")
+      .def(py::init<>())
+      .def("__len__", [](const Recorded& r) { return r.program.ops.size(); })
+      .def("add", method(&Recorded::add), py::arg("kind"), py::arg("values"), py::arg("indices"), py::arg("weights"), py::arg("scalar"),
+           py::arg("activation"), py::arg("cache"), R"(Another operation; returns the value that it makes, (number, rows, cols), or (-1, "tokens", 0).
+
+values: (number, first column, columns) of each operand; indices: "ids", "places", "wanted"; weights: Packed, float32
+arrays or None, in the operation's order; cache: (number of the cache, layer). Raises ValueError that names the operation
+and the operand if a shape does not fit.)")
+      .def("close", method(&Recorded::close), py::arg("result"), R"(Names the value that a run returns; nothing can be added from here on.)")
+      .def("operations", method(&Recorded::operations), R"(A tuple for each operation: its name; what the result has a row for each of, "tokens" or "wanted"; its columns; the bytes
+of weights that it reads a pass; its multiply-adds with weights a row.)")
+      .def("run", method(&Recorded::run), py::arg("ids"), py::arg("slots"), py::arg("fresh"), py::arg("wanted"), py::arg("caches"),
+           py::arg("seconds"), R"(Run new tokens of some sequences and remember them in the caches; the result, float32 [wanted, vocabulary].
+
+ids: int64 [tokens], one sequence after the other; slots, fresh: int64 [sequences], where each lives and how many of the
+tokens are its own; wanted: int64, the tokens that give logits; caches: (lengths, keys, values, scales, before) of each
+KVCache, whose lengths, int64 [slots], are raised by what is new at the end. seconds: None, or float64 [operations], to
+which the time of each is added. Raises IndexError for an id, place, slot or row out of range, ValueError if a shape does
+not fit; then nothing is remembered.)");
+}
