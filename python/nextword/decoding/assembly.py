@@ -8,7 +8,7 @@ from nextword.arithmetic.arrays import Ints
 from nextword.decoding.seats import Seat
 from nextword.decoding.slots import Slots
 
-LEAST = 16  # tokens of prompts that a pass takes at least, however many rows go on: they are not to wait for ever
+LEAST = 16  # tokens of prompts that a pass takes if it can, however many rows go on: they are not to wait for ever
 
 
 class Part(NamedTuple):
@@ -22,14 +22,14 @@ class Part(NamedTuple):
 def assemble(seats: Iterable[Seat], slots: Slots, budget: int) -> list[Part]:
     """The parts of the next pass, in the rows' order.
 
-    Every row of which the model has seen all but one token has that one in it. What is left of the budget, LEAST tokens
-    or the budget itself if that is below, goes to the others, who came first first.
+    Every row of which the model has seen all but one token has that one in it. What is left of the budget, at least
+    LEAST tokens or half of it, goes to the others, who came first first.
     """
     going = [(seat, missing) for seat in seats if (missing := slots.missing(seat))]
     single = sum(missing == 1 for _, missing in going)
     if single == len(going):
         return [Part(seat, seat.row.last, True) for seat, _ in going]
-    room = max(budget - single, min(budget, LEAST))
+    room = max(budget - single, min(LEAST, (budget + 1) // 2))
     parts = []
     for seat, missing in going:
         if missing == 1:

@@ -49,9 +49,11 @@ class Batch:
         self._seats: list[Seat] = []
 
     def _needed(self, slots: int) -> int:
-        """Bytes of the cache, and of what the widest pass computes: activations of its tokens, logits of its rows."""
+        """Bytes of the caches, and of what the widest pass computes: activations of its tokens, logits of its rows."""
         model, bytes_of = self.model, self.model.cache_bytes
         held = bytes_of(slots, self._capacity - self._common) + bytes_of(1, self._common)
+        if isinstance(self.draft, Model):
+            held += self.draft.cache_bytes(slots, min(self.draft.limit, self._capacity))
         return held + 4 * (max(CHUNK, slots) * model.widest + slots * model.vocabulary)
 
     def steps(self) -> Iterator[object]:
