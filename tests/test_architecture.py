@@ -135,7 +135,9 @@ def test_models_and_what_they_stand_on_read_no_files(room):
 
 
 REGISTRY = PACKAGE / "models" / "__init__.py"
-ARCHITECTURE_FILES = {PACKAGE.joinpath(*one.__module__.split(".")[1:]).with_suffix(".py") for one in ARCHITECTURES.values()}
+ARCHITECTURE_FILES = {
+    PACKAGE.joinpath(*one.__module__.split(".")[1:]).with_suffix(".py") for one in ARCHITECTURES.values()
+}
 # What GPT-2 calls itself, its fields and its tensors. Other architectures' words come to these.
 OWN_NAMES = re.compile(
     r"gpt-?2|\bn_(?:positions|ctx|embd|layer|head|inner)\b|\b(?:wte|wpe|ln_[12f]|c_attn|c_proj|c_fc|lm_head)\b"
@@ -215,11 +217,10 @@ def test_an_isa_file_includes_its_own_registers_and_all_kernels():
 
 
 def functions(module):
-    return {
-        name: inspect.signature(f)
-        for name, f in inspect.getmembers(module, inspect.isfunction)
-        if f.__module__ == module.__name__ and not name.startswith("_")
-    }
+    """Of each operation its signature: of what the module lists, or else of all that it defines."""
+    found = inspect.getmembers(module, inspect.isfunction)
+    listed = getattr(module, "__all__", [name for name, f in found if f.__module__ == module.__name__])
+    return {name: inspect.signature(f) for name, f in found if name in listed and not name.startswith("_")}
 
 
 @pytest.mark.parametrize("module", [reference, recorder], ids=lambda m: m.__name__)
