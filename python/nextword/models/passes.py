@@ -25,8 +25,8 @@ def passes(model: Callable[..., Floats], texts: Sequence[Ints], cache: KVCache, 
     >>> import nextword
     >>> model = nextword.load().model
     >>> ids = np.arange(600)
-    >>> [[x.shape for x in found] for found in passes(model, [ids], model.cache(1, 512), [0], [1])][:1]
-    [[(0, 4096)]]
+    >>> [x.shape for x in next(passes(model, [ids], model.cache(1, 512), [0], [1]))]
+    [(0, 4096)]
     """
     step = max(1, CHUNK // max(1, len(texts)))
     for begin in range(0, max(map(len, texts), default=0), step):
