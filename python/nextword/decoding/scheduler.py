@@ -89,6 +89,7 @@ class Scheduler:
         """End a row with what it has, as "cancelled"; its slot is free at once. One that has ended stays as it is."""
         if seat.row.finish is None and seat.error is None:
             seat.row.end("cancelled")
+            seat.row.finish = "cancelled"  # even if half a character, shown at last, ends by a stop string
             if seat in self.running:
                 self._leave(seat)
             else:
