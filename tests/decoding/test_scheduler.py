@@ -224,6 +224,18 @@ def test_a_row_that_might_outgrow_its_slot_is_refused(lm):
         scheduler.submit(row_of(lm, [97] * 70, "slide", max_new_tokens=400))
 
 
+def test_a_cache_without_slots_is_refused(lm):
+    with pytest.raises(ValueError, match="scheduler: cache must have a slot at least, got 0"):
+        Scheduler(lm.model, lm.model.cache(0, 32))
+
+
+def test_a_text_of_no_tokens_is_there_before_anything_runs(lm):
+    for draft, counts in ((None, (None, None)), ("lookup", (0, 0))):
+        out = lm.stream("x", max_new_tokens=0, draft=draft).result
+        assert (out.text, out.finish_reason, out.drafted, out.accepted) == ("", "length", *counts)
+        assert out.timings == nextword.decoding.results.Timings(0, 0.0, 0, 0.0)
+
+
 # What a pass takes
 
 
