@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import nextword
 from nextword import Sampling, cpu
-from nextword.decoding import run
+from nextword.decoding import batch
 from nextword.decoding.explain import Step
 from nextword.decoding.row import token_logprob
 from nextword.decoding.rules import Rules
@@ -135,15 +135,15 @@ def shared(lm: nextword.LanguageModel, new: int, rounds: int) -> None:
     """Eight texts of one prompt: its keys and values held once, beside a copy for each text."""
     prompt = np.random.default_rng(2).integers(0, lm.config.vocab_size, 896)
     settings: dict[str, Any] = {"n": 8, "temperature": 1.0, "top_k": 50, "max_new_tokens": new, "seed": 1}
-    together = run.common_beginning
+    together = batch.common_beginning
     found: dict[str, list[tuple[list[list[int]], float, float]]] = {"held once": [], "copied": []}
     for turn in range(rounds):
         for name in sorted(found, reverse=turn % 2 == 0):
-            run.common_beginning = together if name == "held once" else lambda prompts: 0
+            batch.common_beginning = together if name == "held once" else lambda prompts: 0
             out = lm.generate(prompt, **settings)
             t = out[0].timings
             found[name].append(([g.tokens for g in out], t.decode_tokens_per_second, t.prefill_seconds))
-    run.common_beginning = together
+    batch.common_beginning = together
     if len({str(tokens) for rows in found.values() for tokens, *_ in rows}) > 1:
         raise SystemExit("sharing changed the texts")
     for name, rows in found.items():

@@ -161,7 +161,7 @@ class Script:
         """A cache that counts."""
         return nextword.models.cache.KVCache(nextword.ops, 0, slots, 1, 1, capacity or self.window)
 
-    def __call__(self, batch: Any, cache: Any, slots: Any = None, rows: Any = None) -> np.ndarray:
+    def __call__(self, batch: Any, cache: Any, slots: Any = None, rows: Any = None, tap: Any = None) -> np.ndarray:
         """Logits that are 1 for the next byte of the script."""
         where = range(len(batch)) if slots is None else slots
         logits = []

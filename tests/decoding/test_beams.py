@@ -13,7 +13,7 @@ import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword.decoding.beam_tree import BeamCandidate, BeamStep, render_tree
 from nextword.decoding.beams import Beam, BeamResult, Path, Slots, beam_search
-from nextword.models.model import CHUNK
+from nextword.models.passes import CHUNK
 from nextword.tasks.language_model import LanguageModel
 from strategies import Script, models, random_model, run, tiny_config, token_ids
 

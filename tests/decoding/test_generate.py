@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword.decoding.results import Generation
-from nextword.decoding.run import keep_on_slide
-from nextword.models.model import CHUNK
+from nextword.decoding.seats import keep_on_slide
+from nextword.models.passes import CHUNK
 from nextword.tasks.language_model import LanguageModel
 from strategies import Script, random_model, run, tiny_config
 

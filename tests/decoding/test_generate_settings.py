@@ -1,4 +1,4 @@
-"""generate.py and run.py: settings of a row, several texts for a prompt, log-probabilities, shared beginnings."""
+"""generate: settings of a row, several texts for a prompt, log-probabilities, shared beginnings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import nextword
 from nextword import Sampling
 from nextword.decoding.beams import beam_search
-from nextword.decoding.beginnings import SHARED, common_beginning, common_length, shared_beginnings
+from nextword.decoding.beginnings import SHARED, Beginnings, common_beginning, common_length
 from nextword.decoding.contrastive import contrastive_search
 from nextword.decoding.prefix import PrefixCache
 from nextword.tasks.language_model import LanguageModel
@@ -56,7 +56,11 @@ def test_a_beginning_in_common_is_encoded_once_and_changes_no_bit(tiny, prefix, 
     whole = sum(map(len, prompts))
     arrays = [np.array(p) for p in prompts]
     once = common_beginning(arrays)  # held once, in whole panels; else copied from row to row
-    shared = once * (len(prompts) - 1) or sum(common for _, common in shared_beginnings(arrays))
+    known, copied = Beginnings(), 0
+    for i, prompt in enumerate(arrays):
+        copied += known.find(prompt)[1]
+        known.add(i, prompt)
+    shared = once * (len(prompts) - 1) or copied
     assert together[0].timings.prefill_tokens == whole - shared
     if prefix >= SHARED:
         assert shared >= prefix // 32 * 32 * (len(prompts) - 1)

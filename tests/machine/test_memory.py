@@ -80,10 +80,8 @@ TEXT = "Once upon a time"
 CALLS = {
     "n": lambda lm: lm.generate(TEXT, n=HUGE, temperature=1),
     "best_of": lambda lm: lm.generate(TEXT, best_of=HUGE, temperature=1),
-    "n in the cache": lambda lm: lm.generate(TEXT, n=20_000, temperature=1, max_new_tokens=500),
     "num_beams": lambda lm: lm.generate(TEXT, num_beams=HUGE),
     "num_beams of 10^5": lambda lm: lm.generate(TEXT, num_beams=10**5),
-    "a batch": lambda lm: lm.generate([[1] * 400] * 9000, max_new_tokens=100),
     "a cache": lambda lm: lm.model.cache(HUGE, 512),
     "a cache of many tokens": lambda lm: lm.model.cache(1, 10**15),
     "explain": lambda lm: lm.generate(TEXT, n=2000, temperature=1, explain=HUGE),
@@ -97,6 +95,42 @@ def test_what_would_not_fit_is_an_error_that_says_what_there_is(demo, monkeypatc
     monkeypatch.setattr(memory, "available", lambda: 2 * GB)
     with pytest.raises(MemoryError, match=r"would take .* GB of memory, and 2\.0 GB are available; (ask for|lower)"):
         call(demo)
+
+
+@pytest.mark.parametrize("more", [{}, {"draft": "lookup"}, {"draft": "bfloat16"}, {"n": 3, "temperature": 2.0}])
+def test_a_batch_for_which_there_is_no_memory_runs_in_waves_with_the_same_bits(monkeypatch, more):
+    lm = nextword.LanguageModel(random_model(tiny_config(n_positions=96), seed=5))
+    prompts = [[(i + j) % 37 for j in range(1 + 7 * i % 40)] for i in range(20)]
+    settings = {"max_new_tokens": 9, "seed": 4, "logprobs": 1, **more}
+    expected, made = lm.generate(prompts, **settings), []
+    there = 4 * 512 * lm.model.widest + 20 * lm.model.cache_bytes(1, 64)
+
+    def noted(cache, ops, layers, slots, heads, width, capacity, *rest):
+        made.append((slots, layers, heads, width, capacity))
+        init(cache, ops, layers, slots, heads, width, capacity, *rest)
+
+    init = KVCache.__init__
+    monkeypatch.setattr(KVCache, "__init__", noted)
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "available", lambda: there)
+    found = lm.generate(prompts, **settings)
+    for one, other in zip(expected, found, strict=True):
+        for a, b in zip(one, other, strict=True) if "n" in more else [(one, other)]:
+            assert (a.tokens, a.logprobs, a.finish_reason) == (b.tokens, b.logprobs, b.finish_reason)
+    assert 0 < made[0][0] < len(prompts)
+    taken = sum(cache_bytes(layers, slots, heads, width, tokens) for slots, layers, heads, width, tokens in made)
+    assert taken <= there / 2
+
+
+def test_what_fits_is_found(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2 * GB)
+    assert memory.fitting(10, lambda count: count * GB // 5) == 10
+    assert memory.fitting(11, lambda count: count * GB // 5) == 5
+    assert memory.fitting(11, lambda count: count * 3 * GB) == 1
+    monkeypatch.setattr(memory, "available", lambda: None)
+    assert memory.fitting(10**6, lambda count: count * GB) == 10**6
+    monkeypatch.setattr(memory, "available", lambda: pytest.fail("read"))
+    assert memory.fitting(10, lambda count: count) == 10
 
 
 def test_contrastive_search_and_logits_are_reckoned_too(demo, monkeypatch):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword.cli import main as cli
+from nextword.models import passes
 from nextword.models.gpt2 import GPT2
 from nextword.tasks import choose as choose_module
 from nextword.tasks.language_model import LanguageModel
@@ -38,7 +39,9 @@ def test_a_choice_has_the_log_softmax_of_prompt_and_choice_in_one(tiny, data):
     choice = st.lists(st.integers(0, 36), min_size=1, max_size=25 - len(prompt))
     choices = data.draw(st.lists(choice, min_size=1, max_size=6, unique_by=tuple))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choose_module, "CHUNK", data.draw(st.sampled_from([1, 3, 50, 512])))
+        chunk = data.draw(st.sampled_from([1, 3, 50, 512]))
+        for module in (choose_module, passes):
+            patch.setattr(module, "CHUNK", chunk)
         found = tiny.choose(prompt, choices)
     for one, ids in zip(found, choices, strict=True):
         x = tiny.logits((prompt + ids)[:-1])[len(prompt) - 1 :].astype(np.float64)

@@ -16,6 +16,7 @@ import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword.cli import main as cli
 from nextword.decoding.sampling import log_probabilities
+from nextword.models import passes
 from nextword.tasks import score as score_module
 from nextword.tasks.language_model import LanguageModel
 from stand_in import Terminal
@@ -167,7 +168,8 @@ def test_batches_and_parts_leave_the_bits_alone(tiny, lengths, chunk, data):
     window = data.draw(st.integers(2, 24))
     alone = [tiny.score(ids, window=window).logprobs for ids in texts]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_module, "CHUNK", chunk)
+        for module in (score_module, passes):
+            patch.setattr(module, "CHUNK", chunk)
         together = tiny.score(texts, window=window)
     assert len(together) == len(texts)
     for one, other in zip(alone, together, strict=True):
@@ -188,11 +190,12 @@ def test_no_more_rows_of_logits_are_alive_than_a_part_has(tiny, monkeypatch):
         def __getattr__(self, name):
             return getattr(model, name)
 
-        def __call__(self, parts, cache, rows=None):
+        def __call__(self, parts, cache, slots=None, rows=None, tap=None):
             seen.append((sum(map(len, parts)), len(rows), cache.capacity * len(cache.lengths)))
-            return model(parts, cache, rows=rows)
+            return model(parts, cache, slots, rows, tap)
 
-    monkeypatch.setattr(score_module, "CHUNK", 64)
+    for module in (score_module, passes):
+        monkeypatch.setattr(module, "CHUNK", 64)
     LanguageModel(Watched()).score([[1] * 100, [2], [3] * 5])
     assert max(tokens for tokens, _, _ in seen) <= 64
     assert max(held for _, _, held in seen) <= 64

@@ -7,6 +7,7 @@ import numpy as np
 from nextword.arithmetic.arrays import Floats
 from nextword.models.cache import PANEL
 from nextword.models.model import Model
+from nextword.models.passes import read
 
 
 class Path:
@@ -32,7 +33,7 @@ class Slots:
         before = self.model.encoded(self.prompt[:common]) if common else None
         self.cache = self.model.cache(len(self.held), self.capacity, before)
         rest = np.array(self.prompt[common:], np.int64)
-        logits = self.model([rest], self.cache, [0], [len(rest) - 1])
+        logits = read(self.model, rest, self.cache, last=1)
         self.held[0] = []
         return logits
 

@@ -1,4 +1,4 @@
-"""What prompts begin with in common, so that it is encoded once. Left out: encoding it."""
+"""What texts begin with in common, so that it is encoded once. Left out: encoding it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,47 +24,87 @@ def common_beginning(prompts: Sequence[Ints]) -> int:
 
 
 class _Edge:
-    """Tokens on the way down a tree of prompts, and the first prompt that went this way."""
+    """Tokens on the way down a tree of texts; the first text that went this way, and those that end here."""
 
-    __slots__ = ("children", "first", "tokens")
+    __slots__ = ("children", "ends", "first", "tokens")
 
     def __init__(self, tokens: Ints, first: int) -> None:
         self.tokens, self.first = tokens, first
+        self.ends: dict[int, None] = {}
         self.children: dict[int, _Edge] = {}
 
     def split(self, at: int) -> None:
         """Let the way branch after `at` of the tokens."""
         rest = _Edge(self.tokens[at:], self.first)
-        rest.children, self.tokens = self.children, self.tokens[:at]
-        self.children = {int(rest.tokens[0]): rest}
+        rest.ends, rest.children = self.ends, self.children
+        self.tokens, self.ends, self.children = self.tokens[:at], {}, {int(rest.tokens[0]): rest}
 
 
-def shared_beginnings(prompts: Sequence[Ints]) -> list[tuple[int, int]]:
-    """For each prompt the earlier one with the longest beginning in common, the first of several, and its length; 0
-    where it is too short to be worth waiting for. The last token is never shared: it gives the logits. Takes time in
-    proportion to the tokens.
+class Beginnings:
+    """Texts by number, so that the one is found which begins like another for the longest time.
 
-    >>> shared_beginnings([np.arange(50), np.arange(40), np.array([0, 1, 9])])
-    [(0, 0), (0, 39), (2, 0)]
+    Every call takes time in proportion to the tokens of its text, however many texts there are.
+
+    >>> known = Beginnings()
+    >>> known.add(7, np.arange(50))
+    >>> known.find(np.arange(40)), known.find(np.array([0, 1, 9]))
+    ((7, 39), (-1, 0))
+    >>> known.remove(7)
+    >>> known.find(np.arange(40))
+    (-1, 0)
     """
-    found = []
-    root = _Edge(np.empty(0, np.int64), 0)
-    for i, prompt in enumerate(prompts):
-        here, depth = root, 0
-        way: list[tuple[int, int]] = []  # (where an edge ends, its first prompt)
-        while depth < len(prompt):
-            edge = here.children.get(int(prompt[depth]))
-            if edge is None:
-                here.children[int(prompt[depth])] = _Edge(prompt[depth:], i)
+
+    def __init__(self) -> None:
+        self._root = _Edge(np.empty(0, np.int64), -1)
+        self._texts: dict[int, Ints] = {}
+
+    def find(self, text: Ints) -> tuple[int, int]:
+        """The text that shares most with this one, the first of several, and how many tokens; (-1, 0) where it is too
+        little to be worth waiting for. The last token is never shared: it gives the logits."""
+        here, depth, number, most = self._root, 0, -1, len(text) - 1
+        while depth < most and (edge := here.children.get(int(text[depth]))) is not None:
+            common = _along(edge, text[depth:most])
+            here, depth, number = edge, depth + common, edge.first
+            if common < len(edge.tokens):
                 break
-            common = 1 if len(edge.tokens) == 1 else common_length(edge.tokens, prompt[depth:])
+        return (number, depth) if depth >= SHARED else (-1, 0)
+
+    def add(self, number: int, text: Ints) -> None:
+        """Take in a text by a number that has none."""
+        here, depth = self._root, 0
+        while depth < len(text):
+            edge = here.children.get(int(text[depth]))
+            if edge is None:
+                edge = here.children[int(text[depth])] = _Edge(text[depth:], number)
+            common = _along(edge, text[depth:])
             if common < len(edge.tokens):
                 edge.split(common)
             here, depth = edge, depth + common
-            way.append((depth, edge.first))
-        common = min(depth, len(prompt) - 1)
-        found.append((i, 0) if common < SHARED else (next(first for end, first in way if end >= common), common))
-    return found
+        here.ends[number] = None
+        self._texts[number] = text
+
+    def remove(self, number: int) -> None:
+        """Forget the number's text, if it has one."""
+        text = self._texts.pop(number, None)
+        if text is None:
+            return
+        way = [self._root]
+        depth = 0
+        while depth < len(text):
+            way.append(way[-1].children[int(text[depth])])
+            depth += len(way[-1].tokens)
+        del way[-1].ends[number]
+        while len(way) > 1:
+            edge = way.pop()
+            if not edge.ends and not edge.children:
+                del way[-1].children[int(edge.tokens[0])]
+            elif edge.first == number:
+                edge.first = next(iter(edge.ends), -1) if edge.ends else next(iter(edge.children.values())).first
+
+
+def _along(edge: _Edge, text: Ints) -> int:
+    """How many of the edge's tokens the text, which shares the first, begins with."""
+    return 1 if len(edge.tokens) == 1 else common_length(edge.tokens, text)
 
 
 def common_length(a: NDArray[np.integer[Any]], b: NDArray[np.integer[Any]]) -> int:

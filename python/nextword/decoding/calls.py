@@ -11,7 +11,7 @@ from nextword.arithmetic.arrays import Ints
 from nextword.decoding.defaults import Defaults, first_tokens
 from nextword.decoding.row import Row
 from nextword.decoding.rules import Rules
-from nextword.decoding.run import Overflow
+from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.machine import memory
 from nextword.machine.shown import is_integer, shown

@@ -13,7 +13,8 @@ from nextword.decoding.beam_tree import Decode
 from nextword.decoding.search import Ends, Process, checked, largest, read_prompt
 from nextword.machine import memory
 from nextword.machine.shown import is_integer
-from nextword.models.model import CHUNK, Model
+from nextword.models.model import Model
+from nextword.models.passes import passes
 from nextword.models.trace import Tap
 
 
@@ -108,11 +109,11 @@ def contrastive_search(
     hidden = _Hidden(model.tap, f"h.{model.layers - 1}.resid_post")
     cache = model.cache(wide, len(prompt) + limit)
     context = np.empty((len(prompt) + limit, model.width))  # directions of all hidden states
-    for start in range(0, len(prompt) if limit else 0, CHUNK):
-        part = np.array(prompt[start : start + CHUNK], np.int64)
-        last = start + CHUNK >= len(prompt)
-        logits = model([part], cache, [0], [len(part) - 1] if last else [], hidden)
-        context[start : start + len(part)] = _directions(model.norm(hidden.x))
+    held = 0
+    for (found,) in passes(model, [np.array(prompt if limit else [], np.int64)], cache, [0], [1], hidden):
+        logits = found
+        context[held : held + len(hidden.x)] = _directions(model.norm(hidden.x))
+        held += len(hidden.x)
     chosen, prefill_seconds = 0, time.perf_counter() - started
     while len(tokens) < limit:
         held = len(prompt) + len(tokens)

@@ -37,7 +37,6 @@ class Row:
         texts = [s for s in settings.stop if isinstance(s, str)]  # type: ignore[union-attr]
         self._matcher = StopMatcher(texts) if texts else None
         self.prompt = np.asarray(prompt, np.int64)
-        self.waiting: Ints = self.prompt  # ids that the model has not seen yet
         self.tokens: list[int] = []
         self._new = np.empty(64, np.int64)  # the tokens as an array, which grows
         self.text = ""
@@ -55,6 +54,12 @@ class Row:
         """Prompt and text from token `begin` on: int64 [len(self) - begin], an array of its own."""
         before = len(self.prompt)
         return np.concatenate([self.prompt[begin:], self._new[max(0, begin - before) : len(self) - before]])
+
+    @property
+    def last(self) -> Ints:
+        """The last token of prompt and text: int64 [1]."""
+        count = len(self.tokens)
+        return self._new[count - 1 : count] if count else self.prompt[-1:]
 
     @property
     def remaining(self) -> int:
@@ -101,7 +106,6 @@ class Row:
             self._new = np.concatenate([self._new, np.empty_like(self._new)])
         self._new[len(self.tokens)] = token
         self.tokens.append(token)
-        self.waiting = self._new[len(self.tokens) - 1 : len(self.tokens)]
         if token in self.stops:
             self.end("stop")
             return

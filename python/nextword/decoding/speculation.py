@@ -1,5 +1,5 @@
 """Speculation: tokens guessed cheaply, which the exact model checks in one pass. Here is who guesses and how many;
-checking is in run.
+checking is in scheduler.
 
 A checked token is chosen from the exact model's logits as ever, by the same rules and the same drawn number, so that a
 text does not depend on its draft. A draft model draws with that number too: what is likely in both models is then
@@ -17,7 +17,8 @@ from nextword.arithmetic.arrays import Floats, Ints
 from nextword.decoding.beginnings import SHARED, common_length
 from nextword.decoding.row import Row
 from nextword.decoding.sampling import choose
-from nextword.models.model import CHUNK, Model
+from nextword.models.model import Model
+from nextword.models.passes import read
 from nextword.text.tokenizer import Tokenizer
 
 Draft = Model | Literal["lookup"]
@@ -38,6 +39,9 @@ class Asked(NamedTuple):
 
 class Drafter(Protocol):
     """Guesses how rows go on."""
+
+    def begin(self, slot: int) -> None:
+        """Another row has come to the slot."""
 
     def guess(self, asked: Sequence[Asked]) -> list[list[int]]:
         """For each row its next tokens, as many as it wants or fewer."""
@@ -72,20 +76,23 @@ class Pace:
 
 
 class Speculation:
-    """The drafts of a run's rows. draft: a model that drafts, or "lookup"; room: tokens of the longest text to come."""
+    """The drafts of the rows in `slots` slots. draft: a model that drafts, or "lookup"; room: tokens of the longest
+    text that the exact model sees."""
 
-    def __init__(self, draft: Draft, rows: int, room: int) -> None:
-        self.paces = [Pace() for _ in range(rows)]
-        self._drafter: Drafter = Lookup(rows) if draft == "lookup" else DraftModel(draft, rows, room)
+    def __init__(self, draft: Draft, slots: int, room: int) -> None:
+        self._drafter: Drafter = Lookup(slots) if draft == "lookup" else DraftModel(draft, slots, room)
+
+    def begin(self, slot: int) -> None:
+        """Another row has come to the slot."""
+        self._drafter.begin(slot)
 
     def drafts(self, asked: Sequence[Asked], beside: int) -> dict[int, Ints]:
-        """Tokens that may come next, by slot. beside: rows in the pass, which share the tokens that it takes well.
+        """Tokens that may come next, by slot. beside: those of the pass, which takes only so many well.
 
         A token that would end its row is left out, and what follows it: nothing could be gained from it.
         """
-        spare = WIDE // beside - 1
-        wanted = [one._replace(most=most) for one in asked
-                  if (most := min(one.most, spare, self.paces[one.slot].length)) > 0]
+        spare = WIDE // max(1, beside) - 1
+        wanted = [one._replace(most=most) for one in asked if (most := min(one.most, spare)) > 0]
         guesses = self._drafter.guess(wanted) if wanted else []
         return {one.slot: np.array(_before_end(one.row, guess), np.int64)
                 for one, guess in zip(wanted, guesses, strict=True)}
@@ -133,6 +140,10 @@ class Lookup:
 
     def __init__(self, rows: int) -> None:
         self._indices = [Index() for _ in range(rows)]
+
+    def begin(self, slot: int) -> None:
+        """The text of the slot is another."""
+        self._indices[slot] = Index()
 
     def guess(self, asked: Sequence[Asked]) -> list[list[int]]:
         """For each row what followed its last tokens earlier in its prompt and text."""
@@ -184,6 +195,10 @@ class DraftModel:
         self._held: list[Ints] = [np.empty(0, np.int64)] * rows  # what each slot of the cache holds
         self._begins = [0] * rows  # the place in the row's text at which that begins
 
+    def begin(self, slot: int) -> None:
+        """The text of the slot is another. What it holds of the old one may be the new one's beginning, too."""
+        self._begins[slot] = 0
+
     def guess(self, asked: Sequence[Asked]) -> list[list[int]]:
         """For each row the model's own continuation; one pass a token for all rows."""
         every = [self._ahead(one) for one in asked]
@@ -204,10 +219,9 @@ class DraftModel:
         self._begins[slot] = begin
         seen = asked.row.ids(begin)
         held = self._hold(slot, seen)
-        while len(seen) - held > SHARED:
-            part = seen[held : min(held + CHUNK, len(seen) - 1)]
-            self.model([part], self._cache, [slot], [])
-            held += len(part)
+        if len(seen) - held > SHARED:
+            read(self.model, seen[held:-1], self._cache, slot)
+            held = len(seen) - 1
             self._held[slot] = seen[:held]
         return Ahead(asked, seen[held:], min(asked.most, self.room - len(seen) + 1))
 

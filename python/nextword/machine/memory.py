@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nextword.machine.cgroups import ROOT, groups
@@ -23,6 +24,21 @@ def require(op: str, what: str, needed: int, way_out: str) -> None:
     if there is not None and needed > there:
         raise MemoryError(f"{op}: {what} would take {said(needed)} of memory, and {said(there)} are available; "
                           f"{way_out}")
+
+
+def fitting(most: int, needed: Callable[[int], int]) -> int:
+    """How many of up to `most` things to hold at once, at least one: all of them if there is the memory, else as many
+    as half of it takes. needed: the bytes that so many take.
+
+    >>> fitting(10, lambda count: 1000 * count)
+    10
+    """
+    if needed(most) <= SMALL:
+        return most
+    there = available()
+    if there is None or needed(most) <= there:
+        return most
+    return max(1, bisect_right(range(1, most + 1), there // 2, key=needed))
 
 
 def said(size: int) -> str:

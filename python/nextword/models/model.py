@@ -18,10 +18,9 @@ from nextword.arithmetic.formats import DTYPES, PackedBytes
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
 from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
+from nextword.models.passes import read
 from nextword.models.reader import Reader
 from nextword.models.trace import NOBODY, Tap, tap_of
-
-CHUNK = 512  # tokens of a prompt that go through the model at once
 
 NONE = re.compile("(?!)")  # no name
 
@@ -50,6 +49,9 @@ class Model(ABC):
     An architecture has a `Config` with `from_dict`, an `assemble` that takes the weights, and a `graph`. Activations
     have the same names in all of them, as far as they have such a step, so that what looks inside works with each:
     h.0.attn.q, .k, .v, .scores, .weights, .out, h.0.resid_mid, h.0.mlp.fc, .act, .out, h.0.resid_post, logits, ...
+
+    weights: named arrays or PackedBytes, a folder's Weights, or RandomWeights. config: a `Config` or the content of a
+    config.json, `weights.config` if None. ops, dtype, kv_dtype: who computes, and how matrices and caches are stored.
     """
 
     Config: ClassVar[Any]  # the class of its configuration
@@ -83,11 +85,11 @@ class Model(ABC):
         self.ops = ops
         self._program: Any = None
         named = weights.renamed(self.own_name) if hasattr(weights, "renamed") else weights
-        read = Reader(named, ops, dtype)
-        self.assemble(read)
-        read.finish(self.title, self.constants, self.other_heads)
-        self.dtype: str = read.stored_as
-        self._places = places_of(self, {id(x): name for name, x in read.taken.items()})
+        reader = Reader(named, ops, dtype)
+        self.assemble(reader)
+        reader.finish(self.title, self.constants, self.other_heads)
+        self.dtype: str = reader.stored_as
+        self._places = places_of(self, {id(x): name for name, x in reader.taken.items()})
 
     @classmethod
     def own_name(cls, stored: str) -> str | None:
@@ -180,8 +182,7 @@ class Model(ABC):
     def encoded(self, ids: Sequence[int] | Ints) -> KVCache:
         """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with."""
         cache = self.cache(1, len(ids))
-        for start in range(0, len(ids), CHUNK):
-            self([np.asarray(ids[start : start + CHUNK], np.int64)], cache, rows=[])
+        read(self, np.asarray(ids, np.int64), cache)
         return cache
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,

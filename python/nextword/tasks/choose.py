@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from nextword.decoding.defaults import Defaults, first_tokens
 from nextword.decoding.sampling import log_probabilities
-from nextword.models.model import CHUNK, Model
+from nextword.models.model import Model
+from nextword.models.passes import CHUNK, passes, read
 from nextword.text.ids import Special, token_ids
 from nextword.text.tokenizer import Tokenizer
 
@@ -119,23 +120,18 @@ def _log_probabilities(model: Model, prompt: list[int], choices: list[list[int]]
     capacity = len(prompt) + max(map(len, inputs))
     width = min(len(longer), max(1, CHUNK // capacity))  # choices that go through the model together
     cache = model.cache(1 + width, capacity)
-    for begin in range(0, len(prompt), CHUNK):
-        part = np.array(prompt[begin : begin + CHUNK], np.int64)
-        last = [len(part) - 1] if begin + CHUNK >= len(prompt) else []
-        logits = model([part], cache, [0], last)
-    firsts = log_probabilities(logits[0], np.array([choice[0] for choice in choices])).tolist()
+    logits = read(model, np.array(prompt, np.int64), cache, last=1)[0]
+    firsts = log_probabilities(logits, np.array([choice[0] for choice in choices])).tolist()
     found = [[first] for first in firsts]
     for array in [*cache.keys, *cache.values, *cache.scales]:
         array[1:] = array[0]
     for first in range(0, len(longer), max(1, width)):
         group = longer[first : first + width]
         cache.lengths[1 : 1 + len(group)] = len(prompt)
-        step = max(1, CHUNK // len(group))
-        for begin in range(0, max(len(inputs[i]) for i in group), step):
-            live = [(slot, i) for slot, i in enumerate(group, 1) if len(inputs[i]) > begin]
-            parts = [inputs[i][begin : begin + step] for _, i in live]
-            rows = iter(model(parts, cache, [slot for slot, _ in live]))
-            for (_, i), part in zip(live, parts, strict=True):
-                targets = choices[i][begin + 1 : begin + 1 + len(part)]
-                found[i] += [float(log_probabilities(next(rows), np.array([target]))[0]) for target in targets]
+        texts = [inputs[i] for i in group]
+        for parts in passes(model, texts, cache, range(1, 1 + len(group)), [len(ids) for ids in texts]):
+            for i, rows in zip(group, parts, strict=True):
+                targets = choices[i][len(found[i]) : len(found[i]) + len(rows)]
+                found[i] += [float(log_probabilities(x, np.array([target]))[0])
+                             for x, target in zip(rows, targets, strict=True)]
     return found

@@ -1,4 +1,4 @@
-"""LanguageModel: prompts and settings in, generations out. Decoding itself is in run, beam search in beams."""
+"""LanguageModel: prompts and settings in, generations out. Decoding itself is in decoding/scheduler."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -8,26 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Floats
+from nextword.decoding.batch import Batch
 from nextword.decoding.calls import Call, Eos
 from nextword.decoding.defaults import Defaults
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation
-from nextword.decoding.run import Overflow, Run, Stream
 from nextword.decoding.sampling import new_seed
 from nextword.decoding.searches import searched
+from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.decoding.speculation import DTYPES, Draft, same_tokens
+from nextword.decoding.stream import Stream
 from nextword.machine import memory
-from nextword.models.model import CHUNK, Model
-from nextword.text.ids import Special, is_batch, token_ids
+from nextword.models.model import Model
+from nextword.models.passes import read
+from nextword.text.ids import Prompt, Special, is_batch, token_ids
 from nextword.text.no_vocabulary import tells_why
 from nextword.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from nextword.tasks.choose import Choice
     from nextword.tasks.session import Session
-
-Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 
 class Source(NamedTuple):
     """What `nextword.load` was called with: `load(source.path, source.dtype, kv_dtype=..., revision=...)` gives the
@@ -81,6 +82,7 @@ class LanguageModel:
         """A model of its own; the packed matrices, which never change, are shared."""
         return LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config)
 
+    @tells_why
     def logits(self, ids: Prompt, last_only: bool = False, *, allowed_special: Special = ()) -> Floats:
         """Logits of every position, or of the last one.
 
@@ -94,7 +96,7 @@ class LanguageModel:
         >>> nextword.load().logits([281, 290, 300]).shape
         (3, 4096)
         """
-        prompt = self._ids("logits", ids, allowed_special)
+        prompt = token_ids("logits", "prompt", ids, self.tokenizer, self.model.vocabulary, allowed_special, begins=True)
         if not 1 <= len(prompt) <= self.model.limit:
             raise ValueError(f"logits: expected 1 .. {self.model.limit} tokens (the context window), "
                              f"got {len(prompt)}")
@@ -102,16 +104,8 @@ class LanguageModel:
             memory.require("logits", f"the logits of {len(prompt)} tokens", 8 * len(prompt) * self.model.vocabulary,
                            "shorten the text, or pass last_only=True")
         cache = self.model.cache(1, len(prompt))
-        in_parts = not last_only and len(prompt) > CHUNK
-        whole = self.model.ops.empty((len(prompt), self.model.vocabulary)) if in_parts else None
-        for start in range(0, len(prompt), CHUNK):
-            part = np.array(prompt[start : start + CHUNK], np.int64)
-            last = start + CHUNK >= len(prompt)
-            rows = ([len(part) - 1] if last else []) if last_only else None
-            found = self.model([part], cache, rows=rows)
-            if whole is not None:
-                whole[start : start + len(part)] = found
-        return np.asarray(found[0]) if last_only else found if whole is None else whole
+        found = read(self.model, np.array(prompt, np.int64), cache, last=1 if last_only else len(prompt))
+        return np.asarray(found[0]) if last_only else found
 
     @tells_why
     def score(self, text: Any, **settings: Any) -> Any:
@@ -204,9 +198,8 @@ class LanguageModel:
             raise ValueError("stream: one text is told as it comes; num_beams and n must be 1, best_of None and "
                              "penalty_alpha 0; use generate for more")
         call = self._call("stream", on_overflow, eos, explain, allowed_special)
-        run = Run(self.model, call.rows([prompt], every, own), call.on_overflow,
-                  draft=self._drafter("stream", draft, every), op="stream")
-        return Stream(run, run.rows[0])
+        return Stream(Batch(self.model, call.rows([prompt], every, own), call.on_overflow,
+                            draft=self._drafter("stream", draft, every), op="stream"))
 
     def session(self, prompt: Prompt = "", capacity: int | None = None, **more: Any) -> "Session":
         """A text to continue, branch, take back and save, none of it encoded twice: see `session.Session`."""
@@ -254,10 +247,10 @@ class LanguageModel:
         if prefix is not None and prefix.model is not self.model:
             raise ValueError("generate: prefix must be a PrefixCache of this model; make it with PrefixCache(lm.model)")
         rows = call.rows(prompts, every, own)
-        run = Run(self.model, rows, call.on_overflow, prefix, draft)
-        for _ in run.steps():
+        batch = Batch(self.model, rows, call.on_overflow, prefix, draft)
+        for _ in batch.steps():
             pass
-        results = run.results()
+        results = batch.results()
         found: list[Any] = []
         done = 0
         for one in every:
@@ -291,11 +284,6 @@ class LanguageModel:
             raise ValueError(f"{op}: draft must have the model's vocabulary of {sizes[1]} tokens, got another of "
                              f'{sizes[0]}; take a model with the same one, or draft="lookup"')
         return model
-
-    @tells_why
-    def _ids(self, op: str, text: Any, allowed_special: Special, begins: bool = True) -> list[int]:
-        """The ids of a prompt."""
-        return token_ids(op, "prompt", text, self.tokenizer, self.model.vocabulary, allowed_special, begins)
 
 
 def _load_again(path: str | None, dtype: str | None, kv_dtype: str, revision: str | None) -> LanguageModel:

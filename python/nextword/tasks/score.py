@@ -14,7 +14,8 @@ from nextword.decoding.defaults import Defaults
 from nextword.decoding.sampling import log_probabilities
 from nextword.machine.shown import is_integer
 from nextword.models.cache import PANEL
-from nextword.models.model import CHUNK, Model
+from nextword.models.model import Model
+from nextword.models.passes import CHUNK, passes
 from nextword.text.ids import Special, is_batch, token_ids
 from nextword.text.tokenizer import Tokenizer
 
@@ -185,20 +186,14 @@ def _groups(windows: list[Window]) -> list[list[Window]]:
 
 
 def _run(model: Model, group: list[Window]) -> Iterator[tuple[int, int, list[float]]]:
-    """(number of the text, place, log-probabilities from there on) of each window, in parts of CHUNK tokens."""
-    longest = max(len(window.ids) for window in group)
-    cache = model.cache(len(group), longest)
-    for begin in range(0, longest, CHUNK):
-        parts = [window.ids[begin : begin + CHUNK] for window in group]
-        rows: list[int] = []
-        wanted: list[range] = []  # of each window's targets
-        offset = 0
-        for window, part in zip(group, parts, strict=True):
-            context = len(window.ids) - len(window.targets)  # tokens whose successors do not count here
-            rows += range(offset + max(0, context - begin), offset + len(part))
-            wanted.append(range(max(0, begin - context), max(0, begin + len(part) - context)))
-            offset += len(part)
-        logits = iter(model(parts, cache, rows=rows))
-        for window, which in zip(group, wanted, strict=True):
-            values = [float(log_probabilities(next(logits), window.targets[i : i + 1])[0]) for i in which]
+    """(number of the text, place, log-probabilities from there on) of each window, pass by pass."""
+    cache = model.cache(len(group), max(len(window.ids) for window in group))
+    targets = [len(window.targets) for window in group]
+    done = [0] * len(group)
+    for found in passes(model, [window.ids for window in group], cache, range(len(group)), targets):
+        for i, (window, logits) in enumerate(zip(group, found, strict=True)):
+            which = range(done[i], done[i] + len(logits))
+            values = [float(log_probabilities(x, window.targets[j : j + 1])[0])
+                      for j, x in zip(which, logits, strict=True)]
             yield window.text, window.place + which.start, values
+            done[i] = which.stop

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,14 +12,35 @@ from nextword.arithmetic.arrays import Floats
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation
 from nextword.decoding.row import Row
-from nextword.decoding.run import Stream
+from nextword.decoding.stream import Stream
 from nextword.machine.guard import Guard
 from nextword.machine.shown import is_integer
-from nextword.models.model import CHUNK
+from nextword.models.model import Model
+from nextword.models.passes import read
 from nextword.models.trace import tap_of
-from nextword.tasks.language_model import LanguageModel, Prompt
 from nextword.tasks.session_file import read_session, write_session
-from nextword.text.ids import Special
+from nextword.text.ids import Prompt, Special, token_ids
+from nextword.text.no_vocabulary import tells_why
+from nextword.text.tokenizer import Tokenizer
+
+
+class Continues(Protocol):
+    """What a session needs of a language model: the model, its vocabulary, and how a text is continued."""
+
+    @property
+    def model(self) -> Model:
+        """What computes."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """None for a model without a vocabulary."""
+
+    @property
+    def no_tokenizer(self) -> str:
+        """Why there is none."""
+
+    def stream(self, prompt: Prompt, **settings: Any) -> Stream:
+        """The continuation of a text, piece by piece."""
 
 
 class Session:
@@ -45,7 +66,7 @@ class Session:
     'Once upon a time there was a little girl'
     """
 
-    def __init__(self, lm: LanguageModel, prompt: Prompt = "", capacity: int | None = None,
+    def __init__(self, lm: Continues, prompt: Prompt = "", capacity: int | None = None,
                  prefix: PrefixCache | None = None, allowed_special: Special = ()) -> None:
         if capacity is not None and (not isinstance(capacity, int | np.integer) or capacity < 0):
             raise ValueError(f"session: capacity must be a number of tokens >= 0 or None, got {capacity!r}")
@@ -85,6 +106,11 @@ class Session:
         return None if self.lm.tokenizer is None else self.lm.tokenizer.decode(self._ids)
 
     @property
+    def no_tokenizer(self) -> str:
+        """Why the model has no vocabulary, if it has none."""
+        return self.lm.no_tokenizer
+
+    @property
     def logits(self) -> Floats:
         """Logits of the token that comes next: float32 [vocabulary].
 
@@ -98,10 +124,11 @@ class Session:
             if self._logits is None:
                 self._encode(count - 1)
                 self._reserve(count)
-                self._logits = self.lm.model([np.array(self._ids[-1:], np.int64)], self._cache)[0]
+                self._logits = read(self.lm.model, np.array(self._ids[-1:], np.int64), self._cache, last=1)[0]
                 self._cache.lengths[0] = count - 1
             return self._logits.copy()
 
+    @tells_why
     def feed(self, more: Prompt, *, allowed_special: Special = ()) -> None:
         """Add text, or token ids, and encode it. A text is cut into tokens by itself, whatever stands before it; what
         the tokenizer begins texts with stands before the first one alone.
@@ -109,7 +136,8 @@ class Session:
         allowed_special: the special tokens whose names in a text stand for them, "all" or some; by default none.
         Raises ValueError for a text without a vocabulary, IndexError for an unknown id, TypeError for anything else.
         """
-        fresh = self.lm._ids("feed", more, allowed_special, begins=not self._ids)
+        fresh = token_ids("feed", "prompt", more, self.lm.tokenizer, self.lm.model.vocabulary, allowed_special,
+                          begins=not self._ids)
         with self.guard:
             self._become(self._ids + fresh)
             if len(self._ids) <= self.lm.model.limit:
@@ -165,7 +193,7 @@ class Session:
             write_session(Path(path), self.lm.model, self.lm.tokenizer, self._ids, self._cache, self._held)
 
     @classmethod
-    def resume(cls, lm: LanguageModel, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
+    def resume(cls, lm: Continues, path: str | os.PathLike[str], prefix: PrefixCache | None = None) -> "Session":
         """The session of a file that `save` wrote; goes on with the bits of the original.
 
         Raises OSError if the file cannot be read, ValueError if it is damaged, of another version, model, vocabulary or
@@ -209,8 +237,7 @@ class Session:
             return
         if self.prefix is not None:
             self.prefix.fetch(self._ids[:end], self._cache)
-        for start in range(int(self._cache.lengths[0]), end, CHUNK):
-            self.lm.model([np.array(self._ids[start : min(end, start + CHUNK)], np.int64)], self._cache, rows=[])
+        read(self.lm.model, np.array(self._ids[int(self._cache.lengths[0]) : end], np.int64), self._cache)
         if self.prefix is not None:
             self.prefix.remember(self._ids[:end], self._cache)
 
@@ -226,7 +253,7 @@ class SessionStream(Stream):
     """A Stream that continues a session, which grows as it goes."""
 
     def __init__(self, session: Session, stream: Stream) -> None:
-        super().__init__(stream._run, stream._row)
+        super().__init__(stream._batch)
         self._session, self._begun, self._changes, self._fresh = session, False, session._changes, 0
 
     def _next(self) -> Sequence[Any] | None:
@@ -240,7 +267,7 @@ class SessionStream(Stream):
                 return super()._next()
             finally:  # an interrupted step, too, leaves a session that can go on
                 session._ids, session._logits = row.prompt.tolist() + row.tokens, None
-                session._slid = self._run.on_overflow == "slide" and len(session._ids) > self._run.window
+                session._slid = self._batch.overflow == "slide" and len(session._ids) > self._batch.window
 
     @property
     def result(self) -> Generation:
@@ -249,10 +276,9 @@ class SessionStream(Stream):
         return replace(whole, timings=replace(whole.timings, prefill_tokens=self._fresh))
 
     def _begin(self, row: Row) -> None:
-        """Let the run go on in the session's cache, from what it holds already."""
-        session, window = self._session, self._run.window
+        """Go on in the session's cache, from what it holds already."""
+        session, window = self._session, self._batch.window
         session._settle()
         session._reserve(min(window, len(row.prompt) + row.remaining))
-        self._run.cache, self._begun, self._fresh = session._cache, True, len(session) - session._held
+        self._batch.cache, self._begun, self._fresh = session._cache, True, len(session) - session._held
         self._changes = session._changes = session._changes + 1  # no other stream may go on
-        row.waiting = row.prompt[session._held :]

@@ -7,12 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextword.machine.shown import is_integer, shown
 from nextword.text.no_vocabulary import NoVocabularyError
 from nextword.text.surrogates import joined
 from nextword.text.tokenizer import Tokenizer
 
+Prompt = str | Sequence[int] | NDArray[np.integer[Any]]  # a text or its ids
 Special = str | Iterable[str] | None  # None: no special token; else as Tokenizer.encode takes allowed_special
 
 

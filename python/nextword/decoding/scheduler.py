@@ -1,0 +1,210 @@
+"""Scheduler: the loop that decodes. Rows join and leave a running batch; a pass at a time goes through the model.
+
+What a row gets does not depend on who else is there: not a bit of its logits, and its draws are its own.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from nextword.arithmetic.arrays import Floats, Ints
+from nextword.decoding.assembly import Part, assemble
+from nextword.decoding.prefix import PrefixCache
+from nextword.decoding.row import Row
+from nextword.decoding.seats import Overflow, Seat
+from nextword.decoding.slots import Slots
+from nextword.decoding.speculation import Asked, Draft, Speculation
+from nextword.models.cache import KVCache
+from nextword.models.model import Model
+from nextword.models.passes import CHUNK
+
+
+class Checked:
+    """What the model says of a row and of its draft: logits [1 + drafted, vocabulary], before, in and after it.
+
+    held: tokens of the row's slot without the draft. accepted: drafted tokens that were right so far.
+    """
+
+    __slots__ = ("accepted", "draft", "held", "logits", "seat")
+
+    def __init__(self, seat: Seat, draft: Ints | None, logits: Floats, held: int) -> None:
+        self.seat, self.draft, self.logits, self.held, self.accepted = seat, draft, logits, held, 0
+
+
+class Scheduler:
+    """Rows on their way through a model, from their prompts to their ends, in the slots of one cache.
+
+    cache: as many rows run at once as it has slots, and it takes no more memory than it has; the others wait in order.
+    draft: what guesses next tokens, for the model to check several in one pass; see speculation.
+    store: where beginnings of prompts that were encoded before are looked up, and these are kept.
+    budget: tokens that a pass takes at most, but for one (or its draft) of each row that goes on by one; it may be set
+        anew before each pass.
+    Raises ValueError for a cache without slots.
+
+    prefill_tokens, prefill_seconds, decode_seconds: as in `Timings`, of all rows; a pass that both reads prompts and
+    goes on with texts counts for each by its tokens. One thread at a time.
+
+    >>> import nextword
+    >>> from nextword.decoding.rules import Rules
+    >>> model, settings = nextword.load().model, nextword.Sampling(max_new_tokens=3)
+    >>> scheduler = Scheduler(model, model.cache(2, 32))
+    >>> rows = [Row([281, 290, end], settings, Rules(settings, 4096)) for end in (300, 17, 42)]
+    >>> seats = [scheduler.submit(row) for row in rows]
+    >>> for _ in scheduler.steps():
+    ...     pass
+    >>> [(len(row.tokens), row.finish) for row in rows]
+    [(3, 'length'), (3, 'length'), (3, 'length')]
+    """
+
+    def __init__(self, model: Model, cache: KVCache, draft: Draft | None = None, store: PrefixCache | None = None,
+                 budget: int = CHUNK) -> None:
+        if not len(cache.lengths):
+            raise ValueError("scheduler: cache must have a slot at least, got 0")
+        self.model, self.cache, self.store, self.budget = model, cache, store, budget
+        self.slots = Slots(cache, model.limit, store)
+        self.waiting: deque[Seat] = deque()
+        self.running: dict[Seat, None] = {}  # in the order in which they came
+        self.prefill_tokens = 0
+        self.prefill_seconds = self.decode_seconds = 0.0
+        self._speculation = None if draft is None else Speculation(draft, len(cache.lengths), cache.capacity)
+
+    def submit(self, row: Row, overflow: Overflow = "error", slot: int | None = None) -> Seat:
+        """Let a row join as soon as a slot is free.
+
+        overflow: whether it ends or slides when the window is full; "error": it has been seen to that it never is.
+        slot: a free one that holds the first tokens of the prompt, not the last; the row goes on there.
+        Raises ValueError for a row that might outgrow its slot.
+        """
+        longest = min(self.slots.window, len(row) + row.remaining - 1)
+        if longest > self.cache.capacity:
+            raise ValueError(f"submit: a row must fit into its slot of {self.cache.capacity} tokens, got up to "
+                             f"{longest}; make the cache with a larger capacity")
+        seat = Seat(row, overflow)
+        if slot is not None:
+            seat.slot, seat.begun = slot, True
+        if row.finish is None:
+            self.waiting.append(seat)
+        return seat
+
+    def cancel(self, seat: Seat) -> None:
+        """End a row with what it has, as "cancelled"; its slot is free at once. One that has ended stays as it is."""
+        if seat.row.finish is None and seat.error is None:
+            seat.row.end("cancelled")
+            seat.row.finish = "cancelled"  # even if half a character, shown at last, ends by a stop string
+            if seat in self.running:
+                self._leave(seat)
+            else:
+                self.waiting.remove(seat)
+
+    def steps(self) -> Iterator[Sequence[Seat]]:
+        """Pass by pass until no row is left; see `step`."""
+        while self.running or self.waiting:
+            yield from self.step()
+
+    def step(self) -> Iterator[Sequence[Seat]]:
+        """One pass through the model, and of what it says, a token of each row at a time.
+
+        Yields, at least once, the rows that have taken one. Rows may join and be cancelled in between. What a row's own
+        rules or processors raise comes out of here; that row has left, and the others go on with the next step as if
+        nothing had been. So they do after an interrupt.
+        """
+        start = time.perf_counter()
+        while self.waiting and self.slots.free:
+            self._join(self.waiting[0])
+            self.waiting.popleft()
+        parts = assemble(self.running, self.slots, self.budget)
+        if len(parts) < len(self.running):
+            for seat in [seat for seat in self.running if seat.row.finish is not None]:
+                self._leave(seat)  # the window was full
+        checked, share = self._pass(parts) if parts else ([], 0.0)
+        while True:
+            checked = [one for one in checked if one.seat.row.finish is None]
+            right = [one for one in checked if self._take(one)]
+            spent = time.perf_counter() - start
+            self.prefill_seconds += share * spent
+            self.decode_seconds += spent - share * spent
+            yield [one.seat for one in checked]
+            if not right:
+                break
+            checked, start = right, time.perf_counter()
+
+    def _join(self, seat: Seat) -> None:
+        self.slots.take(seat)
+        self.running[seat] = None
+        if self._speculation is not None:
+            self._speculation.begin(seat.slot)
+
+    def _leave(self, seat: Seat) -> None:
+        del self.running[seat]
+        self.slots.leave(seat)
+
+    def _pass(self, parts: list[Part]) -> tuple[list[Checked], float]:
+        """Send parts through the model, and drafts behind those that have all of their text in; the logits of these,
+        and the share of prompts in the tokens of the pass."""
+        drafts = {} if self._speculation is None else self._drafts(parts)
+        lengths = self.cache.lengths
+        batch: list[Ints] = []
+        slots: list[int] = []
+        wanted: list[int] = []  # tokens of the batch that give logits
+        count = read = 0
+        for seat, ids, whole in parts:
+            if not seat.row.tokens:
+                read += len(ids)
+            draft = drafts.get(seat.slot) if drafts else None
+            fresh = ids if draft is None else np.concatenate([ids, draft])
+            batch.append(fresh)
+            slots.append(seat.slot)
+            first, count = count + len(ids) - 1, count + len(fresh)
+            if whole:
+                wanted += range(first, count)
+        logits = self.model(batch, self.cache, slots, wanted)
+        self.prefill_tokens += read
+        checked, at = [], 0
+        for seat, _, whole in parts:
+            if not whole:
+                continue
+            draft, end = drafts.get(seat.slot) if drafts else None, at + 1
+            if draft is not None:
+                end += len(draft)
+                lengths[seat.slot] -= len(draft)  # what is drafted is no part of the text yet
+            row = seat.row
+            if self.store is not None and not row.tokens and not seat.begin:
+                self.store.remember(row.prompt.tolist(), self.cache, seat.slot)
+            checked.append(Checked(seat, draft, logits[at:end], int(lengths[seat.slot])))
+            at = end
+        return checked, read / count
+
+    def _drafts(self, parts: list[Part]) -> dict[int, Ints]:
+        """Drafts by slot, for rows whose text has begun: so long that with one more token they reach no limit."""
+        assert self._speculation is not None
+        asked = []
+        for seat, _, whole in parts:
+            row = seat.row
+            if row.tokens and whole:
+                room = self.slots.window - (len(row) - seat.begin)
+                asked.append(Asked(seat.slot, row, seat.begin, min(row.remaining - 1, room, seat.pace.length)))
+        read = sum(len(part.ids) for part in parts if not part.seat.row.tokens)
+        return self._speculation.drafts(asked, len(asked) + read)
+
+    def _take(self, one: Checked) -> bool:
+        """The row takes its next token; returns whether that is the drafted one, so that the next logits hold, too."""
+        seat, row, draft = one.seat, one.seat.row, one.draft
+        if draft is not None:
+            self.cache.lengths[seat.slot] = one.held + one.accepted
+        try:
+            token = row.take(one.logits[one.accepted])
+        except BaseException as error:
+            seat.error = error
+            self._leave(seat)
+            raise
+        right = False
+        if draft is not None and one.accepted < len(draft) and token == draft[one.accepted]:
+            one.accepted += 1
+            right = row.finish is None
+        if row.finish is not None:
+            self._leave(seat)
+        if not right and draft is not None:
+            seat.pace.learn(len(draft), one.accepted)
+        return right

@@ -1,0 +1,111 @@
+"""The slots of a cache: which rows live in them, what they lend each other, when one is free again. Runs no model."""
+
+from nextword.decoding.beginnings import SHARED, Beginnings
+from nextword.decoding.prefix import PrefixCache
+from nextword.decoding.seats import Seat, keep_on_slide
+from nextword.models.cache import KVCache
+
+
+class Slots:
+    """The slots of a cache. There are as many as the cache was made with, and it never grows.
+
+    window: tokens that the model sees at most. store: where beginnings of prompts that were encoded before are looked
+    up.
+
+    What a row's prompt has in common with one in another slot is copied, not encoded again: it waits until that slot
+    holds it. A slot that is free still lends what its last row left, until it is taken.
+    """
+
+    def __init__(self, cache: KVCache, window: int, store: PrefixCache | None = None) -> None:
+        self.cache, self.window, self.store = cache, window, store
+        self._free = dict.fromkeys(range(len(cache.lengths)))  # the one that has been free for the longest time first
+        self._prompts = Beginnings()  # by slot, of those whose slot holds their beginning or will
+        self._waiting: dict[int, list[Seat]] = {}  # by the slot that will lend to them
+
+    @property
+    def free(self) -> int:
+        """How many are free."""
+        return len(self._free)
+
+    def take(self, seat: Seat) -> None:
+        """Give the row a free slot. It goes on with what is there if it has asked for that slot."""
+        if not seat.begun:
+            seat.slot = self._place(seat)
+        del self._free[seat.slot]
+
+    def _place(self, seat: Seat) -> int:
+        """The slot that suits the row best, made ready for it."""
+        prompt, cache = seat.row.prompt, self.cache
+        shares = cache.prefix is None and len(prompt) <= self.window
+        donor, common = self._prompts.find(prompt) if shares else (-1, 0)
+        slot = donor if donor in self._free else next(iter(self._free))
+        self._prompts.remove(slot)
+        if slot == donor:
+            cache.lengths[slot] = min(common, int(cache.lengths[slot]))
+        else:
+            cache.forget(slot)
+            if common:
+                seat.donor, seat.common = donor, common
+                self._waiting.setdefault(donor, []).append(seat)
+        if shares:
+            self._prompts.add(slot, prompt)
+        return slot
+
+    def leave(self, seat: Seat) -> None:
+        """Free the row's slot. What others wait for in it they have at once, as far as it came."""
+        self._lend(seat.slot)
+        seat.donor = -1
+        if self.cache.patched[seat.slot]:  # not what the model computes by itself
+            self._prompts.remove(seat.slot)
+            self.cache.forget(seat.slot)
+        self._free[seat.slot] = None
+
+    def missing(self, seat: Seat) -> int:
+        """How many tokens of the row the model has not seen; 0 where it cannot go on in this pass, as it waits for a
+        beginning or has ended, maybe now, with a full window."""
+        if seat.row.finish is not None:
+            return 0
+        total = len(seat.row) - seat.begin
+        if total > self.window:
+            if seat.overflow == "stop":
+                seat.row.end("context")
+                return 0
+            self._slide(seat)
+            total = len(seat.row) - seat.begin
+        if not seat.begun and not self._begin(seat):
+            return 0
+        held = int(self.cache.lengths[seat.slot])
+        if held >= total:  # of a pass that was interrupted: the last token gives the logits, drafted ones are no text
+            self.cache.lengths[seat.slot] = held = total - 1
+        return total - held
+
+    def _begin(self, seat: Seat) -> bool:
+        """Whether the row can go on: what it shares with another is there, and is copied."""
+        prompt, lengths = seat.row.prompt, self.cache.lengths
+        if self.store is not None and len(prompt) <= self.window:
+            self.store.fetch(prompt[:-1].tolist(), self.cache, seat.slot)
+        if seat.donor >= 0 and not lengths[seat.slot]:
+            if lengths[seat.donor] < seat.common:
+                return False
+            self._copy(seat, seat.common)
+        seat.begun, seat.donor = True, -1
+        return True
+
+    def _slide(self, seat: Seat) -> None:
+        """Keep the last tokens, to be encoded again: learned positions cannot be shifted."""
+        self._lend(seat.slot)
+        self._prompts.remove(seat.slot)
+        seat.begin = len(seat.row) - keep_on_slide(self.window, seat.row.remaining)
+        seat.begun, seat.donor = True, -1
+        self.cache.forget(seat.slot)
+
+    def _lend(self, slot: int) -> None:
+        """Give those who wait for the slot what it holds by now; they read on for themselves."""
+        for seat in self._waiting.pop(slot, ()):
+            if seat.donor == slot:
+                self._copy(seat, min(seat.common, int(self.cache.lengths[slot])))
+
+    def _copy(self, seat: Seat, tokens: int) -> None:
+        donor, seat.donor = seat.donor, -1
+        if tokens >= SHARED and not self.cache.lengths[seat.slot]:
+            self.cache.copy(donor, seat.slot, tokens)
