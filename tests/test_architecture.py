@@ -135,9 +135,8 @@ def test_models_and_what_they_stand_on_read_no_files(room):
 
 
 REGISTRY = PACKAGE / "models" / "__init__.py"
-ARCHITECTURE_FILES = {
-    PACKAGE.joinpath(*one.__module__.split(".")[1:]).with_suffix(".py") for one in ARCHITECTURES.values()
-}
+ARCHITECTURE_FILES = {PACKAGE.joinpath(*one.__module__.split(".")[1:]).with_suffix(".py")
+                      for one in ARCHITECTURES.values()}  # fmt: skip
 # What GPT-2 calls itself, its fields and its tensors. Other architectures' words come to these.
 OWN_NAMES = re.compile(
     r"gpt-?2|\bn_(?:positions|ctx|embd|layer|head|inner)\b|\b(?:wte|wpe|ln_[12f]|c_attn|c_proj|c_fc|lm_head)\b"

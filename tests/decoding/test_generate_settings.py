@@ -1,4 +1,4 @@
-"""generate.py and run.py: settings of a row, several texts for a prompt, log-probabilities, shared beginnings."""
+"""generate: settings of a row, several texts for a prompt, log-probabilities, shared beginnings."""
 
 from __future__ import annotations
 

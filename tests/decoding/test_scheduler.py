@@ -224,6 +224,18 @@ def test_a_row_that_might_outgrow_its_slot_is_refused(lm):
         scheduler.submit(row_of(lm, [97] * 70, "slide", max_new_tokens=400))
 
 
+def test_a_cache_without_slots_is_refused(lm):
+    with pytest.raises(ValueError, match="scheduler: cache must have a slot at least, got 0"):
+        Scheduler(lm.model, lm.model.cache(0, 32))
+
+
+def test_a_text_of_no_tokens_is_there_before_anything_runs(lm):
+    for draft, counts in ((None, (None, None)), ("lookup", (0, 0))):
+        out = lm.stream("x", max_new_tokens=0, draft=draft).result
+        assert (out.text, out.finish_reason, out.drafted, out.accepted) == ("", "length", *counts)
+        assert out.timings == nextword.decoding.results.Timings(0, 0.0, 0, 0.0)
+
+
 # What a pass takes
 
 
@@ -314,16 +326,16 @@ def test_who_waits_for_a_beginning_gets_what_there_is_when_its_lender_is_cancell
 
 
 def test_a_lender_that_slides_lends_first(lm):
-    """It goes on with other tokens at the same places."""
-    scheduler = Scheduler(lm.model, lm.model.cache(3, WINDOW), budget=8)
-    prompt = STORY[: WINDOW - 2]
-    scheduler.submit(row_of(lm, prompt, "slide", max_new_tokens=60))
-    while not next(iter(scheduler.running), None) or not next(iter(scheduler.running)).row.tokens:
-        list(scheduler.step())
-    rows = [scheduler.submit(row_of(lm, [*prompt[:60], i], "slide", max_new_tokens=60)) for i in (97, 98)]
+    """It goes on with other tokens at the same places. Its prompt fills the window, so that it slides with the pass in
+    which the others could have copied."""
+    model = Watched(lm.model)
+    scheduler = Scheduler(model, model.cache(3, WINDOW), budget=8)
+    prompts = [[*STORY[: WINDOW - 1], i] for i in (97, 98, 99)]
+    seats = [scheduler.submit(row_of(lm, prompt, "slide", max_new_tokens=9)) for prompt in prompts]
     drained(scheduler)
-    for i, seat in zip((97, 98), rows, strict=True):
-        assert told_of(seat.row) == told(alone(lm, [*prompt[:60], i], "slide", max_new_tokens=60))
+    assert [set(one) for one in model.passes[:11]] == [{0}] * 10 + [{0, 1, 2}]
+    for prompt, seat in zip(prompts, seats, strict=True):
+        assert told_of(seat.row) == told(alone(lm, prompt, "slide", max_new_tokens=9))
 
 
 def test_nothing_that_was_computed_under_replaced_activations_is_lent_when_its_row_has_left(lm):

@@ -1,4 +1,4 @@
-"""speculation.py and run.py: a draft changes nothing but the number of passes, whoever guesses, whatever is asked."""
+"""speculation.py: a draft changes nothing but the number of passes, whoever guesses, whatever is asked."""
 
 from __future__ import annotations
 

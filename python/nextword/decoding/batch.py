@@ -10,7 +10,7 @@ from nextword.decoding.results import Generation, Timings
 from nextword.decoding.row import Row
 from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Overflow, Seat
-from nextword.decoding.speculation import Draft
+from nextword.decoding.speculation import Draft, Pace
 from nextword.machine import memory
 from nextword.models.cache import KVCache
 from nextword.models.model import Model
@@ -42,7 +42,7 @@ class Batch:
         # What all rows begin with is held once, unless a row may slide, which begins anew, or a store does the sharing.
         slides = overflow == "slide" and longest > self.window
         self._common = 0 if slides or store is not None else common_beginning([row.prompt for row in going])
-        self._slots = memory.fitting(len(going), self._needed)
+        self._slots = memory.fitting(max(1, len(going)), self._needed)
         memory.require(op, f"{self._slots} texts of up to {self._capacity} tokens", self._needed(self._slots),
                        "ask for fewer or shorter ones: fewer prompts, a lower n, best_of or max_new_tokens")
         self._scheduler: Scheduler | None = None
@@ -84,5 +84,6 @@ class Batch:
         results = [row.result(timings) for row in self.rows]
         if self.draft is None:
             return results
-        return [replace(result, drafted=seat.pace.drafted, accepted=seat.pace.accepted)
-                for result, seat in zip(results, self._seats, strict=True)]
+        paces = [seat.pace for seat in self._seats] or [Pace() for _ in self.rows]
+        return [replace(result, drafted=pace.drafted, accepted=pace.accepted)
+                for result, pace in zip(results, paces, strict=True)]

@@ -41,6 +41,7 @@ class Scheduler:
     store: where beginnings of prompts that were encoded before are looked up, and these are kept.
     budget: tokens that a pass takes at most, but for one (or its draft) of each row that goes on by one; it may be set
         anew before each pass.
+    Raises ValueError for a cache without slots.
 
     prefill_tokens, prefill_seconds, decode_seconds: as in `Timings`, of all rows; a pass that both reads prompts and
     goes on with texts counts for each by its tokens. One thread at a time.
@@ -59,6 +60,8 @@ class Scheduler:
 
     def __init__(self, model: Model, cache: KVCache, draft: Draft | None = None, store: PrefixCache | None = None,
                  budget: int = CHUNK) -> None:
+        if not len(cache.lengths):
+            raise ValueError("scheduler: cache must have a slot at least, got 0")
         self.model, self.cache, self.store, self.budget = model, cache, store, budget
         self.slots = Slots(cache, model.limit, store)
         self.waiting: deque[Seat] = deque()
@@ -89,6 +92,7 @@ class Scheduler:
         """End a row with what it has, as "cancelled"; its slot is free at once. One that has ended stays as it is."""
         if seat.row.finish is None and seat.error is None:
             seat.row.end("cancelled")
+            seat.row.finish = "cancelled"  # even if half a character, shown at last, ends by a stop string
             if seat in self.running:
                 self._leave(seat)
             else:

@@ -55,7 +55,7 @@ class Slots:
         """Free the row's slot. What others wait for in it they have at once, as far as it came."""
         self._lend(seat.slot)
         seat.donor = -1
-        if seat.begin or self.cache.patched[seat.slot]:  # it holds no beginning, or none that others may have
+        if self.cache.patched[seat.slot]:  # not what the model computes by itself
             self._prompts.remove(seat.slot)
             self.cache.forget(seat.slot)
         self._free[seat.slot] = None

@@ -24,9 +24,9 @@ def passes(model: Callable[..., Floats], texts: Sequence[Ints], cache: KVCache, 
 
     >>> import nextword
     >>> model = nextword.load().model
-    >>> ids = np.arange(600)
-    >>> [x.shape for x in next(passes(model, [ids], model.cache(1, 512), [0], [1]))]
-    [(0, 4096)]
+    >>> texts = [np.arange(400), np.arange(9)]
+    >>> [[len(x) for x in found] for found in passes(model, texts, model.cache(2, 400), [0, 1], [200, 1])]
+    [[56, 1], [144, 0]]
     """
     step = max(1, CHUNK // max(1, len(texts)))
     for begin in range(0, max(map(len, texts), default=0), step):
