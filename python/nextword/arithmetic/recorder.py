@@ -109,6 +109,11 @@ class Value(Unknown):
     def __mul__(self, other: "Value") -> "Value":
         return _added("multiply", [self, other])
 
+    def __iadd__(self, other: Any) -> NoReturn:  # type: ignore[misc]
+        raise TypeError(f"recorder: a graph must not write to {self}, which a tap may have shown; write x = x + y")
+
+    __imul__ = __iadd__
+
 
 def _added(kind: str, values: Sequence[Any], weights: Sequence[Any] = (), indices: Sequence[Any] = (), *,
            scalar: float = 0.0, activation: str | None = None, cache: Held | None = None) -> Value:
