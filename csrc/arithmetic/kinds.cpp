@@ -61,10 +61,9 @@ Value made_by_product(const Adding& a) {
 }
 
 void run_product(const Op& op, const Running& r) {
-  const Value& made = r.value(op.out);
-  const Packed* const next = op.next_product < 0 ? nullptr : &r.program.ops[static_cast<size_t>(op.next_product)].matrix;
+  const Packed* const next = op.next_product < 0 ? nullptr : &r.program.op(op.next_product).matrix;
   matmul(r.in(op, 0), r.in_stride(op, 0), op.matrix, op.arrays[0].data, op.kind->inputs > 1 ? r.in(op, 1) : nullptr,
-         op.activation, r.to_rows(op), r.to(op), r.stride(made), next, r.room);
+         op.activation, r.to_rows(op), r.to(op), r.stride(r.program.value(op.out)), next, r.room);
 }
 
 Value same_as_input(const Adding& a) { return {a.rows(0), a.cols(0)}; }

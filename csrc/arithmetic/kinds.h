@@ -9,7 +9,7 @@ struct Adding {
   Program& program;
   const Op& op;
 
-  Rows rows(size_t input) const { return program.values[static_cast<size_t>(op.inputs[input].value)].rows; }
+  Rows rows(size_t input) const { return program.value(op.inputs[input].value).rows; }
   int64_t cols(size_t input) const { return op.inputs[input].cols; }
   std::string shape(size_t input) const;  // as messages show it
 
@@ -30,7 +30,6 @@ struct Running {
   float* out;
 
   int64_t rows(Rows kind) const { return kind == Rows::tokens ? pass.count : pass.wanted_count; }
-  const Value& value(int number) const { return program.values[static_cast<size_t>(number)]; }
   const int64_t* numbers(Index index) const {
     return index == Index::ids ? pass.ids : index == Index::places ? pass.places : pass.wanted;
   }
@@ -39,12 +38,12 @@ struct Running {
 
   // Of an operation: where an input begins, and how far its rows are apart; how many rows the result has.
   const float* in(const Op& op, size_t input) const {
-    return at(value(op.inputs[input].value)) + op.inputs[input].first;
+    return at(program.value(op.inputs[input].value)) + op.inputs[input].first;
   }
-  int64_t in_stride(const Op& op, size_t input) const { return stride(value(op.inputs[input].value)); }
-  float* to(const Op& op) const { return at(value(op.out)); }
-  int64_t to_rows(const Op& op) const { return rows(value(op.out).rows); }
-  int64_t to_cols(const Op& op) const { return value(op.out).cols; }
+  int64_t in_stride(const Op& op, size_t input) const { return stride(program.value(op.inputs[input].value)); }
+  float* to(const Op& op) const { return at(program.value(op.out)); }
+  int64_t to_rows(const Op& op) const { return rows(program.value(op.out).rows); }
+  int64_t to_cols(const Op& op) const { return program.value(op.out).cols; }
 };
 
 // A kind of operation. An input whose rows it reads apart may be some columns of a value; any other must be a whole one.

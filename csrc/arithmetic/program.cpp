@@ -41,6 +41,67 @@ struct Registers {
   }
 };
 
+// Rows lie apart where what makes a value can write them so, and all that read it can.
+void lay_rows(Program& program) {
+  for (Value& v : program.values) v.apart = false;
+  for (const Op& op : program.ops)
+    if (op.out >= 0 && op.out != program.result) program.value(op.out).apart = op.kind->apart_out;
+  for (const Op& op : program.ops)
+    for (size_t i = 0; i < op.kind->inputs; ++i)
+      if (!op.kind->apart_in[i]) program.value(op.inputs[i].value).apart = false;
+}
+
+// A register is a value's from the operation that makes it to the last one that reads it; no result has a register of
+// its operation's operands, which most may not alias.
+void place_values(Program& program) {
+  const auto count = static_cast<int>(program.ops.size());
+  std::vector<int> last(program.values.size());
+  for (int i = 0; i < count; ++i) {
+    const Op& op = program.op(i);
+    for (size_t j = 0; j < op.kind->inputs; ++j) last[static_cast<size_t>(op.inputs[j].value)] = i;
+    if (op.out >= 0) last[static_cast<size_t>(op.out)] = i;
+  }
+  Registers registers;
+  for (int i = 0; i < count; ++i) {
+    const Op& op = program.op(i);
+    if (op.out >= 0 && op.out != program.result) program.value(op.out).place = registers.take(program.value(op.out).cols);
+    const auto give_back = [&](int value) {
+      const int place = program.value(value).place;
+      if (last[static_cast<size_t>(value)] == i && place >= 0) registers.free[static_cast<size_t>(place)] = true;
+    };
+    for (size_t j = 0; j < op.kind->inputs; ++j) give_back(op.inputs[j].value);
+    if (op.out >= 0) give_back(op.out);
+  }
+  program.registers = static_cast<int>(registers.widths.size());
+  for (const Value& v : program.values) {
+    const auto same = [&](const Value& o) { return o.rows == v.rows && o.cols == v.cols && o.place == v.place && o.apart == v.apart; };
+    if (v.place >= 0 && std::none_of(program.sizes.begin(), program.sizes.end(), same)) program.sizes.push_back(v);
+  }
+}
+
+// Which product comes after each, and what is to be known of all.
+void follow_products(Program& program) {
+  auto& deepest = program.deepest;
+  int next = -1;
+  for (auto i = static_cast<int>(program.ops.size()) - 1; i >= 0; --i) {
+    Op& op = program.op(i);
+    if (!op.kind->product) continue;
+    op.next_product = next;
+    next = i;
+    const Rows rows = program.value(op.out).rows;
+    const int64_t size = op.matrix.depth * op.matrix.cols;
+    program.products[static_cast<int>(rows)] += size;
+    if (rows == Rows::tokens) program.largest = std::max(program.largest, size);
+    const auto alike = std::find_if(deepest.begin(), deepest.end(), [&](int other) {
+      return program.op(other).matrix.dtype == op.matrix.dtype && program.value(program.op(other).out).rows == rows;
+    });
+    if (alike == deepest.end())
+      deepest.push_back(i);
+    else if (program.op(*alike).matrix.depth < op.matrix.depth)
+      *alike = i;
+  }
+}
+
 }  // namespace
 
 Program::Program() { std::fill(std::begin(limits), std::end(limits), no_limit); }
@@ -56,7 +117,7 @@ const Op& Program::add(Op op) {
   for (size_t i = 0; i < kind.inputs; ++i) {
     const View& in = op.inputs[i];
     if (in.value < 0 || in.value >= static_cast<int>(values.size())) wrong("values must be of this program");
-    const int64_t cols = values[static_cast<size_t>(in.value)].cols;
+    const int64_t cols = value(in.value).cols;
     if (in.first < 0 || in.cols < 1 || in.first >= cols || in.cols > cols - in.first)
       wrong("columns must be some of 0 .. " + std::to_string(cols - 1));
     if (!kind.apart_in[i] && in.cols != cols)
@@ -74,60 +135,12 @@ const Op& Program::add(Op op) {
 
 void Program::close(const View& view) {
   if (closed()) throw std::invalid_argument("program: it is closed already");
-  if (view.value < 0 || view.value >= static_cast<int>(values.size()) || view.first != 0 ||
-      view.cols != values[static_cast<size_t>(view.value)].cols)
+  if (view.value < 0 || view.value >= static_cast<int>(values.size()) || view.first != 0 || view.cols != value(view.value).cols)
     throw std::invalid_argument("program: the result must be a whole value of this program");
-  std::vector<size_t> last(values.size(), 0);  // the last operation that needs it
-  for (Value& v : values) v.apart = true;
-  for (size_t i = 0; i < ops.size(); ++i) {
-    const Op& op = ops[i];
-    for (size_t j = 0; j < op.kind->inputs; ++j) {
-      const auto value = static_cast<size_t>(op.inputs[j].value);
-      last[value] = i;
-      values[value].apart = values[value].apart && op.kind->apart_in[j];
-    }
-    if (op.out < 0) continue;
-    const auto made = static_cast<size_t>(op.out);
-    last[made] = i;
-    values[made].apart = op.kind->apart_out && op.out != view.value;
-  }
-  Registers taken;
-  for (size_t i = 0; i < ops.size(); ++i) {
-    const Op& op = ops[i];
-    if (op.out >= 0 && op.out != view.value)
-      values[static_cast<size_t>(op.out)].place = taken.take(values[static_cast<size_t>(op.out)].cols);
-    const auto give_back = [&](int value) {
-      const auto v = static_cast<size_t>(value);
-      if (last[v] == i && values[v].place >= 0) taken.free[static_cast<size_t>(values[v].place)] = true;
-    };
-    for (size_t j = 0; j < op.kind->inputs; ++j) give_back(op.inputs[j].value);
-    if (op.out >= 0) give_back(op.out);
-  }
-  registers = static_cast<int>(taken.widths.size());
-  for (const Value& v : values) {
-    const auto same = [&](const Value& o) { return o.rows == v.rows && o.cols == v.cols && o.place == v.place && o.apart == v.apart; };
-    if (v.place >= 0 && std::none_of(sizes.begin(), sizes.end(), same)) sizes.push_back(v);
-  }
-  int next = -1;
-  for (auto i = static_cast<int>(ops.size()) - 1; i >= 0; --i) {
-    Op& op = ops[static_cast<size_t>(i)];
-    if (!op.kind->product) continue;
-    op.next_product = next;
-    next = i;
-    const Rows rows = values[static_cast<size_t>(op.out)].rows;
-    const int64_t size = op.matrix.depth * op.matrix.cols;
-    products[static_cast<int>(rows)] += size;
-    if (rows == Rows::tokens) largest = std::max(largest, size);
-    const auto alike = std::find_if(deepest.begin(), deepest.end(), [&](int other) {
-      const Op& o = ops[static_cast<size_t>(other)];
-      return o.matrix.dtype == op.matrix.dtype && values[static_cast<size_t>(o.out)].rows == rows;
-    });
-    if (alike == deepest.end())
-      deepest.push_back(i);
-    else if (ops[static_cast<size_t>(*alike)].matrix.depth < op.matrix.depth)
-      *alike = i;
-  }
   result = view.value;
+  lay_rows(*this);
+  place_values(*this);
+  follow_products(*this);
 }
 
 void run(const Program& program, const Pass& pass, float* out, double* seconds) {
@@ -140,7 +153,7 @@ void run(const Program& program, const Pass& pass, float* out, double* seconds) 
 
   int64_t room = 0;
   for (const int i : program.deepest) {
-    const Op& op = program.ops[static_cast<size_t>(i)];
+    const Op& op = program.op(i);
     room = std::max(room, matmul_room(op.matrix, running.to_rows(op)));
   }
   std::vector<int64_t> sizes(registers.size(), 0);

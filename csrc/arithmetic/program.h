@@ -44,10 +44,11 @@ struct Op {
   float scalar = 0;  // eps of a norm, scale of attention's scores
   Activation activation = Activation::none;
   int cache = -1, layer = -1;  // where keys and values are: the number of a cache and the layer in it
-  int out = -1;           // the value that it makes; -1: none, it writes to a cache
-  int next_product = -1;  // the operation, counted through the program, whose weights are read next
+  int out = -1;                // the value that it makes; -1: none, it writes to a cache
+  int next_product = -1;       // the operation, counted through the program, whose weights are read next
 };
 
+// What an operation makes, [rows, cols].
 struct Value {
   Rows rows;
   int64_t cols;
@@ -58,17 +59,19 @@ struct Value {
 struct Program {
   std::vector<Op> ops;
   std::vector<Value> values;
-  // What close() finds: the result, a value; the registers, memory that values take in turns; of all values one of each
-  // size and place; of all products the deepest of each format and the largest of a token; multiply-adds of a row.
-  int result = -1, registers = 0;
-  std::vector<Value> sizes;
-  std::vector<int> deepest;
-  int64_t largest = 0, products[row_kinds] = {};
-  std::vector<std::vector<int64_t>> widths;  // heads * width of each cache's layers; 0: no operation takes that layer
 
-  // What run() is to check: each number of an index is below its limit, which is the smallest of all tables that it looks
-  // up in. A wanted row is one of the tokens.
+  // What whoever calls run() is to check: each number of an index is below its limit, that of the smallest table that it
+  // looks up in, and a wanted row is one of the tokens; caches have layers of these heads * width (0: of any, none is used).
   int64_t limits[index_kinds];
+  std::vector<std::vector<int64_t>> widths;
+
+  // What close() finds.
+  int result = -1;                    // a value
+  int registers = 0;                  // memory that values take in turns
+  std::vector<Value> sizes;           // of all values in registers, one of each size and place
+  std::vector<int> deepest;           // the products that take most room, one of each format and kind of rows
+  int64_t largest = 0;                // multiply-adds of a token's largest product
+  int64_t products[row_kinds] = {};   // multiply-adds of all products of a row
 
   Program();
   // Adds an operation, checked against the values that there are; returns it. Throws std::invalid_argument.
@@ -77,6 +80,11 @@ struct Program {
   // value and the program is open.
   void close(const View& result);
   bool closed() const { return result >= 0; }
+
+  Op& op(int i) { return ops[static_cast<size_t>(i)]; }
+  const Op& op(int i) const { return ops[static_cast<size_t>(i)]; }
+  Value& value(int i) { return values[static_cast<size_t>(i)]; }
+  const Value& value(int i) const { return values[static_cast<size_t>(i)]; }
 };
 
 const Kind& kind_of(const std::string& name);  // throws std::invalid_argument

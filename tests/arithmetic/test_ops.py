@@ -162,6 +162,8 @@ def test_embedding_is_the_sum_of_two_rows(seed, tokens, width, vocabulary):
     wte, wpe = numbers(rng, vocabulary, width), numbers(rng, 9, width)
     ids, places = rng.integers(0, vocabulary, tokens), rng.integers(0, 9, tokens)
     assert same_bits(ops.embedding(ids, places, ops.pack_transposed(wte), wpe), wte[ids] + wpe[places])
+    for twin in (ops, reference):  # without positions, the token's alone
+        assert same_bits(twin.embedding(ids, None, twin.pack_transposed(wte), None), wte[ids])
 
 
 X, W = np.ones((2, 3), np.float32), ops.pack(np.ones((3, 4), np.float32))
@@ -179,6 +181,7 @@ ONE, ZERO = np.array([1]), np.array([0])
         (lambda: ops.matmul(X[:, :2], W), r"matmul: x must be float32 \[rows, 3\], got float32 \[2, 2\]"),
         (lambda: ops.matmul(X[:, ::-1], W), "matmul: x must be"),
         (lambda: ops.matmul([[1.0]], W), "got list"),
+        (lambda: ops.embedding(ZERO, None, W, np.ones((1, 3), "f")), "embedding: places must be given where positions"),
         (lambda: ops.matmul(X, W, B[:2]), r"bias must be float32 \[4\], got float32 \[2\]"),
         (lambda: ops.matmul_residual(X, W, B, X), r"residual must be float32 \[2, 4\]"),
         (lambda: ops.matmul_residual(X, W, B, None), r"residual must be float32 \[rows, 4\], got None"),

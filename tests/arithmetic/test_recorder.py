@@ -148,6 +148,8 @@ DECISIONS = {
     "index": lambda x: [1, 2][x], "rows": lambda x: bool(x.shape[0]), "times": lambda x: 2 * x, "plus": lambda x: x + 1,
     "one row": lambda x: x[0], "some rows": lambda x: x[1:3], "every second column": lambda x: x[:, ::2],
     "array first": lambda x: np.ones(6, "f") * x, "hash": hash, "complex": complex,
+    "write": lambda x: operator.iadd(x, x), "write a product": lambda x: operator.imul(x, x),
+    "write rows": lambda x: operator.setitem(x, 0, x),
 }  # fmt: skip
 
 
@@ -279,6 +281,42 @@ def test_a_pass_is_refused_whole():
     with pytest.raises(ValueError, match="program: caches must be 1, got 2"):
         run(program, *good.values(), cache, cache)
     np.testing.assert_array_equal(run(program, *good.values(), cache), np.arange(12, 18, dtype=np.float32)[None])
+
+
+READERS = {
+    "matmul": lambda twin, x, by, wanted: twin.matmul(x, by, None),
+    "columns": lambda twin, x, by, wanted: twin.matmul(x[:, :6], weight(), None),
+    "residual": lambda twin, x, by, wanted: twin.matmul_residual(x, by, None, x),
+    "layer_norm": lambda twin, x, by, wanted: twin.layer_norm(x, np.full(512, 2, "f"), ones(512, "f")),
+    "softmax": lambda twin, x, by, wanted: twin.softmax(x),
+    "relu": lambda twin, x, by, wanted: twin.relu(x),
+    "rows": lambda twin, x, by, wanted: x[wanted],
+    "sum": lambda twin, x, by, wanted: x + x,
+    "itself": lambda twin, x, by, wanted: x,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tokens", [3, 20])
+@pytest.mark.parametrize("first", READERS)
+@pytest.mark.parametrize("second", ["matmul", "softmax"])
+def test_rows_lie_apart_only_where_all_that_read_them_can_step_over_gaps(first, second, tokens):
+    """From 16 rows on, matmul_activated lays rows of 512 numbers apart for the next matmul."""
+    rng = np.random.default_rng(5)
+    table = ops.pack_transposed(rng.standard_normal((9, 24)).astype(np.float32))
+    up, square = (ops.pack(rng.standard_normal((depth, 512)).astype(np.float32)) for depth in (24, 512))
+
+    def graph(twin, ids, wanted, close):
+        x = close(twin.matmul_activated(twin.embedding(ids, None, table, None), up, None, "tanh"))
+        return READERS[first](twin, x, square, wanted), READERS[second](twin, x, square, wanted)
+
+    ids, wanted = rng.integers(0, 9, tokens), np.array([2, 0, 2])
+    expected = graph(ops, ids, wanted, np.ascontiguousarray)
+    for which in (0, 1):  # either may be the result
+        program = ops.Program()
+        numbers_of = [recorder.Numbers(program, name) for name in ("ids", "wanted")]
+        program.close(graph(recorder, *numbers_of, lambda x: x)[which].view)
+        found = run(program, ids, np.array([0]), np.array([tokens]), wanted, KVCache(ops, 0, 1, 1, 8, 32))
+        np.testing.assert_array_equal(found, expected[which])
 
 
 def test_layers_may_lie_in_caches_of_several_shapes():

@@ -124,6 +124,30 @@ def test_all_that_is_done_with_a_model_is_done_with_any_architecture():
         assert task(lm) == task(exact)
 
 
+def test_a_model_tells_its_operations_and_the_seconds_of_each():
+    model = nextword.load(dtype="int8").model
+    names = [one.name for one in model.operations()]
+    assert len(names) == 36
+    weights = sum(one.bytes for one in model.operations())
+    assert weights == sum(layer.weight.nbytes for layer in [*model.linears(), model.head])
+    a_token = sum(one.products for one in model.operations() if one.rows == "tokens")
+    assert a_token == sum(np.prod(layer.weight.shape) for layer in model.linears())
+    cache, seconds = model.cache(1, 256), np.zeros(36)
+    plain = model([np.arange(200)], model.cache(1, 256))
+    np.testing.assert_array_equal(model([np.arange(200)], cache, seconds=seconds), plain)  # many rows
+    assert (seconds >= 0).all()
+    assert max(zip(seconds, names, strict=True))[1].startswith(("matmul", "attention"))
+    before = seconds.copy()
+    model([np.array([1])], cache, seconds=seconds)  # by one team
+    assert (seconds >= before).all()
+    assert seconds.sum() > before.sum()
+    with nextword.trace(model), pytest.raises(ValueError, match="model: seconds are those of a program's operations"):
+        model([np.array([1])], cache, seconds=seconds)
+    assert cache.lengths.tolist() == [201]
+    with pytest.raises(ValueError, match="model: operations are those of a program"):
+        MadeUp(Weights(), MadeUpConfig(), ops=reference).operations()
+
+
 def test_a_graph_that_decides_by_values_is_refused_at_its_first_use_and_leaves_no_half_of_it():
     class Decides(MadeUp):
         def graph(self, inputs, past, tap):

@@ -151,7 +151,7 @@ struct Recorded {
     try {
       const Op& made = program.add(std::move(added));
       if (made.out < 0) return py::make_tuple(-1, row_names[0], 0);
-      const Value& value = program.values[static_cast<size_t>(made.out)];
+      const Value& value = program.value(made.out);
       return py::make_tuple(made.out, row_names[static_cast<int>(value.rows)], value.cols);
     } catch (...) {
       arrays.resize(held);
@@ -164,7 +164,7 @@ struct Recorded {
   py::list operations() const {
     py::list found;
     for (const Op& one : program.ops) {
-      const Value made = one.out < 0 ? program.values[static_cast<size_t>(one.inputs[0].value)] : program.values[static_cast<size_t>(one.out)];
+      const Value made = one.out < 0 ? program.value(one.inputs[0].value) : program.value(one.out);
       const bool product = one.kind->product;
       found.append(py::make_tuple(one.kind->name, row_names[static_cast<int>(made.rows)], one.out < 0 ? 0 : made.cols,
                                   product ? one.matrix.bytes() : 0,
@@ -209,7 +209,7 @@ struct Recorded {
       seconds = writable<double>(op, "seconds", seconds_, {static_cast<int64_t>(program.ops.size())});
     double* const clock = seconds_.is_none() ? nullptr : mutable_data<double>(seconds);
 
-    const Value& result = program.values[static_cast<size_t>(program.result)];
+    const Value& result = program.value(program.result);
     auto made = empty({result.rows == Rows::tokens ? tokens : wanted_count, result.cols});
     float* const out = made.mutable_data();
     {

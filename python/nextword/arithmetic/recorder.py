@@ -56,6 +56,16 @@ class Held(NamedTuple):
     layer: int
 
 
+class Operation(NamedTuple):
+    """An operation of a program, and what it costs."""
+
+    name: str
+    rows: str  # what its result has a row for each of: "tokens" or "wanted"
+    cols: int  # of its result; 0: it writes to a cache
+    bytes: int  # of the weights that a pass reads from front to back
+    products: int  # multiply-adds with weights, for each row
+
+
 class Cache:
     """What stands in the place of a `KVCache`: its number among the caches of a pass. What it holds, a pass tells."""
 
@@ -108,6 +118,11 @@ class Value(Unknown):
 
     def __mul__(self, other: "Value") -> "Value":
         return _added("multiply", [self, other])
+
+    def __iadd__(self, other: Any) -> NoReturn:  # type: ignore[misc]
+        raise TypeError(f"recorder: a graph must not write to {self}, which a tap may have shown; write x = x + y")
+
+    __imul__ = __iadd__
 
 
 def _added(kind: str, values: Sequence[Any], weights: Sequence[Any] = (), indices: Sequence[Any] = (), *,

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from nextword.arithmetic import ops as fast_ops
 from nextword.arithmetic import recorder
-from nextword.arithmetic.arrays import Floats, Ints
+from nextword.arithmetic.arrays import Doubles, Floats, Ints
 from nextword.arithmetic.formats import DTYPES, PackedBytes
+from nextword.arithmetic.recorder import Operation
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
 from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
@@ -186,22 +187,37 @@ class Model(ABC):
         return cache
 
     def __call__(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None = None,
-                 rows: Sequence[int] | Ints | None = None, tap: Tap | None = None) -> Floats:
+                 rows: Sequence[int] | Ints | None = None, tap: Tap | None = None,
+                 seconds: Doubles | None = None) -> Floats:
         """Run new tokens of one or more sequences and remember them in the cache.
 
         batch: int ids [tokens] of each sequence, of any lengths; slots: where each lives in the cache (0, 1, ...).
         rows: which of the tokens, counted through the batch, give logits (None: all), in any order and any number.
         tap: what this call shows its activations to (None: what the context says, see `nextword.trace`).
+        seconds: None, or float64 [operations], to which the time of each of `operations` is added.
         Returns float32 [rows, vocabulary]. Threads may call at once, each with a cache of its own.
         Raises IndexError if an id is not in the vocabulary, a row is none of the tokens, or a sequence outgrows the
-        context window or the cache, ValueError if ids are no integers or two sequences share a slot, RuntimeError if
-        another thread is running the model on the cache.
+        context window or the cache, ValueError if ids are no integers, two sequences share a slot, or seconds are asked
+        for where a tap looks, RuntimeError if another thread is running the model on the cache.
         """
         with cache.guard:
-            return self._run(batch, cache, slots, rows, tap_of(self) if tap is None else tap)
+            return self._run(batch, cache, slots, rows, tap_of(self) if tap is None else tap, seconds)
+
+    def operations(self) -> list[Operation]:
+        """What the model's program does, in order; the same for every pass.
+
+        Raises ValueError if its arithmetic has no programs, as that of NumPy.
+
+        >>> import nextword
+        >>> [one.name for one in nextword.load().model.operations()][:4]
+        ['embedding', 'layer_norm', 'matmul', 'append']
+        """
+        if not hasattr(self.ops, "Program"):
+            raise ValueError("model: operations are those of a program; make the model with ops=nextword.ops")
+        return [Operation(*one) for one in self._recorded().operations()]
 
     def _run(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None,
-             rows: Sequence[int] | Ints | None, tap: Tap) -> Floats:
+             rows: Sequence[int] | Ints | None, tap: Tap, seconds: Doubles | None) -> Floats:
         where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
         if len(where) != len(batch) or len(set(where.tolist())) < len(where):
             raise ValueError(f"model: slots must be one for each of the {len(batch)} sequences, none twice, "
@@ -211,8 +227,11 @@ class Model(ABC):
         wanted = np.arange(len(ids)) if rows is None else np.asarray(rows, np.int64)
         if not tap.looks and hasattr(self.ops, "Program"):
             caches = [(cache.lengths, cache.keys, cache.values, cache.scales, cache.before)]
-            found: Floats = self._recorded().run(ids, where, fresh, wanted, caches, None)
+            found: Floats = self._recorded().run(ids, where, fresh, wanted, caches, seconds)
             return found
+        if seconds is not None:
+            raise ValueError("model: seconds are those of a program's operations; end the trace, or see `trace` for "
+                             "the times of activations")
 
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
             raise IndexError(f"model: rows must be 0 .. {len(ids) - 1}, got {wanted.min()} .. {wanted.max()}")
