@@ -53,17 +53,17 @@ void Adding::limit(Index index, int64_t most) const {
 namespace {
 
 Value made_by_product(const Adding& a) {
-  const Packed& weight = a.op.matrices[0];
+  const Packed& weight = a.op.matrix;
   a.check_input(0, "x", a.rows(0), weight.depth);
   a.check_vector(0, "bias", weight.cols, true);
-  if (a.op.inputs.size() > 1) a.check_input(1, "residual", a.rows(0), weight.cols);
+  if (a.op.kind->inputs > 1) a.check_input(1, "residual", a.rows(0), weight.cols);
   return {a.rows(0), weight.cols};
 }
 
 void run_product(const Op& op, const Running& r) {
   const Value& made = r.value(op.out);
-  const Packed* const next = op.next_product < 0 ? nullptr : &r.program.ops[static_cast<size_t>(op.next_product)].matrices[0];
-  matmul(r.in(op, 0), r.in_stride(op, 0), op.matrices[0], op.arrays[0].data, op.inputs.size() > 1 ? r.in(op, 1) : nullptr,
+  const Packed* const next = op.next_product < 0 ? nullptr : &r.program.ops[static_cast<size_t>(op.next_product)].matrix;
+  matmul(r.in(op, 0), r.in_stride(op, 0), op.matrix, op.arrays[0].data, op.kind->inputs > 1 ? r.in(op, 1) : nullptr,
          op.activation, r.to_rows(op), r.to(op), r.stride(made), next, r.room);
 }
 
@@ -84,7 +84,7 @@ const Kind kinds[] = {
     {"embedding", 0, 2, 1, 1, false, false, false, {}, false,
      [](const Adding& a) -> Value {
        const Array& positions = a.op.arrays[0];
-       const Packed& tokens = a.op.matrices[0];
+       const Packed& tokens = a.op.matrix;
        for (const Index index : a.op.indices)
          if (rows_of(index) != Rows::tokens) a.reject("ids", "of the tokens", index_names[static_cast<int>(index)]);
        if (positions.data && (positions.rows < 1 || positions.cols != tokens.depth))
@@ -94,7 +94,7 @@ const Kind kinds[] = {
        return {Rows::tokens, tokens.depth};
      },
      [](const Op& op, const Running& r) {
-       embedding(r.numbers(op.indices[0]), r.numbers(op.indices[1]), op.matrices[0], op.arrays[0].data, r.to_rows(op),
+       embedding(r.numbers(op.indices[0]), r.numbers(op.indices[1]), op.matrix, op.arrays[0].data, r.to_rows(op),
                  r.to(op));
      }},
     {"layer_norm", 1, 0, 0, 2, false, false, false, {}, false,

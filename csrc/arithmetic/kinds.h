@@ -50,7 +50,7 @@ struct Running {
 // A kind of operation. An input whose rows it reads apart may be some columns of a value; any other must be a whole one.
 struct Kind {
   const char* name;
-  size_t inputs, indices, matrices, arrays;  // how many it has
+  size_t inputs, indices, matrices, arrays;  // how many it has: two at most, one matrix
   bool cached, product, activated;           // whether it takes a cache, reads a whole matrix, applies an activation
   bool apart_in[2], apart_out;
   Value (*made)(const Adding& adding);  // checks it; what it makes, without columns if it makes nothing

@@ -49,10 +49,6 @@ const Op& Program::add(Op op) {
   const Kind& kind = *op.kind;
   const auto wrong = [&](const std::string& what) { throw std::invalid_argument(std::string(kind.name) + ": " + what); };
   if (closed()) throw std::invalid_argument("program: operations are added before it is closed; make a new Program");
-  if (op.inputs.size() != kind.inputs || op.indices.size() != kind.indices || op.matrices.size() != kind.matrices ||
-      op.arrays.size() != kind.arrays)
-    wrong("an operation takes " + std::to_string(kind.inputs) + " values, " + std::to_string(kind.indices) + " indices, " +
-          std::to_string(kind.matrices) + " matrices and " + std::to_string(kind.arrays) + " arrays");
   if (kind.cached && !(0 <= op.cache && op.cache < most_caches && 0 <= op.layer && op.layer < most_layers))
     wrong("cache must be a number below " + std::to_string(most_caches) + " and a layer below " + std::to_string(most_layers));
   if (kind.activated != (op.activation != Activation::none))
@@ -85,7 +81,7 @@ void Program::close(const View& view) {
   for (Value& v : values) v.apart = true;
   for (size_t i = 0; i < ops.size(); ++i) {
     const Op& op = ops[i];
-    for (size_t j = 0; j < op.inputs.size(); ++j) {
+    for (size_t j = 0; j < op.kind->inputs; ++j) {
       const auto value = static_cast<size_t>(op.inputs[j].value);
       last[value] = i;
       values[value].apart = values[value].apart && op.kind->apart_in[j];
@@ -104,25 +100,34 @@ void Program::close(const View& view) {
       const auto v = static_cast<size_t>(value);
       if (last[v] == i && values[v].place >= 0) taken.free[static_cast<size_t>(values[v].place)] = true;
     };
-    for (const View& in : op.inputs) give_back(in.value);
+    for (size_t j = 0; j < op.kind->inputs; ++j) give_back(op.inputs[j].value);
     if (op.out >= 0) give_back(op.out);
   }
   registers = static_cast<int>(taken.widths.size());
+  for (const Value& v : values) {
+    const auto same = [&](const Value& o) { return o.rows == v.rows && o.cols == v.cols && o.place == v.place && o.apart == v.apart; };
+    if (v.place >= 0 && std::none_of(sizes.begin(), sizes.end(), same)) sizes.push_back(v);
+  }
   int next = -1;
   for (auto i = static_cast<int>(ops.size()) - 1; i >= 0; --i) {
     Op& op = ops[static_cast<size_t>(i)];
     if (!op.kind->product) continue;
     op.next_product = next;
     next = i;
+    const Rows rows = values[static_cast<size_t>(op.out)].rows;
+    const int64_t size = op.matrix.depth * op.matrix.cols;
+    products[static_cast<int>(rows)] += size;
+    if (rows == Rows::tokens) largest = std::max(largest, size);
+    const auto alike = std::find_if(deepest.begin(), deepest.end(), [&](int other) {
+      const Op& o = ops[static_cast<size_t>(other)];
+      return o.matrix.dtype == op.matrix.dtype && values[static_cast<size_t>(o.out)].rows == rows;
+    });
+    if (alike == deepest.end())
+      deepest.push_back(i);
+    else if (ops[static_cast<size_t>(*alike)].matrix.depth < op.matrix.depth)
+      *alike = i;
   }
   result = view.value;
-}
-
-int64_t Program::products(Rows rows) const {
-  int64_t sum = 0;
-  for (const Op& op : ops)
-    if (op.kind->product && values[static_cast<size_t>(op.out)].rows == rows) sum += op.matrices[0].depth * op.matrices[0].cols;
-  return sum;
 }
 
 void run(const Program& program, const Pass& pass, float* out, double* seconds) {
@@ -133,16 +138,13 @@ void run(const Program& program, const Pass& pass, float* out, double* seconds) 
   std::vector<float*> registers(static_cast<size_t>(program.registers));
   Running running{program, pass, queries, nullptr, registers.data(), out};
 
-  int64_t room = 0, largest = 0;  // the largest product of a token
-  for (const Op& op : program.ops) {
-    if (!op.kind->product) continue;
-    const Packed& weight = op.matrices[0];
-    room = std::max(room, matmul_room(weight, running.to_rows(op)));
-    if (running.value(op.out).rows == Rows::tokens) largest = std::max(largest, weight.depth * weight.cols);
+  int64_t room = 0;
+  for (const int i : program.deepest) {
+    const Op& op = program.ops[static_cast<size_t>(i)];
+    room = std::max(room, matmul_room(op.matrix, running.to_rows(op)));
   }
   std::vector<int64_t> sizes(registers.size(), 0);
-  for (const Value& v : program.values) {
-    if (v.place < 0) continue;
+  for (const Value& v : program.sizes) {
     int64_t& size = sizes[static_cast<size_t>(v.place)];
     size = std::max(size, running.rows(v.rows) * running.stride(v));
   }
@@ -169,7 +171,7 @@ void run(const Program& program, const Pass& pass, float* out, double* seconds) 
   };
   // Few rows: all of it by one team of threads.
   const int most = queries.empty() ? thread_count() : queries[0].threads;
-  together(pass.count < many_tokens ? std::min(most, threads_for(pass.count * largest, worth_a_thread)) : 1, all);
+  together(pass.count < many_tokens ? std::min(most, threads_for(pass.count * program.largest, worth_a_thread)) : 1, all);
 }
 
 }  // namespace nextword

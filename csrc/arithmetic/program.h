@@ -34,15 +34,16 @@ struct Array {
   int64_t rows, cols;
 };
 
+// Its kind says how much of what an operation may have it has.
 struct Op {
-  const Kind* kind;
-  std::vector<View> inputs;
-  std::vector<Index> indices;
-  std::vector<Packed> matrices;
-  std::vector<Array> arrays;
-  float scalar;           // eps of a norm, scale of attention's scores
-  Activation activation;
-  int cache, layer;       // where keys and values are: the number of a cache and the layer in it
+  const Kind* kind = nullptr;
+  View inputs[2] = {};
+  Index indices[2] = {};
+  Packed matrix;
+  Array arrays[2] = {};
+  float scalar = 0;  // eps of a norm, scale of attention's scores
+  Activation activation = Activation::none;
+  int cache = -1, layer = -1;  // where keys and values are: the number of a cache and the layer in it
   int out = -1;           // the value that it makes; -1: none, it writes to a cache
   int next_product = -1;  // the operation, counted through the program, whose weights are read next
 };
@@ -57,8 +58,12 @@ struct Value {
 struct Program {
   std::vector<Op> ops;
   std::vector<Value> values;
-  int result = -1;    // a value, once the program is closed
-  int registers = 0;  // memory that values take in turns
+  // What close() finds: the result, a value; the registers, memory that values take in turns; of all values one of each
+  // size and place; of all products the deepest of each format and the largest of a token; multiply-adds of a row.
+  int result = -1, registers = 0;
+  std::vector<Value> sizes;
+  std::vector<int> deepest;
+  int64_t largest = 0, products[row_kinds] = {};
   std::vector<std::vector<int64_t>> widths;  // heads * width of each cache's layers; 0: no operation takes that layer
 
   // What run() is to check: each number of an index is below its limit, which is the smallest of all tables that it looks
@@ -72,8 +77,6 @@ struct Program {
   // value and the program is open.
   void close(const View& result);
   bool closed() const { return result >= 0; }
-
-  int64_t products(Rows rows) const;  // multiply-adds of a row's matrix products
 };
 
 const Kind& kind_of(const std::string& name);  // throws std::invalid_argument

@@ -1,5 +1,6 @@
 // Programs made in C++: operations added one by one, and GPT-2's graph of them.
 #pragma once
+#include <algorithm>
 #include <vector>
 
 #include "arithmetic/program.h"
@@ -26,14 +27,14 @@ class Recorder {
 
   View embedding(const Packed& tokens, const float* positions, int64_t places) {
     Op op = of("embedding", {});
-    op.indices = {Index::ids, Index::places};
-    op.matrices = {tokens};
-    op.arrays = {{positions, places, tokens.depth}};
+    op.indices[0] = Index::ids, op.indices[1] = Index::places;
+    op.matrix = tokens;
+    op.arrays[0] = {positions, places, tokens.depth};
     return made(op);
   }
   View layer_norm(const View& x, const Norm& norm) {
     Op op = of("layer_norm", {x});
-    op.arrays = {{norm.weight, 0, x.cols}, {norm.bias, 0, x.cols}};
+    op.arrays[0] = {norm.weight, 0, x.cols}, op.arrays[1] = {norm.bias, 0, x.cols};
     op.scalar = 1e-5f;
     return made(op);
   }
@@ -58,7 +59,7 @@ class Recorder {
   }
   View gather(const View& x) {
     Op op = of("gather", {x});
-    op.indices = {Index::wanted};
+    op.indices[0] = Index::wanted;
     return made(op);
   }
 
@@ -75,15 +76,15 @@ class Recorder {
   }
 
  private:
-  static Op of(const char* kind, std::vector<View> inputs) {
-    Op op{};
+  static Op of(const char* kind, const std::vector<View>& inputs) {
+    Op op;
     op.kind = &kind_of(kind);
-    op.inputs = std::move(inputs);
+    std::copy(inputs.begin(), inputs.end(), op.inputs);
     return op;
   }
   View product(Op op, const Layer& layer) {
-    op.matrices = {layer.weight};
-    op.arrays = {{layer.bias, 0, layer.weight.cols}};
+    op.matrix = layer.weight;
+    op.arrays[0] = {layer.bias, 0, layer.weight.cols};
     return made(op);
   }
   View made(const Op& op) {

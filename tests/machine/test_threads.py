@@ -14,9 +14,9 @@ import pytest
 import nextword
 from nextword.decoding.prefix import PrefixCache
 from nextword.machine.guard import Guard
-from nextword.models import parts
 from nextword.models.cache import KVCache
 from nextword.models.gpt2 import GPT2
+from nextword.models.parts import replaced
 from nextword.models.trace import Tap
 from nextword.tasks.language_model import LanguageModel
 from strategies import random_model, tiny_config
@@ -175,7 +175,7 @@ class Interrupting:
 def test_a_model_whose_first_use_was_interrupted_is_as_good_as_new(error, at):
     expected = of_a_new_model().logits([1, 2, 3])
     lm = of_a_new_model()
-    lm.model = parts.replaced(lm.model, {id(nextword.ops): Interrupting(nextword.ops, at, error)})
+    lm.model = replaced(lm.model, {id(nextword.ops): Interrupting(nextword.ops, at, error)})
     with pytest.raises(type(error)):
         lm.logits([1, 2, 3])
     np.testing.assert_array_equal(lm.logits([1, 2, 3]), expected)

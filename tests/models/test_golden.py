@@ -12,6 +12,13 @@ from nextword.arithmetic.formats import DTYPES
 KNOWN = json.loads(golden.FILE.read_text())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _models():
+    """They are kept from test to test, and no longer."""
+    yield
+    golden.language_model.cache_clear()
+
+
 @pytest.mark.parametrize("kv_dtype", golden.KV_DTYPES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [*golden.CONFIGS, "demo"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from noisy import UNIT, rounding_bound
 
 import nextword
 from model_files import from_bfloat16, to_bfloat16, write_model
@@ -17,67 +17,7 @@ from nextword.files.weights import open_model
 from nextword.models.gpt2 import ACTIVATIONS, ALIASES, GPT2, GPT2Config
 from strategies import chunks, configs, models, random_model, random_tensors, run, tiny_config, token_ids
 
-UNIT = 2.0**-24  # largest relative error of one float32 rounding
-
-
 # The graph against NumPy
-
-
-def noisy_arithmetic(seed: int) -> SimpleNamespace:
-    """`reference`, each result off by the bound that float32 arithmetic keeps in that operation, with signs at random.
-
-    A sum of k products: k roundings of parts of sum |x||w| (Higham 2002, 3.1), and one each for bias and residual.
-    Elementwise functions: 8 units of the result and of the argument's own size; they are smooth with slope near 1.
-    """
-    rng = np.random.default_rng(seed)
-    ops = SimpleNamespace(**{name: getattr(reference, name) for name in dir(reference) if not name.startswith("_")})
-
-    def shaken(y, size):
-        return (y + rng.choice([-1.0, 1.0], y.shape) * UNIT * size).astype(np.float32)
-
-    def of_sum(x, weight, bias):
-        size = (weight.shape[0] + 2) * (np.abs(x, dtype=np.float64) @ np.abs(weight.values, dtype=np.float64))
-        return size if bias is None else size + 2 * np.abs(bias)
-
-    def matmul(x, weight, bias=None):
-        return shaken(reference.matmul(x, weight, bias), of_sum(x, weight, bias))
-
-    def matmul_residual(x, weight, bias, residual):
-        size = of_sum(x, weight, bias) + 2 * np.abs(residual)
-        return shaken(reference.matmul_residual(x, weight, bias, residual), size)
-
-    def matmul_activated(x, weight, bias, activation):
-        y = matmul(x, weight, bias)
-        return shaken(getattr(reference, activation)(y), 8 * np.abs(y))
-
-    def layer_norm(x, weight, bias, eps):
-        # the mean is off by cols units of the mean size, before it is divided by the deviation
-        x64 = x.astype(np.float64)
-        deviation = np.sqrt(x64.var(-1, keepdims=True) + eps)
-        size = (x.shape[1] + 4) * (np.abs(x64).max(-1, keepdims=True) / deviation) * np.abs(weight) + 2 * np.abs(bias)
-        return shaken(reference.layer_norm(x, weight, bias, eps), size)
-
-    def embedding(ids, places, tokens, positions):
-        y = reference.embedding(ids, places, tokens, positions)
-        return shaken(y, np.abs(y))
-
-    def attention(q, keys, values, slots, past, fresh, scale, *prefix):
-        # scores off by width units of sum |q||k| shift the logarithms of the weights by as much; then a sum over keys
-        most = np.nanmax(np.abs(keys)) * np.abs(q).max() * keys.shape[3] * abs(scale) if q.size else 0.0
-        # (NaN where the cache holds nothing yet)
-        longest = int((past + fresh).max(initial=0))
-        y = reference.attention(q, keys, values, slots, past, fresh, scale, *prefix)
-        return shaken(y, (2 * (keys.shape[3] + 4) * most + longest + 16) * np.nanmax(np.abs(values)))
-
-    ops.matmul, ops.matmul_residual, ops.layer_norm, ops.embedding, ops.attention = (
-        matmul,
-        matmul_residual,
-        layer_norm,
-        embedding,
-        attention,
-    )
-    ops.matmul_activated = matmul_activated
-    return ops
 
 
 @given(configs(), st.integers(0, 2**16), st.booleans(), st.data())
@@ -86,10 +26,7 @@ def test_logits_are_those_of_numpy_within_what_rounding_explains(isa, config, se
     exact = GPT2(tensors, config, ops=reference)
     ids = data.draw(token_ids(exact, most=20))
     expected = run(exact, [ids])
-    # What the operations' own bounds become on their way through this very graph, measured. Signs at random do not
-    # reach the worst case, but real errors do not reach an operation's bound either: it grows with k, they do not.
-    shaken = [run(GPT2(tensors, config, ops=noisy_arithmetic(draw)), [ids]) for draw in range(4)]
-    bound = 2 * max(np.abs(y - expected).max() for y in shaken) + 4 * UNIT * np.abs(expected).max()
+    bound = rounding_bound(lambda ops: run(GPT2(tensors, config, ops=ops), [ids]), expected)
     error = np.abs(run(GPT2(tensors, config), [ids]) - expected).max()
     assert error <= bound
     # A bound this large tells nothing: a norm over two or three features may be all but a step function. Were this so

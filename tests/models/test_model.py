@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from made_up import MadeUp
 
 import nextword
 from model_files import write_model
 from nextword import LanguageModel, ops, reference
 from nextword.files.weights import open_model
-from nextword.models import model as model_module
-from nextword.models.layers import Attention, Embedding, Linear
-from nextword.models.model import Model
+from nextword.models import passes
 from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.random_weights import RandomWeights
 from nextword.tasks.fingerprint import model_fingerprint
@@ -26,56 +24,37 @@ from strategies import random_model, tiny_config
 IDS = [3, 1, 4, 1, 5, 9, 2, 6]
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """The configuration of the made-up architecture."""
+class Named(MadeUp):
+    """The made-up architecture with files of a certain kind."""
 
-    width: int = 12
-    vocabulary: int = 37
-    window: int | None = None
-
-    @classmethod
-    def from_dict(cls, config):
-        return cls(**{name: value for name, value in config.items() if name != "model_type"})
-
-
-class Plain(Model):
-    """One layer of attention, without positions, between two tables of tokens."""
-
-    Config = Sizes
-    kind, title = "plain", "Plain"
+    title = "Named"
     prefixes = ("body.",)
     constants = re.compile("clock")
     other_heads = re.compile(r"judge\.weight")
 
+
+class Windowed(MadeUp):
+    """The made-up architecture with a window."""
+
     def assemble(self, read):
-        c, ops = self.config, self.ops
-        self.layers, self.width, self.vocabulary, self.window = 1, c.width, c.vocabulary, c.window
-        self.heads, self.head_width, self.widest = 2, c.width // 2, 5 * c.width
-        self.end_ids, self.begin_id = (0,), 0
-        tokens = read.matrix("tokens", c.vocabulary, c.width, ops.pack_transposed)
-        self.embed = Embedding(ops, tokens, None, ("tokens", ""))
-        self.mixing = [Linear(ops, *read.linear("mix", c.width, 3 * c.width))]
-        self.attention = Attention(ops, 2, 0.5, "h.0.attn")
-        self.norm = read.norm("norm", c.width, 1e-5)
-        self.head = Linear(ops, read.matrix("head", c.vocabulary, c.width, ops.pack_transposed), None)
-
-    def graph(self, inputs, past, tap):
-        x = self.embed(inputs.ids, inputs.places, tap)
-        h = self.attention(self.mixing[0](x), past.cache, 0, past.slots, past.fresh, tap)
-        x = tap("h.0.resid_post", x + h)
-        return tap("logits", self.head(self.norm(x[inputs.wanted])))
+        super().assemble(read)
+        self.window = 10_000
 
 
-def tensors(seed: int = 0) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    shapes = {"tokens": (37, 12), "mix.weight": (12, 36), "mix.bias": (36,), "norm.weight": (12,), "norm.bias": (12,),
-              "head": (37, 12)}  # fmt: skip
-    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+class Kept(RandomWeights):
+    """Random weights that remember what was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.tensors = {}
+
+    def made(self, name, shape):
+        self.tensors[name] = super().made(name, shape)
+        return self.tensors[name]
 
 
-def plain(config: Sizes | None = None, **options: Any) -> Plain:
-    return Plain(tensors(), config or Sizes(), **options)
+def made_up(**options: Any) -> MadeUp:
+    return MadeUp(RandomWeights(), {}, **options)
 
 
 # No window
@@ -83,8 +62,8 @@ def plain(config: Sizes | None = None, **options: Any) -> Plain:
 
 @pytest.mark.parametrize("twin", [ops, reference])
 def test_a_model_without_a_window_does_what_one_with_a_large_window_does(twin):
-    endless, large = (LanguageModel(plain(Sizes(window=window), ops=twin)) for window in (None, 10_000))
-    assert repr(endless) == "LanguageModel(plain: 1 layers, 2 heads, width 12, vocabulary 37, context without end)"
+    endless, large = (LanguageModel(kind(RandomWeights(), {}, ops=twin)) for kind in (MadeUp, Windowed))
+    assert repr(endless) == "LanguageModel(made_up: 2 layers, 3 heads, width 20, vocabulary 50, context without end)"
     for task in (
         lambda lm: lm.generate(IDS, max_new_tokens=40, seed=1, temperature=1).tokens,
         lambda lm: lm.generate([IDS, IDS[:2]], max_new_tokens=5, on_overflow="slide")[1].tokens,
@@ -93,7 +72,7 @@ def test_a_model_without_a_window_does_what_one_with_a_large_window_does(twin):
         lambda lm: lm.generate(IDS, max_new_tokens=4, penalty_alpha=0.5, eos=None).tokens,
         lambda lm: lm.generate(IDS, max_new_tokens=9, draft="int8", eos=None).tokens,
         lambda lm: lm.generate(IDS, max_new_tokens=9, prefix=nextword.PrefixCache(lm.model, 64), eos=None).tokens,
-        lambda lm: lm.score(IDS * 9).logprobs.tolist(),
+        lambda lm: lm.score(IDS * 9).logprobs[1:].tolist(),
         lambda lm: [one.share for one in lm.choose(IDS, [[1], [2, 3]])],
         lambda lm: lm.logits(IDS * 3).tolist(),
     ):
@@ -101,7 +80,7 @@ def test_a_model_without_a_window_does_what_one_with_a_large_window_does(twin):
 
 
 def test_a_session_of_a_model_without_a_window_grows_and_is_saved(tmp_path):
-    lm = LanguageModel(plain())
+    lm = LanguageModel(made_up())
     session = lm.session(IDS)
     assert session.generate(max_new_tokens=70, eos=None).tokens == lm.generate(IDS, max_new_tokens=70, eos=None).tokens
     session.save(tmp_path / "saved")
@@ -109,58 +88,54 @@ def test_a_session_of_a_model_without_a_window_grows_and_is_saved(tmp_path):
 
 
 def test_a_cache_of_a_model_without_a_window_needs_a_capacity():
-    assert plain().cache(1, 40).capacity == 64
+    assert made_up().cache(1, 40).capacity == 64
     with pytest.raises(ValueError, match=r"cache: capacity must be a number of tokens, got None"):
-        plain().cache(1)
+        made_up().cache(1)
 
 
 # Names, weights, copies
 
 
 def test_a_folder_is_read_by_what_the_architecture_says_of_names(tmp_path):
-    stored = {f"body.{name}" if name != "head" else name: x for name, x in tensors().items()}
+    weights = Kept()
+    expected = Named(weights, {})
+    stored = {f"body.{name}" if name != "head" else name: x for name, x in weights.tensors.items()}
     extra = {"body.clock": np.float32([1]), "judge.weight": np.ones((2, 12), np.float32)}
-    folder = write_model(tmp_path / "m", {"width": 12}, {**stored, **extra})
+    folder = write_model(tmp_path / "m", {}, {**stored, **extra})
     with pytest.warns(UserWarning, match=r"not used, as no logit depends on it: 'judge\.weight'"):
-        model = Plain(open_model(folder))
-    expected = plain()
-    assert list(model.tensors()) == list(expected.tensors()) == list(tensors())
+        model = Named(open_model(folder))
+    assert list(model.tensors()) == list(expected.tensors()) == list(weights.tensors)
     assert model_fingerprint(model) == model_fingerprint(expected)
-    odd = write_model(tmp_path / "odd", {"width": 12}, {**stored, "body.h.0.attn.bias": np.float32([1])})
-    with pytest.raises(ValueError, match=r"tensor 'body\.h\.0\.attn\.bias' of .* has no place in a Plain"):
-        Plain(open_model(odd))
-
-
-def test_random_weights_are_those_of_any_architecture():
-    model = Plain(RandomWeights(), Sizes())
-    assert {name: x.shape for name, x in model.tensors().items()} == {n: x.shape for n, x in plain().tensors().items()}
-    assert np.isfinite(LanguageModel(model).logits(IDS)).all()
+    odd = write_model(tmp_path / "odd", {}, {**stored, "body.h.0.attn.bias": np.float32([1])})
+    with pytest.raises(ValueError, match=r"tensor 'body\.h\.0\.attn\.bias' of .* has no place in a Named"):
+        Named(open_model(odd))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
 def test_a_quantised_copy_is_the_model_made_in_that_dtype(dtype):
-    model = plain()
-    found, expected = model.quantised(dtype), plain(dtype=dtype)
+    model = made_up()
+    found, expected = model.quantised(dtype), made_up(dtype=dtype)
     assert model_fingerprint(found) == model_fingerprint(expected)
     assert (found.dtype, model.dtype) == (dtype, "float32")
     np.testing.assert_array_equal(LanguageModel(found).logits(IDS), LanguageModel(expected).logits(IDS))
     assert found.norm is model.norm
-    assert found.mixing[0].bias is model.mixing[0].bias
+    assert found.blocks[0].qkv.bias is model.blocks[0].qkv.bias
 
 
 def test_tensors_are_those_that_the_layers_hold_now():
-    model = plain()
+    model = made_up()
     other = copy.deepcopy(model)
-    other.mixing[0].bias[0] += 1
-    other.head.weight = ops.pack(np.ones((12, 37), np.float32))
-    assert other.tensors()["mix.bias"] is other.mixing[0].bias
+    other.blocks[1].qkv.bias[0] += 1
+    other.head.weight = ops.pack(np.ones((20, 50), np.float32))
+    assert other.tensors()["h.1.qkv.bias"] is other.blocks[1].qkv.bias
     assert other.tensors()["head"] is other.head.weight
-    assert model.tensors()["mix.bias"][0] == other.tensors()["mix.bias"][0] - 1
-    assert model_fingerprint(model) == model_fingerprint(plain()) != model_fingerprint(other)
+    assert model.tensors()["h.1.qkv.bias"][0] == other.tensors()["h.1.qkv.bias"][0] - 1
+    assert model_fingerprint(model) == model_fingerprint(made_up()) != model_fingerprint(other)
 
 
 def test_the_products_of_a_token_are_the_linear_layers_without_the_head():
-    assert [layer.weight.shape for layer in plain().linears()] == [(12, 36)]
+    own = [(20, 72), (24, 20), (20, 33), (20, 33), (33, 20)]  # qkv, out, gate, up, down
+    assert [layer.weight.shape for layer in made_up().linears()] == own * 2
     blocks = random_model(tiny_config()).linears()
     assert [layer.weight.shape for layer in blocks] == [(15, 45), (15, 15), (15, 23), (23, 15)] * 2
 
@@ -168,7 +143,7 @@ def test_the_products_of_a_token_are_the_linear_layers_without_the_head():
 @pytest.mark.parametrize("name", ["layers", "width", "vocabulary", "window", "heads", "head_width", "widest", "end_ids",
                                   "begin_id", "norm", "head", "limit", "dtype", "kv_dtype"])  # fmt: skip
 def test_every_architecture_says_what_others_ask_of_a_model(name):
-    assert all(hasattr(one, name) for one in (plain(), random_model(tiny_config())))
+    assert all(hasattr(one, name) for one in (made_up(), random_model(tiny_config())))
 
 
 # The tree of layers
@@ -198,7 +173,7 @@ def test_parts_are_found_where_they_stand_and_replaced_there():
 
 
 def test_the_chunk_is_what_a_prompt_is_cut_into(monkeypatch):
-    model = plain()
+    model = made_up()
     whole = model.encoded(np.resize(IDS, 64))
-    monkeypatch.setattr(model_module, "CHUNK", 32)
+    monkeypatch.setattr(passes, "CHUNK", 32)
     np.testing.assert_array_equal(model.encoded(np.resize(IDS, 64)).keys[0], whole.keys[0])

@@ -59,17 +59,17 @@ struct PastArgs {
     const auto [lengths_, keys_, values_, scales_, before_] = items<5>("cache", "(lengths, keys, values, scales, before)", given);
     lengths = writable<int64_t>(op, "lengths", lengths_, {"slots"});
     check_indices(op, "slots", slots.data(), static_cast<int64_t>(slots.size()), lengths.shape(0));
-    lists = {keys_, values_, scales_, before_};
-    constexpr const char* names[] = {"keys", "values", "scales", "before"};
-    for (size_t i = 0; i < lists.size(); ++i)
-      if (!PyList_Check(lists[i].ptr()) || lists[i].cast<py::list>().size() != widths.size())
-        throw std::invalid_argument(std::string(op) + ": " + names[i] + " must be a list with an entry for each of " +
+    for (const auto& [name, list] : {std::pair{"keys", &keys_}, {"values", &values_}, {"scales", &scales_}, {"before", &before_}}) {
+      const bool is_list = PyList_Check(list->ptr());
+      if (!is_list || static_cast<size_t>(PyList_GET_SIZE(list->ptr())) != widths.size())
+        throw std::invalid_argument(std::string(op) + ": " + name + " must be a list with an entry for each of " +
                                     std::to_string(widths.size()) + " layers, got " +
-                                    (PyList_Check(lists[i].ptr()) ? std::to_string(lists[i].cast<py::list>().size())
-                                                                  : type_name(lists[i])));
+                                    (is_list ? std::to_string(PyList_GET_SIZE(list->ptr())) : type_name(*list)));
+    }
+    keys = keys_, values = values_, scales = scales_, before = before_;
     int64_t prefix = 0;
     if (!widths.empty()) {
-      const auto first = items<3>("before", "(keys, values, scales)", entry(3, 0))[0];
+      const auto first = items<3>("before", "(keys, values, scales)", py::object(before[0]))[0];
       if (py::isinstance<py::array>(first) && first.cast<py::array>().ndim() > 1)  // else refused with the layers
         prefix = first.cast<py::array>().shape(1) * panel_cols;
     }
@@ -80,10 +80,11 @@ struct PastArgs {
   Past take(const std::vector<int64_t>& widths, const std::vector<int64_t>& slots, const std::vector<int64_t>& fresh) {
     Past found{{slots.data(), past.data(), fresh.data(), static_cast<int64_t>(slots.size())}, {}};
     layers.reserve(widths.size());
+    found.layers.reserve(widths.size());
     for (size_t i = 0; i < widths.size(); ++i) {
-      layers.emplace_back(op, entry(0, i), entry(1, i), entry(2, i));
+      layers.emplace_back(op, keys[i], values[i], scales[i]);
       layers.back().take(op, found.sequences);
-      const auto [first, second, third] = items<3>("before", "(keys, values, scales)", entry(3, i));
+      const auto [first, second, third] = items<3>("before", "(keys, values, scales)", py::object(before[i]));
       layers.back().set_prefix(op, first, second, third);
       const Cache& cache = layers.back().cache;
       if (widths[i] && cache.heads * cache.width != widths[i])
@@ -98,8 +99,7 @@ struct PastArgs {
   }
 
  private:
-  std::array<py::object, 4> lists;
-  py::object entry(size_t list, size_t layer) const { return lists[list].cast<py::list>()[layer]; }
+  py::list keys, values, scales, before;
 };
 
 // A program, and the arrays that it points into.
@@ -107,34 +107,47 @@ struct Recorded {
   Program program;
   std::vector<py::array> arrays;
 
-  Array array_of(const py::handle& object) {
+  // A number that counts something; -1 for what counts nothing here.
+  static int number(int64_t given) { return 0 <= given && given < 1 << 30 ? static_cast<int>(given) : -1; }
+  static View view(const std::array<int64_t, 3>& given) { return {number(given[0]), given[1], given[2]}; }
+
+  Array array_of(const char* kind, const py::handle& object) {
     if (object.is_none()) return {nullptr, 0, 0};
     const bool flat = py::isinstance<py::array>(object) && object.cast<py::array>().ndim() == 1;
-    arrays.push_back(flat ? array<float>(op, "weights", object, {"cols"}) : array<float>(op, "weights", object, {"rows", "cols"}));
+    arrays.push_back(flat ? array<float>(kind, "weights", object, {"cols"}) : array<float>(kind, "weights", object, {"rows", "cols"}));
     const auto& a = arrays.back();
     return {data<float>(a), flat ? 0 : a.shape(0), a.shape(flat ? 0 : 1)};
   }
 
   py::tuple add(const std::string& kind, const std::vector<std::array<int64_t, 3>>& values,
-                const std::vector<std::string>& indices, const py::list& weights, float scalar,
+                const std::vector<std::string>& names, const py::list& weights, float scalar,
                 const std::optional<std::string>& activation, const std::optional<std::pair<int64_t, int64_t>>& cache) {
     Op added{};
     added.kind = &kind_of(kind);
-    constexpr int64_t most = 1 << 30;
-    for (const auto& [value, first, cols] : values)
-      added.inputs.push_back({static_cast<int>(value < 0 || value > most ? -1 : value), first, cols});
-    for (const auto& name : indices) added.indices.push_back(index_of(name));
+    const auto count = [&](const char* what, size_t got, size_t expected) {
+      if (got != expected)
+        throw std::invalid_argument("program: " + kind + " takes " + std::to_string(expected) + " " + what + ", got " + std::to_string(got));
+    };
+    count("values", values.size(), added.kind->inputs);
+    count("indices", names.size(), added.kind->indices);
+    count("weights", weights.size(), added.kind->matrices + added.kind->arrays);
+    for (size_t i = 0; i < values.size(); ++i) added.inputs[i] = view(values[i]);
+    for (size_t i = 0; i < names.size(); ++i) added.indices[i] = index_of(names[i]);
     const auto held = arrays.size();
-    for (const auto& weight : weights) {
-      if (py::isinstance<Packed>(weight))
-        added.matrices.push_back(weight.cast<const Packed&>());
+    size_t next = 0;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      const py::object weight = weights[i];
+      if (i >= added.kind->matrices)
+        added.arrays[next++] = array_of(kind.c_str(), weight);
+      else if (py::isinstance<Packed>(weight))
+        added.matrix = weight.cast<const Packed&>();
       else
-        added.arrays.push_back(array_of(weight));
+        throw py::type_error(kind + ": weight must be Packed, got " + type_name(weight) + "; make it with nextword.ops.pack");
     }
     added.scalar = scalar;
     added.activation = activation ? activation_of(kind.c_str(), *activation) : Activation::none;
-    added.cache = cache ? static_cast<int>(std::min(cache->first, most)) : -1;
-    added.layer = cache ? static_cast<int>(std::min(cache->second, most)) : -1;
+    added.cache = cache ? number(cache->first) : -1;
+    added.layer = cache ? number(cache->second) : -1;
     try {
       const Op& made = program.add(std::move(added));
       if (made.out < 0) return py::make_tuple(-1, row_names[0], 0);
@@ -146,10 +159,7 @@ struct Recorded {
     }
   }
 
-  void close(const std::array<int64_t, 3>& result) {
-    constexpr int64_t most = 1 << 30;
-    program.close({static_cast<int>(result[0] < 0 || result[0] > most ? -1 : result[0]), result[1], result[2]});
-  }
+  void close(const std::array<int64_t, 3>& result) { program.close(view(result)); }
 
   py::list operations() const {
     py::list found;
@@ -157,8 +167,8 @@ struct Recorded {
       const Value made = one.out < 0 ? program.values[static_cast<size_t>(one.inputs[0].value)] : program.values[static_cast<size_t>(one.out)];
       const bool product = one.kind->product;
       found.append(py::make_tuple(one.kind->name, row_names[static_cast<int>(made.rows)], one.out < 0 ? 0 : made.cols,
-                                  product ? one.matrices[0].bytes() : 0,
-                                  product ? one.matrices[0].depth * one.matrices[0].cols : 0));
+                                  product ? one.matrix.bytes() : 0,
+                                  product ? one.matrix.depth * one.matrix.cols : 0));
     }
     return found;
   }
@@ -203,7 +213,7 @@ struct Recorded {
     auto made = empty({result.rows == Rows::tokens ? tokens : wanted_count, result.cols});
     float* const out = made.mutable_data();
     {
-      const Unlocked unlocked(tokens * program.products(Rows::tokens) + wanted_count * program.products(Rows::wanted));
+      const Unlocked unlocked(tokens * program.products[0] + wanted_count * program.products[1]);
       nextword::run(program, pass, out, clock);  // in here only views are used
     }
     for (PastArgs& one : given)

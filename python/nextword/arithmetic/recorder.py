@@ -3,6 +3,7 @@
 It adds itself to the program of its operands and gives a `Value`, which stands for what a run will compute. A graph
 that is called once with values in the place of arrays has become a `Program`, which runs without Python:
 
+>>> import numpy as np
 >>> program, tokens = ops.Program(), ops.pack(np.float32([[1, 2, 3]]))
 >>> x = embedding(Numbers(program, "ids"), None, tokens, None)
 >>> y = x + x

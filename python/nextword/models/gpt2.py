@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops, files in weights."""
+"""GPT-2 (Radford et al. 2019): configuration, weight names and the graph. Arithmetic is in ops."""
 
 import re
 from collections.abc import Mapping
@@ -7,22 +7,27 @@ from types import ModuleType
 from typing import Any
 
 from nextword.arithmetic.arrays import Floats
+from nextword.models.config import (
+    ACTIVATIONS,
+    Unsupported,
+    by_one_name,
+    check_activation,
+    check_flags,
+    check_fraction,
+    check_positive,
+    check_token_ids,
+    refuse,
+)
 from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.reader import Reader
 from nextword.models.trace import Tap
 
-# Activations by the names that transformers has for them.
-ACTIVATIONS = {
-    **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"), "gelu_tanh"),
-    **dict.fromkeys(("gelu", "gelu_python"), "gelu_erf"), "quick_gelu": "quick_gelu",
-    "relu": "relu", "silu": "silu", "swish": "silu", "tanh": "tanh"}  # fmt: skip
-
 # The same fields by the names that transformers gives those of all models.
 ALIASES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd",
            "max_position_embeddings": "n_positions"}  # fmt: skip
 # Fields with which transformers computes something else, and the values with which it does not.
-UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
+UNSUPPORTED: Unsupported = {
     "add_cross_attention": ((False, None), "false: cross-attention is not supported"),
     "is_encoder_decoder": ((False, None), "false: encoders are not supported"),
     "is_causal": ((True, None), "true: attention to later tokens is not supported"),
@@ -63,49 +68,23 @@ class GPT2Config:
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "GPT2Config":
         """Read a `config.json`. Raises ValueError that names the field that is wrong or not supported."""
-        for name, (same, expected) in UNSUPPORTED.items():
-            if config.get(name) not in same:
-                raise ValueError(f"config: {name} must be {expected}, got {config[name]!r}")
-        layers = config.get("layer_types")
-        if layers is not None and not (isinstance(layers, list) and all(x == "full_attention" for x in layers)):
-            raise ValueError(f"config: layer_types must be full_attention everywhere, got {layers!r}")
-        note = config.get("quantization_config")
-        if note is not None and not (isinstance(note, dict) and note.get("quant_method") == "nextword"):
-            raise ValueError("config: quantization_config must be that of `nextword quantize` or absent, got "
-                             f"{str(note)[:60]!r}; take the model unquantised, and give load a dtype")
-        for alias, name in ALIASES.items():
-            if alias in config and config[alias] != config.get(name, config[alias]):
-                raise ValueError(f"config: {name} must be the same as {alias}, another name of it, "
-                                 f"got {config[name]!r} and {config[alias]!r}")
-        config = {ALIASES.get(name, name): value for name, value in config.items()}
+        refuse(config, UNSUPPORTED)
+        config = by_one_name(config, ALIASES)
         known = {f.name: config[f.name] for f in fields(cls) if f.name in config}
         if isinstance(known.get("eos_token_id"), list):
             known["eos_token_id"] = tuple(known["eos_token_id"])
         return cls(**known)
 
     def __post_init__(self) -> None:
-        for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size", "n_inner"):
-            value = getattr(self, name)
-            if name == "n_inner" and value is None:
-                continue
-            if type(value) is not int or not 1 <= value < 2**31:
-                raise ValueError(f"config: {name} must be a positive integer, got {value!r}")
+        check_positive(self, "n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
+        if self.n_inner is not None:
+            check_positive(self, "n_inner")
         if self.n_embd % self.n_head:
             raise ValueError(f"config: n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
-        if not isinstance(self.activation_function, str) or self.activation_function not in ACTIVATIONS:
-            raise ValueError(f"config: activation_function must be one of {', '.join(ACTIVATIONS)}, "
-                             f"got {self.activation_function!r}")
-        eps = self.layer_norm_epsilon
-        if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
-            raise ValueError(f"config: layer_norm_epsilon must be a number between 0 and 1, got {eps!r}")
-        for name in ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings"):
-            if type(getattr(self, name)) is not bool:
-                raise ValueError(f"config: {name} must be true or false, got {getattr(self, name)!r}")
-        eos = self.eos_token_id
-        if eos is not None and not all(type(end) is int for end in (eos if isinstance(eos, tuple) else [eos])):
-            raise ValueError(f"config: eos_token_id must be a token id, a list of them or null, got {eos!r}")
-        if self.bos_token_id is not None and type(self.bos_token_id) is not int:
-            raise ValueError(f"config: bos_token_id must be a token id or null, got {self.bos_token_id!r}")
+        check_activation(self, "activation_function")
+        check_fraction(self, "layer_norm_epsilon")
+        check_flags(self, "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings")
+        check_token_ids(self)
 
     @property
     def end_ids(self) -> tuple[int, ...]:
@@ -166,24 +145,18 @@ class GPT2(Model):
     def assemble(self, read: Reader) -> None:
         """Make the layers of named arrays, checked against the configuration."""
         c, ops = self.config, self.ops
-        # Tied, either name will do, and numbers of its own in the head's place are the head, as in transformers.
-        first, head = "wte.weight", "lm_head.weight"
-        if c.tie_word_embeddings and read.has(head):
-            if not read.has(first):
-                first = head
-            elif read.same(first, head):
-                read.pass_over(head)
-            else:
-                self.config = c = replace(c, tie_word_embeddings=False)
+        shared = read.shared("wte.weight", "lm_head.weight") if c.tie_word_embeddings else None
+        if shared is None:
+            self.config = c = replace(c, tie_word_embeddings=False)
         self.layers, self.width, self.vocabulary, self.window = c.n_layer, c.n_embd, c.vocab_size, c.n_positions
         self.heads, self.head_width, self.widest = c.n_head, c.n_embd // c.n_head, 4 * c.n_embd + c.inner
         self.end_ids, self.begin_id = c.end_ids, c.bos_token_id
 
-        tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed, stored=first)
+        tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed, stored=shared)
         self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd), ("wte", "wpe"))
         self.blocks = [Block(read, c, ops, layer) for layer in range(c.n_layer)]
         self.ln_f = self.norm = read.norm("ln_f", c.n_embd, c.layer_norm_epsilon)
-        if not c.tie_word_embeddings:
+        if shared is None:
             tokens = read.matrix("lm_head.weight", c.vocab_size, c.n_embd, ops.pack_transposed)
         bias = read.vector("lm_head.bias", c.vocab_size) if read.has("lm_head.bias") else None
         self.head = Linear(ops, tokens, bias)

@@ -97,14 +97,15 @@ class Attention:
                                              prefix_values, scales, prefix_scales)
             return out
         ends = np.cumsum(fresh)
-        return np.concatenate([self._traced(q[e - n : e], *cache.whole(layer, int(slot)), int(start), tap)
-                               for slot, start, n, e in zip(slots, cache.lengths[slots], fresh, ends, strict=True)])
+        parts = [self._traced(q[e - n : e], *cache.whole(layer, int(slot)), int(start), tap)
+                 for slot, start, n, e in zip(slots, cache.lengths[slots], fresh, ends, strict=True)]
+        return np.concatenate(parts) if parts else q
 
     def _by_head(self, tap: Tap, name: str, x: Floats) -> Floats:
         """Show x [tokens, embd] to the tap as [heads, tokens, width]."""
         if not tap.wants(name):
             return x
-        shown = np.ascontiguousarray(x.reshape(len(x), self.heads, -1).swapaxes(0, 1))
+        shown = np.ascontiguousarray(x.reshape(len(x), self.heads, x.shape[1] // self.heads).swapaxes(0, 1))
         return np.ascontiguousarray(tap(name, shown).swapaxes(0, 1)).reshape(x.shape)
 
     def _traced(self, q: Floats, keys: Panels, values: Panels, scales: Floats, past: int, tap: Tap) -> Floats:

@@ -49,6 +49,9 @@ class Model(ABC):
     An architecture has a `Config` with `from_dict`, an `assemble` that takes the weights, and a `graph`. Activations
     have the same names in all of them, as far as they have such a step, so that what looks inside works with each:
     h.0.attn.q, .k, .v, .scores, .weights, .out, h.0.resid_mid, h.0.mlp.fc, .act, .out, h.0.resid_post, logits, ...
+
+    weights: named arrays or PackedBytes, a folder's Weights, or RandomWeights. config: a `Config` or the content of a
+    config.json, `weights.config` if None. ops, dtype, kv_dtype: who computes, and how matrices and caches are stored.
     """
 
     Config: ClassVar[Any]  # the class of its configuration
@@ -82,11 +85,11 @@ class Model(ABC):
         self.ops = ops
         self._program: Any = None
         named = weights.renamed(self.own_name) if hasattr(weights, "renamed") else weights
-        read = Reader(named, ops, dtype)
-        self.assemble(read)
-        read.finish(self.title, self.constants, self.other_heads)
-        self.dtype: str = read.stored_as
-        self._places = places_of(self, {id(x): name for name, x in read.taken.items()})
+        reader = Reader(named, ops, dtype)
+        self.assemble(reader)
+        reader.finish(self.title, self.constants, self.other_heads)
+        self.dtype: str = reader.stored_as
+        self._places = places_of(self, {id(x): name for name, x in reader.taken.items()})
 
     @classmethod
     def own_name(cls, stored: str) -> str | None:

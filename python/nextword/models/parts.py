@@ -4,7 +4,6 @@ The tree's branches are lists and the attributes of objects; modules, such as a 
 """
 
 from collections.abc import Iterator, Mapping
-from copy import copy
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -42,10 +41,11 @@ def replaced(part: Any, new: Mapping[int, Any]) -> Any:
         found = [replaced(one, new) for one in part]
         return part if all(a is b for a, b in zip(found, part, strict=True)) else found
     changed = {str(name): other for name, one in _branches(part) if (other := replaced(one, new)) is not one}
-    if changed:
-        part = copy(part)
-        vars(part).update(changed)
-    return part
+    if not changed:
+        return part
+    found = object.__new__(type(part))  # what `copy` does would import, which nothing may while the interpreter ends
+    vars(found).update(vars(part) | changed)
+    return found
 
 
 def _walk(part: Any, names: Mapping[int, str], path: Path) -> Iterator[tuple[Path, Any]]:

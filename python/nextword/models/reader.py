@@ -31,9 +31,19 @@ class Reader:
         """Whether the tensor is stored."""
         return name in self.weights
 
-    def pass_over(self, name: str) -> None:
-        """Let the tensor be stored and not read."""
-        self._used.add(name)
+    def shared(self, embedding: str, head: str) -> str | None:
+        """The stored name of a matrix that is both embedding and head by the configuration, as in transformers.
+
+        Either name will do. None if both are stored and their numbers differ: then the head is its own.
+        """
+        if not self.has(head):
+            return embedding
+        if not self.has(embedding):
+            return head
+        if not self.same(embedding, head):
+            return None
+        self._used.add(head)
+        return embedding
 
     def _named(self, name: str, shape: tuple[int, ...]) -> NDArray[Any] | PackedBytes:
         if isinstance(self.weights, RandomWeights):
