@@ -17,7 +17,7 @@ from nextword import Sampling, rules
 from nextword.cli import main as cli
 from nextword.cli import usage
 from nextword.cli.user_text import unescaped
-from nextword.decoding import calls, grammar, run, searches, settings, stops
+from nextword.decoding import batch, calls, grammar, searches, settings, stops, stream
 from nextword.machine import memory
 from nextword.tasks import language_model as generate
 
@@ -108,7 +108,7 @@ def messages(module):
 
 def test_every_message_of_the_settings_is_worded_in_flags():
     parser = PARSERS["generate"]
-    found = [text for module in (settings, generate, calls, searches, rules, grammar, memory, run, stops)
+    found = [text for module in (settings, generate, calls, searches, rules, grammar, memory, batch, stream, stops)
              for text in messages(module)]  # fmt: skip
     assert len(found) > 30
     own = {"processors", "eos", "prefix", "sampling", "tokenizer"}  # arguments that the command line does not have

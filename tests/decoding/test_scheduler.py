@@ -387,3 +387,10 @@ def test_generate_raises_what_a_row_raises(lm):
 
     with pytest.raises(OSError, match="mine"):
         lm.generate([[97], [98]], sampling=[Sampling(), Sampling(processors=fails)])
+
+
+def test_a_prompt_that_did_not_fit_into_the_window_is_not_stored(lm):
+    """Its slot holds its last tokens."""
+    store = PrefixCache(lm.model)
+    alone(lm, STORY[: WINDOW + 10], "slide", prefix=store, max_new_tokens=2)
+    assert (len(store), store.lookup(STORY[:WINDOW])) == (0, 0)

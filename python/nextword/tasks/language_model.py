@@ -143,9 +143,9 @@ class LanguageModel:
         """Continue a prompt, or each of a list of prompts in one batch.
 
         prompt: a text or token ids; a list of those gives a list of results. A row of a batch has the same bits as that
-            prompt alone; a beginning that prompts share is encoded once. Before a text stands what the tokenizer begins
-            texts with; what it ends them with is left out. An empty prompt starts from the beginning token of the
-            tokenizer or the model, or else from the end token.
+            prompt alone; a beginning that prompts share is encoded once. Rows for which there is no memory start when
+            others end. Before a text stands what the tokenizer begins texts with; what it ends them with is left out.
+            An empty prompt starts from the beginning token of the tokenizer or the model, or else from the end token.
         allowed_special: special tokens whose names in a text stand for them, "all" or some; by default text is text.
         settings: the fields of `Sampling`, by name, such as temperature=0.8, top_p=0.9, stop="\\n". sampling: the same
             as an object, which `settings` change; in a batch a list gives each prompt its own. seed may be a list, too.
