@@ -148,3 +148,48 @@ def test_without_openmp_more_threads_than_one_are_refused(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         cli.main(["bench", "--threads", "2"])
     assert "built without OpenMP" in capsys.readouterr().err
+
+
+# Operations
+
+
+def test_every_operation_is_counted_once_and_its_work_is_that_of_the_model(capsys, tiny_shape):
+    assert cli.main(["bench", "--operations", "--json", "--tokens", "3", "--threads", "1", "--dtypes", "int8"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["rows"]
+    assert (row["dtype"], row["threads"], found["isa"]) == ("int8", 1, cpu.isa())
+    model = random_model(tiny_config(), dtype="int8")
+    step, prompt = row["passes"]
+    weights = sum(layer.weight.nbytes for layer in [*model.linears(), model.head])
+    products = sum(layer.weight.shape[0] * layer.weight.shape[1] for layer in model.linears())
+    head = model.width * model.vocabulary
+    for one, tokens in ((step, 1), (prompt, tiny_shape["n_positions"])):
+        operations = one["operations"]
+        assert sum(spent["times"] for spent in operations) == len(model.operations())
+        linear = [spent for spent in operations if spent["operation"].startswith("matmul")]
+        assert sum(spent["bytes"] for spent in linear) == weights
+        assert sum(spent["multiply_adds"] for spent in linear) == tokens * products + head
+        for spent in operations:
+            assert 0 <= spent["seconds"] <= one["seconds"]
+            assert spent["share"] == pytest.approx(spent["seconds"] / one["seconds"])
+            rate = spent[one["by"]] / spent["seconds"] if spent["seconds"] else 0.0
+            assert spent["share_of_limit"] == pytest.approx(rate / one["limit"])
+        assert sum(spent["seconds"] for spent in operations) <= one["seconds"]
+
+
+def test_attention_multiplies_each_query_by_the_keys_that_it_sees(capsys, tiny_shape):
+    assert cli.main(["bench", "--operations", "--json", "--tokens", "3", "--threads", "1", "--dtypes", "float32"]) == 0
+    prompt = json.loads(capsys.readouterr().out)["rows"][0]["passes"][1]
+    (attention,) = [one for one in prompt["operations"] if one["operation"] == "attention"]
+    pairs = sum(range(1, tiny_shape["n_positions"] + 1))
+    assert attention["multiply_adds"] == 2 * pairs * tiny_shape["n_embd"] * tiny_shape["n_layer"]
+
+
+def test_the_tables_of_operations_have_a_line_for_each(capsys, tiny_shape):
+    before = cpu.threads()
+    assert cli.main(["bench", "--operations", "--tokens", "3", "--dtypes", "float32,int4"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("a step after 8 tokens: ") == text.count("a prompt of 24 tokens: ") == 2
+    assert len(re.findall(r"^attention +2 +[\d.]+ +[\d.]+%", text, re.MULTILINE)) == 4
+    assert len(re.findall(r"^checks, Python +[\d.]+ +[\d.]+%$", text, re.MULTILINE)) == 4
+    assert cpu.threads() == before

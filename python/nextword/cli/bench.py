@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 import nextword
+from nextword.arithmetic.arrays import Ints
 from nextword.arithmetic.formats import DTYPES
+from nextword.cli import operations
 from nextword.cli.arguments import positive
 from nextword.cli.terminal import print_json, progress, style
 from nextword.machine import cpu, speed
@@ -24,6 +26,7 @@ HELP = "measure how fast a model runs here, and say which dtype and thread count
 EXAMPLES = """examples:
   nextword bench
   nextword bench --threads 1,2,4 --json
+  nextword bench --operations --dtypes int8
   nextword bench --model openai-community/gpt2-medium"""
 
 PROMPT = 512  # tokens of the prompt whose reading is timed, or as many as the context holds
@@ -72,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f"how weights are held, separated by commas ({','.join(DTYPES)})")
     parser.add_argument("--threads", type=_threads, metavar="N,...", help="thread counts (one, half of them, all)")
     parser.add_argument("--tokens", type=positive, default=24, metavar="N", help="new tokens of a repetition (24)")
+    parser.add_argument("--operations", action="store_true",
+                        help="show where the time of a step and of reading a prompt goes, operation by operation "
+                             "(on all threads)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -92,21 +98,28 @@ def _threads(text: str) -> list[int]:
 def run(args: argparse.Namespace) -> int:
     """Measure, print, and set the thread count back; returns the exit code. Raises ValueError for the user to read."""
     before = cpu.threads()
-    threads = args.threads or sorted({1, max(1, before // 2), before})
+    threads = args.threads or ([before] if args.operations else sorted({1, max(1, before // 2), before}))
     total = len(args.dtypes) * len(threads)
     rows: list[Measured] = []
+    parts: list[tuple[str, int, list[operations.Pass]]] = []
     try:
         with progress("measuring") as tell:
             for dtype in args.dtypes:
                 lm = opened(args.model, dtype)
                 for count in threads:
-                    tell(len(rows), total)
+                    tell(len(rows) + len(parts), total)
                     cpu.set_threads(count)
-                    rows.append(measure(lm, dtype, args.tokens, SECONDS / total))
+                    if args.operations:
+                        parts.append((dtype, count, by_operation(lm.model, dtype, args.tokens)))
+                    else:
+                        rows.append(measure(lm, dtype, args.tokens, SECONDS / total))
                 shown = f"{args.model or 'random weights'}, {lm!r}"
                 del lm  # before the next one is made
     finally:
         cpu.set_threads(before)
+    if args.operations:
+        tell_operations(shown, parts, args.json)
+        return 0
     best = recommended(rows)
     if args.json:
         found = [{**asdict(row), "prefill_share": row.prefill_share, "decode_share": row.decode_share} for row in rows]
@@ -125,15 +138,45 @@ def opened(model: str | None, dtype: str) -> LanguageModel:
     return LanguageModel(random_model(dtype=dtype))
 
 
-def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measured:
-    """The speed on `cpu.threads()` threads: model and machine in turns, once at least and no more once time is up."""
-    model, context = lm.model, lm.model.limit
+def by_operation(model: Model, dtype: str, tokens: int) -> list[operations.Pass]:
+    """Where the time of the passes goes on `cpu.threads()` threads, beside what the machine allows."""
+    ids, start, buffer = prepared(model, tokens)
+    looks = range(ROUNDS)
+    read = max(speed.read_bandwidth(buffer, LOOK) for _ in looks)
+    peak = max(speed.multiply_add_rate(LOOK, dtype) for _ in looks)
+    return list(operations.passes(model, ids, len(start), tokens, read, peak))
+
+
+def tell_operations(shown: str, parts: Sequence[tuple[str, int, list[operations.Pass]]], as_json: bool) -> None:
+    """Print what took how long."""
+    if as_json:
+        print_json(model=shown, isa=cpu.isa(), rows=[
+            {"dtype": dtype, "threads": count, "passes": [one.asdict() for one in found]}
+            for dtype, count, found in parts])
+        return
+    print(f"{shown}, {cpu.isa()}, the median of {operations.ROUNDS} rounds")
+    for dtype, count, found in parts:
+        print(f"\n{dtype}, {count} thread{'s' * (count > 1)}\n\n{operations.tables(found)}")
+
+
+def prepared(model: Model, tokens: int) -> tuple[Ints, Ints, int]:
+    """A prompt to read, what decoding of so many tokens starts from, and the bytes of memory to look at."""
+    context = model.limit
     if tokens >= context:
         raise ValueError(f"bench: --tokens must be below the model's context of {context}, got {tokens}")
     ids = np.random.default_rng(1).integers(0, model.vocabulary, min(PROMPT, context))
-    start = ids[: min(START, context - tokens)]
-    weight_bytes = sum(layer.weight.nbytes for layer in [*model.linears(), model.head])
-    buffer = min(max(weight_bytes, speed.LEAST), speed.beyond_caches())  # what the caches hold is read faster
+    return ids, ids[: min(START, context - tokens)], min(max(read_by_a_step(model), speed.LEAST), speed.beyond_caches())
+
+
+def read_by_a_step(model: Model) -> int:
+    """Bytes of the weights that each new token reads."""
+    return sum(layer.weight.nbytes for layer in [*model.linears(), model.head])
+
+
+def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measured:
+    """The speed on `cpu.threads()` threads: model and machine in turns, once at least and no more once time is up."""
+    model = lm.model
+    ids, start, buffer = prepared(model, tokens)  # what the caches hold is read faster
     prefill: list[float] = []
     decode: list[float] = []
     read: list[float] = []
@@ -145,8 +188,8 @@ def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measu
         peak.append(speed.multiply_add_rate(LOOK, dtype))
         prefill.append(lm.generate(ids, max_new_tokens=1, eos=None).timings.prefill_tokens_per_second)
         decode.append(lm.generate(start, max_new_tokens=1 + tokens, eos=None).timings.decode_tokens_per_second)
-    return Measured(dtype, cpu.threads(), len(ids), statistics.median(prefill), statistics.median(decode), weight_bytes,
-                    multiply_adds(model, len(ids)), max(read), max(peak))
+    return Measured(dtype, cpu.threads(), len(ids), statistics.median(prefill), statistics.median(decode),
+                    read_by_a_step(model), multiply_adds(model, len(ids)), max(read), max(peak))
 
 
 def multiply_adds(model: Model, prompt: int) -> float:
