@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 import nextword
 from byte_vocabulary import byte_tokenizer
 from nextword import Sampling
+from nextword.decoding.draft_model import DraftModel
+from nextword.decoding.drafting import WIDE, Asked, Pace
+from nextword.decoding.lookup import LONGEST, Index
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.row import Row
 from nextword.decoding.rules import Rules
-from nextword.decoding.speculation import LONGEST, WIDE, Asked, DraftModel, Index, Pace
 from nextword.models.gpt2 import GPT2
 from nextword.tasks.language_model import LanguageModel
 from strategies import Script, models, random_model, random_tensors, run, settings_of_rows, tiny_config

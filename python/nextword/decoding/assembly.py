@@ -2,7 +2,6 @@
 model."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from nextword.arithmetic.arrays import Ints
 from nextword.decoding.seats import Seat
@@ -10,33 +9,35 @@ from nextword.decoding.slots import Slots
 
 LEAST = 16  # tokens of prompts that a pass takes if it can, however many rows go on: they are not to wait for ever
 
-
-class Part(NamedTuple):
-    """Tokens of a row that go through the model; whole: the last of them is the text's last, whose logits count."""
-
-    seat: Seat
-    ids: Ints
-    whole: bool
+# A row, its tokens that go through the model, and whether the last of them is its text's last, whose logits count.
+Part = tuple[Seat, Ints, bool]
 
 
-def assemble(seats: Iterable[Seat], slots: Slots, budget: int) -> list[Part]:
-    """The parts of the next pass, in the rows' order.
+def assemble(seats: Iterable[Seat], slots: Slots, budget: int) -> tuple[list[Part], int]:
+    """The parts of the next pass, and how many tokens of them are of prompts.
 
-    Every row of which the model has seen all but one token has that one in it. What is left of the budget, at least
-    LEAST tokens or half of it, goes to the others, who came first first.
+    Every row that goes on by a token has that one in it. What is left of the budget, at least LEAST tokens or half of
+    it, goes to those that are being read, who came first first.
     """
-    going = [(seat, missing) for seat in seats if (missing := slots.missing(seat))]
-    single = sum(missing == 1 for _, missing in going)
-    if single == len(going):
-        return [Part(seat, seat.row.last, True) for seat, _ in going]
-    room = max(budget - single, min(LEAST, (budget + 1) // 2))
-    parts = []
-    for seat, missing in going:
-        if missing == 1:
-            parts.append(Part(seat, seat.row.last, True))
-        elif room > 0:
+    parts: list[Part] = []
+    reading: list[Seat] = []
+    for seat in seats:
+        if not seat.row.tokens:
+            reading.append(seat)
+        elif (missing := slots.missing(seat)) == 1:
+            parts.append((seat, seat.row.last, True))
+        elif missing:  # its window has slid
+            reading.append(seat)
+    if not reading:
+        return parts, 0
+    room, read = max(budget - len(parts), min(LEAST, (budget + 1) // 2)), 0
+    for seat in reading:
+        if not room:
+            break
+        missing = slots.missing(seat)
+        if missing:
             count = min(missing, room)
-            ids = seat.row.ids(len(seat.row) - missing)
-            parts.append(Part(seat, ids[:count], count == missing))
+            parts.append((seat, seat.row.ids(len(seat.row) - missing)[:count], count == missing))
             room -= count
-    return parts
+            read += count if not seat.row.tokens else 0
+    return parts, read

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nextword.decoding.beginnings import common_beginning
+from nextword.decoding.drafting import Pace
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation, Timings
 from nextword.decoding.row import Row
 from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Overflow, Seat
-from nextword.decoding.speculation import Draft, Pace
+from nextword.decoding.speculation import Draft
 from nextword.machine import memory
 from nextword.models.cache import KVCache
 from nextword.models.model import Model

@@ -7,30 +7,18 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from nextword.arithmetic.arrays import Floats, Ints
+from nextword.arithmetic.arrays import Ints
 from nextword.decoding.assembly import Part, assemble
+from nextword.decoding.checking import Checked, check
+from nextword.decoding.drafting import Asked
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.row import Row
 from nextword.decoding.seats import Overflow, Seat
 from nextword.decoding.slots import Slots
-from nextword.decoding.speculation import Asked, Draft, Speculation
+from nextword.decoding.speculation import Draft, Speculation
 from nextword.models.cache import KVCache
 from nextword.models.model import Model
 from nextword.models.passes import CHUNK
-
-
-class Checked:
-    """What the model says of a row and of its draft: logits [1 + drafted, vocabulary], before, in and after it.
-
-    held: tokens of the row's slot without the draft. accepted: drafted tokens that were right so far.
-    """
-
-    __slots__ = ("accepted", "draft", "held", "logits", "seat")
-
-    def __init__(self, seat: Seat, draft: Ints | None, logits: Floats, held: int) -> None:
-        self.seat, self.draft, self.logits, self.held, self.accepted = seat, draft, logits, held, 0
 
 
 class Scheduler:
@@ -114,11 +102,12 @@ class Scheduler:
         while self.waiting and self.slots.free:
             self._join(self.waiting[0])
             self.waiting.popleft()
-        parts = assemble(self.running, self.slots, self.budget)
+        parts, read = assemble(self.running, self.slots, self.budget)
         if len(parts) < len(self.running):
             for seat in [seat for seat in self.running if seat.row.finish is not None]:
                 self._leave(seat)  # the window was full
-        checked, share = self._pass(parts) if parts else ([], 0.0)
+        share = read / sum(len(ids) for _, ids, _ in parts) if read else 0.0
+        checked = self._checked(parts, read) if parts else []
         while True:
             checked = [one for one in checked if one.seat.row.finish is None]
             right = [one for one in checked if self._take(one)]
@@ -140,43 +129,17 @@ class Scheduler:
         del self.running[seat]
         self.slots.leave(seat)
 
-    def _pass(self, parts: list[Part]) -> tuple[list[Checked], float]:
-        """Send parts through the model, and drafts behind those that have all of their text in; the logits of these,
-        and the share of prompts in the tokens of the pass."""
-        drafts = {} if self._speculation is None else self._drafts(parts)
-        lengths = self.cache.lengths
-        batch: list[Ints] = []
-        slots: list[int] = []
-        wanted: list[int] = []  # tokens of the batch that give logits
-        count = read = 0
-        for seat, ids, whole in parts:
-            if not seat.row.tokens:
-                read += len(ids)
-            draft = drafts.get(seat.slot) if drafts else None
-            fresh = ids if draft is None else np.concatenate([ids, draft])
-            batch.append(fresh)
-            slots.append(seat.slot)
-            first, count = count + len(ids) - 1, count + len(fresh)
-            if whole:
-                wanted += range(first, count)
-        logits = self.model(batch, self.cache, slots, wanted)
+    def _checked(self, parts: list[Part], read: int) -> list[Checked]:
+        """Send parts and drafts through the model. read: how many tokens of the parts are of prompts."""
+        drafts = {} if self._speculation is None else self._drafts(parts, read)
+        checked = check(self.model, self.cache, parts, drafts)
         self.prefill_tokens += read
-        checked, at = [], 0
-        for seat, _, whole in parts:
-            if not whole:
-                continue
-            draft, end = drafts.get(seat.slot) if drafts else None, at + 1
-            if draft is not None:
-                end += len(draft)
-                lengths[seat.slot] -= len(draft)  # what is drafted is no part of the text yet
-            row = seat.row
-            if self.store is not None and not row.tokens and not seat.begin:
-                self.store.remember(row.prompt.tolist(), self.cache, seat.slot)
-            checked.append(Checked(seat, draft, logits[at:end], int(lengths[seat.slot])))
-            at = end
-        return checked, read / count
+        if self.store is not None:
+            for seat in (one.seat for one in checked if not one.seat.row.tokens and not one.seat.begin):
+                self.store.remember(seat.row.prompt.tolist(), self.cache, seat.slot)
+        return checked
 
-    def _drafts(self, parts: list[Part]) -> dict[int, Ints]:
+    def _drafts(self, parts: list[Part], read: int) -> dict[int, Ints]:
         """Drafts by slot, for rows whose text has begun: so long that with one more token they reach no limit."""
         assert self._speculation is not None
         asked = []
@@ -185,26 +148,16 @@ class Scheduler:
             if row.tokens and whole:
                 room = self.slots.window - (len(row) - seat.begin)
                 asked.append(Asked(seat.slot, row, seat.begin, min(row.remaining - 1, room, seat.pace.length)))
-        read = sum(len(part.ids) for part in parts if not part.seat.row.tokens)
         return self._speculation.drafts(asked, len(asked) + read)
 
     def _take(self, one: Checked) -> bool:
-        """The row takes its next token; returns whether that is the drafted one, so that the next logits hold, too."""
-        seat, row, draft = one.seat, one.seat.row, one.draft
-        if draft is not None:
-            self.cache.lengths[seat.slot] = one.held + one.accepted
+        """The row takes its next token; returns whether it may take another one in this pass."""
         try:
-            token = row.take(one.logits[one.accepted])
+            right = one.take(self.cache)
         except BaseException as error:
-            seat.error = error
-            self._leave(seat)
+            one.seat.error = error
+            self._leave(one.seat)
             raise
-        right = False
-        if draft is not None and one.accepted < len(draft) and token == draft[one.accepted]:
-            one.accepted += 1
-            right = row.finish is None
-        if row.finish is not None:
-            self._leave(seat)
-        if not right and draft is not None:
-            seat.pace.learn(len(draft), one.accepted)
+        if one.seat.row.finish is not None:
+            self._leave(one.seat)
         return right

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+from nextword.decoding.drafting import Pace
 from nextword.decoding.row import Row
-from nextword.decoding.speculation import Pace
 
 Overflow = Literal["error", "stop", "slide"]
 
