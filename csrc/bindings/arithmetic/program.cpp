@@ -51,25 +51,27 @@ Index index_of(const std::string& name) {
 
 // One cache of a pass: what Python gives of it, checked. Keeps what its layers point into.
 struct PastArgs {
+  std::array<py::object, 5> parts;  // lengths, and four lists with an entry for each layer
   py::array lengths;
   std::vector<int64_t> past;
   std::vector<CacheArgs> layers;
 
-  PastArgs(const py::handle& given, const std::vector<int64_t>& widths, const std::vector<int64_t>& slots) {
-    const auto [lengths_, keys_, values_, scales_, before_] = items<5>("cache", "(lengths, keys, values, scales, before)", given);
-    lengths = writable<int64_t>(op, "lengths", lengths_, {"slots"});
+  PastArgs(const py::handle& given, const std::vector<int64_t>& widths, const std::vector<int64_t>& slots)
+      : parts(items<5>("cache", "(lengths, keys, values, scales, before)", given)),
+        lengths(writable<int64_t>(op, "lengths", parts[0], {"slots"})) {
     check_indices(op, "slots", slots.data(), static_cast<int64_t>(slots.size()), lengths.shape(0));
-    for (const auto& [name, list] : {std::pair{"keys", &keys_}, {"values", &values_}, {"scales", &scales_}, {"before", &before_}}) {
-      const bool is_list = PyList_Check(list->ptr());
-      if (!is_list || static_cast<size_t>(PyList_GET_SIZE(list->ptr())) != widths.size())
-        throw std::invalid_argument(std::string(op) + ": " + name + " must be a list with an entry for each of " +
+    constexpr const char* names[] = {"keys", "values", "scales", "before"};
+    for (size_t i = 0; i < 4; ++i) {
+      const py::object& list = parts[i + 1];
+      const bool is_list = PyList_Check(list.ptr());
+      if (!is_list || static_cast<size_t>(PyList_GET_SIZE(list.ptr())) != widths.size())
+        throw std::invalid_argument(std::string(op) + ": " + names[i] + " must be a list with an entry for each of " +
                                     std::to_string(widths.size()) + " layers, got " +
-                                    (is_list ? std::to_string(PyList_GET_SIZE(list->ptr())) : type_name(*list)));
+                                    (is_list ? std::to_string(PyList_GET_SIZE(list.ptr())) : type_name(list)));
     }
-    keys = keys_, values = values_, scales = scales_, before = before_;
     int64_t prefix = 0;
     if (!widths.empty()) {
-      const auto first = items<3>("before", "(keys, values, scales)", py::object(before[0]))[0];
+      const auto first = items<3>("before", "(keys, values, scales)", entry(4, 0))[0];
       if (py::isinstance<py::array>(first) && first.cast<py::array>().ndim() > 1)  // else refused with the layers
         prefix = first.cast<py::array>().shape(1) * panel_cols;
     }
@@ -82,9 +84,9 @@ struct PastArgs {
     layers.reserve(widths.size());
     found.layers.reserve(widths.size());
     for (size_t i = 0; i < widths.size(); ++i) {
-      layers.emplace_back(op, keys[i], values[i], scales[i]);
+      layers.emplace_back(op, entry(1, i), entry(2, i), entry(3, i));
       layers.back().take(op, found.sequences);
-      const auto [first, second, third] = items<3>("before", "(keys, values, scales)", py::object(before[i]));
+      const auto [first, second, third] = items<3>("before", "(keys, values, scales)", entry(4, i));
       layers.back().set_prefix(op, first, second, third);
       const Cache& cache = layers.back().cache;
       if (widths[i] && cache.heads * cache.width != widths[i])
@@ -99,7 +101,12 @@ struct PastArgs {
   }
 
  private:
-  py::list keys, values, scales, before;
+  // An entry of a list, which other code may have made shorter meanwhile.
+  py::object entry(size_t part, size_t layer) const {
+    PyObject* const found = PyList_GetItem(parts[part].ptr(), static_cast<Py_ssize_t>(layer));
+    if (!found) throw py::error_already_set();
+    return py::reinterpret_borrow<py::object>(found);
+  }
 };
 
 // A program, and the arrays that it points into.
@@ -204,10 +211,11 @@ struct Recorded {
     check_indices("model", "rows", wanted.data(), wanted_count, tokens);
     Pass pass{ids.data(), places.data(), wanted.data(), tokens, wanted_count, {}};
     for (size_t i = 0; i < caches.size(); ++i) pass.pasts.push_back(given[i].take(widths(i), slots, fresh));
-    py::array seconds;
-    if (!seconds_.is_none())
-      seconds = writable<double>(op, "seconds", seconds_, {static_cast<int64_t>(program.ops.size())});
-    double* const clock = seconds_.is_none() ? nullptr : mutable_data<double>(seconds);
+    double* clock = nullptr;
+    if (!seconds_.is_none()) {
+      auto seconds = writable<double>(op, "seconds", seconds_, {static_cast<int64_t>(program.ops.size())});
+      clock = mutable_data<double>(seconds);
+    }
 
     const Value& result = program.value(program.result);
     auto made = empty({result.rows == Rows::tokens ? tokens : wanted_count, result.cols});
