@@ -45,10 +45,10 @@ struct Registers {
 void lay_rows(Program& program) {
   for (Value& v : program.values) v.apart = false;
   for (const Op& op : program.ops)
-    if (op.out >= 0 && op.out != program.result) program.value(op.out).apart = op.kind->apart_out;
+    if (op.out >= 0 && op.out != program.result) program.value(op.out).apart = op.kind->is(out_apart);
   for (const Op& op : program.ops)
     for (size_t i = 0; i < op.kind->inputs; ++i)
-      if (!op.kind->apart_in[i]) program.value(op.inputs[i].value).apart = false;
+      if (!op.kind->reads_apart(i)) program.value(op.inputs[i].value).apart = false;
 }
 
 // A register is a value's from the operation that makes it to the last one that reads it; no result has a register of
@@ -74,7 +74,9 @@ void place_values(Program& program) {
   }
   program.registers = static_cast<int>(registers.widths.size());
   for (const Value& v : program.values) {
-    const auto same = [&](const Value& o) { return o.rows == v.rows && o.cols == v.cols && o.place == v.place && o.apart == v.apart; };
+    const auto same = [&](const Value& other) {
+      return other.rows == v.rows && other.cols == v.cols && other.place == v.place && other.apart == v.apart;
+    };
     if (v.place >= 0 && std::none_of(program.sizes.begin(), program.sizes.end(), same)) program.sizes.push_back(v);
   }
 }
@@ -85,7 +87,7 @@ void follow_products(Program& program) {
   int next = -1;
   for (auto i = static_cast<int>(program.ops.size()) - 1; i >= 0; --i) {
     Op& op = program.op(i);
-    if (!op.kind->product) continue;
+    if (!op.kind->is(product)) continue;
     op.next_product = next;
     next = i;
     const Rows rows = program.value(op.out).rows;
@@ -110,17 +112,17 @@ const Op& Program::add(Op op) {
   const Kind& kind = *op.kind;
   const auto wrong = [&](const std::string& what) { throw std::invalid_argument(std::string(kind.name) + ": " + what); };
   if (closed()) throw std::invalid_argument("program: operations are added before it is closed; make a new Program");
-  if (kind.cached && !(0 <= op.cache && op.cache < most_caches && 0 <= op.layer && op.layer < most_layers))
+  if (kind.is(cached) && !(0 <= op.cache && op.cache < most_caches && 0 <= op.layer && op.layer < most_layers))
     wrong("cache must be a number below " + std::to_string(most_caches) + " and a layer below " + std::to_string(most_layers));
-  if (kind.activated != (op.activation != Activation::none))
-    wrong(kind.activated ? "an activation must be given" : "takes no activation");
+  if (kind.is(activated) != (op.activation != Activation::none))
+    wrong(kind.is(activated) ? "an activation must be given" : "takes no activation");
   for (size_t i = 0; i < kind.inputs; ++i) {
     const View& in = op.inputs[i];
     if (in.value < 0 || in.value >= static_cast<int>(values.size())) wrong("values must be of this program");
     const int64_t cols = value(in.value).cols;
     if (in.first < 0 || in.cols < 1 || in.first >= cols || in.cols > cols - in.first)
       wrong("columns must be some of 0 .. " + std::to_string(cols - 1));
-    if (!kind.apart_in[i] && in.cols != cols)
+    if (!kind.reads_apart(i) && in.cols != cols)
       wrong("its operand must be a whole value of " + std::to_string(cols) + " columns, got " + std::to_string(in.cols) +
             " of them, whose rows lie apart");
   }
