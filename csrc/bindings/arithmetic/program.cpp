@@ -53,6 +53,7 @@ Index index_of(const std::string& name) {
 struct PastArgs {
   std::array<py::object, 5> parts;  // lengths, and four lists with an entry for each layer
   py::array lengths;
+  int64_t prefix = 0;
   std::vector<int64_t> past;
   std::vector<CacheArgs> layers;
 
@@ -69,7 +70,6 @@ struct PastArgs {
                                     std::to_string(widths.size()) + " layers, got " +
                                     (is_list ? std::to_string(PyList_GET_SIZE(list.ptr())) : type_name(list)));
     }
-    int64_t prefix = 0;
     if (!widths.empty()) {
       const auto first = items<3>("before", "(keys, values, scales)", entry(4, 0))[0];
       if (py::isinstance<py::array>(first) && first.cast<py::array>().ndim() > 1)  // else refused with the layers
@@ -121,7 +121,8 @@ struct Recorded {
   Array array_of(const char* kind, const py::handle& object) {
     if (object.is_none()) return {nullptr, 0, 0};
     const bool flat = py::isinstance<py::array>(object) && object.cast<py::array>().ndim() == 1;
-    arrays.push_back(flat ? array<float>(kind, "weights", object, {"cols"}) : array<float>(kind, "weights", object, {"rows", "cols"}));
+    arrays.push_back(flat ? array<float>(kind, "weights", object, {"cols"})
+                          : array<float>(kind, "weights", object, {"rows", "cols"}));
     const auto& a = arrays.back();
     return {data<float>(a), flat ? 0 : a.shape(0), a.shape(flat ? 0 : 1)};
   }
@@ -133,7 +134,8 @@ struct Recorded {
     added.kind = &kind_of(kind);
     const auto count = [&](const char* what, size_t got, size_t expected) {
       if (got != expected)
-        throw std::invalid_argument("program: " + kind + " takes " + std::to_string(expected) + " " + what + ", got " + std::to_string(got));
+        throw std::invalid_argument("program: " + kind + " takes " + std::to_string(expected) + " " + what + ", got " +
+                                    std::to_string(got));
     };
     count("values", values.size(), added.kind->inputs);
     count("indices", names.size(), added.kind->indices);
@@ -172,10 +174,10 @@ struct Recorded {
     py::list found;
     for (const Op& one : program.ops) {
       const Value made = one.out < 0 ? program.value(one.inputs[0].value) : program.value(one.out);
-      const bool product = one.kind->product;
+      const bool whole = one.kind->is(product);
       found.append(py::make_tuple(one.kind->name, row_names[static_cast<int>(made.rows)], one.out < 0 ? 0 : made.cols,
-                                  product ? one.matrix.bytes() : 0,
-                                  product ? one.matrix.depth * one.matrix.cols : 0));
+                                  whole ? one.matrix.bytes() : 0,
+                                  whole ? one.matrix.depth * one.matrix.cols : 0));
     }
     return found;
   }
@@ -199,7 +201,7 @@ struct Recorded {
     std::vector<int64_t> places;
     const int64_t most_places = program.limits[static_cast<int>(Index::places)];
     for (size_t i = 0; i < slots.size(); ++i) {
-      const int64_t length = data<int64_t>(given[0].lengths)[slots[i]];
+      const int64_t length = given[0].past[i] + given[0].prefix;
       for (int64_t j = 0; j < fresh[i] && tokens <= static_cast<int64_t>(all_ids.size()); ++j, ++tokens) {
         places.push_back(length + j);
         check_indices("embedding", "places", &places.back(), 1, most_places, tokens);
