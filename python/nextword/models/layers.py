@@ -8,7 +8,7 @@ import numpy as np
 
 from nextword.arithmetic.arrays import Floats, Ints, Panels
 from nextword.models.cache import KVCache, widened
-from nextword.models.trace import Tap
+from nextword.models.tap import Tap
 
 
 class Linear:

@@ -22,8 +22,10 @@ from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.passes import read
 from nextword.models.reader import Reader
-from nextword.models.trace import NOBODY, Tap, tap_of
+from nextword.models.tap import NOBODY, Tap
+from nextword.models.trace import tap_of
 
+ENDLESS = 2**62  # tokens, of what several prompts begin with
 NONE = re.compile("(?!)")  # no name
 
 Self = TypeVar("Self", bound="Model")
@@ -200,9 +202,13 @@ class Model(ABC):
         """The memory that `cache` takes for so many sequences of at most so many tokens."""
         return cache_bytes(self.layers, slots, self.heads, self.head_width, capacity, self.kv_dtype)
 
-    def encoded(self, ids: Sequence[int] | Ints) -> KVCache:
-        """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with."""
+    def encoded(self, ids: Sequence[int] | Ints, prompt: int = ENDLESS) -> KVCache:
+        """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with.
+
+        prompt: how many tokens the prompt has that they are the beginning of; no end of it is among them if not given.
+        """
         cache = self.cache(1, len(ids))
+        cache.prompts[0] = prompt
         read(self, np.asarray(ids, np.int64), cache)
         return cache
 
