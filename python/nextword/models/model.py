@@ -21,6 +21,7 @@ from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.passes import read
 from nextword.models.reader import Reader
+from nextword.models.steps import Step
 from nextword.models.trace import NOBODY, Tap, tap_of
 
 NONE = re.compile("(?!)")  # no name
@@ -106,6 +107,11 @@ class Model(ABC):
     @abstractmethod
     def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Floats:
         """The logits [rows, vocabulary] of the wanted tokens; keys and values of all tokens go to the cache."""
+
+    def steps(self) -> dict[str, Step]:
+        """What activations are made of, by name, for what follows numbers to their sources; those that an architecture
+        does not declare end there."""
+        return {}
 
     @property
     def limit(self) -> int:
