@@ -176,8 +176,8 @@ class GPT2(Model):
 
     def steps(self) -> dict[str, Step]:
         """What each activation is made of."""
-        made: dict[str, Step] = {"wte": Lookup(self.embed.tokens, "token"), "wpe": Lookup(self.embed.positions, "place"),
-                                 "embed": Sum(("wte", "wpe"))}
+        made: dict[str, Step] = {"wte": Lookup(self.embed.tokens, "token"), "embed": Sum(("wte", "wpe")),
+                                 "wpe": Lookup(self.embed.positions, "place")}
         before = "embed"
         for b in self.blocks:
             h, attn = b.name, f"{b.name}.attn"
