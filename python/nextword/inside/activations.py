@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Activations(Mapping[str, Floats]):
     def __init__(self, model: Model, ids: Sequence[int], interventions: Sequence[Any] = (), keep: int = KEEP) -> None:
         self.model, self.ids, self.interventions, self.keep = model, list(ids), tuple(interventions), keep
         self._kept: OrderedDict[str, Floats] = OrderedDict()
+        self._one_at_a_time = Lock()
         Trace(model, [], self.interventions)  # raises for what is no rule
         self.replaced = {one.name for one in self.interventions}  # activations that are not the model's alone
         for name in self.replaced:
@@ -80,10 +82,11 @@ class Activations(Mapping[str, Floats]):
         return 4 * int(np.prod(self.shape(name), dtype=np.int64))
 
     def __getitem__(self, name: str) -> Floats:
-        if self._known(name) not in self._kept:
-            self._compute(name)
-        self._kept.move_to_end(name)
-        return self._kept[name]
+        with self._one_at_a_time:
+            if self._known(name) not in self._kept:
+                self._compute(name)
+            self._kept.move_to_end(name)
+            return self._kept[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
