@@ -16,7 +16,8 @@ from nextword.machine.shown import quoted
 from nextword.models.model import Model
 from nextword.models.passes import CHUNK, passes
 from nextword.models.rows import over_keys
-from nextword.models.trace import Tap, Trace
+from nextword.models.tap import Tap
+from nextword.models.trace import Trace
 
 KEEP = 256 * 2**20
 """Bytes of activations that are kept by default."""
