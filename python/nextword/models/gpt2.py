@@ -21,7 +21,8 @@ from nextword.models.config import (
 from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.reader import Reader
-from nextword.models.trace import Tap
+from nextword.models.steps import Activated, Lookup, Mixed, Normalised, Product, Scores, Softmax, Step, Sum
+from nextword.models.tap import Tap
 
 # The same fields by the names that transformers gives those of all models.
 ALIASES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd",
@@ -41,6 +42,10 @@ UNSUPPORTED: Unsupported = {
 CONSTANTS = re.compile(r"h\.\d+\.attn\.(masked_)?bias|(.*\.)?position_ids")
 # Heads of transformers' other GPT-2 classes, and trl's: they read what ln_f gives, and no logit depends on them.
 OTHER_HEADS = re.compile(r"(score|classifier|qa_outputs|multiple_choice_head\.summary|v_head\.summary)\.(weight|bias)")
+
+# What its own names of activations stand for.
+ROLES = {"token_embedding": "wte", "position_embedding": "wpe", "attention_norm": "ln_1", "mlp_norm": "ln_2",
+         "last_norm": "ln_f"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ class GPT2(Model):
     prefixes = ("transformer.", "model.")  # of its own classes and of trainers
     constants = CONSTANTS
     other_heads = OTHER_HEADS
+    roles = ROLES
     config: GPT2Config
 
     def assemble(self, read: Reader) -> None:
@@ -161,14 +167,43 @@ class GPT2(Model):
         bias = read.vector("lm_head.bias", c.vocab_size) if read.has("lm_head.bias") else None
         self.head = Linear(ops, tokens, bias)
 
-    def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Floats:
-        """Ids in, logits out."""
-        x = self.embed(inputs.ids, inputs.places, tap)                                  # [tokens, embd]
-        for layer, b in enumerate(self.blocks):
-            h = tap(f"{b.name}.ln_1", b.ln_1(x))                                        # [tokens, embd]
-            h = b.attention(b.qkv(h), past.cache, layer, past.slots, past.fresh, tap)   # [tokens, embd]
-            x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
-            h = tap(f"{b.name}.ln_2", b.ln_2(x))                                        # [tokens, embd]
-            h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
-            x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
-        return tap("logits", self.head(tap("ln_f", self.ln_f(x[inputs.wanted]))))       # [rows, vocabulary]
+    def begin(self, inputs: Inputs, tap: Tap) -> Floats:
+        """Token and position."""
+        return tap("embed", self.embed(inputs.ids, inputs.places, tap))                 # [tokens, embd]
+
+    def block(self, layer: int, x: Floats, past: Past, tap: Tap) -> Floats:
+        """Attention, then the feed-forward layer; each reads the stream and adds to it."""
+        b = self.blocks[layer]
+        x = tap(f"{b.name}.resid_pre", x)                                               # [tokens, embd]
+        h = tap(f"{b.name}.ln_1", b.ln_1(x))                                            # [tokens, embd]
+        h = b.attention(b.qkv(h), past.cache, layer, past.slots, past.fresh, tap)       # [tokens, embd]
+        x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
+        h = tap(f"{b.name}.ln_2", b.ln_2(x))                                            # [tokens, embd]
+        h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))        # [tokens, inner]
+        return tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
+
+    def end(self, x: Floats, tap: Tap) -> Floats:
+        """The last norm and the head."""
+        return tap("logits", self.head(tap("ln_f", self.ln_f(x))))                      # [rows, vocabulary]
+
+    def steps(self) -> dict[str, Step]:
+        """What each activation is made of."""
+        made: dict[str, Step] = {"wte": Lookup(self.embed.tokens, "token"), "embed": Sum(("wte", "wpe")),
+                                 "wpe": Lookup(self.embed.positions, "place")}
+        before = "embed"
+        for b in self.blocks:
+            h, attn = b.name, f"{b.name}.attn"
+            made |= {f"{h}.resid_pre": Sum((before,)), f"{h}.ln_1": Normalised(f"{h}.resid_pre", b.ln_1)}
+            made |= {f"{attn}.{x}": Product(f"{h}.ln_1", b.qkv, n * self.width) for n, x in enumerate("qkv")}
+            made |= {f"{attn}.scores": Scores(f"{attn}.q", f"{attn}.k", b.attention.scale),
+                     f"{attn}.weights": Softmax(f"{attn}.scores"),
+                     f"{attn}.z": Mixed(f"{attn}.weights", f"{attn}.v"),
+                     f"{attn}.out": Product(f"{attn}.z", b.attn_out),
+                     f"{h}.resid_mid": Sum((f"{h}.resid_pre", f"{attn}.out")),
+                     f"{h}.ln_2": Normalised(f"{h}.resid_mid", b.ln_2),
+                     f"{h}.mlp.fc": Product(f"{h}.ln_2", b.fc),
+                     f"{h}.mlp.act": Activated(f"{h}.mlp.fc", b.fc.form),
+                     f"{h}.mlp.out": Product(f"{h}.mlp.act", b.mlp_out),
+                     f"{h}.resid_post": Sum((f"{h}.resid_mid", f"{h}.mlp.out"))}
+            before = f"{h}.resid_post"
+        return made | {"ln_f": Normalised(before, self.norm), "logits": Product("ln_f", self.head, transposed=True)}
