@@ -18,8 +18,9 @@ from nextword.inside.host import Host, prompt_ids, shown_token
 from nextword.inside.pictures import Pictured
 from nextword.inside.plane import Axes, Plane, plane
 from nextword.inside.scatter import Scatter
-from nextword.inside.tables import Table
+from nextword.inside.tables import Table, visible
 from nextword.inside.words import Word, embedding, word_ids, word_text
+from nextword.machine import memory
 from nextword.machine.shown import shown
 from nextword.models.passes import read
 from nextword.models.trace import trace
@@ -64,10 +65,11 @@ class Pull(Pictured):
                        "; ".join(["a path begins before the first layer, at the ring", *notes]))
 
     def table(self) -> Table:
-        """The cosines, a row an activation and context."""
-        rows = [[name, _text(context), *self.cosines[i, row].tolist()]
-                for i, context in enumerate(self.contexts) for row, name in enumerate(self.names)]
-        return Table(["activation", "context", *self.towards], rows, f"cosine of {self.word} and other words")
+        """The cosines, a row an activation, a column a context and reference word."""
+        texts = [_text(context) for context in self.contexts]
+        head = ["activation", *(f"{visible(word)} in “{text}”" for word in self.towards for text in texts)]
+        rows = [[name, *self.cosines[:, row].T.ravel().tolist()] for row, name in enumerate(self.names)]
+        return Table(head, rows, f"cosine of {self.word} and other words")
 
     def _repr_html_(self) -> str:
         return self.picture().html() + self.table().html()
@@ -75,14 +77,16 @@ class Pull(Pictured):
 
 def pull(host: Host, word: Word, contexts: Sequence[Prompt], towards: Sequence[Word], axes: Axes = None) -> Pull:
     """A word's vectors in contexts; see `LanguageModel.pull`."""
-    for what, given, least in (("contexts", contexts, 1), ("towards", towards, 1)):
-        if not isinstance(given, list | tuple) or len(given) < least:
+    for what, given in (("contexts", contexts), ("towards", towards)):
+        if not isinstance(given, list | tuple) or not given:
             raise ValueError(f"pull: {what} must be a list of at least one, got {shown(given)}")
     named = [word_ids("pull", "each of towards", host, one) for one in towards]
     references = np.stack([embedding(host, ids) for ids in named])
     up_to = [_up_to(host, word, context) for context in contexts]
     model = host.model
     names = ["h.0.resid_pre", *(f"h.{layer}.resid_post" for layer in range(model.layers))]
+    rows = len(names) * (11 * len(contexts) + max(map(len, up_to)))  # kept and drawn; recorded of one context
+    memory.require("pull", f"a word in {len(contexts):,} contexts", 4 * model.width * rows, "take fewer or shorter ones")
     vectors = np.empty((len(contexts), len(names), model.width), np.float32)
     for i, ids in enumerate(up_to):
         with trace(model, names) as found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from nextword.inside.pictures import NEGATIVE, POSITIVE, Picture, _axes, _plain
 from nextword.inside.tables import Table, escaped, number, visible
 
 WIDE, HIGH = 420, 320  # of the field
-LEFT, BELOW, MARGIN = 56, 40, 24
+LEFT, BELOW, MARGIN = 56, 20, 24
 DASHES = ("none", "7 4", "2 3", "9 3 2 3")  # lines are told apart by these, not by colour
 
 
@@ -40,12 +39,16 @@ class Scatter(Picture):
         """A `<figure>`: an SVG with the ends of its scales, and the coordinates as a table."""
         low, step = self._frame()
         parts: list[str] = []
+        names: list[tuple[str, float, float]] = []
         for i, (name, path) in enumerate(self.paths):
-            parts.append(self._line(name, self._placed(path, low, step), DASHES[i % len(DASHES)]))
-        for (x, y), name, at in zip(self._placed(self.points, low, step), self.labels, self.points, strict=True):
-            said = escaped(f"{visible(name)}: {number(at[0])}, {number(at[1])}")
+            at = self._placed(path, low, step)
+            parts.append(self._line(name, at, DASHES[i % len(DASHES)]))
+            names.append((name, *at[-1]))
+        for (x, y), name, (a, b) in zip(self._placed(self.points, low, step), self.labels, self.points, strict=True):
+            said = escaped(f"{visible(name)}: {number(a)}, {number(b)}")
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{_rgb(POSITIVE)}"><title>{said}</title>'
-                         f"</circle>{_name(name, x, y)}")
+                         "</circle>")
+            names.append((visible(name), x, y))
         title = f'<figcaption style="font-weight:600">{escaped(self.title)}</figcaption>' if self.title else ""
         size = LEFT + WIDE + 2, HIGH + BELOW
         said = escaped(f"{self.title or 'points'}: {len(self.points)} points, {len(self.paths)} paths; "
@@ -54,7 +57,7 @@ class Scatter(Picture):
         return (f'<figure style="margin:.5em 0;color:inherit">{title}<svg xmlns="http://www.w3.org/2000/svg" '
                 f'width="{size[0]}" height="{size[1]}" viewBox="0 0 {size[0]} {size[1]}" role="img" '
                 f'aria-label="{said}" style="max-width:100%;height:auto;font:12px monospace" fill="currentColor">'
-                f'{self._scales(low, step)}{"".join(parts)}</svg><div style="font-size:.85em">'
+                f'{self._scales(low, step)}{"".join(parts)}{_apart(names)}</svg><div style="font-size:.85em">'
                 f"{escaped(f'across: {self.axes[0]}; up: {self.axes[1]}; both to one scale{note}')}</div>"
                 f"{self._table()}</figure>")
 
@@ -86,12 +89,13 @@ class Scatter(Picture):
 
     def _line(self, name: str, at: list[tuple[float, float]], dash: str) -> str:
         way = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
-        length = sum(abs(a - c) + abs(b - d) for (a, b), (c, d) in pairwise(at))
-        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 if i else 4}" fill="{_rgb(NEGATIVE) if i else "none"}" '
-                       f'stroke="{_rgb(NEGATIVE)}"><title>{escaped(f"{visible(name)}, step {i}")}</title></circle>'
-                       for i, (x, y) in enumerate(at))
+        dots = ""
+        for i, (x, y) in enumerate(at):
+            said = escaped(f"{name}, step {i}")
+            dots += (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 if i else 4}" fill="{_rgb(NEGATIVE) if i else "none"}" '
+                     f'stroke="{_rgb(NEGATIVE)}"><title>{said}</title></circle>')
         return (f'<path d="{way}" fill="none" stroke="{_rgb(NEGATIVE)}" stroke-width="1.5" stroke-dasharray="{dash}"/>'
-                f"{dots}{_name(name, *at[-1]) if length else ''}")
+                f"{dots}")
 
     def _scales(self, low: Doubles, step: float) -> str:
         """A frame, the numbers at its ends, and lines where a coordinate is 0."""
@@ -109,7 +113,7 @@ class Scatter(Picture):
 
     def _table(self) -> str:
         rows = [[visible(name), *at] for name, at in zip(self.labels, self.points.tolist(), strict=True)]
-        rows += [[f"{visible(name)}, step {i}", *at] for name, path in self.paths for i, at in enumerate(path.tolist())]
+        rows += [[f"{name}, step {i}", *at] for name, path in self.paths for i, at in enumerate(path.tolist())]
         table = Table(["", *self.axes], rows)
         return f'<details><summary style="cursor:pointer">table</summary>{table.html()}</details>'
 
@@ -118,5 +122,15 @@ def _rgb(colour: tuple[int, int, int]) -> str:
     return f"rgb({','.join(map(str, colour))})"
 
 
-def _name(name: str, x: float, y: float) -> str:
-    return f'<text x="{x + 7:.1f}" y="{y + 4:.1f}">{escaped(visible(name))}</text>'
+def _apart(names: list[tuple[str, float, float]]) -> str:
+    """Names to the right of their points, one that would lie on another below it."""
+    taken: list[tuple[float, float, float]] = []
+    parts = []
+    for name, x, y in sorted(names, key=lambda one: one[2]):
+        left, right = x + 7, x + 7 + 7.3 * len(name)  # 12 px monospace
+        for begin, end, low in sorted(taken, key=lambda one: one[2]):
+            if begin < right and left < end and abs(low - y) < 12:
+                y = low + 12
+        taken.append((left, right, y))
+        parts.append(f'<text x="{left:.1f}" y="{y + 4:.1f}">{escaped(name)}</text>')
+    return "".join(parts)

@@ -13,6 +13,7 @@ from nextword.inside.pictures import Pictured
 from nextword.inside.plane import Axes, Plane, plane
 from nextword.inside.scatter import Scatter
 from nextword.inside.words import Word, embedding, word_ids, word_text
+from nextword.machine import memory
 from nextword.machine.shown import shown
 
 
@@ -39,6 +40,8 @@ def word_map(host: Host, words: Sequence[Word], axes: Axes = None) -> WordMap:
     if isinstance(words, str) or not isinstance(words, list | tuple) or len(words) < 2:
         raise ValueError(f"word_map: words must be a list of at least two words, got {shown(words)}")
     ids = [word_ids("word_map", "each word", host, word) for word in words]
+    # float32, in float64 with what is taken off, and the decomposition's three
+    memory.require("word_map", f"a map of {len(words):,} words", 44 * len(words) * host.model.width, "take fewer words")
     vectors = np.stack([embedding(host, one) for one in ids])
     found = plane("word_map", host, vectors, axes)
     return WordMap([word_text(host, one) for one in ids], vectors, found.points(vectors), found)

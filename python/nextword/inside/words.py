@@ -73,10 +73,12 @@ def word_ids(op: str, what: str, host: Host, word: Word) -> list[int]:
     if is_integer(word):
         return [token_of(op, what, host, word)]  # type: ignore[arg-type]
     every: Any = word
-    if not isinstance(every, list | tuple | np.ndarray) or not len(every) or not all(map(is_integer, every)):
+    fits = isinstance(word, list | tuple | np.ndarray) and len(word) and all(map(is_integer, word))
+    if not fits:
         raise TypeError(f"{op}: {what} must be the text of one token, its id, or the ids of a word, got {shown(word)}")
-    check_ids(op, what, every, host.model.vocabulary)
-    return [int(i) for i in every]
+    ids = [int(i) for i in every]
+    check_ids(op, what, ids, host.model.vocabulary)
+    return ids
 
 
 def word_text(host: Host, ids: Sequence[int]) -> str:
