@@ -110,5 +110,5 @@ def test_errors_name_the_argument(demo, call, message):
 def test_what_it_takes_is_reckoned_before(demo, monkeypatch):
     monkeypatch.setattr("nextword.machine.memory.available", lambda: 2**18)
     monkeypatch.setattr("nextword.machine.memory.SMALL", 0)
-    with pytest.raises(MemoryError, match="pull: a word in 99 contexts would take .*; take fewer or shorter ones"):
+    with pytest.raises(MemoryError, match=r"pull: a word in 99 contexts would take .*; take fewer or shorter"):
         demo.pull("bark", ["a bark"] * 99, TOWARDS)

@@ -105,5 +105,5 @@ def test_matplotlib_draws_the_same_points(demo):
 def test_what_a_map_takes_is_reckoned_before(demo, monkeypatch):
     monkeypatch.setattr("nextword.machine.memory.available", lambda: 2**20)
     monkeypatch.setattr("nextword.machine.memory.SMALL", 0)
-    with pytest.raises(MemoryError, match="word_map: a map of 1,000 words would take .*; take fewer words"):
+    with pytest.raises(MemoryError, match=r"word_map: a map of 1,000 words would take .*; take fewer words"):
         demo.word_map(list(range(1000)))

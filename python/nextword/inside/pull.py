@@ -86,7 +86,7 @@ def pull(host: Host, word: Word, contexts: Sequence[Prompt], towards: Sequence[W
     model = host.model
     names = ["h.0.resid_pre", *(f"h.{layer}.resid_post" for layer in range(model.layers))]
     rows = len(names) * (11 * len(contexts) + max(map(len, up_to)))  # kept and drawn; recorded of one context
-    memory.require("pull", f"a word in {len(contexts):,} contexts", 4 * model.width * rows, "take fewer or shorter ones")
+    memory.require("pull", f"a word in {len(contexts):,} contexts", 4 * model.width * rows, "take fewer or shorter")
     vectors = np.empty((len(contexts), len(names), model.width), np.float32)
     for i, ids in enumerate(up_to):
         with trace(model, names) as found:
