@@ -37,6 +37,7 @@ def test_each_row_is_what_choose_tells(demo):
     np.testing.assert_array_equal(found.probability, np.exp(found.logprobs))
     np.testing.assert_array_equal(found.log_ratio, found.logprobs - found.logprobs[:, [0]])
     assert (found.log_ratio[:, 0] == 0).all()
+    np.testing.assert_array_equal(found.shift, np.log(found.share) - np.log(found.share[0]))
 
 
 def test_its_table_has_a_row_a_prompt_and_says_what_shares_are(demo):

@@ -49,10 +49,17 @@ class Probe(Pictured):
     @cached_property
     def log_ratio(self) -> Doubles:
         """The natural logarithm of each probability over that of the first continuation after the same prompt: float64
-        [prompts, continuations]. The first column is 0; 0.69 is twice as probable, -0.69 half. The difference of two
-        rows is how much the prompts differ, whatever is usual after both."""
+        [prompts, continuations]. The first column is 0; 0.69 is twice as probable, -0.69 half."""
         with np.errstate(invalid="ignore"):  # of two probabilities that are 0
             return self.logprobs - self.logprobs[:, :1]
+
+    @cached_property
+    def shift(self) -> Doubles:
+        """The natural logarithm of each share over that of the same continuation after the first prompt: float64
+        [prompts, continuations]. The first row is 0."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            logs = np.log(self.share)
+            return logs - logs[:1]
 
     def picture(self) -> HeatMap:
         """The shares, a row a prompt."""
