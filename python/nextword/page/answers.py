@@ -283,15 +283,15 @@ class StepAnswer(TypedDict):
     seed: int
     step: int
     candidates: list[Candidate]
-    spans: list[Span]
+    spans: list[Span] | None  # null within GenerateEvent
     texts: Texts
 
 
 class GenerateEvent(TypedDict):
-    """POST /api/generate {"prompt" | "ids", "settings", "explain": int, "interventions"}: server-sent events.
+    """POST /api/generate {"prompt" | "ids", "settings", "seed", "explain": int, "interventions"}: server-sent events.
 
-    `event: step` with this for each token, then `event: end` with {"finish_reason", "seed", "text"}, or `event: error`
-    with a Failure. piece: the text that the token completes, maybe none.
+    `event: step` with this for each token, then `event: end` with {"finish_reason", "seed", "text", "tokens"}, or
+    `event: error` with a Failure. piece: the text that the token completes, maybe none.
     """
 
     step: int
