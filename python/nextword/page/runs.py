@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from nextword.arithmetic.arrays import Floats
 from nextword.inside.host import Host
 from nextword.inside.inside import Inside
+from nextword.inside.rules import Intervention, from_json
 from nextword.page.errors import Refused
 
 RUNS = 8
@@ -30,7 +31,9 @@ class Run:
     def __init__(self, host: Host, ids: Sequence[int], interventions: Sequence[Mapping[str, Any]], keep: int) -> None:
         self.host, self.ids, self.interventions = host, list(ids), [dict(one) for one in interventions]
         self.id = name_of(self.ids, self.interventions)
-        self.inside = Inside(host, self.ids, rules_of(interventions), keep=keep)
+        plain = Inside(host, self.ids, keep=keep)
+        rules = rules_of(plain, self.interventions)
+        self.inside = Inside(host, self.ids, rules, keep=keep) if rules else plain
 
     @property
     def names(self) -> dict[str, list[int]]:
@@ -97,8 +100,17 @@ def name_of(ids: list[int], interventions: list[dict[str, Any]]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def rules_of(interventions: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """The rules that the page's interventions are. Raises Refused for what is none."""
-    if interventions:
-        raise Refused("unknown_intervention", "run: interventions must be none", name=str(interventions[0])[:60])
-    return []
+def rules_of(names: Container[str], interventions: Sequence[Mapping[str, Any]]) -> list[Intervention]:
+    """The rules that the page's interventions are. names: of the model's activations. Raises Refused for what is no rule
+    of one of them."""
+    found: list[Intervention] = []
+    for told in interventions:
+        try:
+            rule = from_json(told)
+        except (ValueError, TypeError) as error:
+            raise Refused("bad_argument", str(error), argument="interventions") from None
+        if rule.name not in names:
+            raise Refused("unknown_intervention", f"run: interventions must name activations, got {str(rule.name)[:60]!r}",
+                          argument="interventions", name=str(rule.name)[:60])
+        found.append(rule)
+    return found

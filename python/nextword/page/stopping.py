@@ -1,4 +1,4 @@
-"""Work that ends when nobody waits for it any more: at the next activation that a model shows, or the next check."""
+"""Work that ends when nobody waits for it any more: at a model's next layer, or the next check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from copy import copy
 from typing import Any, TypeVar
 
 from nextword.models.model import Model
-from nextword.models.trace import Tap
 from nextword.page.errors import Refused
 
 _stop: ContextVar[threading.Event | None] = ContextVar("nextword.page.stop", default=None)
@@ -34,26 +33,17 @@ def check() -> None:
         raise Refused("cancelled", "the client went away")
 
 
-class Watched(Tap):
-    """Another tap that checks, at each activation, whether to go on."""
-
-    def __init__(self, tap: Tap) -> None:
-        self._tap, self.looks, self.replaces, self.wants = tap, tap.looks, tap.replaces, tap.wants  # type: ignore[method-assign]
-
-    def __call__(self, name: str, x: Any) -> Any:
-        """Check, then pass on."""
-        check()
-        return self._tap(name, x)
-
-
 def stoppable(model: SomeModel) -> SomeModel:
-    """A model of the same parts, whose passes under a tap check whether to go on; its bits are the same."""
+    """A model of the same parts that checks at each layer whether to go on; its bits are the same.
+
+    A pass that nobody looks into runs in one call, and is not interrupted.
+    """
     kind: Any = type(model)
 
     class Stoppable(kind):  # type: ignore[misc]
-        def graph(self, inputs: Any, past: Any, tap: Tap) -> Any:
+        def block(self, *args: Any) -> Any:
             check()
-            return super().graph(inputs, past, Watched(tap) if tap.looks else tap)
+            return super().block(*args)
 
     other = copy(model)
     other.__class__ = Stoppable
