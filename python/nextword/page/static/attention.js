@@ -28,7 +28,7 @@ function Heads() {
   if (!all) return html`<p class="skeleton tall"></p>`;
   const { layers, heads, size } = all.header, area = size * size;
   return html`<div class="heads" role="group" aria-label=${t("attention.heads")} ref=${grid} onKeyDown=${(event) => rove(event, grid.current, heads)}
-    style=${{ gridTemplateColumns: `auto repeat(${heads}, minmax(28px, 88px))` }}>
+    style=${{ gridTemplateColumns: `auto repeat(${heads}, minmax(0, 64px))`, "--heads": heads }}>
     ${Array.from({ length: layers }, (_, l) => html`<span class="row-name">${t("layer.short", { layer: l })}</span>${Array.from({ length: heads }, (_, h) => {
       const chosen = l === layer.value && h === head.value, from = (l * heads + h) * area;
       return html`<button data-rove class="thumb" aria-pressed=${chosen} tabindex=${chosen ? 0 : -1} aria-label=${t("attention.head", { layer: l, head: h })}
@@ -82,8 +82,7 @@ export function Attention() {
   const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = weights && scores && weights.values.length >= q + 1;
   const side = whole?.shape.at(-1);
   return html`<${Station} id="attention" number=${3} summary=${ready ? sentence(weights) : ""}>
-    <h3>${t("attention.heads")}</h3><${Heads} />
-    <h3>${t("attention.open", { layer: l, head: h })}</h3>
+    <div class="beside"><div><h3>${t("attention.heads")}</h3><${Heads} /></div><div><h3>${t("attention.open", { layer: l, head: h })}</h3>
     <div class="controls"><${Choice} label=${t("attention.view")} value=${view} onChoose=${setView}
       options=${["matrix", "text", "dots"].map((one) => [one, t(`attention.view.${one}`)])} />
       <${Switch} rule=${{ name: name("z"), heads: [h] }} label=${t("switch.head", { layer: l, head: h })} /></div>
@@ -92,7 +91,7 @@ export function Attention() {
       rows=${side} cols=${side} kind="share" limit=${1} unit=${t("unit.weight")} causal name=${name("weights")} index=${(i, j) => [h, i, j]} row=${Math.min(q, side - 1)}
       rowText=${text} colText=${text} label=${ready ? sentence(weights) : t("attention.head", { layer: l, head: h })} />`)}
     ${view !== "matrix" && ready && html`<${Text} weights=${weights} dots=${view === "dots"} />`}
-    <h3>${t("attention.steps")}</h3>
+    </div></div><h3>${t("attention.steps")}</h3>
     <ol class="steps"><li><p>${t("attention.step.ln")}</p><${Strip} of=${ln} name=${`h.${l}.ln_1`} at=${q} title="ln_1" /></li>
       <li><p>${t("attention.step.qkv", { width: model.value.head_width })}</p>${[["q", query], ["k", key], ["v", value]].map(([what, of]) => html`<${Strip} of=${of} name=${name(what)} lead=${[h]} at=${q} title=${t(`attention.${what}`)} />`)}</li>
       <li><p>${t("attention.step.scores", { token: text(q) })}</p>${ready && html`<${Row} scores=${scores} weights=${weights} />`}</li>

@@ -2,14 +2,15 @@
 import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { model, run, at, useRow, useAnswer } from "page/run.js";
-import { short, shown } from "page/format.js";
+import { shown } from "page/format.js";
 import { t } from "page/text.js";
-import { Station, Bars } from "page/parts.js";
+import { Station, Bars, Missing } from "page/parts.js";
 import { Strip, largest } from "page/heat.js";
 
 /** The tokens of the vocabulary whose vectors point in nearly the same direction. */
 function Near({ token }) {
   const near = useAnswer("/api/neighbours", { word: token.id, count: 10 });
+  if (near === undefined) return html`<${Missing} />`;
   if (!near) return html`<p class="skeleton"></p>`;
   return html`<${Bars} limit=${1} label=${t("embedding.near")} rows=${near.near.map(({ id, cosine }) => ({ id, text: near.texts[id], p: cosine }))} />`;
 }

@@ -88,6 +88,7 @@ export function Heat(props) {
     [values, rows, cols, kind, limit, causal, theme]);
   const i = Math.min(r, rows - 1), j = Math.min(c, cols - 1), value = values[i * cols + j];
   const hidden = causal && j > i + cols - rows;
+  const named = rows > 1 && rows <= 24 && cols <= 24 && Boolean(props.rowText && props.colText);
   const where = cellName(name, index(i, j)), told = hidden ? t("picture.masked") : short(value);
   const words = [rows > 1 && rowText(i), cols > 1 && colText(j)].filter(Boolean).join(" → ");
   const of = (event) => {
@@ -106,7 +107,9 @@ export function Heat(props) {
     setCursor([a, b]);
     news.value = `${[rows > 1 && rowText(a), colText(b)].filter(Boolean).join(", ")}: ${short(values[a * cols + b])}`;
   };
-  return html`<figure class=${`heat ${rows === 1 ? "strip" : "matrix"}`} data-name=${name}>
+  return html`<figure class=${`heat ${rows === 1 ? "strip" : "matrix"} ${named ? "named" : ""}`} data-name=${name}>
+    ${named && html`<div class="col-names" aria-hidden="true" translate="no">${Array.from({ length: cols }, (_, b) => html`<span>${colText(b)}</span>`)}</div>
+    <div class="row-names" aria-hidden="true" translate="no">${Array.from({ length: rows }, (_, a) => html`<span class=${a === row ? "chosen" : ""}>${rowText(a)}</span>`)}</div>`}
     <div class="canvas" onPointerMove=${(event) => setCursor(of(event))} onClick=${(event) => choose(...of(event))}>
       <canvas ref=${canvas} role="img" aria-label=${label} style=${rows > 1 ? { aspectRatio: `${cols} / ${rows}` } : {}}></canvas>
       ${row !== undefined && html`<span class="row-mark" style=${{ top: `${100 * row / rows}%`, height: `${100 / rows}%` }}></span>`}

@@ -5,6 +5,7 @@ import { cell, position, layer, head } from "page/state.js";
 import { run, useAnswer } from "page/run.js";
 import { short, exact, signed, cellName, shown } from "page/format.js";
 import { t } from "page/text.js";
+import { Missing } from "page/parts.js";
 
 /** Goes to a cell, and lets the stations follow it. */
 function go(name, index) {
@@ -23,7 +24,7 @@ function Formula({ told }) {
 /** A source: a cell that one can go to, or an axis that is taken whole. */
 function Source({ name, index }) {
   const whole = index.findIndex((one) => one === null), text = cellName(name, index.map((one) => one ?? ":"));
-  const known = name in run.value.names;
+  const known = name in (run.value?.names ?? {});
   if (!known) return html`<code>${text}</code>`;
   const to = index.map((one) => one ?? 0);
   return html`<button class="source" onClick=${() => go(name, to)} aria-label=${whole >= 0 ? t("inspector.first", { cell: text }) : undefined}><code>${text}</code></button>`;
@@ -47,11 +48,11 @@ export function Inspector() {
   useEffect(() => { setCopied(false); }, [name, String(index)]);
   useEffect(() => { heading.current?.focus({ preventScroll: true }); }, []);
   const fresh = told && told.name === name && String(told.index) === String(index);
-  const token = run.value.tokens[index[index.length > 2 ? 1 : 0]];
+  const token = run.value?.tokens[index[index.length > 2 ? 1 : 0]];
   return html`<aside class="inspector" aria-labelledby="inspector-title">
     <div class="top"><h2 id="inspector-title" tabindex="-1" ref=${heading}>${t("inspector.title")}</h2><button class="quiet" aria-label=${t("inspector.close")} onClick=${() => { cell.value = null; }}>✕</button></div>
     <p class="name"><code>${cellName(name, index)}</code>${token && html` <span class="token" translate="no">${shown(token)}</span>`}</p>
-    ${!fresh ? html`<p class="skeleton tall"></p>` : html`<p class="big">${told.value === null ? "−∞" : short(told.value)}</p>
+    ${told === undefined ? html`<${Missing} />` : !fresh ? html`<p class="skeleton tall"></p>` : html`<p class="big">${told.value === null ? "−∞" : short(told.value)}</p>
       <p class="hint">${t("inspector.exact", { value: told.value === null ? "−∞" : exact(told.value), shape: told.shape.join(" × ") })}</p>
       <${Formula} told=${told} /><${Terms} told=${told} />
       ${told.sources.length > 0 && html`<h3>${t("inspector.sources")}</h3><ul class="sources">${told.sources.map((source, i) => html`<li key=${i}><${Source} ...${source} /></li>`)}</ul>`}

@@ -4,7 +4,7 @@ import { layer, cell } from "page/state.js";
 import { model, run, at, useRow, useAnswer } from "page/run.js";
 import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
-import { Station, Token } from "page/parts.js";
+import { Station, Token, Missing } from "page/parts.js";
 import { Strip } from "page/heat.js";
 import { Switch } from "page/switches.js";
 
@@ -27,6 +27,7 @@ function Curve({ before, after }) {
 /** The neurons that write most, each with tokens that it raises and lowers. */
 function Neurons() {
   const told = useAnswer("neurons", { layer: layer.value, position: at.value, top: 20 });
+  if (told === undefined) return html`<${Missing} />`;
   if (!told) return html`<p class="skeleton tall"></p>`;
   const words = (ids) => ids.slice(0, 5).map((id) => html`<${Token} text=${told.texts[id]} id=${id} /> `);
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("mlp.neurons")}><table class="plain"><thead><tr>${["neuron", "before", "activation", "promoted", "suppressed"].map((column) => html`<th scope="col">${t(`mlp.${column}`)}</th>`)}<td></td></tr></thead>

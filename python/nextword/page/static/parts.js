@@ -52,7 +52,7 @@ export const Token = ({ text, id }) => html`<span class="token" translate="no">$
  *   chosen?: number, onChoose?: (id: number) => void, label: string}} props */
 export function Bars({ rows, limit, chosen, onChoose, label }) {
   const most = limit ?? Math.max(...rows.map((row) => row.p), 1e-30);
-  return html`<ol class="bars" aria-label=${label}>${rows.map((row) => {
+  return html`<ol class=${rows.some((row) => row.note) ? "bars" : "bars plain-bars"} aria-label=${label}>${rows.map((row) => {
     const inside = html`<${Token} text=${row.text} id=${row.id} /><span class="bar"><span class=${row.cut ? "fill cut" : "fill"}
       style=${{ width: `${Math.max(0, Math.min(100, 100 * row.p / most))}%` }}></span></span>
       <span class="number">${short(row.p)}</span><span class="note">${row.note ?? ""}</span>`;
@@ -69,6 +69,9 @@ export function Slider({ id, label, value, min, max, step, onInput, says }) {
     <input type="range" id=${id} min=${min} max=${max} step=${step} value=${value} aria-valuetext=${says ?? short(value)}
       onInput=${(event) => onInput(Number(event.currentTarget.value))} /></label>`;
 }
+
+/** What stands where the server refused the numbers. */
+export const Missing = () => html`<p class="hint">${t("missing")}</p>`;
 
 /** A choice of few, as buttons beside each other.
  * @param {{label: string, options: [string, string][], value: string, onChoose: (value: string) => void}} props */

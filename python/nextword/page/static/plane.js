@@ -46,9 +46,9 @@ function Plane({ words, onMove, moved }) {
       ${i !== 0 && html`<text class="tick" x=${toX(i)} y=${toY(0) + 14} text-anchor="middle">${i}</text>`}`)}
     ${Object.entries(words).map(([name, at], i) => html`<g class=${`word tone-${i}`} key=${name} onPointerDown=${(event) => { held.current = name; svg.current.setPointerCapture(event.pointerId); }}>
       <line class="arrow" x1=${toX(0)} y1=${toY(0)} x2=${toX(at[0])} y2=${toY(at[1])} /><circle cx=${toX(at[0])} cy=${toY(at[1])} r="9" /><circle class="reach" cx=${toX(at[0])} cy=${toY(at[1])} r="22" />
-      <text x=${toX(at[0]) + 13} y=${toY(at[1]) - 9}>${t(`word.${name}`)}</text></g>`)}
+      <text x=${toX(at[0]) + (at[0] > 2 ? -12 : 13)} y=${toY(at[1]) - 11} text-anchor=${at[0] > 2 ? "end" : "start"}>${t(`word.${name}`)}</text></g>`)}
     ${moved && moved.every(Number.isFinite) && html`<g class="moved"><line x1=${toX(words.apple[0])} y1=${toY(words.apple[1])} x2=${toX(moved[0])} y2=${toY(moved[1])} /><circle cx=${toX(moved[0])} cy=${toY(moved[1])} r="7" />
-      <text x=${toX(moved[0]) + 10} y=${toY(moved[1]) + 18}>${t("bench.moved")}</text></g>`}</svg>`;
+      <text x=${toX(moved[0]) + (moved[0] > 2 ? -10 : 10)} y=${toY(moved[1]) + 24} text-anchor=${moved[0] > 2 ? "end" : "start"}>${t("bench.moved")}</text></g>`}</svg>`;
 }
 
 export function Words2d() {

@@ -28,8 +28,9 @@ export const at = computed(() => {
 let newest = 0, retry = 0;
 
 /** Runs the model on what the view says: the prompt, words appended to it, rules that change the run. */
-async function look(text, more, rules) {
+async function look(text, more, rules, anew = false) {
   const mine = ++newest;
+  if (anew) fetchedOnce.clear();
   if (!text) return;
   busy.value = true;
   try {
@@ -81,7 +82,7 @@ function once(name, get) {
   return fetchedOnce.get(name);
 }
 
-/** A value that arrives: the last one stays until the next is there; null at first.
+/** A value that arrives: the last one stays until the next is there; null at first, undefined where it was refused.
  * @param {string|null} name  of what is asked for; null asks for nothing
  * @param {() => Promise<any>} get */
 function useArrival(name, get) {
@@ -90,7 +91,11 @@ function useArrival(name, get) {
     if (name === null) return undefined;
     let wanted = true;
     once(name, get).then((value) => wanted && setState({ name, value }),
-      (fault) => wanted && setState({ name, value: null, fault }));
+      (fault) => {
+        if (!wanted) return;
+        if (fault.status === 410) look(prompt.peek(), added.peek(), interventions.peek(), true);  // forgotten: computed again
+        setState({ name, value: undefined });
+      });
     return () => { wanted = false; };
   }, [name]);
   return state.value;

@@ -6,7 +6,7 @@ import { model, run, at, useAnswer } from "page/run.js";
 import { ramp, stepOf } from "page/colour.js";
 import { short, signed, shown } from "page/format.js";
 import { t } from "page/text.js";
-import { Station, Token, Choice } from "page/parts.js";
+import { Station, Token, Choice, Missing } from "page/parts.js";
 import { Legend, largest } from "page/heat.js";
 
 /** Layers x positions: the most probable next token after each. @param {{lens: any, watch: boolean}} props */
@@ -35,6 +35,7 @@ function Path({ names, values, token }) {
 /** What every part added to the logit of a token: bars left and right of 0, and their sum. */
 function Parts({ target, by }) {
   const told = useAnswer("attribute", { target, against: null, position: at.value, by });
+  if (told === undefined) return html`<${Missing} />`;
   if (!told) return html`<p class="skeleton tall"></p>`;
   const most = largest(told.parts.map((part) => part.value)) || 1;
   const parts = by === "part" ? told.parts : [...told.parts].sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 24);
