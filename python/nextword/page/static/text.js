@@ -1,0 +1,19 @@
+// All text of the page, in the language that is chosen. `t("walk.tokens.title", {count: 3})` fills {count}.
+import { signal } from "@preact/signals";
+
+/** @type {Record<string, Record<string, string>>} */
+const tables = {};
+export const language = signal("en");
+
+/** @param {string} name @param {Record<string, string>} table */
+export function addLanguage(name, table) {
+  tables[name] = table;
+}
+
+/** The text of a key. Keys that are missing show themselves, and fail a test.
+ * @param {string} key @param {Record<string, string|number>} [values]
+ * @returns {string} */
+export function t(key, values = {}) {
+  const text = tables[language.value]?.[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
