@@ -1,0 +1,162 @@
+"""A prompt's pass through a model, and further passes with changed activations, each begun at the lowest changed layer.
+What is changed, and what is made of the logits, is elsewhere."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from nextword.arithmetic.arrays import Floats, Ints
+from nextword.machine import memory
+from nextword.models.model import Inputs, Model, Past
+from nextword.models.passes import CHUNK
+from nextword.models.trace import Array, Tap, tap_of
+
+Edit = Callable[[Array], Array]  # an activation of the whole prompt, as a trace shows it -> a new one of its shape
+Variant = Mapping[str, Edit]  # by the names of what is changed
+Progress = Callable[[int, int], None]
+
+_IN_LAYER = re.compile(r"h\.(\d+)\.")
+_ONE_BY_ONE = (".scores", ".weights")  # what a tap is shown once for each sequence, not once for all
+
+
+class Watch(Tap):
+    """Shows what has these names to a function, which keeps what it wants of it; nothing is changed."""
+
+    looks = True
+
+    def __init__(self, names: Iterable[str], see: Callable[[str, Array], None]) -> None:
+        self._names, self._see = frozenset(names), see
+
+    def wants(self, name: str) -> bool:
+        """Whether the name is one of them."""
+        return name in self._names
+
+    def __call__(self, name: str, x: Array) -> Array:
+        """Show one activation."""
+        if name in self._names:
+            self._see(name, x)
+        return x
+
+
+class Edits(Tap):
+    """Changes activations of sequences of equal length that go through a model side by side, each in its own way."""
+
+    looks = replaces = True
+
+    def __init__(self, variants: Sequence[Variant]) -> None:
+        self._count = len(variants)
+        self._edits: dict[str, dict[int, Edit]] = {}
+        for number, variant in enumerate(variants):
+            for name, edit in variant.items():
+                self._edits.setdefault(name, {})[number] = edit
+        self._shown = dict.fromkeys(self._edits, 0)
+
+    def wants(self, name: str) -> bool:
+        """Whether one of the sequences has it changed."""
+        return name in self._edits
+
+    def __call__(self, name: str, x: Array) -> Array:
+        """Change one activation where it belongs to a sequence that has it changed."""
+        edits = self._edits.get(name)
+        if edits is None:
+            return x
+        if name.endswith(_ONE_BY_ONE):
+            number = self._shown[name]
+            self._shown[name] += 1
+            return np.ascontiguousarray(edits[number](x), x.dtype) if number in edits else x
+        new = x.reshape(*x.shape[:-2], self._count, -1, x.shape[-1]).copy()  # [..., sequences, tokens, features]
+        for number, edit in edits.items():
+            new[..., number, :, :] = edit(new[..., number, :, :])
+        return new.reshape(x.shape)
+
+
+class Rerun:
+    """A prompt that a model has read once, and reads again with changes; layers below a change are not computed again.
+
+    ids: the prompt's, at least one. keep: names of activations that `kept` holds as the prompt's own pass has them.
+    logits: float32 [vocabulary], those behind the last token of the prompt's own pass.
+    A pass has the bits that it would have alone and from the first layer on: see the numeric promise. It uses caches of
+    its own, and what traces of the calling context ask for is not shown to them.
+    Raises ValueError for no or too many tokens, MemoryError for more of them than there is memory, RuntimeError within
+    a trace that replaces activations.
+    """
+
+    def __init__(self, op: str, model: Model, ids: Sequence[int], keep: Iterable[str] = ()) -> None:
+        if not 1 <= len(ids) <= model.limit:
+            raise ValueError(f"{op}: prompt must have 1 .. {model.limit} tokens (the context window), got {len(ids)}; "
+                             "shorten it, or give it a token")
+        if tap_of(model).replaces:
+            raise RuntimeError(f"{op}: it must stand outside of a trace that replaces activations; "
+                               "end the trace, and say here what is changed")
+        self.op, self.model, self.ids = op, model, np.array(ids, np.int64)
+        self.kept: dict[str, Array] = {}
+        rows = len(ids) * (model.layers * model.width + model.widest)
+        memory.require(op, f"the activations of {len(ids)} tokens", 4 * rows, "shorten the prompt")
+        self._entering: list[Floats] = []  # what goes into each layer [tokens, width], and at last out of all
+        cache, watch = model.cache(1, len(ids)), Watch(keep, self.kept.__setitem__)
+        inputs, past = self._inputs(1), Past(cache, np.zeros(1, np.int64), np.array([len(ids)]))
+        x = model.begin(inputs, watch)
+        for layer in range(model.layers):
+            self._entering.append(x)
+            x = model.block(layer, x, past, watch)
+        self._entering.append(x)
+        self.logits: Floats = model.end(x, inputs, watch)[0]
+
+    def changed(self, variants: Sequence[Variant]) -> Iterator[Floats]:
+        """float32 [vocabulary] for each variant, in their order: the logits behind the last token of its pass.
+
+        Variants that follow one another and begin at the same layer go through the model together.
+        """
+        cache = None
+        for group, start in self._groups(variants):
+            slots = self._together(len(variants))
+            cache = self.model.cache(slots, len(self.ids)) if cache is None else cache
+            cache.lengths[:] = 0
+            yield from self._run(group, start, Past(cache, np.arange(len(group)), np.full(len(group), len(self.ids))))
+
+    def _run(self, group: Sequence[Variant], start: int, past: Past) -> Floats:
+        model, tap, inputs = self.model, Edits(group), self._inputs(len(group))
+        x = model.begin(inputs, tap) if start < 0 else np.tile(self._entering[start], (len(group), 1))
+        for layer in range(max(0, start), model.layers):
+            x = model.block(layer, x, past, tap)
+        logits: Floats = model.end(x, inputs, tap)
+        return logits
+
+    def _inputs(self, count: int) -> Inputs:
+        """The tokens of the prompt so many times; the last of each gives logits."""
+        tokens = len(self.ids)
+        return Inputs(np.tile(self.ids, count), np.tile(np.arange(tokens), count),
+                      np.arange(1, count + 1) * tokens - 1)
+
+    def _together(self, most: int) -> int:
+        return max(1, min(most, CHUNK // len(self.ids)))
+
+    def _groups(self, variants: Sequence[Variant]) -> Iterator[tuple[list[Variant], int]]:
+        """Neighbours that begin at the same layer, as many as go through the model at once, and that layer."""
+        group: list[Variant] = []
+        most, at = self._together(len(variants)), 0
+        for variant in variants:
+            start = self.start(variant)
+            if group and (start != at or len(group) == most):
+                yield group, at
+                group = []
+            group, at = [*group, variant], start
+        if group:
+            yield group, at
+
+    def start(self, variant: Variant) -> int:
+        """The layer from which on a variant is computed: -1 is before the first, `layers` behind the last."""
+        return min((self._layer(name) for name in variant), default=self.model.layers)
+
+    def _layer(self, name: str) -> int:
+        found = _IN_LAYER.match(name)
+        return int(found[1]) if found else self.model.layers if name == "logits" else -1
+
+
+def counted(found: Iterable[Floats], total: int, progress: Progress | None) -> Iterator[Floats]:
+    """The same, one by one; `progress` is called with (done, total) after each."""
+    for done, one in enumerate(found, 1):
+        yield one
+        if progress is not None:
+            progress(done, total)
