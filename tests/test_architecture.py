@@ -31,8 +31,9 @@ ROOMS = {
     "text": {"machine", "files"},
     "models": {"machine", "arithmetic"},
     "decoding": {"machine", "arithmetic", "text", "models"},
-    "tasks": {"machine", "arithmetic", "files", "text", "models", "decoding"},
-    "cli": {"machine", "arithmetic", "files", "text", "models", "decoding", "tasks"},
+    "inside": {"machine", "arithmetic", "text", "models", "decoding"},
+    "tasks": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside"},
+    "cli": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside", "tasks"},
     "demo": set(),
 }
 # What may be imported from outside of the standard library beside numpy; extras only inside of functions.

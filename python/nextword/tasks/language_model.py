@@ -22,6 +22,7 @@ from nextword.decoding.stream import Stream
 from nextword.machine import memory
 from nextword.models.model import Model
 from nextword.models.passes import read
+from nextword.tasks.looking import Looking
 from nextword.text.ids import Prompt, Special, is_batch, token_ids
 from nextword.text.no_vocabulary import tells_why
 from nextword.text.tokenizer import Tokenizer
@@ -43,7 +44,7 @@ class Source(NamedTuple):
     revision: str | None
 
 
-class LanguageModel:
+class LanguageModel(Looking):
     """A model, its tokenizer and its configuration: what `nextword.load` returns.
 
     source: where `load` took it from; None for one that was put together otherwise. no_tokenizer: why there is none.
