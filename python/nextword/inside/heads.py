@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Floats, Ints
 from nextword.inside.grid import Grid
-from nextword.inside.host import Host
+from nextword.inside.host import Host, prompt_ids
 from nextword.inside.measures import one_of
 from nextword.inside.rerun import Watch
 from nextword.machine import memory
 from nextword.machine.shown import is_integer, shown
 from nextword.models.model import Model
-from nextword.text.ids import Prompt, token_ids
+from nextword.text.ids import Prompt
 
 Kind = Literal["previous", "first", "duplicate", "induction"]
 KINDS = ("previous", "first", "duplicate", "induction")
@@ -55,15 +55,13 @@ def heads(host: Host, kind: Kind = "previous", text: Prompt | None = None, seed:
         half = np.random.default_rng(seed).integers(0, model.vocabulary, min(DRAWN, model.limit // 2))
         ids = [*half.tolist(), *half.tolist()]
     else:
-        ids = token_ids("heads", "text", text, host.tokenizer, model.vocabulary, begins=True)
-    if not 2 <= len(ids) <= model.limit:
-        raise ValueError(f"heads: text must have 2 .. {model.limit} tokens (the context window), got {len(ids)}")
+        ids = prompt_ids("heads", host, text)
     memory.require("heads", f"the attention weights of {len(ids)} tokens", (8 * model.heads + 9) * len(ids) ** 2,
                    "take a shorter text")
     places = looked_at(kind, np.array(ids))
     if not places.any():
-        raise ValueError(f"heads: text must hold a token that has been there before for kind={kind!r}, got "
-                         f"{len(ids)} tokens without one; repeat some, or pass text=None")
+        raise ValueError(f"heads: text must hold a token that looks at {_SAID[kind]}, got {len(ids)} tokens without "
+                         "one; take a longer text that repeats itself, or None")
     return HeadScores(values=_means(model, ids, places), rows=_numbered("layer", model.layers),
                       columns=_numbered("head", model.heads), title=f"attention to {_SAID[kind]}", kind=kind,
                       tokens=tuple(ids))
@@ -88,8 +86,9 @@ def looked_at(kind: Kind, ids: Ints) -> NDArray[np.bool_]:
         return found
     same: NDArray[np.bool_] = np.tril(ids[:, None] == ids[None, :], -1)
     if kind == "induction":
-        same[:, 1:] = same[:, :-1].copy()
-        same[:, 0] = False
+        after = np.zeros_like(same)
+        after[:, 1:] = same[:, :-1]
+        return np.tril(after, -1)  # where a token follows itself, the place is its own
     return same
 
 

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Floats
 from nextword.decoding.sampling import log_probabilities
-from nextword.machine.shown import is_integer, shown
-from nextword.text.ids import fragment
-from nextword.text.tokenizer import Tokenizer
+from nextword.machine.shown import shown
 
 Measure = Literal["logit", "logprob", "kl"]
 MEASURES = ("logit", "logprob", "kl")
@@ -22,18 +20,6 @@ def one_of(op: str, name: str, value: Any, known: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{op}: {name} must be one of {', '.join(known)}, got {shown(value)}")
     return value
-
-
-def one_token(op: str, name: str, value: Any, tokenizer: Tokenizer | None, vocabulary: int) -> int:
-    """The id of one token, given as its id or its text. Raises ValueError that names the argument for anything else."""
-    ids: Any = [value]
-    if isinstance(value, str) and tokenizer is not None:
-        ids = fragment(tokenizer, value)
-    if len(ids) == 1 and is_integer(ids[0]) and 0 <= ids[0] < vocabulary:
-        return int(ids[0])
-    told = f"{shown(value)}, which is {len(ids)} tokens" if len(ids) != 1 else shown(value)
-    way = "take its first token, or another word" if len(ids) > 1 else "give its id"
-    raise ValueError(f"{op}: {name} must be a token id 0 .. {vocabulary - 1} or the text of one token, got {told}; {way}")
 
 
 def all_log_probabilities(logits: Floats) -> NDArray[np.float64]:

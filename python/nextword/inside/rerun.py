@@ -15,6 +15,8 @@ from nextword.models.trace import Array, Tap, tap_of
 Edit = Callable[[Array], Array]  # an activation of the whole prompt, as a trace shows it -> a new one of its shape
 Variant = Mapping[str, Edit]  # by the names of what is changed
 Progress = Callable[[int, int], None]
+MOST = 2**20
+"""Tokens that one scan may send through a model: half an hour's work for GPT-2 124M on two cores."""
 
 _IN_LAYER = re.compile(r"h\.(\d+)\.")
 _ONE_BY_ONE = (".scores", ".weights")  # what a tap is shown once for each sequence, not once for all
@@ -74,18 +76,14 @@ class Edits(Tap):
 class Rerun:
     """A prompt that a model has read once, and reads again with changes; layers below a change are not computed again.
 
-    ids: the prompt's, at least one. keep: names of activations that `kept` holds as the prompt's own pass has them.
+    ids: the prompt's, at least one, at most the context window. keep: names of activations that `kept` holds as the prompt's own pass has them.
     logits: float32 [vocabulary], those behind the last token of the prompt's own pass.
     A pass has the bits that it would have alone and from the first layer on: see the numeric promise. It uses caches of
     its own, and what traces of the calling context ask for is not shown to them.
-    Raises ValueError for no or too many tokens, MemoryError for more of them than there is memory, RuntimeError within
-    a trace that replaces activations.
+    Raises MemoryError for more activations than there is memory, RuntimeError within a trace that replaces some.
     """
 
     def __init__(self, op: str, model: Model, ids: Sequence[int], keep: Iterable[str] = ()) -> None:
-        if not 1 <= len(ids) <= model.limit:
-            raise ValueError(f"{op}: prompt must have 1 .. {model.limit} tokens (the context window), got {len(ids)}; "
-                             "shorten it, or give it a token")
         if tap_of(model).replaces:
             raise RuntimeError(f"{op}: it must stand outside of a trace that replaces activations; "
                                "end the trace, and say here what is changed")
@@ -103,7 +101,7 @@ class Rerun:
         self._entering.append(x)
         self.logits: Floats = model.end(x, inputs, watch)[0]
 
-    def changed(self, variants: Sequence[Variant]) -> Iterator[Floats]:
+    def changed(self, variants: Iterable[Variant]) -> Iterator[Floats]:
         """float32 [vocabulary] for each variant, in their order: the logits behind the last token of its pass.
 
         Variants that follow one another and begin at the same layer go through the model together.
@@ -152,6 +150,16 @@ class Rerun:
     def _layer(self, name: str) -> int:
         found = _IN_LAYER.match(name)
         return int(found[1]) if found else self.model.layers if name == "logits" else -1
+
+
+def bounded(op: str, runs: int, tokens: int, way_out: str) -> None:
+    """Raises ValueError where a scan would send more than MOST tokens through the model.
+
+    >>> bounded("patch", 40, 10, "shorten the prompt")
+    """
+    if runs * tokens > MOST:
+        raise ValueError(f"{op}: expected {MOST:,} tokens through the model at most, got {runs:,} runs of {tokens:,}, "
+                         f"which are {runs * tokens:,}; {way_out}")
 
 
 def counted(found: Iterable[Floats], total: int, progress: Progress | None) -> Iterator[Floats]:
