@@ -37,7 +37,8 @@ ROOMS = {
     "demo": set(),
 }
 # What may be imported from outside of the standard library beside numpy; extras only inside of functions.
-LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors"}, "decoding": {"llguidance"}}
+LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors"}, "decoding": {"llguidance"},
+             "inside": {"matplotlib"}}
 
 # C++: room -> rooms that it may include, itself not named. Arrows go up this list only.
 CPP_ROOMS = {
