@@ -3,10 +3,11 @@ What is changed, and what is made of the logits, is elsewhere."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from nextword.arithmetic.arrays import Floats, Ints
+from nextword.arithmetic.arrays import Floats
 from nextword.machine import memory
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.passes import CHUNK
@@ -19,7 +20,6 @@ MOST = 2**20
 """Tokens that one scan may send through a model: half an hour's work for GPT-2 124M on two cores."""
 
 _IN_LAYER = re.compile(r"h\.(\d+)\.")
-_ONE_BY_ONE = (".scores", ".weights")  # what a tap is shown once for each sequence, not once for all
 
 
 class Watch(Tap):
@@ -46,31 +46,43 @@ class Edits(Tap):
 
     looks = replaces = True
 
-    def __init__(self, variants: Sequence[Variant]) -> None:
-        self._count = len(variants)
+    def __init__(self, variants: Sequence[Variant], tokens: int) -> None:
+        self._count, self._tokens = len(variants), tokens
         self._edits: dict[str, dict[int, Edit]] = {}
         for number, variant in enumerate(variants):
             for name, edit in variant.items():
                 self._edits.setdefault(name, {})[number] = edit
-        self._shown = dict.fromkeys(self._edits, 0)
 
     def wants(self, name: str) -> bool:
         """Whether one of the sequences has it changed."""
         return name in self._edits
 
     def __call__(self, name: str, x: Array) -> Array:
-        """Change one activation where it belongs to a sequence that has it changed."""
+        """Change one activation of all sequences where it belongs to one that has it changed."""
         edits = self._edits.get(name)
         if edits is None:
             return x
-        if name.endswith(_ONE_BY_ONE):
-            number = self._shown[name]
-            self._shown[name] += 1
-            return np.ascontiguousarray(edits[number](x), x.dtype) if number in edits else x
         new = x.reshape(*x.shape[:-2], self._count, -1, x.shape[-1]).copy()  # [..., sequences, tokens, features]
         for number, edit in edits.items():
             new[..., number, :, :] = edit(new[..., number, :, :])
         return new.reshape(x.shape)
+
+    def only(self, some: Any) -> Tap:
+        """The tap for what is shown of one sequence alone, the rows of this slice."""
+        return _Alone(self._edits, some.start // self._tokens)
+
+
+class _Alone(Tap):
+    """Changes activations of one of the sequences."""
+
+    looks = replaces = True
+
+    def __init__(self, edits: Mapping[str, Mapping[int, Edit]], number: int) -> None:
+        self._edits, self._number = edits, number
+
+    def __call__(self, name: str, x: Array) -> Array:
+        edit = self._edits.get(name, {}).get(self._number)
+        return x if edit is None else np.ascontiguousarray(edit(x), x.dtype)
 
 
 class Rerun:
@@ -99,7 +111,7 @@ class Rerun:
             self._entering.append(x)
             x = model.block(layer, x, past, watch)
         self._entering.append(x)
-        self.logits: Floats = model.end(x, inputs, watch)[0]
+        self.logits: Floats = model.end(x[inputs.wanted], watch)[0]
 
     def changed(self, variants: Iterable[Variant]) -> Iterator[Floats]:
         """float32 [vocabulary] for each variant, in their order: the logits behind the last token of its pass.
@@ -108,17 +120,18 @@ class Rerun:
         """
         cache = None
         for group, start in self._groups(variants):
-            slots = self._together(len(variants))
-            cache = self.model.cache(slots, len(self.ids)) if cache is None else cache
+            if cache is None or len(cache.lengths) < len(group):
+                cache = self.model.cache(len(group), len(self.ids))
             cache.lengths[:] = 0
-            yield from self._run(group, start, Past(cache, np.arange(len(group)), np.full(len(group), len(self.ids))))
+            slots = np.arange(len(group))
+            yield from self._run(group, start, Past(cache, slots, np.full(len(group), len(self.ids))))
 
     def _run(self, group: Sequence[Variant], start: int, past: Past) -> Floats:
-        model, tap, inputs = self.model, Edits(group), self._inputs(len(group))
+        model, tap, inputs = self.model, Edits(group, len(self.ids)), self._inputs(len(group))
         x = model.begin(inputs, tap) if start < 0 else np.tile(self._entering[start], (len(group), 1))
         for layer in range(max(0, start), model.layers):
             x = model.block(layer, x, past, tap)
-        logits: Floats = model.end(x, inputs, tap)
+        logits: Floats = model.end(x[inputs.wanted], tap)
         return logits
 
     def _inputs(self, count: int) -> Inputs:
@@ -127,19 +140,17 @@ class Rerun:
         return Inputs(np.tile(self.ids, count), np.tile(np.arange(tokens), count),
                       np.arange(1, count + 1) * tokens - 1)
 
-    def _together(self, most: int) -> int:
-        return max(1, min(most, CHUNK // len(self.ids)))
-
-    def _groups(self, variants: Sequence[Variant]) -> Iterator[tuple[list[Variant], int]]:
-        """Neighbours that begin at the same layer, as many as go through the model at once, and that layer."""
+    def _groups(self, variants: Iterable[Variant]) -> Iterator[tuple[list[Variant], int]]:
+        """Neighbours that begin at the same layer, CHUNK tokens of them or one, and that layer."""
         group: list[Variant] = []
-        most, at = self._together(len(variants)), 0
+        most, at = max(1, CHUNK // len(self.ids)), 0
         for variant in variants:
             start = self.start(variant)
             if group and (start != at or len(group) == most):
                 yield group, at
                 group = []
-            group, at = [*group, variant], start
+            group.append(variant)
+            at = start
         if group:
             yield group, at
 
