@@ -63,11 +63,16 @@ class MadeUp(Model):
         self.norm = read.norm("ln_f", c.width, 1e-6)
         self.head = Linear(ops, read.matrix("head", c.width, c.vocabulary, ops.pack), None)
 
-    def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Any:
-        x = self.embed(inputs.ids, inputs.places, tap)
-        for layer, b in enumerate(self.blocks):
-            h = b.attention(b.qkv(x), past.cache, layer, past.slots, past.fresh, tap)
-            x = tap(f"{b.name}.resid_mid", b.ln_1(b.out.add_to(x, h, tap, f"{b.name}.attn.out")))
-            h = tap(f"{b.name}.mlp.act", b.gate.activated(x, tap, f"{b.name}.mlp.fc") * b.up(x))
-            x = tap(f"{b.name}.resid_post", b.ln_2(x + tap(f"{b.name}.mlp.out", b.down(h))))
-        return tap("logits", self.head(tap("ln_f", self.norm(x[inputs.wanted]))))
+    def begin(self, inputs: Inputs, tap: Tap) -> Any:
+        return tap("embed", self.embed(inputs.ids, inputs.places, tap))
+
+    def block(self, layer: int, x: Any, past: Past, tap: Tap) -> Any:
+        b = self.blocks[layer]
+        x = tap(f"{b.name}.resid_pre", x)
+        h = b.attention(b.qkv(x), past.cache, layer, past.slots, past.fresh, tap)
+        x = tap(f"{b.name}.resid_mid", b.ln_1(b.out.add_to(x, h, tap, f"{b.name}.attn.out")))
+        h = tap(f"{b.name}.mlp.act", b.gate.activated(x, tap, f"{b.name}.mlp.fc") * b.up(x))
+        return tap(f"{b.name}.resid_post", b.ln_2(x + tap(f"{b.name}.mlp.out", b.down(h))))
+
+    def end(self, x: Any, tap: Tap) -> Any:
+        return tap("logits", self.head(tap("ln_f", self.norm(x))))

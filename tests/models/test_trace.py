@@ -13,9 +13,10 @@ from nextword.models.trace import Tap, Trace
 from strategies import random_model, run, tiny_config
 
 LAYERS, HEADS, WIDTH, EMBD, INNER, VOCABULARY = 2, 3, 5, 15, 23, 37
-IN_A_BLOCK = ("ln_1", "attn.q", "attn.k", "attn.v", "attn.scores", "attn.weights", "attn.out", "resid_mid", "ln_2",
-              "mlp.fc", "mlp.act", "mlp.out", "resid_post")  # fmt: skip
-NAMES = ["wte", "wpe", *(f"h.{layer}.{name}" for layer in range(LAYERS) for name in IN_A_BLOCK), "ln_f", "logits"]
+IN_A_BLOCK = ("resid_pre", "ln_1", "attn.q", "attn.k", "attn.v", "attn.scores", "attn.weights", "attn.z", "attn.out",
+              "resid_mid", "ln_2", "mlp.fc", "mlp.act", "mlp.out", "resid_post")  # fmt: skip
+NAMES = ["wte", "wpe", "embed", *(f"h.{layer}.{name}" for layer in range(LAYERS) for name in IN_A_BLOCK), "ln_f",
+         "logits"]  # fmt: skip
 IDS = [5, 1, 36, 0]
 
 
@@ -45,7 +46,8 @@ def test_activations_have_the_documented_shapes_and_type(every):
     tokens = len(IDS)
     by_head, square = (HEADS, tokens, WIDTH), (HEADS, tokens, tokens)
     special = {"attn.q": by_head, "attn.k": by_head, "attn.v": by_head, "attn.scores": square, "attn.weights": square,
-               "mlp.fc": (tokens, INNER), "mlp.act": (tokens, INNER), "logits": (tokens, VOCABULARY)}  # fmt: skip
+               "attn.z": by_head, "mlp.fc": (tokens, INNER), "mlp.act": (tokens, INNER),
+               "logits": (tokens, VOCABULARY)}  # fmt: skip
     for name in every:
         assert every[name].shape == special.get(name.split(".", 2)[-1], (tokens, EMBD)), name
         assert every[name].dtype == np.float32, name
@@ -87,8 +89,8 @@ def test_asking_for_one_name_gives_it_alone_with_the_bits_it_has_among_all(isa, 
 
 @pytest.mark.parametrize(
     ("patterns", "count"),
-    [("*", len(NAMES)), ("h.*", 26), ("h.1.*", 13), ("h.*.attn.[qkv]", 6), (["wte", "ln_f"], 2), ("h.?.resid_*", 4),
-     ([], 0), ("nothing", 0), ("H.0.ln_1", 0), (("h.0.ln_1", "h.0.*"), 13)],
+    [("*", len(NAMES)), ("h.*", 30), ("h.1.*", 15), ("h.*.attn.[qkv]", 6), (["wte", "ln_f"], 2), ("h.?.resid_*", 6),
+     ([], 0), ("nothing", 0), ("H.0.ln_1", 0), (("h.0.ln_1", "h.0.*"), 15)],
 )  # fmt: skip
 def test_patterns_choose_names(model, patterns, count):
     with nextword.trace(model, names=patterns) as t:
@@ -133,7 +135,7 @@ def test_nothing_is_recorded_after_the_block(model):
 
 
 def test_an_unknown_name_is_a_key_error_that_says_what_was_recorded(every):
-    with pytest.raises(KeyError, match=r"no activation 'h\.9\.ln_1' was recorded.*recorded: h\.0\.attn\.k"):
+    with pytest.raises(KeyError, match=r"no activation 'h\.9\.ln_1' was recorded.*recorded: embed, h\.0\.attn\.k"):
         every["h.9.ln_1"]
     with nextword.trace(random_model(tiny_config()), names=["x.*"]) as t:
         pass
@@ -202,7 +204,8 @@ def test_generation_records_a_value_for_each_pass(demo):
 def test_every_step_is_timed_even_if_nothing_is_recorded(model):
     with nextword.trace(model, names=[]) as t:
         run(model, [IDS])
-    fused = {"wte", "wpe", "attn.q", "attn.k", "attn.v", "attn.scores", "attn.weights", "attn.out", "mlp.fc", "mlp.out"}
+    fused = {"wte", "wpe", "attn.q", "attn.k", "attn.v", "attn.scores", "attn.weights", "attn.z", "attn.out", "mlp.fc",
+             "mlp.out"}
     assert set(t.seconds) == {name for name in NAMES if name.split(".", 2)[-1] not in fused}
     assert all(s >= 0 for s in t.seconds.values())
 

@@ -15,6 +15,7 @@ from nextword.machine import memory
 from nextword.machine.shown import is_integer
 from nextword.models.model import Model
 from nextword.models.passes import passes
+from nextword.models.rows import Rows
 from nextword.models.trace import Tap
 
 
@@ -56,15 +57,25 @@ class _Hidden(Tap):
     looks = True
 
     def __init__(self, outer: Tap, name: str) -> None:
-        self._outer, self._name, self.replaces = outer, name, outer.replaces
+        self._outer = self._of_pass = outer
+        self._name, self.replaces = name, outer.replaces
         self.wants = outer.wants  # type: ignore[method-assign]
         self.x: NDArray[Any] = np.empty(0, np.float32)
 
     def __call__(self, name: str, x: NDArray[Any]) -> NDArray[Any]:
-        y = self._outer(name, x)
+        y = self._of_pass(name, x)
         if name == self._name:
             self.x = y
         return y
+
+    def at(self, rows: Rows) -> Tap:
+        """A pass of these rows begins."""
+        self._of_pass = self._outer.at(rows)
+        return self
+
+    def only(self, some: Any) -> Tap:
+        """What is kept is of all rows."""
+        return self._of_pass.only(some)
 
 
 def contrastive_search(

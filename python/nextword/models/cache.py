@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from nextword.arithmetic.arrays import Floats, Ints, Panels
 from nextword.machine import memory
 from nextword.machine.guard import Guard
+from nextword.models.rows import Rows
 
 PANEL = 32  # tokens in a panel of the key cache; see csrc/kernels/formats.h
 ELEMENTS: dict[str, type] = {"float32": np.float32, "bfloat16": np.uint16, "int8": np.int8}  # of a cache, by its dtype
@@ -46,6 +47,7 @@ class KVCache:
     """Keys and values of the tokens that a model has seen, for `slots` sequences of at most `capacity` tokens each.
 
     lengths: int64 [slots], tokens held; lowering an entry forgets the last tokens of its sequence.
+    prompts: int64 [slots], how many tokens the prompt of each has that is being read; 0 where nothing says so yet.
     dtype: how they are stored, "float32", "bfloat16" (as its bits in uint16) or "int8"; see `ops.append`.
     keys[layer]: [slots, heads, capacity / 32, width, 32] of that dtype.
     values[layer]: [slots, heads, ceil(width / 32), capacity, 32] of that dtype.
@@ -73,6 +75,7 @@ class KVCache:
         memory.require("cache", f"{slots} slots of {own} tokens", cache_bytes(layers, slots, heads, width, own, dtype),
                        "ask for fewer slots or a smaller capacity")
         self.patched: NDArray[np.bool_] = np.full(slots, prefix is not None and bool(prefix.patched[0]))
+        self.prompts: Ints = np.zeros(slots, np.int64)
         self.guard = Guard("model: the cache is in use by another thread; give each thread a cache of its own")
         # One array for all layers, large enough for huge pages. What append has not written is never read.
         self.keys = list(panels(ops, (layers, slots, heads, count, width), dtype))
@@ -82,6 +85,14 @@ class KVCache:
         self.before: list[tuple[Panels, Panels, Floats] | tuple[None, None, None]] = [(None, None, None)] * layers
         if prefix is not None:
             self.before = [(keys[0], values[0], scales[0]) for keys, values, scales in prefix.layers()]
+
+    def rows(self, slots: Ints, fresh: Ints) -> Rows:
+        """The rows of a pass that brings so many tokens to each slot; the first pass of a text is its prompt, unless
+        `prompts` says more."""
+        past = self.lengths[slots]
+        positions = np.concatenate([np.arange(p, p + n) for p, n in zip(past, fresh, strict=True)] or [past])
+        self.prompts[slots] = np.where(self.prompts[slots] > 0, self.prompts[slots], past + fresh)
+        return Rows(self.guard, np.repeat(slots, fresh), positions, np.repeat(self.prompts[slots], fresh))
 
     def held(self, slots: Ints) -> Ints:
         """How many tokens of each slot are in `keys` and `values`."""
@@ -107,7 +118,7 @@ class KVCache:
 
     def forget(self, slot: int) -> None:
         """Let the slot hold nothing but the prefix, as at first."""
-        self.lengths[slot] = self.prefix_tokens
+        self.lengths[slot], self.prompts[slot] = self.prefix_tokens, 0
         self.patched[slot] = self.prefix is not None and self.prefix.patched[0]
 
     def copy(self, source: int, target: int, tokens: int, start: int = 0, into: "KVCache | None" = None) -> None:
@@ -142,4 +153,5 @@ class KVCache:
             for to, scales in zip(other.scales, self.scales, strict=True):
                 to[target, :, :, start:end] = scales[source, :, :, start:end]
         other.lengths[target] = tokens
+        other.prompts[target] = other.prompts[target] or self.prompts[source]
         other.patched[target] = self.patched[source] or (start > 0 and other.patched[target])

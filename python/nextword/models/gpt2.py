@@ -161,14 +161,21 @@ class GPT2(Model):
         bias = read.vector("lm_head.bias", c.vocab_size) if read.has("lm_head.bias") else None
         self.head = Linear(ops, tokens, bias)
 
-    def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Floats:
-        """Ids in, logits out."""
-        x = self.embed(inputs.ids, inputs.places, tap)                                  # [tokens, embd]
-        for layer, b in enumerate(self.blocks):
-            h = tap(f"{b.name}.ln_1", b.ln_1(x))                                        # [tokens, embd]
-            h = b.attention(b.qkv(h), past.cache, layer, past.slots, past.fresh, tap)   # [tokens, embd]
-            x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
-            h = tap(f"{b.name}.ln_2", b.ln_2(x))                                        # [tokens, embd]
-            h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))    # [tokens, inner]
-            x = tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
-        return tap("logits", self.head(tap("ln_f", self.ln_f(x[inputs.wanted]))))       # [rows, vocabulary]
+    def begin(self, inputs: Inputs, tap: Tap) -> Floats:
+        """Token and position."""
+        return tap("embed", self.embed(inputs.ids, inputs.places, tap))                 # [tokens, embd]
+
+    def block(self, layer: int, x: Floats, past: Past, tap: Tap) -> Floats:
+        """Attention, then the feed-forward layer; each reads the stream and adds to it."""
+        b = self.blocks[layer]
+        x = tap(f"{b.name}.resid_pre", x)                                               # [tokens, embd]
+        h = tap(f"{b.name}.ln_1", b.ln_1(x))                                            # [tokens, embd]
+        h = b.attention(b.qkv(h), past.cache, layer, past.slots, past.fresh, tap)       # [tokens, embd]
+        x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
+        h = tap(f"{b.name}.ln_2", b.ln_2(x))                                            # [tokens, embd]
+        h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))        # [tokens, inner]
+        return tap(f"{b.name}.resid_post", b.mlp_out.add_to(x, h, tap, f"{b.name}.mlp.out"))
+
+    def end(self, x: Floats, tap: Tap) -> Floats:
+        """The last norm and the head."""
+        return tap("logits", self.head(tap("ln_f", self.ln_f(x))))                      # [rows, vocabulary]

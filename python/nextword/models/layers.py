@@ -81,7 +81,7 @@ class Attention:
     def __init__(self, ops: ModuleType, heads: int, scale: float, name: str) -> None:
         self.ops, self.heads, self.scale = ops, heads, scale
         self._q, self._k, self._v = (f"{name}.{x}" for x in "qkv")
-        self._scores, self._weights = f"{name}.scores", f"{name}.weights"
+        self._scores, self._weights, self._z = f"{name}.scores", f"{name}.weights", f"{name}.z"
 
     def __call__(self, qkv: Floats, cache: KVCache, layer: int, slots: Ints, fresh: Ints, tap: Tap) -> Floats:
         """qkv: [tokens, 3 * embd], the tokens of all sequences one after the other. Returns [tokens, embd]."""
@@ -95,11 +95,12 @@ class Attention:
         if not (tap.wants(self._scores) or tap.wants(self._weights)):
             out: Floats = self.ops.attention(q, keys, values, slots, past, fresh, self.scale, prefix_keys,
                                              prefix_values, scales, prefix_scales)
-            return out
-        ends = np.cumsum(fresh)
-        parts = [self._traced(q[e - n : e], *cache.whole(layer, int(slot)), int(start), tap)
-                 for slot, start, n, e in zip(slots, cache.lengths[slots], fresh, ends, strict=True)]
-        return np.concatenate(parts) if parts else q
+        else:
+            ends = np.cumsum(fresh)
+            parts = [self._traced(q[e - n : e], *cache.whole(layer, int(slot)), int(start), tap.only(slice(e - n, e)))
+                     for slot, start, n, e in zip(slots, cache.lengths[slots], fresh, ends, strict=True)]
+            out = np.concatenate(parts) if parts else q
+        return self._by_head(tap, self._z, out)
 
     def _by_head(self, tap: Tap, name: str, x: Floats) -> Floats:
         """Show x [tokens, embd] to the tap as [heads, tokens, width]."""

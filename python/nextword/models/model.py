@@ -47,9 +47,10 @@ class Past(NamedTuple):
 class Model(ABC):
     """A model: token ids in, logits out. Each architecture is a class of its own, in a file of its own.
 
-    An architecture has a `Config` with `from_dict`, an `assemble` that takes the weights, and a `graph`. Activations
-    have the same names in all of them, as far as they have such a step, so that what looks inside works with each:
-    h.0.attn.q, .k, .v, .scores, .weights, .out, h.0.resid_mid, h.0.mlp.fc, .act, .out, h.0.resid_post, logits, ...
+    An architecture has a `Config` with `from_dict`, an `assemble` that takes the weights, and the graph in three parts:
+    `begin`, a `block` for each layer, `end`. Activations have the same names in all of them, as far as they have such a
+    step, so that what looks inside works with each: embed, h.0.resid_pre, h.0.attn.q, .k, .v, .scores, .weights, .z,
+    .out, h.0.resid_mid, h.0.mlp.fc, .act, .out, h.0.resid_post, logits, ...
 
     weights: named arrays or PackedBytes, a folder's Weights, or RandomWeights. config: a `Config` or the content of a
     config.json, `weights.config` if None. ops, dtype, kv_dtype: who computes, and how matrices and caches are stored.
@@ -104,8 +105,26 @@ class Model(ABC):
         """Set the sizes above and make the layers of what `read` gives. It may change `config` by what it finds."""
 
     @abstractmethod
+    def begin(self, inputs: Inputs, tap: Tap) -> Floats:
+        """What goes into the first layer, [tokens, width]."""
+
+    @abstractmethod
+    def block(self, layer: int, x: Floats, past: Past, tap: Tap) -> Floats:
+        """What a layer makes of its input, [tokens, width]; keys and values of the tokens go to the cache."""
+
+    @abstractmethod
+    def end(self, x: Floats, tap: Tap) -> Floats:
+        """The logits [rows, vocabulary] of rows that have come through the layers."""
+
     def graph(self, inputs: Inputs, past: Past, tap: Tap) -> Floats:
         """The logits [rows, vocabulary] of the wanted tokens; keys and values of all tokens go to the cache."""
+        return self._on(0, self.begin(inputs, tap), inputs.wanted, past, tap)
+
+    def _on(self, layer: int, x: Floats, wanted: Ints, past: Past, tap: Tap) -> Floats:
+        """From what goes into a layer to the logits."""
+        for one in range(layer, self.layers):
+            x = self.block(one, x, past, tap)
+        return self.end(x[wanted], tap.only(wanted))
 
     @property
     def limit(self) -> int:
@@ -235,11 +254,10 @@ class Model(ABC):
 
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
             raise IndexError(f"model: rows must be 0 .. {len(ids) - 1}, got {wanted.min()} .. {wanted.max()}")
-        starts = cache.lengths[where]
         if tap.replaces:
             cache.patched[where] = True
-        places = np.concatenate([np.arange(p, p + n) for p, n in zip(starts, fresh, strict=True)] or [ids])
-        logits = self.graph(Inputs(ids, places, wanted), Past(cache, where, fresh), tap)
+        shown = cache.rows(where, fresh)
+        logits = self.graph(Inputs(ids, shown.positions, wanted), Past(cache, where, fresh), tap.at(shown))
         cache.lengths[where] += fresh
         return logits
 

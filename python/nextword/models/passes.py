@@ -28,6 +28,8 @@ def passes(model: Callable[..., Floats], texts: Sequence[Ints], cache: KVCache, 
     >>> [[len(x) for x in found] for found in passes(model, texts, model.cache(2, 400), [0, 1], [200, 1])]
     [[56, 1], [144, 0]]
     """
+    for text, slot in zip(texts, slots, strict=True):
+        cache.prompts[slot] = cache.lengths[slot] + len(text)
     step = max(1, CHUNK // max(1, len(texts)))
     for begin in range(0, max(map(len, texts), default=0), step):
         batch: list[Ints] = []
