@@ -18,7 +18,7 @@ Over = Literal["heads", "layers", "neurons"]
 OVERS = ("heads", "layers", "neurons")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ablations(Grid):
     """A Grid of what changes when a part is off; before: the measure of the prompt as it is, 0 for "kl".
 

@@ -2,7 +2,7 @@
 for. Changes nothing."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ KINDS = ("previous", "first", "duplicate", "induction")
 DRAWN = 50  # tokens of the sequence that is drawn and repeated, at most
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HeadScores(Grid):
     """A Grid [layers, heads] of what `heads` found; kind: of which heads. tokens: the ids that were read."""
 
@@ -62,9 +62,9 @@ def heads(host: Host, kind: Kind = "previous", text: Prompt | None = None, seed:
     if not places.any():
         raise ValueError(f"heads: text must hold a token that looks at {_SAID[kind]}, got {len(ids)} tokens without "
                          "one; take a longer text that repeats itself, or None")
-    return HeadScores(values=_means(model, ids, places), rows=_numbered("layer", model.layers),
-                      columns=_numbered("head", model.heads), title=f"attention to {_SAID[kind]}", kind=kind,
-                      tokens=tuple(ids))
+    rows, cols = (tuple(map(str, range(count))) for count in (model.layers, model.heads))
+    return HeadScores(_means(model, ids, places), rows, cols, "layer", "head", f"attention to {_SAID[kind]}",
+                      "mean weight", "share", kind, tuple(ids))
 
 
 _SAID = {"previous": "the token before", "first": "the first token", "duplicate": "earlier tokens that are the same",
@@ -104,7 +104,3 @@ def _means(model: Model, ids: list[int], places: NDArray[np.bool_]) -> NDArray[n
 
     model([np.array(ids)], model.cache(1, len(ids)), rows=[], tap=Watch(layers, see))
     return found
-
-
-def _numbered(what: str, count: int) -> tuple[Any, ...]:
-    return tuple(f"{what} {i}" for i in range(count))

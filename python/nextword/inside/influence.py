@@ -1,7 +1,7 @@
 """How much each token of a prompt has to do with the next one: the prompt is read again without it. No gradients."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from nextword.arithmetic.arrays import Floats
 from nextword.inside.host import Host, prompt_ids, shown_token, token_of
 from nextword.inside.measures import Measure, measured, one_of
+from nextword.inside.pictures import Bars, Pictured
 from nextword.inside.rerun import Edit, Progress, Rerun, bounded, counted
 from nextword.inside.shapley import is_exact, shapley
+from nextword.inside.tables import number, visible
 from nextword.machine.shown import is_integer, shown
 from nextword.models.model import Model
 from nextword.models.passes import CHUNK
@@ -22,14 +24,15 @@ Method = Literal["occlusion", "value_zeroing", "shapley"]
 METHODS = ("occlusion", "value_zeroing", "shapley")
 
 
-@dataclass(frozen=True, eq=False)
-class Influence:
+@dataclass(frozen=True, eq=False, repr=False)
+class Influence(Pictured):
     """What each token of a prompt adds to the target.
 
     tokens, texts: of the prompt. values: float64 [tokens], in logits or nats; positive where the token speaks for the
     target. errors: float64 [tokens], the standard error of each value, 0 unless orders were drawn.
     target: the id of the token that was watched. measure: "logit" or "logprob". whole: the measure of the prompt as it
-    is. evaluations: how often the prompt was read. exact: whether nothing was drawn at random.
+    is. evaluations: how often the prompt was read. exact: whether nothing was drawn at random. baseline: the id
+    that stood for tokens taken away, None for value_zeroing.
     """
 
     tokens: tuple[int, ...]
@@ -43,7 +46,18 @@ class Influence:
     whole: float
     evaluations: int
     exact: bool
-    baseline: int | None = field(default=None)
+    baseline: int | None
+
+    def picture(self) -> Bars:
+        """A bar for each token."""
+        how = "" if self.exact else f"; drawn orders, standard error up to {number(self.errors.max())}"
+        return Bars(self.texts, self.values.tolist(), f"what each token adds for {visible(self.target_text)}",
+                    {"logit": "logit", "logprob": "log-probability, nats"}[self.measure], f"{self.method}{how}")
+
+    def __repr__(self) -> str:
+        most = int(np.abs(self.values).argmax())
+        return (f"Influence({self.method} of {len(self.tokens)} tokens on {self.target_text!r}, most "
+                f"{self.texts[most]!r}: {self.values[most]:.3g})")
 
 
 def influence(host: Host, prompt: Prompt, method: Method = "occlusion", target: str | int | None = None, *,
@@ -86,14 +100,14 @@ def influence(host: Host, prompt: Prompt, method: Method = "occlusion", target: 
     bounded("influence", runs, tokens, "shorten the prompt, or lower evaluations")
     rerun = Rerun("influence", model, ids)
     watched = int(rerun.logits.argmax()) if target is None else token_of("influence", "target", host, target)
-    number = measured(measure, watched, rerun.logits)
-    whole = number(rerun.logits)
+    measure_of = measured(measure, watched, rerun.logits)
+    whole = measure_of(rerun.logits)
     without = None if method == "value_zeroing" else _baseline(host, baseline)
     errors, done, exact = np.zeros(tokens), runs, True
     if method == "shapley":
         def worth(games: list[int]) -> Iterator[float]:
             prompts = ([one if game >> i & 1 else without for i, one in enumerate(ids)] for game in games)
-            return map(number, counted(_logits(model, prompts), len(games), progress))
+            return map(measure_of, counted(_logits(model, prompts), len(games), progress))
 
         values, errors, done, exact = shapley(worth, tokens, int(evaluations), int(seed))
     else:
@@ -102,7 +116,7 @@ def influence(host: Host, prompt: Prompt, method: Method = "occlusion", target: 
             changed = _logits(model, ([*ids[:i], without, *ids[i + 1 :]] for i in range(tokens)))
         else:
             changed = rerun.changed([_unread(model, i) for i in range(tokens)])
-        values = np.array([whole - number(logits) for logits in counted(changed, tokens, progress)])
+        values = np.array([whole - measure_of(logits) for logits in counted(changed, tokens, progress)])
     return Influence(tuple(ids), tuple(shown_token(host, one) for one in ids), values, errors, watched,
                      shown_token(host, watched), method, measure, whole, done, exact, without)
 

@@ -24,7 +24,7 @@ Over = Literal["position", "head", "layer"]
 OVERS = ("position", "head", "layer")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Patching(Grid):
     """A Grid of how much of the clean answer a patch restores: 1 all of it, 0 nothing.
 
