@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from nextword.inside.change import How, off
+from nextword.inside.change import How, neurons_of, off
 from nextword.inside.grid import Grid
 from nextword.inside.host import Host, places, prompt_ids, shown_token, token_of
 from nextword.inside.measures import MEASURES, Measure, measured, one_of
@@ -62,14 +62,11 @@ def ablations(host: Host, prompt: Prompt, target: str | int | None = None, over:
     chosen = places("ablations", "layers", layers, model.layers)
     ids = prompt_ids("ablations", host, prompt, allowed_special)
     watched = None if target is None else token_of("ablations", "target", host, target)
-    rerun = Rerun("ablations", model, ids, ["h.0.mlp.act"] if over == "neurons" else ())
-    if over == "layers":
-        cols: tuple[str, ...] = ("attention", "mlp")
-    else:
-        count = model.heads if over == "heads" else rerun.kept["h.0.mlp.act"].shape[1]
-        cols = tuple(map(str, range(count)))
+    cols = (("attention", "mlp") if over == "layers" else
+            tuple(map(str, range(model.heads if over == "heads" else neurons_of(model)))))
     total = len(chosen) * len(cols)
     bounded("ablations", total, len(ids), "pass fewer layers, or shorten the prompt")
+    rerun = Rerun("ablations", model, ids)
     watched = int(rerun.logits.argmax()) if watched is None else watched
     number = measured(measure, watched, rerun.logits)
     before = number(rerun.logits)
@@ -87,8 +84,9 @@ def ablations(host: Host, prompt: Prompt, target: str | int | None = None, over:
 def _parts(over: Over, count: int, how: How, layer: int) -> Iterator[Variant]:
     """What is off, one part of a layer after the other."""
     if over == "layers":
-        yield off(f"h.{layer}.attn.out", how)
-        yield off(f"h.{layer}.mlp.out", how)
-    for part in range(count if over != "layers" else 0):
-        yield off(f"h.{layer}.attn.z", how, heads=[part]) if over == "heads" else \
-            off(f"h.{layer}.mlp.act", how, columns=[part])
+        yield [off("ablations", f"h.{layer}.attn.out", how)]
+        yield [off("ablations", f"h.{layer}.mlp.out", how)]
+    elif over == "heads":
+        yield from ([off("ablations", f"h.{layer}.attn.z", how, heads=[head])] for head in range(count))
+    else:
+        yield from ([off("ablations", f"h.{layer}.mlp.act", how, columns=[neuron])] for neuron in range(count))

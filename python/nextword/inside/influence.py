@@ -11,7 +11,8 @@ from nextword.arithmetic.arrays import Floats
 from nextword.inside.host import Host, prompt_ids, shown_token, token_of
 from nextword.inside.measures import Measure, measured, one_of
 from nextword.inside.pictures import Bars, Pictured
-from nextword.inside.rerun import Edit, Progress, Rerun, bounded, counted
+from nextword.inside.rerun import Progress, Rerun, bounded, counted
+from nextword.inside.rules import Zero
 from nextword.inside.shapley import is_exact, shapley
 from nextword.inside.tables import number, visible
 from nextword.machine.shown import is_integer, shown
@@ -115,7 +116,8 @@ def influence(host: Host, prompt: Prompt, method: Method = "occlusion", target: 
         if method == "occlusion":
             changed = _logits(model, ([*ids[:i], without, *ids[i + 1 :]] for i in range(tokens)))
         else:
-            changed = rerun.changed([_unread(model, i) for i in range(tokens)])
+            changed = rerun.changed([Zero(f"h.{layer}.attn.v", positions=[i]) for layer in range(model.layers)]
+                                    for i in range(tokens))
         values = np.array([whole - measure_of(logits) for logits in counted(changed, tokens, progress)])
     return Influence(tuple(ids), tuple(shown_token(host, one) for one in ids), values, errors, watched,
                      shown_token(host, watched), method, measure, whole, done, exact, without)
@@ -130,17 +132,6 @@ def _baseline(host: Host, given: str | int | None) -> int:
         raise ValueError("influence: baseline must be a token, got None, and this model has neither a beginning token "
                          "nor an end token; give one that says little, such as that of a space")
     return found
-
-
-def _unread(model: Model, position: int) -> dict[str, Edit]:
-    """Nothing of what a token offers is read, in any layer."""
-
-    def zero(v: Any) -> Any:  # [heads, tokens, width]
-        v = v.copy()
-        v[:, position] = 0
-        return v
-
-    return {f"h.{layer}.attn.v": zero for layer in range(model.layers)}
 
 
 def _logits(model: Model, prompts: Iterable[Sequence[Any]]) -> Iterator[Floats]:

@@ -10,10 +10,10 @@ from nextword.arithmetic.arrays import Floats
 from nextword.inside.grid import Grid
 from nextword.inside.host import Host, places, prompt_ids, shown_token, token_of
 from nextword.inside.measures import one_of
-from nextword.inside.rerun import Edit, Progress, Rerun, Variant, bounded, counted
+from nextword.inside.rerun import Progress, Rerun, Variant, bounded, counted
+from nextword.inside.rules import Value
 from nextword.machine import memory
 from nextword.machine.shown import shown
-from nextword.models.model import Model
 from nextword.text.ids import Prompt, Special
 
 At = Literal["resid_pre", "resid_mid", "resid_post", "attn.q", "attn.k", "attn.v", "attn.weights", "attn.z", "attn.out",
@@ -112,18 +112,10 @@ def _number(logits: Floats, watched: tuple[int, ...]) -> float:
 
 
 def _patches(name: str, clean: Floats, over: Over, count: int) -> Iterator[Variant]:
-    """What puts parts of a clean activation, [tokens, features] or [heads, tokens, ...], into another."""
+    """What puts parts of a clean activation, [tokens, features] or [heads, tokens, ...], in the place of another's."""
     if over == "layer":
-        yield {name: lambda x: clean}
-        return
-    for part in range(count):
-        yield {name: _taken(clean, (part,) if over == "head" else (..., part, slice(None)))}
-
-
-def _taken(clean: Floats, where: Any) -> Edit:
-    def edit(x: Floats) -> Floats:
-        x = x.copy()
-        x[where] = clean[where]
-        return x
-
-    return edit
+        yield [Value(name, value=clean)]
+    elif over == "head":
+        yield from ([Value(name, heads=[head], value=clean[[head]])] for head in range(count))
+    else:
+        yield from ([Value(name, positions=[at], value=clean[..., [at], :])] for at in range(count))

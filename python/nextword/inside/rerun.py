@@ -2,7 +2,7 @@
 What is changed, and what is made of the logits, is elsewhere."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ from nextword.arithmetic.arrays import Floats
 from nextword.machine import memory
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.passes import CHUNK
-from nextword.models.trace import Array, Tap, tap_of
+from nextword.models.rows import Rows
+from nextword.models.trace import Array, Rule, Tap, tap_of
 
-Edit = Callable[[Array], Array]  # an activation of the whole prompt, as a trace shows it -> a new one of its shape
-Variant = Mapping[str, Edit]  # by the names of what is changed
+Variant = Sequence[Rule]  # what is changed in one pass, each rule with the name of its activation
 Progress = Callable[[int, int], None]
 MOST = 2**20
 """Tokens that one scan may send through a model: half an hour's work for GPT-2 124M on two cores."""
@@ -42,34 +42,43 @@ class Watch(Tap):
 
 
 class Edits(Tap):
-    """Changes activations of sequences of equal length that go through a model side by side, each in its own way."""
+    """Changes activations of sequences of equal length that go through a model side by side, each by rules of its own.
+
+    rows: those of one sequence.
+    """
 
     looks = replaces = True
 
-    def __init__(self, variants: Sequence[Variant], tokens: int) -> None:
-        self._count, self._tokens = len(variants), tokens
-        self._edits: dict[str, dict[int, Edit]] = {}
+    def __init__(self, variants: Sequence[Variant], rows: Rows) -> None:
+        self._count, self._rows = len(variants), rows
+        self._rules: dict[str, dict[int, list[Rule]]] = {}
         for number, variant in enumerate(variants):
-            for name, edit in variant.items():
-                self._edits.setdefault(name, {})[number] = edit
+            for rule in variant:
+                self._rules.setdefault(rule.name or "", {}).setdefault(number, []).append(rule)
 
     def wants(self, name: str) -> bool:
         """Whether one of the sequences has it changed."""
-        return name in self._edits
+        return name in self._rules
 
     def __call__(self, name: str, x: Array) -> Array:
         """Change one activation of all sequences where it belongs to one that has it changed."""
-        edits = self._edits.get(name)
-        if edits is None:
+        if name not in self._rules:
             return x
         new = x.reshape(*x.shape[:-2], self._count, -1, x.shape[-1]).copy()  # [..., sequences, tokens, features]
-        for number, edit in edits.items():
-            new[..., number, :, :] = edit(new[..., number, :, :])
+        rows = self._rows if new.shape[-2] == len(self._rows.slots) else self._rows.only(slice(-1, None))
+        for number in self._rules[name]:
+            new[..., number, :, :] = self.changed(name, new[..., number, :, :], number, rows)
         return new.reshape(x.shape)
+
+    def changed(self, name: str, x: Array, number: int, rows: Rows) -> Array:
+        """An activation of one sequence, x itself where nothing changes it."""
+        for rule in self._rules.get(name, {}).get(number, ()):
+            x = rule.applied(name, x, rows, {})
+        return x
 
     def only(self, some: Any) -> Tap:
         """The tap for what is shown of one sequence alone, the rows of this slice."""
-        return _Alone(self._edits, some.start // self._tokens)
+        return _Alone(self, some.start // len(self._rows.slots), self._rows)
 
 
 class _Alone(Tap):
@@ -77,12 +86,11 @@ class _Alone(Tap):
 
     looks = replaces = True
 
-    def __init__(self, edits: Mapping[str, Mapping[int, Edit]], number: int) -> None:
-        self._edits, self._number = edits, number
+    def __init__(self, edits: Edits, number: int, rows: Rows) -> None:
+        self._edits, self._number, self._rows = edits, number, rows
 
     def __call__(self, name: str, x: Array) -> Array:
-        edit = self._edits.get(name, {}).get(self._number)
-        return x if edit is None else np.ascontiguousarray(edit(x), x.dtype)
+        return self._edits.changed(name, x, self._number, self._rows)
 
 
 class Rerun:
@@ -127,7 +135,9 @@ class Rerun:
             yield from self._run(group, start, Past(cache, slots, np.full(len(group), len(self.ids))))
 
     def _run(self, group: Sequence[Variant], start: int, past: Past) -> Floats:
-        model, tap, inputs = self.model, Edits(group, len(self.ids)), self._inputs(len(group))
+        tokens = len(self.ids)
+        rows = Rows(self, np.zeros(tokens, np.int64), np.arange(tokens), np.full(tokens, tokens))
+        model, tap, inputs = self.model, Edits(group, rows), self._inputs(len(group))
         x = model.begin(inputs, tap) if start < 0 else np.tile(self._entering[start], (len(group), 1))
         for layer in range(max(0, start), model.layers):
             x = model.block(layer, x, past, tap)
@@ -156,7 +166,7 @@ class Rerun:
 
     def start(self, variant: Variant) -> int:
         """The layer from which on a variant is computed: -1 is before the first, `layers` behind the last."""
-        return min((self._layer(name) for name in variant), default=self.model.layers)
+        return min((self._layer(rule.name or "") for rule in variant), default=self.model.layers)
 
     def _layer(self, name: str) -> int:
         found = _IN_LAYER.match(name)

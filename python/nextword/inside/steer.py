@@ -1,13 +1,13 @@
 """Steering: vectors added to activations at each step of a generation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from nextword.arithmetic.arrays import Floats
 from nextword.inside.activations import Activations
 from nextword.inside.host import Host
+from nextword.inside.rules import Add
 from nextword.machine.shown import listed, shown
 from nextword.models.trace import Trace
 from nextword.text.ids import Prompt
@@ -35,20 +35,21 @@ def steer(host: Host, prompt: Prompt, vectors: Mapping[str, Any], scale: float =
     if isinstance(scale, bool) or not isinstance(scale, int | float | np.number) or not np.isfinite(scale):
         raise ValueError(f"steer: scale must be a finite number, got {shown(scale)}")
     shapes = Activations(host.model, [0])
-    with Trace(host.model, [], {name: _adds(shapes, name, one, float(scale)) for name, one in vectors.items()}):
+    rules = [rule for name, one in vectors.items() for rule in _added(shapes, name, one, float(scale))]
+    with Trace(host.model, [], rules):
         return host.generate(prompt, **settings)
 
 
-def _adds(shapes: Activations, name: str, vector: Any, scale: float) -> Callable[[Floats], Floats]:
+def _added(shapes: Activations, name: str, vector: Any, scale: float) -> list[Add]:
     if name not in shapes or name.endswith((".scores", ".weights")):
         known = [one for one in shapes.names if not one.endswith((".scores", ".weights"))]
-        raise ValueError(f"steer: vectors must name an activation with a row for each token, such as "
+        raise ValueError(f"steer: vectors must name activations with a row for each token, such as "
                          f"{listed(reversed(known))}, got {shown(name)}")
     shape = shapes.shape(name)
     width = (*shape[:-2], shape[-1])
     x = np.asarray(vector)
-    if x.dtype.kind not in "iuf" or x.shape != width or not np.isfinite(x).all():
-        raise ValueError(f"steer: the vector of {name} must be {list(width)} finite numbers, got {x.dtype} "
-                         f"{list(x.shape)}")
-    step: Floats = (scale * x.astype(np.float64)).astype(np.float32)[..., None, :]
-    return lambda rows: rows + step
+    if x.dtype.kind not in "iuf" or x.shape != width:
+        raise ValueError(f"steer: the vector of {name} must be numbers {list(width)}, got {x.dtype} {list(x.shape)}")
+    if len(width) == 1:
+        return [Add(name, value=x, factor=scale)]
+    return [Add(name, heads=[head], value=one, factor=scale) for head, one in enumerate(x)]
