@@ -22,3 +22,8 @@ class Rows:
     def only(self, some: Any) -> "Rows":
         """Some of them: integers, truth values or a slice."""
         return Rows(self.cache, self.slots[some], self.positions[some], self.prompts[some])
+
+
+def over_keys(name: str) -> bool:
+    """Whether the activation has a column for each token that is attended to: attention's scores and weights."""
+    return name.endswith((".attn.scores", ".attn.weights"))

@@ -90,7 +90,7 @@ class Trace(Tap):
         if not all(isinstance(pattern, str) for pattern in self._patterns):
             raise TypeError(f"trace: names must be a pattern or a list of patterns, got {names!r}")
         self._replace = _by_name(replace)
-        self._memory: dict[Rule, dict[Any, Any]] = {}  # of each rule
+        self._memory: dict[tuple[str, Rule], dict[Any, Any]] = {}  # of each rule
         self.replaces = bool(self._replace)
         self._recorded: dict[str, list[Array]] = {}
         self.seconds: dict[str, float] = {}
@@ -145,7 +145,7 @@ class Trace(Tap):
         if isinstance(rule, Rule):
             if rows is None:
                 raise ValueError(f"trace: the rule for {name} needs the tokens of its rows; run the model itself")
-            return rule.applied(name, x, rows, self._memory.setdefault(rule, {}))
+            return rule.applied(name, x, rows, self._memory.setdefault((name, rule), {}))
         new = np.asarray(rule(x.copy()) if callable(rule) else rule)
         if new.shape != x.shape:
             raise ValueError(f"trace: the replacement of {name} must have shape {list(x.shape)}, got {list(new.shape)}")
@@ -201,9 +201,11 @@ def _by_name(replace: Mapping[str, Replacement] | Sequence[Rule]) -> dict[str, l
             found.setdefault(rule.name, []).append(rule)
         return found
     for name, new in replace.items():
-        several = isinstance(new, list | tuple) and len(new) > 0 and all(isinstance(one, Rule) for one in new)
-        found[name] = rules = list(new) if several else [new]
-        for rule in rules:
+        several: Any = new
+        if not (isinstance(new, list | tuple) and len(new) and all(isinstance(one, Rule) for one in new)):
+            several = [new]
+        found[name] = list(several)
+        for rule in found[name]:
             if isinstance(rule, Rule) and rule.name not in (None, name):
                 raise ValueError(f"trace: replace has a rule for {rule.name} under {name}; name it once")
     return found
