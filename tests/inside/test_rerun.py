@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import nextword
 from nextword.inside.rerun import MOST, Rerun, bounded, counted
+from nextword.inside.rules import Mean, Scale
 from strategies import models, random_model, tiny_config, token_ids
 
 IDS = [5, 1, 36, 0, 5]
@@ -16,8 +17,8 @@ NAMES = ("resid_pre", "attn.q", "attn.k", "attn.v", "attn.scores", "attn.weights
          "mlp.act", "mlp.out", "resid_post")  # fmt: skip
 
 
-def halved(x):
-    return x / 2
+def halved(name):
+    return [Scale(name, factor=0.5)]
 
 
 def whole(model, ids, variant):
@@ -34,7 +35,8 @@ def cases(draw):
     layers = st.integers(0, model.layers - 1)
     names = st.builds(lambda layer, name: f"h.{layer}.{name}", layers, st.sampled_from(NAMES))
     names = st.one_of(names, st.sampled_from(["embed", "ln_f", "logits"]))
-    variant = st.dictionaries(names, st.just(halved), max_size=3)
+    where = st.fixed_dictionaries({"factor": st.just(0.5), "positions": st.sampled_from([None, [0], [-1]])})
+    variant = st.lists(st.builds(lambda name, more: Scale(name, **more), names, where), max_size=3)
     return model, ids, draw(st.lists(variant, min_size=1, max_size=5))
 
 
@@ -63,8 +65,18 @@ def test_layers_below_a_change_are_not_computed_again(monkeypatch, name, first):
     rerun = Rerun("test", model, IDS)
     computed, block = [], model.block
     monkeypatch.setattr(model, "block", lambda layer, *more: computed.append(layer) or block(layer, *more))
-    assert len(list(rerun.changed([{name: halved}] * 3))) == 3
+    assert len(list(rerun.changed([halved(name)] * 3))) == 3
     assert computed == [*range(first, 4)]  # the three of them at once
+
+
+def test_several_rules_of_one_activation_follow_one_another():
+    model, name = random_model(tiny_config()), "h.1.mlp.out"
+    rules = [Scale(name, positions=[0], factor=3), Mean(name)]
+    rerun = Rerun("test", model, IDS)
+    one, other = rerun.changed([rules, rules[::-1]])
+    np.testing.assert_array_equal(one, whole(model, IDS, rules))
+    np.testing.assert_array_equal(other, whole(model, IDS, rules[::-1]))
+    assert (one != other).any()
 
 
 def test_long_prompts_go_alone_and_short_ones_together(monkeypatch):
@@ -72,7 +84,7 @@ def test_long_prompts_go_alone_and_short_ones_together(monkeypatch):
     sizes, block = [], model.block
     long, short = Rerun("test", model, [1] * 600), Rerun("test", model, [1] * 100)
     monkeypatch.setattr(model, "block", lambda layer, x, *more: sizes.append(len(x)) or block(layer, x, *more))
-    many = [{"h.0.attn.z": halved}] * 7
+    many = [halved("h.0.attn.z")] * 7
     alone = list(long.changed(many[:2]))
     together = list(short.changed(iter(many)))
     assert sizes == [600, 600, 500, 200]
@@ -85,9 +97,9 @@ def test_within_a_trace_that_replaces_it_refuses_and_within_another_it_works(dem
     with nextword.trace(demo, "*") as t:
         np.testing.assert_array_equal(Rerun("ablate", demo.model, [5, 7]).logits, plain)
     assert len(t) == 0
-    with pytest.raises(RuntimeError, match="^ablate: it must stand outside of a trace that replaces activations"):
-        with nextword.trace(demo, [], replace={"h.0.attn.out": halved}):
-            Rerun("ablate", demo.model, [5, 7])
+    with (pytest.raises(RuntimeError, match=r"^ablate: it must stand outside of a trace that replaces activations"),
+          nextword.trace(demo, [], replace=halved("h.0.attn.out"))):
+        Rerun("ablate", demo.model, [5, 7])
 
 
 def test_what_a_scan_may_send_through_the_model_is_bounded():
@@ -96,7 +108,7 @@ def test_what_a_scan_may_send_through_the_model_is_bounded():
         bounded("patch", MOST // 8 + 1, 8, "shorten it")
 
 
-def test_progress_is_told_after_each():
+def test_progress_is_told_as_each_is_there():
     seen = []
     assert list(counted([1, 2], 2, lambda *both: seen.append(both))) == [1, 2]
     assert seen == [(1, 2), (2, 2)]

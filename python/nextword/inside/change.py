@@ -112,7 +112,7 @@ def ablate(host: Host, prompt: Prompt, heads: Any = (), attentions: Any = (), ml
 
     >>> import nextword
     >>> ablate(nextword.load(), "Once upon a time there was a little", attentions=[3])
-    Change(1 interventions: ' girl' -> ' boy', KL 0.131 nats)
+    Change(1 interventions: ' girl' -> ' boy', KL 0.266 nats)
     """
     model = host.model
     ids = prompt_ids("ablate", host, prompt, allowed_special)

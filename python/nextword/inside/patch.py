@@ -51,7 +51,7 @@ def patch(host: Host, clean: Prompt, corrupted: Prompt, at: At = "resid_post", o
     over: what of it is one patch, a column each: "position", a token's row; "head", all tokens of a head (attn.q, .k,
         .v, .weights, .z); "layer", all of it.
     measure: two tokens, by text or id: the logit of the first less that of the second; or one: its logit. None: the
-        most probable token after the clean prompt and that after the corrupted one.
+        most probable token after the clean prompt and that after the corrupted one, where they differ.
     layers: those to patch, a row each; None: all. progress: called with (patches done, patches in all).
     Returns a Patching, float64 [layers, columns]: (patched - corrupted) / (clean - corrupted), 1 for all restored, below
     0 or above 1 where a patch drives it further. Layers below a patch are not computed again.
@@ -83,7 +83,7 @@ def patch(host: Host, clean: Prompt, corrupted: Prompt, at: At = "resid_post", o
     memory.require("patch", f"{at} of {len(chosen)} layers", 4 * len(names) * len(first) * size,
                    "pass fewer layers, or shorten the prompts")
     source, rerun = Rerun("patch", model, first, names), Rerun("patch", model, second)
-    watched = watched or (int(source.logits.argmax()), int(rerun.logits.argmax()))
+    watched = watched or tuple(dict.fromkeys(int(one.logits.argmax()) for one in (source, rerun)))
     whole, none = _number(source.logits, watched), _number(rerun.logits, watched)
     if whole == none:
         raise ValueError(f"patch: measure must tell clean from corrupted, got {whole:.6g} for both prompts; take "

@@ -184,8 +184,8 @@ def bounded(op: str, runs: int, tokens: int, way_out: str) -> None:
 
 
 def counted(found: Iterable[Floats], total: int, progress: Progress | None) -> Iterator[Floats]:
-    """The same, one by one; `progress` is called with (done, total) after each."""
+    """The same, one by one; `progress` is called with (done, total) as each is there."""
     for done, one in enumerate(found, 1):
-        yield one
         if progress is not None:
             progress(done, total)
+        yield one
