@@ -31,6 +31,7 @@ class Slots:
         """Give the row a free slot. It goes on with what is there if it has asked for that slot."""
         if not seat.begun:
             seat.slot = self._place(seat)
+        self.cache.prompts[seat.slot] = len(seat.row.prompt)
         del self._free[seat.slot]
 
     def _place(self, seat: Seat) -> int:
@@ -42,6 +43,7 @@ class Slots:
         self._prompts.remove(slot)
         if slot == donor:
             cache.lengths[slot] = min(common, int(cache.lengths[slot]))
+            cache.texts[slot] += 1
         else:
             cache.forget(slot)
             if common:
@@ -98,6 +100,7 @@ class Slots:
         seat.begin = len(seat.row) - keep_on_slide(self.window, seat.row.remaining)
         seat.begun, seat.donor = True, -1
         self.cache.forget(seat.slot)
+        self.cache.prompts[seat.slot] = len(seat.row) - seat.begin
 
     def _lend(self, slot: int) -> None:
         """Give those who wait for the slot what it holds by now; they read on for themselves."""
@@ -107,5 +110,5 @@ class Slots:
 
     def _copy(self, seat: Seat, tokens: int) -> None:
         donor, seat.donor = seat.donor, -1
-        if tokens >= SHARED and not self.cache.lengths[seat.slot]:
+        if tokens >= SHARED and not self.cache.lengths[seat.slot] and not self.cache.patched[donor]:
             self.cache.copy(donor, seat.slot, tokens)

@@ -21,7 +21,7 @@ from nextword.models.config import (
 from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.reader import Reader
-from nextword.models.trace import Tap
+from nextword.models.tap import Tap
 
 # The same fields by the names that transformers gives those of all models.
 ALIASES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd",
