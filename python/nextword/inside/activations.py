@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from nextword.arithmetic.arrays import Floats
+from nextword.arithmetic.arrays import Floats, Ints
 from nextword.machine import memory
 from nextword.machine.shown import quoted
 from nextword.models.model import Model
 from nextword.models.passes import CHUNK, passes
+from nextword.models.rows import over_keys
 from nextword.models.trace import Tap, Trace
 
 KEEP = 256 * 2**20
@@ -50,6 +52,11 @@ class Activations(Mapping[str, Floats]):
     def __init__(self, model: Model, ids: Sequence[int], interventions: Sequence[Any] = (), keep: int = KEEP) -> None:
         self.model, self.ids, self.interventions, self.keep = model, list(ids), tuple(interventions), keep
         self._kept: OrderedDict[str, Floats] = OrderedDict()
+        self._one_at_a_time = Lock()
+        Trace(model, [], self.interventions)  # raises for what is no rule
+        self.replaced = {one.name for one in self.interventions}  # activations that are not the model's alone
+        for name in self.replaced:
+            self._known(name)
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
@@ -75,10 +82,11 @@ class Activations(Mapping[str, Floats]):
         return 4 * int(np.prod(self.shape(name), dtype=np.int64))
 
     def __getitem__(self, name: str) -> Floats:
-        if self._known(name) not in self._kept:
-            self._compute(name)
-        self._kept.move_to_end(name)
-        return self._kept[name]
+        with self._one_at_a_time:
+            if self._known(name) not in self._kept:
+                self._compute(name)
+            self._kept.move_to_end(name)
+            return self._kept[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -97,7 +105,7 @@ class Activations(Mapping[str, Floats]):
         return name
 
     def _is_square(self, name: str) -> bool:
-        return name.endswith((".scores", ".weights"))
+        return over_keys(name)
 
     def _compute(self, name: str) -> None:
         """Run the text once and keep what was asked for, and what else there is room for."""
@@ -126,15 +134,26 @@ class Activations(Mapping[str, Floats]):
     def _run(self, names: set[str], last: int) -> dict[str, Floats]:
         joined: dict[str, Floats] = {}
         ids = np.array(self.ids, np.int64)
-        cache = self.model.cache(1, len(ids))
-        tap = Trace(self.model, sorted(names), {})
+        tap = Trace(self.model, sorted(names), self.interventions)
         with tap:
             done = 0
-            for _ in passes(self.model, [ids], cache, [0], [last]):
+            for _ in self._passes(ids, last):
                 for name in names & set(tap):
                     self._join(joined, name, tap.all(name).pop(), done)
-                done += min(CHUNK, len(ids) - done)
+                done += min(self._piece, len(ids) - done)
         return joined
+
+    @property
+    def _piece(self) -> int:
+        """Tokens of a pass. Interventions see all of the text at once: some need a mean over it."""
+        return max(CHUNK, len(self.ids)) if self.interventions else CHUNK
+
+    def _passes(self, ids: Ints, last: int) -> Iterator[Any]:
+        cache = self.model.cache(1, len(ids))
+        if self.interventions:
+            yield self.model([ids], cache, None, range(len(ids) - last, len(ids)))
+        else:
+            yield from passes(self.model, [ids], cache, [0], [last])
 
     def _join(self, joined: dict[str, Floats], name: str, part: Floats, done: int) -> None:
         if self.shape(name) == part.shape:

@@ -8,7 +8,9 @@ from typing import Any
 
 from nextword.arithmetic.arrays import Floats
 from nextword.inside.activations import KEEP, Activations
+from nextword.inside.cell import Cell, cell
 from nextword.inside.host import Host, prompt_ids, shown_token
+from nextword.inside.weights import Weights
 from nextword.text.ids import Prompt, Special
 
 
@@ -37,6 +39,22 @@ class Inside(Activations):
     def logits(self) -> Floats:
         """Of every position: float32 [tokens, vocabulary]."""
         return self["logits"]
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return Weights(self.model)
+
+    def cell(self, name: str, index: Sequence[int] | int) -> Cell:
+        """One number of an activation, or of a weight, with the formula and the numbers that it is made of.
+
+        index: a place for each axis. Raises KeyError for an unknown name, TypeError or IndexError for a wrong index.
+
+        >>> import nextword
+        >>> one = nextword.load().inside("Once upon a time").cell("h.3.attn.scores", (2, 4, 1))
+        >>> len(one.sources), abs(one.value - one.exact) <= one.bound
+        (128, True)
+        """
+        return cell(self, self._weights, name, index)
 
     def __repr__(self) -> str:
         return f"Inside({len(self.ids)} tokens, {len(self)} activations: {''.join(self.texts)[:40]!r})"

@@ -22,6 +22,7 @@ from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.passes import read
 from nextword.models.reader import Reader
+from nextword.models.steps import Step
 from nextword.models.tap import NOBODY, Tap
 from nextword.models.trace import tap_of
 
@@ -128,6 +129,11 @@ class Model(ABC):
         for one in range(layer, self.layers):
             x = self.block(one, x, past, tap)
         return self.end(x[wanted], tap.only(wanted))
+
+    def steps(self) -> dict[str, Step]:
+        """What activations are made of, by name, for what follows numbers to their sources; those that an architecture
+        does not declare end there."""
+        return {}
 
     @property
     def limit(self) -> int:

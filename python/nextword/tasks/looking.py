@@ -33,7 +33,7 @@ class Looking:
         >>> import nextword
         >>> x = nextword.load().inside("Once upon a time")
         >>> x["h.3.attn.weights"].shape, x.logits.shape
-        ((4, 4, 4), (4, 4096))
+        ((4, 5, 5), (5, 4096))
         """
         from nextword.inside.inside import Inside
 
