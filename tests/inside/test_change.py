@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,7 +42,7 @@ def test_each_part_is_off_where_it_is_said(tiny):
     rows = [1, len(IDS) - 1]
     expected = last_logits(tiny, IDS, {
         "h.0.attn.z": put(np.ix_([1, 2], rows), 0), "h.1.attn.z": put(np.ix_([2], rows), 0),
-        "h.0.attn.out": put(rows, 0), "h.1.mlp.out": put(rows, 0), "h.1.mlp.act": put(np.ix_(rows, [3]), 0)})  # fmt: skip
+        "h.0.attn.out": put(rows, 0), "h.1.mlp.out": put(rows, 0), "h.1.mlp.act": put((rows, 3), 0)})  # fmt: skip
     np.testing.assert_array_equal(change.logits_after, expected)
     np.testing.assert_array_equal(change.logits_before, tiny.logits(IDS, last_only=True))
     assert change.tokens == tuple(IDS)
@@ -113,7 +115,9 @@ def test_the_demo_without_a_head_and_without_a_layers_attention(demo):
     assert demo.tokenizer.decode([int(layer.after.argmax())]) == " boy"
     assert repr(layer) == f"Change(1 interventions: ' girl' -> ' boy', KL {layer.kl:.3g} nats)"
     shown = layer._repr_html_()
-    assert "change of the probability" in shown and "·boy" in shown and f"KL {layer.kl:.4g} nats" in shown
+    assert "change of the probability" in shown
+    assert "·boy" in shown
+    assert f"KL {layer.kl:.4g} nats" in shown
 
 
 @pytest.mark.parametrize(("settings", "error", "message"), [
@@ -128,9 +132,8 @@ def test_the_demo_without_a_head_and_without_a_layers_attention(demo):
     ({"mlps": 0, "how": "one"}, ValueError, "ablate: how must be \"zero\", \"mean\" or an Inside, got 'one'"),
 ])  # fmt: skip
 def test_errors_name_the_argument(tiny, settings, error, message):
-    with pytest.raises(error) as told:
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
         tiny.ablate(IDS, **settings)
-    assert str(told.value).startswith(message)
 
 
 def test_another_prompt_must_have_as_many_tokens(tiny):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,7 +45,8 @@ def test_scores_are_means_of_the_weights_on_the_places(model, kind, seed):
             each = [weights[head, i, places[i]].sum() for i in range(len(ids)) if places[i].any()]
             # float64 sums of at most 70 weights, 1 together, in another order
             assert abs(found.values[layer, head] - np.mean(each)) <= 70 * 2**-52
-    assert (found.values >= 0).all() and (found.values <= 1 + 1e-5).all()
+    assert (found.values >= 0).all()
+    assert (found.values <= 1 + 1e-5).all()
 
 
 def test_without_a_text_drawn_tokens_stand_there_twice(demo):
@@ -74,6 +77,5 @@ def test_results_show_themselves(demo):
     ({"text": []}, "heads: prompt must be 1 .. 512 tokens"),
 ])  # fmt: skip
 def test_errors_name_the_argument(demo, settings, message):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         demo.heads(**settings)
-    assert str(error.value).startswith(message)

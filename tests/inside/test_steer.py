@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -79,16 +80,15 @@ def test_batches_and_numbers_of_results_are_those_of_generate(tiny):
 @pytest.mark.parametrize(("vectors", "scale", "error", "message"), [
     ({}, 1, TypeError, "steer: vectors must map names of activations to vectors, got {}"),
     ([1], 1, TypeError, "steer: vectors must map names of activations to vectors, got [1]"),
-    ({"h.9.resid_post": np.ones(15)}, 1, ValueError, "steer: vectors must name activations with a row for each token, "),
+    ({"h.9.resid_post": np.ones(15)}, 1, ValueError, "steer: vectors must name activations with a row for each "),
     ({"h.0.attn.weights": np.ones(5)}, 1, ValueError, "steer: vectors must name activations with a row for each token"),
     ({"h.0.resid_post": np.ones(14)}, 1, ValueError, "steer: the vector of h.0.resid_post must be numbers [15], got "
      "float64 [14]"),
     ({"h.0.attn.z": np.ones(15)}, 1, ValueError, "steer: the vector of h.0.attn.z must be numbers [3, 5], got float64"),
-    ({"h.0.resid_post": ["a"] * 15}, 1, ValueError, "steer: the vector of h.0.resid_post must be numbers [15], got <U1"),
+    ({"h.0.resid_post": ["a"] * 15}, 1, ValueError, "steer: the vector of h.0.resid_post must be numbers [15], got "),
     ({"h.0.resid_post": np.ones(15)}, np.inf, ValueError, "steer: scale must be a finite number, got inf"),
     ({"h.0.resid_post": np.ones(15)}, "4", ValueError, "steer: scale must be a finite number, got '4'"),
 ])  # fmt: skip
 def test_errors_name_the_argument(tiny, vectors, scale, error, message):
-    with pytest.raises(error) as told:
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
         tiny.steer(IDS, vectors, scale)
-    assert str(told.value).startswith(message)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Floats
-from nextword.inside.activations import Activations
 from nextword.inside.host import Host, place, places, prompt_ids, shown_token, token_of
 from nextword.inside.inside import Inside
 from nextword.inside.measures import all_log_probabilities, kl_divergence
@@ -21,6 +20,7 @@ from nextword.inside.rules import Intervention, Mean, Value, Zero
 from nextword.inside.tables import Table
 from nextword.machine.shown import is_integer, shown
 from nextword.models.model import Model
+from nextword.models.tap import shapes
 from nextword.text.ids import Prompt, Special
 
 How = Literal["zero", "mean"]
@@ -122,9 +122,10 @@ def ablate(host: Host, prompt: Prompt, heads: Any = (), attentions: Any = (), ml
                          "take a text of as many tokens")
     by_head = _by_layer("heads", heads, model.layers, model.heads)
     by_neuron = _by_layer("neurons", neurons, model.layers, neurons_of(model))
-    layers = [places("ablate", name, given, model.layers) for name, given in (("attentions", attentions), ("mlps", mlps))]
+    by_layer = (("attn.out", places("ablate", "attentions", attentions, model.layers)),
+                ("mlp.out", places("ablate", "mlps", mlps, model.layers)))
     rules = [off("ablate", f"h.{layer}.attn.z", how, heads=some, positions=at) for layer, some in by_head.items()]
-    for name, chosen in zip(("attn.out", "mlp.out"), layers, strict=True):
+    for name, chosen in by_layer:
         rules += [off("ablate", f"h.{layer}.{name}", how, positions=at) for layer in dict.fromkeys(chosen)]
     rules += [off("ablate", f"h.{layer}.mlp.act", how, columns=some, positions=at) for layer, some in by_neuron.items()]
     if not rules:
@@ -150,7 +151,7 @@ def off(op: str, name: str, how: Any, heads: list[int] | None = None, positions:
 
 def neurons_of(model: Model) -> int:
     """Neurons of a feed-forward layer."""
-    return Activations(model, [0]).shape("h.0.mlp.act")[1]
+    return shapes(model)["h.0.mlp.act"][1]
 
 
 def _by_layer(what: str, given: Any, layers: int, size: int) -> dict[int, list[int]]:

@@ -18,7 +18,7 @@ from nextword.inside.tables import number, visible
 from nextword.machine.shown import is_integer, shown
 from nextword.models.model import Model
 from nextword.models.passes import CHUNK
-from nextword.models.trace import NOBODY
+from nextword.models.tap import NOBODY
 from nextword.text.ids import Prompt, Special
 
 Method = Literal["occlusion", "value_zeroing", "shapley"]
@@ -84,15 +84,15 @@ def influence(host: Host, prompt: Prompt, method: Method = "occlusion", target: 
     >>> import nextword
     >>> found = nextword.load().influence("Once upon a time", "shapley")
     >>> found.exact, found.evaluations, found.values.shape
-    (True, 16, (4,))
+    (True, 32, (5,))
     """
     model = host.model
     one_of("influence", "method", method, METHODS)
     one_of("influence", "measure", measure, ("logit", "logprob"))
     ids = prompt_ids("influence", host, prompt, allowed_special)
     tokens = len(ids)
-    least = 2 * tokens
-    if not is_integer(evaluations) or (method == "shapley" and evaluations < least and not is_exact(tokens, evaluations)):
+    least = min(2 * tokens, 2**tokens)
+    if not is_integer(evaluations) or evaluations < (least if method == "shapley" else 0):
         raise ValueError(f"influence: evaluations must be an integer of at least {least} for {tokens} tokens, "
                          f"got {shown(evaluations)}")
     if not is_integer(seed) or seed < 0:

@@ -53,8 +53,8 @@ def patch(host: Host, clean: Prompt, corrupted: Prompt, at: At = "resid_post", o
     measure: two tokens, by text or id: the logit of the first less that of the second; or one: its logit. None: the
         most probable token after the clean prompt and that after the corrupted one, where they differ.
     layers: those to patch, a row each; None: all. progress: called with (patches done, patches in all).
-    Returns a Patching, float64 [layers, columns]: (patched - corrupted) / (clean - corrupted), 1 for all restored, below
-    0 or above 1 where a patch drives it further. Layers below a patch are not computed again.
+    Returns a Patching, float64 [layers, columns]: (patched - corrupted) / (clean - corrupted), 1 for all restored,
+    below 0 or above 1 where a patch drives it further. Layers below a patch are not computed again.
     Raises ValueError, TypeError or IndexError that names the argument; ValueError where both prompts have the same
     measure, and before more than 2 ** 20 tokens would go through the model.
 

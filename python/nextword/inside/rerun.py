@@ -9,10 +9,12 @@ import numpy as np
 
 from nextword.arithmetic.arrays import Floats
 from nextword.machine import memory
-from nextword.models.model import Inputs, Model, Past
+from nextword.models.cache import KVCache
+from nextword.models.model import Model
 from nextword.models.passes import CHUNK
 from nextword.models.rows import Rows
-from nextword.models.trace import Array, Rule, Tap, tap_of
+from nextword.models.tap import Array, Rule, Tap
+from nextword.models.trace import tap_of
 
 Variant = Sequence[Rule]  # what is changed in one pass, each rule with the name of its activation
 Progress = Callable[[int, int], None]
@@ -42,15 +44,14 @@ class Watch(Tap):
 
 
 class Edits(Tap):
-    """Changes activations of sequences of equal length that go through a model side by side, each by rules of its own.
+    """Changes activations of sequences that go through a model side by side, in slots 0, 1, ..., each by its own rules.
 
-    rows: those of one sequence.
+    A rule sees its sequence alone, as if nothing stood beside it.
     """
 
     looks = replaces = True
 
-    def __init__(self, variants: Sequence[Variant], rows: Rows) -> None:
-        self._count, self._rows = len(variants), rows
+    def __init__(self, variants: Sequence[Variant]) -> None:
         self._rules: dict[str, dict[int, list[Rule]]] = {}
         for number, variant in enumerate(variants):
             for rule in variant:
@@ -60,43 +61,39 @@ class Edits(Tap):
         """Whether one of the sequences has it changed."""
         return name in self._rules
 
-    def __call__(self, name: str, x: Array) -> Array:
-        """Change one activation of all sequences where it belongs to one that has it changed."""
-        if name not in self._rules:
-            return x
-        new = x.reshape(*x.shape[:-2], self._count, -1, x.shape[-1]).copy()  # [..., sequences, tokens, features]
-        rows = self._rows if new.shape[-2] == len(self._rows.slots) else self._rows.only(slice(-1, None))
-        for number in self._rules[name]:
-            new[..., number, :, :] = self.changed(name, new[..., number, :, :], number, rows)
-        return new.reshape(x.shape)
+    def at(self, rows: Rows) -> Tap:
+        """The tap for a pass of these rows."""
+        return _EditsAt(self._rules, rows)
 
-    def changed(self, name: str, x: Array, number: int, rows: Rows) -> Array:
-        """An activation of one sequence, x itself where nothing changes it."""
-        for rule in self._rules.get(name, {}).get(number, ()):
-            x = rule.applied(name, x, rows, {})
-        return x
+
+class _EditsAt(Edits):
+    def __init__(self, rules: dict[str, dict[int, list[Rule]]], rows: Rows) -> None:
+        self._rules, self._rows = rules, rows
 
     def only(self, some: Any) -> Tap:
-        """The tap for what is shown of one sequence alone, the rows of this slice."""
-        return _Alone(self, some.start // len(self._rows.slots), self._rows)
-
-
-class _Alone(Tap):
-    """Changes activations of one of the sequences."""
-
-    looks = replaces = True
-
-    def __init__(self, edits: Edits, number: int, rows: Rows) -> None:
-        self._edits, self._number, self._rows = edits, number, rows
+        return _EditsAt(self._rules, self._rows.only(some))
 
     def __call__(self, name: str, x: Array) -> Array:
-        return self._edits.changed(name, x, self._number, self._rows)
+        changed = x
+        for number, rules in self._rules.get(name, {}).items():
+            own = np.flatnonzero(self._rows.slots == number)
+            if len(own):
+                where = slice(int(own[0]), int(own[-1]) + 1)  # a sequence's rows follow one another
+                old = part = x[..., where, :]
+                rows = self._rows.only(where)
+                for rule in rules:
+                    part = rule.applied(name, part, rows, {})
+                if part is not old:
+                    changed = x.copy() if changed is x else changed
+                    changed[..., where, :] = part
+        return changed
 
 
 class Rerun:
     """A prompt that a model has read once, and reads again with changes; layers below a change are not computed again.
 
-    ids: the prompt's, at least one, at most the context window. keep: names of activations that `kept` holds as the prompt's own pass has them.
+    ids: the prompt's, at least one, at most the context window. keep: names of activations that `kept` holds as the
+    prompt's own pass has them.
     logits: float32 [vocabulary], those behind the last token of the prompt's own pass.
     A pass has the bits that it would have alone and from the first layer on: see the numeric promise. It uses caches of
     its own, and what traces of the calling context ask for is not shown to them.
@@ -107,19 +104,15 @@ class Rerun:
         if tap_of(model).replaces:
             raise RuntimeError(f"{op}: it must stand outside of a trace that replaces activations; "
                                "end the trace, and say here what is changed")
-        self.op, self.model, self.ids = op, model, np.array(ids, np.int64)
-        self.kept: dict[str, Array] = {}
-        rows = len(ids) * (model.layers * model.width + model.widest)
-        memory.require(op, f"the activations of {len(ids)} tokens", 4 * rows, "shorten the prompt")
-        self._entering: list[Floats] = []  # what goes into each layer [tokens, width], and at last out of all
-        cache, watch = model.cache(1, len(ids)), Watch(keep, self.kept.__setitem__)
-        inputs, past = self._inputs(1), Past(cache, np.zeros(1, np.int64), np.array([len(ids)]))
-        x = model.begin(inputs, watch)
-        for layer in range(model.layers):
-            self._entering.append(x)
-            x = model.block(layer, x, past, watch)
-        self._entering.append(x)
-        self.logits: Floats = model.end(x[inputs.wanted], watch)[0]
+        self.model, self.ids = model, np.array(ids, np.int64)
+        numbers = len(ids) * (model.layers * model.width + model.widest)
+        memory.require(op, f"the activations of {len(ids)} tokens", 4 * numbers, "shorten the prompt")
+        entering = [*(f"h.{layer}.resid_pre" for layer in range(model.layers)), f"h.{model.layers - 1}.resid_post"]
+        wanted, found = list(keep), dict[str, Array]()
+        watch = Watch([*entering, *wanted], found.__setitem__)
+        self.logits: Floats = model([self.ids], model.cache(1, len(ids)), None, [len(ids) - 1], watch)[0]
+        self.kept = {name: found[name] for name in wanted}
+        self._entering: list[Floats] = [found[name] for name in entering]  # each layer, and what comes behind the last
 
     def changed(self, variants: Iterable[Variant]) -> Iterator[Floats]:
         """float32 [vocabulary] for each variant, in their order: the logits behind the last token of its pass.
@@ -131,24 +124,15 @@ class Rerun:
             if cache is None or len(cache.lengths) < len(group):
                 cache = self.model.cache(len(group), len(self.ids))
             cache.lengths[:] = 0
-            slots = np.arange(len(group))
-            yield from self._run(group, start, Past(cache, slots, np.full(len(group), len(self.ids))))
+            yield from self._run(group, start, cache)
 
-    def _run(self, group: Sequence[Variant], start: int, past: Past) -> Floats:
-        tokens = len(self.ids)
-        rows = Rows(self, np.zeros(tokens, np.int64), np.arange(tokens), np.full(tokens, tokens))
-        model, tap, inputs = self.model, Edits(group, rows), self._inputs(len(group))
-        x = model.begin(inputs, tap) if start < 0 else np.tile(self._entering[start], (len(group), 1))
-        for layer in range(max(0, start), model.layers):
-            x = model.block(layer, x, past, tap)
-        logits: Floats = model.end(x[inputs.wanted], tap)
-        return logits
-
-    def _inputs(self, count: int) -> Inputs:
-        """The tokens of the prompt so many times; the last of each gives logits."""
-        tokens = len(self.ids)
-        return Inputs(np.tile(self.ids, count), np.tile(np.arange(tokens), count),
-                      np.arange(1, count + 1) * tokens - 1)
+    def _run(self, group: Sequence[Variant], start: int, cache: KVCache) -> Floats:
+        count, tokens, tap = len(group), len(self.ids), Edits(group)
+        ends = np.arange(1, count + 1) * tokens - 1
+        if start < 0:
+            return self.model([self.ids] * count, cache, None, ends, tap)
+        x = np.tile(self._entering[start], (count, 1))
+        return self.model.resumed(start, x, cache, None, [tokens] * count, ends, tap)
 
     def _groups(self, variants: Iterable[Variant]) -> Iterator[tuple[list[Variant], int]]:
         """Neighbours that begin at the same layer, CHUNK tokens of them or one, and that layer."""

@@ -1,4 +1,4 @@
-"""Shapley values: what each player of a game adds to its worth, over all orders in which they may join. Knows no model."""
+"""Shapley values: what each player of a game adds to its worth, in the mean over all orders of joining. No model."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ def shapley(worth: Worth, players: int, evaluations: int, seed: int = 0) -> Shap
     allow, two at least (Castro, Gomez, Tejada 2009); the error is the standard deviation of what a player adds over the
     square root of the orders. The values sum to what all players are worth together less what none is worth, but for
     rounding.
-    evaluations: at least 2 * players, unless all coalitions are tried.
+    evaluations: at least 2 * players, or 2 ** players where that is less.
 
     >>> found = shapley(lambda games: [3.0 if game == 3 else 0.0 for game in games], 2, 4)  # worth 3 only together
     >>> found.values.tolist(), found.exact

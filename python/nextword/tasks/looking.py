@@ -87,9 +87,10 @@ class Looking:
 
         >>> import nextword
         >>> lm = nextword.load()
-        >>> sea = lm.inside(" sea")["h.1.resid_post"][-1] - lm.inside(" garden")["h.1.resid_post"][-1]
-        >>> len(lm.steer("Once upon a time", {"h.1.resid_post": sea}, max_new_tokens=3).tokens)
-        3
+        >>> male = lm.inside(" king")["h.2.resid_post"][-1] - lm.inside(" queen")["h.2.resid_post"][-1]
+        >>> prompt, vectors = "Once upon a time there was a little", {"h.2.resid_post": male}
+        >>> [lm.steer(prompt, vectors, scale, max_new_tokens=5).text for scale in (0, 0.25)]
+        [' girl who had a daughter', ' boy who had a son']
         """
         from nextword.inside.steer import steer
 
