@@ -28,9 +28,12 @@ class Slots:
         return len(self._free)
 
     def take(self, seat: Seat) -> None:
-        """Give the row a free slot. It goes on with what is there if it has asked for that slot."""
+        """Give the row a free slot. It goes on with what is there if it has asked for that slot: ValueError if that is
+        not free."""
         if not seat.begun:
             seat.slot = self._place(seat)
+        elif seat.slot not in self._free:
+            raise ValueError(f"submit: slot must be one of those that are free, {list(self._free)}, got {seat.slot}")
         self.cache.prompts[seat.slot] = len(seat.row.prompt)
         del self._free[seat.slot]
 
