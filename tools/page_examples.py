@@ -32,7 +32,7 @@ RUN_BODIES: dict[str, Any] = {
     "lens": {"at": "resid_mid", "positions": [-2, -1], "top": 3, "watch": " girl"},
     "choose": {"settings": {"temperature": 0.8, "top_k": 5, "frequency_penalty": 0.5}, "seed": 7, "step": 0,
                "candidates": 6},
-    "ablate": {"interventions": [], "top": 3},
+    "ablate": {"interventions": [{"name": "h.3.attn.z", "how": "zero", "heads": [2]}], "top": 3},
     "cell": {"name": "h.3.attn.scores", "index": [2, 5, 4]},
     "attribute": {"target": " girl", "against": None, "position": -1, "by": "part"},
     "neurons": {"layer": 3, "position": -1, "top": 2},

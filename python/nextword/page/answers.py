@@ -212,11 +212,11 @@ class HeadsHeader(TypedDict):
 
 
 class Term(TypedDict):
-    """A product of a sum. Where both factors are activations or weights, `left`, `right` are the numbers."""
+    """A term of a sum; of a product its factors, which a scale may follow, else null."""
 
     index: int
-    left: float
-    right: float
+    left: float | None
+    right: float | None
     product: float
 
 
@@ -230,8 +230,10 @@ class Source(TypedDict):
 class CellAnswer(TypedDict):
     """POST /api/run/R/cell {"name": str, "index": [int]}
 
-    value: that of the activation. formula: how it was made ("dot", "softmax", "sum", ...). terms: the largest of
-    `terms_total`; rest: the sum of all others. computed: the sum in float64. python: a line that gives the number.
+    name: of an activation, or of a weight by its name in the model's files. value: the model's float32 number. formula:
+    how it was made, in words of the names. operands: numbers of the formula, such as mean and std. terms: the largest
+    of `terms_total`; rest: the sum of all others. computed: the number made of its sources in float64; it differs from
+    value by `bound` at most. python: a line that gives the number.
     """
 
     name: str
@@ -244,6 +246,7 @@ class CellAnswer(TypedDict):
     terms_total: int
     rest: float
     computed: float | None
+    bound: float
     sources: list[Source]
     python: str
 
@@ -329,7 +332,8 @@ class ScanEvent(TypedDict):
     """POST /api/run/R/scan {"over": "heads"|"layers", "target": int|str|null, "measure": "logit"|"logprob"|"kl"}:
     server-sent events `row` for each layer, then `end`.
 
-    values: the change of the measure where the head or part is off: [heads], or of layers [attention, mlp].
+    values: the change of the measure where the head or part is off: [heads], or of layers [attention, mlp]. `end` has
+    {"target", "before", "texts"}.
     """
 
     layer: int
@@ -337,15 +341,18 @@ class ScanEvent(TypedDict):
 
 
 class AttributeAnswer(TypedDict):
-    """POST /api/run/R/attribute {"target": int|str, "against": int|str|null, "position": int, "by": "part"|"head"}
+    """POST /api/run/R/attribute {"target": int|str, "against": int|str|null, "position": int,
+    "by": "part"|"head"|"source"|"neuron"}
 
-    What each part adds to the logit of the target (less that of `against`); parts sum to `logit` within `bound`.
+    What each part adds to the logit of the target (less that of `against`); parts and others, the sum of those that are
+    too many to tell, sum to `logit` within `bound`. Names: see `nextword.inside.attribution.Attribution`.
     """
 
     target: int
     against: int | None
     position: int
-    parts: list[dict[str, Any]]  # {"name", "value"}, and "layer", "head" where it has one
+    parts: list[dict[str, Any]]  # {"name", "value"}
+    others: float
     logit: float
     bound: float
     texts: Texts
@@ -360,6 +367,8 @@ class PatchAnswer(TypedDict):
     at: str
     over: str
     values: list[list[float]]
+    clean: float  # the measure of R
+    corrupted: float  # and of other
     texts: Texts
 
 
@@ -409,8 +418,8 @@ class CompareAnswer(TypedDict):
     """POST /api/compare {"prompts": [str], "continuations": [str]}
 
     p: [prompts][continuations], the probability of exactly these tokens; share: among the continuations; whole: whether
-    prompt and continuation written in one are the same tokens. ratio: ln of the share in each prompt over that in the
-    first.
+    prompt and continuation written in one are the same tokens. ratio: ln of the probability over that of the first
+    continuation. A prompt may be a template, "The {doctor|nurse} said"; `prompts` are those that it stands for.
     """
 
     prompts: list[str]

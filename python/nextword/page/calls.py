@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nextword.arithmetic.arrays import Floats
+from nextword.inside.change import Change
+from nextword.models.tap import shapes
 from nextword.page import lens as lenses
 from nextword.page.answers import (
     AblateAnswer,
@@ -24,7 +25,7 @@ from nextword.page.answers import (
 )
 from nextword.page.errors import Refused
 from nextword.page.fields import BODY, PROMPT, WORD, Fields
-from nextword.page.runs import Run, Runs, rules_of
+from nextword.page.runs import Run, Runs
 from nextword.page.steps import SEEDS, Event, generated, settings_of, step_answer
 from nextword.page.stopping import stoppable
 from nextword.page.texts import described, one_token, pieces_of, texts_of
@@ -63,7 +64,7 @@ class Page:
         parts = self._parts
         limits: Limits = {"body": BODY, "top": TOP, "lens_positions": LENS_POSITIONS, "new_tokens": NEW_TOKENS,
                           "words": WORD, "prompts": PROMPTS, "waiting": WAITING}
-        inner = self.runs.of([0]).inside.shape("h.0.mlp.act")[-1]
+        inner = shapes(model)["h.0.mlp.act"][-1]
         return {"name": "demo" if source is None or source.path is None else Path(source.path).name,
                 "kind": model.kind, "dtype": model.dtype, "kv_dtype": model.kv_dtype, "layers": model.layers,
                 "heads": model.heads, "width": model.width, "head_width": model.head_width, "inner": inner,
@@ -172,8 +173,8 @@ class Page:
         if settings.max_new_tokens > NEW_TOKENS:
             raise Refused("bad_argument", f"generate: max_new_tokens must be at most {NEW_TOKENS}, got "
                                           f"{settings.max_new_tokens}", argument="max_new_tokens")
-        rules_of(fields.objects("interventions", RULES))
-        return generated(self.lm, ids, settings, fields.integer("explain", 0, TOP, 0))
+        rules = self.runs.of(ids, fields.objects("interventions", RULES)).inside.interventions
+        return generated(self.lm, ids, settings, fields.integer("explain", 0, TOP, 0), rules)
 
     def ablate(self, name: str, body: Any) -> AblateAnswer:
         """POST /api/run/R/ablate"""
@@ -182,24 +183,12 @@ class Page:
         top = fields.integer("top", 1, TOP, 20)
         other = self.runs.of(run.ids, [*run.interventions, *fields.objects("interventions", RULES)])
         before, after = run.last, other.last
-        every = np.arange(len(before))
-        p, q = (np.exp(lenses.log_probabilities(x, every)) for x in (before, after))
-        moved = [int(t) for t in np.argsort(-np.abs(q - p), kind="stable")[:top]]
-        told = [lenses.words(x, sorted({*lenses.best(before, top), *lenses.best(after, top)},
-                                       key=lambda t, x=x: (-x[t], t))) for x in (before, after)]  # type: ignore[misc]
-        return {"run": other.id, "before": told[0], "after": told[1], "kl": divergence(before, after),
-                "movers": [{"id": t, "before": float(p[t]), "after": float(q[t])} for t in moved],
+        change = Change(self.lm, tuple(run.ids), tuple(other.inside.interventions), before, after)
+        moved = change.movers(top)
+        told = {*lenses.best(before, top), *lenses.best(after, top)}
+        sides = [lenses.words(x, sorted(told, key=lambda t, x=x: (-x[t], t)))  # type: ignore[misc]
+                 for x in (before, after)]
+        return {"run": other.id, "before": sides[0], "after": sides[1], "kl": change.kl,
+                "movers": [{"id": one.token, "before": one.before, "after": one.after} for one in moved],
                 "changes": not np.array_equal(before, after),
-                "texts": texts_of(self.lm.tokenizer, {word["id"] for word in told[0]} | set(moved))}
-
-
-def divergence(before: Floats, after: Floats) -> float:
-    """Kullback-Leibler divergence of the distribution after from that before, in nats: sum p (ln p - ln q).
-
-    >>> divergence(np.float32([0, 1]), np.float32([0, 1]))
-    0.0
-    """
-    every = np.arange(len(before))
-    p, q = (lenses.log_probabilities(x, every) for x in (before, after))
-    with np.errstate(invalid="ignore"):
-        return max(0.0, math.fsum(np.where(np.isneginf(p), 0.0, np.exp(p) * (p - q))))
+                "texts": texts_of(self.lm.tokenizer, told | {one.token for one in moved})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 # code -> status. The page has a text for each, in every language.
@@ -45,12 +46,14 @@ class Refused(Exception):  # noqa: N818 - it says what happened
 
 
 def refused(error: BaseException) -> Refused:
-    """What an exception of the library becomes: its own words where it names an argument."""
+    """What an exception becomes. The library's begin with the operation, as in "lens: top must be ..."; others are
+    faults of the program."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, MemoryError):
         return Refused("memory", str(error) or "out of memory")
-    if isinstance(error, ValueError | TypeError | IndexError | KeyError | OverflowError):
-        said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        return Refused("bad_argument", said)
+    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    of_library = isinstance(error, ValueError | TypeError | IndexError | KeyError | OverflowError | RuntimeError)
+    if of_library and re.match(r"[A-Za-z][\w.\[\]]*: ", said):
+        return Refused("bad_argument", said[:500])
     return Refused("internal", type(error).__name__)

@@ -13,6 +13,7 @@ from nextword.decoding.defaults import Defaults
 from nextword.decoding.explain import Step
 from nextword.decoding.sampling import choose, probabilities
 from nextword.decoding.settings import Sampling
+from nextword.models.trace import Rule, trace
 from nextword.page.answers import GenerateEvent, Span, StepAnswer
 from nextword.page.errors import Refused
 from nextword.page.fields import Fields
@@ -89,8 +90,13 @@ def spans(step: Step, final: Floats, settings: Sampling) -> list[Span]:
             for c in sorted(step.candidates, key=lambda c: c.token) if c.token in at]
 
 
-def generated(lm: LanguageModel, ids: Sequence[int], settings: Sampling, explain: int) -> Iterator[Event]:
-    """The steps of a generation as they come: ("step", GenerateEvent), and ("end", ...) last."""
+def generated(lm: LanguageModel, ids: Sequence[int], settings: Sampling, explain: int,
+              rules: Sequence[Rule] = ()) -> Iterator[Event]:
+    """The steps of a generation as they come: ("step", GenerateEvent), and ("end", ...) last. rules: what is replaced."""
+    if rules:
+        with trace(lm.model, [], replace=rules):
+            yield from generated(lm, ids, settings, explain)
+        return
     stream = lm.stream(list(ids), sampling=settings, explain=max(1, explain), on_overflow="stop")
     count = 0
     held: list[str] = []
