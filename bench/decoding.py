@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import nextword
 from nextword import Sampling, cpu
@@ -26,6 +25,7 @@ from nextword.decoding.row import token_logprob
 from nextword.decoding.rules import Rules
 from nextword.decoding.sampling import choose
 from nextword.models.gpt2 import GPT2, GPT2Config
+from nextword.models.random_weights import RandomWeights
 from peers import shape
 
 END = shape.VOCABULARY - 1
@@ -95,22 +95,7 @@ def choices(rounds: int) -> None:
 
 def random_gpt2() -> nextword.LanguageModel:
     """GPT-2 124M with random weights."""
-    config, rng = GPT2Config(eos_token_id=None), np.random.default_rng(0)
-
-    class Weights(dict[str, NDArray[np.float32]]):
-        def __contains__(self, name: object) -> bool:
-            return name != "lm_head.bias"
-
-        def __getitem__(self, name: str) -> NDArray[np.float32]:
-            c, last = config, name.removesuffix(".weight").removesuffix(".bias").rpartition(".")[2]
-            cols = {"c_attn": 3 * c.n_embd, "c_fc": c.inner}.get(last, c.n_embd)
-            shapes = {"wte": (c.vocab_size, c.n_embd), "wpe": (c.n_positions, c.n_embd), "c_fc": (c.n_embd, cols),
-                      "c_attn": (c.n_embd, cols), "c_proj": (c.inner if ".mlp." in name else c.n_embd, c.n_embd)}
-            wanted = (cols,) if name.endswith(".bias") or last.startswith("ln") else shapes[last]
-            x = 0.05 * rng.standard_normal(wanted, np.float32)
-            return x + 1 if last.startswith("ln") and name.endswith(".weight") else x
-
-    return nextword.LanguageModel(GPT2(Weights(), config))
+    return nextword.LanguageModel(GPT2(RandomWeights(), GPT2Config(eos_token_id=None)))
 
 
 def explained(name: str, lm: nextword.LanguageModel, new: int, rounds: int) -> None:

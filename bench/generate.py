@@ -18,13 +18,12 @@ import nextword
 from nextword import cpu
 from nextword.arithmetic.formats import DTYPES
 from nextword.models.cache import ELEMENTS
-from nextword.models.gpt2 import GPT2
+from nextword.models.model import Model
 from peers import limits
 
 
-def weight_bytes(model: GPT2) -> int:
-    linears = [layer for b in model.blocks for layer in (b.qkv, b.attn_out, b.fc, b.mlp_out)] + [model.head]
-    return sum(layer.weight.nbytes for layer in linears)
+def weight_bytes(model: Model) -> int:
+    return sum(layer.weight.nbytes for layer in [*model.linears(), model.head])
 
 
 def main() -> None:

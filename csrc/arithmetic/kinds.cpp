@@ -78,9 +78,9 @@ void run_two(const Op& op, const Running& r) {
   combine(r.in(op, 0), r.in_stride(op, 0), r.in(op, 1), r.in_stride(op, 1), r.to_rows(op), r.to_cols(op), r.to(op));
 }
 
-// name, inputs, indices, matrices, arrays; cached, product, activated; apart in, apart out
+// name, inputs, indices, matrices, arrays, traits
 const Kind kinds[] = {
-    {"embedding", 0, 2, 1, 1, false, false, false, {}, false,
+    {"embedding", 0, 2, 1, 1, 0,
      [](const Adding& a) -> Value {
        const Array& positions = a.op.arrays[0];
        const Packed& tokens = a.op.matrix;
@@ -96,7 +96,7 @@ const Kind kinds[] = {
        embedding(r.numbers(op.indices[0]), r.numbers(op.indices[1]), op.matrix, op.arrays[0].data, r.to_rows(op),
                  r.to(op));
      }},
-    {"layer_norm", 1, 0, 0, 2, false, false, false, {}, false,
+    {"layer_norm", 1, 0, 0, 2, 0,
      [](const Adding& a) {
        a.check_vector(0, "weight", a.cols(0), false);
        a.check_vector(1, "bias", a.cols(0), false);
@@ -105,21 +105,21 @@ const Kind kinds[] = {
      [](const Op& op, const Running& r) {
        layer_norm(r.in(op, 0), op.arrays[0].data, op.arrays[1].data, op.scalar, r.to_rows(op), r.to_cols(op), r.to(op));
      }},
-    {"softmax", 1, 0, 0, 0, false, false, false, {}, false, same_as_input,
+    {"softmax", 1, 0, 0, 0, 0, same_as_input,
      [](const Op& op, const Running& r) { softmax(r.in(op, 0), r.to_rows(op), r.to_cols(op), r.to(op)); }},
-    {"activate", 1, 0, 0, 0, false, false, true, {}, false, same_as_input,
+    {"activate", 1, 0, 0, 0, activated, same_as_input,
      [](const Op& op, const Running& r) { activate(r.in(op, 0), op.activation, r.to_rows(op) * r.to_cols(op), r.to(op)); }},
-    {"add", 2, 0, 0, 0, false, false, false, {true, true}, false, made_of_two, run_two<add>},
-    {"multiply", 2, 0, 0, 0, false, false, false, {true, true}, false, made_of_two, run_two<multiply>},
-    {"matmul", 1, 0, 1, 1, false, true, false, {true}, false, made_by_product, run_product},
-    {"matmul_activated", 1, 0, 1, 1, false, true, true, {true}, true, made_by_product, run_product},
-    {"matmul_residual", 2, 0, 1, 1, false, true, false, {true, false}, false, made_by_product, run_product},
-    {"gather", 1, 1, 0, 0, false, false, false, {true}, false,
+    {"add", 2, 0, 0, 0, x_apart | y_apart, made_of_two, run_two<add>},
+    {"multiply", 2, 0, 0, 0, x_apart | y_apart, made_of_two, run_two<multiply>},
+    {"matmul", 1, 0, 1, 1, product | x_apart, made_by_product, run_product},
+    {"matmul_activated", 1, 0, 1, 1, product | activated | x_apart | out_apart, made_by_product, run_product},
+    {"matmul_residual", 2, 0, 1, 1, product | x_apart, made_by_product, run_product},
+    {"gather", 1, 1, 0, 0, x_apart,
      [](const Adding& a) -> Value {
        const Index index = a.op.indices[0];  // wanted is what counts through the tokens
        if (index != Index::wanted || a.rows(0) != Rows::tokens)
-         a.reject("x and the index", "[tokens, cols] and wanted", a.shape(0) + " and " +
-                                                                    index_names[static_cast<int>(index)]);
+         a.reject("x and the index", "[tokens, cols] and wanted",
+                  a.shape(0) + " and " + index_names[static_cast<int>(index)]);
        return {Rows::wanted, a.cols(0)};
      },
      [](const Op& op, const Running& r) {
@@ -131,7 +131,7 @@ const Kind kinds[] = {
            std::memcpy(to + i * cols, from + wanted[i] * stride, static_cast<size_t>(cols) * sizeof(float));
        });
      }},
-    {"append", 2, 0, 0, 0, true, false, false, {true, true}, false,
+    {"append", 2, 0, 0, 0, cached | x_apart | y_apart,
      [](const Adding& a) -> Value {
        a.check_cache(0, "k");
        a.check_cache(1, "v");
@@ -142,7 +142,7 @@ const Kind kinds[] = {
        append(r.in(op, 0), r.in_stride(op, 0), r.in(op, 1), r.in_stride(op, 1), past.sequences,
               past.layers[static_cast<size_t>(op.layer)]);
      }},
-    {"attention", 1, 0, 0, 0, true, false, false, {true}, false,
+    {"attention", 1, 0, 0, 0, cached | x_apart,
      [](const Adding& a) -> Value {
        a.check_cache(0, "q");
        return {Rows::tokens, a.cols(0)};

@@ -46,14 +46,26 @@ struct Running {
   int64_t to_cols(const Op& op) const { return program.value(op.out).cols; }
 };
 
-// A kind of operation. An input whose rows it reads apart may be some columns of a value; any other must be a whole one.
+// What holds for a kind. An input whose rows may lie apart may be some columns of a value; any other must be a whole one.
+enum Trait : unsigned {
+  cached = 1,     // it takes a layer of a cache
+  product = 2,    // it reads a whole matrix
+  activated = 4,  // it applies an activation
+  x_apart = 8,    // the first input's rows may lie apart
+  y_apart = 16,   // the second one's
+  out_apart = 32  // it can write rows apart
+};
+
+// A kind of operation.
 struct Kind {
   const char* name;
   size_t inputs, indices, matrices, arrays;  // how many it has: two at most, one matrix
-  bool cached, product, activated;           // whether it takes a cache, reads a whole matrix, applies an activation
-  bool apart_in[2], apart_out;
+  unsigned traits;
   Value (*made)(const Adding& adding);  // checks it; what it makes, without columns if it makes nothing
   void (*run)(const Op& op, const Running& running);
+
+  bool is(Trait trait) const { return traits & trait; }
+  bool reads_apart(size_t input) const { return traits & (x_apart << input); }
 };
 
 }  // namespace nextword

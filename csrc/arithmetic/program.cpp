@@ -45,10 +45,10 @@ struct Registers {
 void lay_rows(Program& program) {
   for (Value& v : program.values) v.apart = false;
   for (const Op& op : program.ops)
-    if (op.out >= 0 && op.out != program.result) program.value(op.out).apart = op.kind->apart_out;
+    if (op.out >= 0 && op.out != program.result) program.value(op.out).apart = op.kind->is(out_apart);
   for (const Op& op : program.ops)
     for (size_t i = 0; i < op.kind->inputs; ++i)
-      if (!op.kind->apart_in[i]) program.value(op.inputs[i].value).apart = false;
+      if (!op.kind->reads_apart(i)) program.value(op.inputs[i].value).apart = false;
 }
 
 // A register is a value's from the operation that makes it to the last one that reads it; no result has a register of
@@ -74,7 +74,9 @@ void place_values(Program& program) {
   }
   program.registers = static_cast<int>(registers.widths.size());
   for (const Value& v : program.values) {
-    const auto same = [&](const Value& o) { return o.rows == v.rows && o.cols == v.cols && o.place == v.place && o.apart == v.apart; };
+    const auto same = [&](const Value& other) {
+      return other.rows == v.rows && other.cols == v.cols && other.place == v.place && other.apart == v.apart;
+    };
     if (v.place >= 0 && std::none_of(program.sizes.begin(), program.sizes.end(), same)) program.sizes.push_back(v);
   }
 }
@@ -85,7 +87,7 @@ void follow_products(Program& program) {
   int next = -1;
   for (auto i = static_cast<int>(program.ops.size()) - 1; i >= 0; --i) {
     Op& op = program.op(i);
-    if (!op.kind->product) continue;
+    if (!op.kind->is(product)) continue;
     op.next_product = next;
     next = i;
     const Rows rows = program.value(op.out).rows;
@@ -102,6 +104,16 @@ void follow_products(Program& program) {
   }
 }
 
+// Asks for what is read of the program next: weights that were streamed have pushed it out of the nearest caches.
+void fetch_following(const Program& program, const Op& op) {
+  constexpr size_t line = 64;
+  const auto fetch = [](const Op& from) {
+    for (size_t at = 0; at < sizeof(Op); at += line) __builtin_prefetch(reinterpret_cast<const char*>(&from) + at);
+  };
+  if (&op != &program.ops.back()) fetch(*(&op + 1));
+  if (op.next_product >= 0) fetch(program.op(op.next_product));
+}
+
 }  // namespace
 
 Program::Program() { std::fill(std::begin(limits), std::end(limits), no_limit); }
@@ -110,17 +122,17 @@ const Op& Program::add(Op op) {
   const Kind& kind = *op.kind;
   const auto wrong = [&](const std::string& what) { throw std::invalid_argument(std::string(kind.name) + ": " + what); };
   if (closed()) throw std::invalid_argument("program: operations are added before it is closed; make a new Program");
-  if (kind.cached && !(0 <= op.cache && op.cache < most_caches && 0 <= op.layer && op.layer < most_layers))
+  if (kind.is(cached) && !(0 <= op.cache && op.cache < most_caches && 0 <= op.layer && op.layer < most_layers))
     wrong("cache must be a number below " + std::to_string(most_caches) + " and a layer below " + std::to_string(most_layers));
-  if (kind.activated != (op.activation != Activation::none))
-    wrong(kind.activated ? "an activation must be given" : "takes no activation");
+  if (kind.is(activated) != (op.activation != Activation::none))
+    wrong(kind.is(activated) ? "an activation must be given" : "takes no activation");
   for (size_t i = 0; i < kind.inputs; ++i) {
     const View& in = op.inputs[i];
     if (in.value < 0 || in.value >= static_cast<int>(values.size())) wrong("values must be of this program");
     const int64_t cols = value(in.value).cols;
     if (in.first < 0 || in.cols < 1 || in.first >= cols || in.cols > cols - in.first)
       wrong("columns must be some of 0 .. " + std::to_string(cols - 1));
-    if (!kind.apart_in[i] && in.cols != cols)
+    if (!kind.reads_apart(i) && in.cols != cols)
       wrong("its operand must be a whole value of " + std::to_string(cols) + " columns, got " + std::to_string(in.cols) +
             " of them, whose rows lie apart");
   }
@@ -170,7 +182,10 @@ void run(const Program& program, const Pass& pass, float* out, double* seconds) 
 
   const auto all = [&] {
     if (!seconds || (member && member->index != 0)) {
-      for (const Op& op : program.ops) op.kind->run(op, running);
+      for (const Op& op : program.ops) {
+        fetch_following(program, op);
+        op.kind->run(op, running);
+      }
       return;
     }
     using Clock = std::chrono::steady_clock;

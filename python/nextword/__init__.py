@@ -15,7 +15,8 @@ import sys
 
 from nextword._core import __version__
 from nextword.arithmetic import ops, reference, vectors
-from nextword.decoding import rules, sampling
+from nextword.arithmetic.vectors import similarity
+from nextword.decoding import grammar, rules, sampling
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation
 from nextword.decoding.settings import Sampling
@@ -25,11 +26,11 @@ from nextword.tasks.loading import DEMO, load
 from nextword.tasks.quantized import quantize
 from nextword.text.tokenizer import Tokenizer
 
-__all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu", "load",
-           "ops", "quantize", "reference", "rules", "sampling", "trace", "vectors"]
+__all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu",
+           "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity", "trace", "vectors"]
 
 # Modules that users name as `nextword.ops` and import from there, wherever in the rooms they stand.
-for _module in (cpu, ops, reference, rules, sampling, vectors):
+for _module in (cpu, grammar, ops, reference, rules, sampling, vectors):
     sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module
 
 

@@ -335,6 +335,25 @@ void test_embedding() {
   for (int64_t i = 0; i < count; ++i)
     for (int64_t d = 0; d < width; ++d)
       require(out[i * width + d] == tokens[ids[i] * width + d] + positions[places[i] * width + d], "embedding is a sum");
+  embedding(ids.data(), nullptr, packed, nullptr, count, out.data());
+  for (int64_t i = 0; i < count; ++i)
+    require(same(&out[i * width], &tokens[ids[i] * width], width), "without positions it is the token's");
+}
+
+void test_pairs() {
+  for (const int64_t rows : {0, 1, 5, 4000})
+    for (const int64_t cols : {1, 7, 33}) {
+      const int64_t x_stride = cols + 3, y_stride = cols + 1;
+      const Floats x = numbers(rows * x_stride), y = numbers(rows * y_stride);
+      Floats sum(static_cast<size_t>(rows * cols)), product(sum);
+      add(x.data(), x_stride, y.data(), y_stride, rows, cols, sum.data());
+      multiply(x.data(), x_stride, y.data(), y_stride, rows, cols, product.data());
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < cols; ++c) {
+          const float a = x[r * x_stride + c], b = y[r * y_stride + c];
+          require(sum[r * cols + c] == a + b && product[r * cols + c] == a * b, "numbers are taken in pairs");
+        }
+    }
 }
 
 // A whole model: its logits have the same bits whether a text goes through it in one pass, in two or token by token, by one
@@ -518,6 +537,7 @@ int main() {
           for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
             test_attention(element, 2, width, past, fresh);
     test_embedding();
+    test_pairs();
     for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4})
       for (const auto element : {Element::float32, Element::bfloat16, Element::int8}) test_program(dtype, element);
     for (const auto element : {Element::float32, Element::bfloat16, Element::int8}) test_any_bits(element);

@@ -225,6 +225,20 @@ def test_a_row_that_might_outgrow_its_slot_is_refused(lm):
         scheduler.submit(row_of(lm, [97] * 70, "slide", max_new_tokens=400))
 
 
+def test_a_row_may_go_on_in_a_slot_that_holds_its_beginning(lm):
+    cache = lm.model.cache(2, WINDOW)
+    lm.model([np.array(STORY[:40])], cache, [1])
+    model = Watched(lm.model)
+    scheduler = Scheduler(model, cache)
+    seat = scheduler.submit(row_of(lm, STORY[:42], max_new_tokens=5), slot=1)
+    for slot in (1, 2):
+        with pytest.raises(ValueError, match=rf"submit: slot must be one of those that are free, \[0\], got {slot}"):
+            scheduler.submit(row_of(lm, STORY[:42]), slot=slot)
+    drained(scheduler)
+    assert model.passes == [{1: 2}] + [{1: 1}] * 4
+    assert told_of(seat.row) == told(alone(lm, STORY[:42], max_new_tokens=5))
+
+
 def test_a_cache_without_slots_is_refused(lm):
     with pytest.raises(ValueError, match="scheduler: cache must have a slot at least, got 0"):
         Scheduler(lm.model, lm.model.cache(0, 32))

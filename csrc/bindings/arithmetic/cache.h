@@ -28,7 +28,8 @@ struct Panels {
 // The cache and sequence arguments that append and attention share.
 struct CacheArgs {
   Panels panels;
-  py::array keys, values, scales, prefix_keys, prefix_values, prefix_scales;
+  py::array keys, values;
+  py::object scales, prefix_keys, prefix_values, prefix_scales;  // null: none; an empty py::array would be a new array
   std::vector<int64_t> slots, past, fresh;
   Cache cache;
   Sequences sequences;
@@ -41,9 +42,11 @@ struct CacheArgs {
                                                        keys.shape(2) * panel_cols, panel_cols})) {
     cache = {panels.element, keys.mutable_data(), values.mutable_data(),
              nullptr,        keys.shape(1),       keys.shape(3),         keys.shape(2) * panel_cols};
-    if (panels.checked(scales_))
-      scales = writable<float>(op, "scales", scales_, {keys.shape(0), cache.heads, int64_t{2}, panels.scales(cache.capacity)});
-    if (panels.scaled()) cache.scales = mutable_data<float>(scales);
+    if (panels.checked(scales_)) {
+      auto checked = writable<float>(op, "scales", scales_, {keys.shape(0), cache.heads, int64_t{2}, panels.scales(cache.capacity)});
+      if (panels.scaled()) cache.scales = mutable_data<float>(checked);
+      scales = std::move(checked);
+    }
   }
 
   // The sequences, given as arrays or as numbers that live as long as this.
@@ -74,15 +77,18 @@ struct CacheArgs {
     if (keys_.is_none() != values_.is_none())
       throw std::invalid_argument(std::string(op) + ": prefix_keys and prefix_values must both be given or neither");
     if (keys_.is_none()) return;
-    prefix_keys = panels.readable(op, "prefix_keys", keys_, {cache.heads, "prefix / 32", cache.width, panel_cols});
-    cache.prefix = prefix_keys.shape(1) * panel_cols;
-    prefix_values = panels.readable(op, "prefix_values", values_,
-                                    {cache.heads, panels_of(cache.width), cache.prefix, panel_cols});
-    if (panels.checked(scales_))
-      prefix_scales = array<float>(op, "prefix_scales", scales_, {cache.heads, int64_t{2}, panels.scales(cache.prefix)});
-    cache.prefix_keys = prefix_keys.data();
-    cache.prefix_values = prefix_values.data();
-    if (panels.scaled()) cache.prefix_scales = data<float>(prefix_scales);
+    auto first = panels.readable(op, "prefix_keys", keys_, {cache.heads, "prefix / 32", cache.width, panel_cols});
+    cache.prefix = first.shape(1) * panel_cols;
+    auto second = panels.readable(op, "prefix_values", values_, {cache.heads, panels_of(cache.width), cache.prefix, panel_cols});
+    if (panels.checked(scales_)) {
+      auto third = array<float>(op, "prefix_scales", scales_, {cache.heads, int64_t{2}, panels.scales(cache.prefix)});
+      if (panels.scaled()) cache.prefix_scales = data<float>(third);
+      prefix_scales = std::move(third);
+    }
+    cache.prefix_keys = first.data();
+    cache.prefix_values = second.data();
+    prefix_keys = std::move(first);
+    prefix_values = std::move(second);
   }
 };
 

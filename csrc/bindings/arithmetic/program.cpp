@@ -51,25 +51,27 @@ Index index_of(const std::string& name) {
 
 // One cache of a pass: what Python gives of it, checked. Keeps what its layers point into.
 struct PastArgs {
+  std::array<py::object, 5> parts;  // lengths, and four lists with an entry for each layer
   py::array lengths;
+  int64_t prefix = 0;
   std::vector<int64_t> past;
   std::vector<CacheArgs> layers;
 
-  PastArgs(const py::handle& given, const std::vector<int64_t>& widths, const std::vector<int64_t>& slots) {
-    const auto [lengths_, keys_, values_, scales_, before_] = items<5>("cache", "(lengths, keys, values, scales, before)", given);
-    lengths = writable<int64_t>(op, "lengths", lengths_, {"slots"});
+  PastArgs(const py::handle& given, const std::vector<int64_t>& widths, const std::vector<int64_t>& slots)
+      : parts(items<5>("cache", "(lengths, keys, values, scales, before)", given)),
+        lengths(writable<int64_t>(op, "lengths", parts[0], {"slots"})) {
     check_indices(op, "slots", slots.data(), static_cast<int64_t>(slots.size()), lengths.shape(0));
-    for (const auto& [name, list] : {std::pair{"keys", &keys_}, {"values", &values_}, {"scales", &scales_}, {"before", &before_}}) {
-      const bool is_list = PyList_Check(list->ptr());
-      if (!is_list || static_cast<size_t>(PyList_GET_SIZE(list->ptr())) != widths.size())
-        throw std::invalid_argument(std::string(op) + ": " + name + " must be a list with an entry for each of " +
+    constexpr const char* names[] = {"keys", "values", "scales", "before"};
+    for (size_t i = 0; i < 4; ++i) {
+      const py::object& list = parts[i + 1];
+      const bool is_list = PyList_Check(list.ptr());
+      if (!is_list || static_cast<size_t>(PyList_GET_SIZE(list.ptr())) != widths.size())
+        throw std::invalid_argument(std::string(op) + ": " + names[i] + " must be a list with an entry for each of " +
                                     std::to_string(widths.size()) + " layers, got " +
-                                    (is_list ? std::to_string(PyList_GET_SIZE(list->ptr())) : type_name(*list)));
+                                    (is_list ? std::to_string(PyList_GET_SIZE(list.ptr())) : type_name(list)));
     }
-    keys = keys_, values = values_, scales = scales_, before = before_;
-    int64_t prefix = 0;
     if (!widths.empty()) {
-      const auto first = items<3>("before", "(keys, values, scales)", py::object(before[0]))[0];
+      const auto first = items<3>("before", "(keys, values, scales)", entry(4, 0))[0];
       if (py::isinstance<py::array>(first) && first.cast<py::array>().ndim() > 1)  // else refused with the layers
         prefix = first.cast<py::array>().shape(1) * panel_cols;
     }
@@ -82,9 +84,9 @@ struct PastArgs {
     layers.reserve(widths.size());
     found.layers.reserve(widths.size());
     for (size_t i = 0; i < widths.size(); ++i) {
-      layers.emplace_back(op, keys[i], values[i], scales[i]);
+      layers.emplace_back(op, entry(1, i), entry(2, i), entry(3, i));
       layers.back().take(op, found.sequences);
-      const auto [first, second, third] = items<3>("before", "(keys, values, scales)", py::object(before[i]));
+      const auto [first, second, third] = items<3>("before", "(keys, values, scales)", entry(4, i));
       layers.back().set_prefix(op, first, second, third);
       const Cache& cache = layers.back().cache;
       if (widths[i] && cache.heads * cache.width != widths[i])
@@ -99,7 +101,12 @@ struct PastArgs {
   }
 
  private:
-  py::list keys, values, scales, before;
+  // An entry of a list, which other code may have made shorter meanwhile.
+  py::object entry(size_t part, size_t layer) const {
+    PyObject* const found = PyList_GetItem(parts[part].ptr(), static_cast<Py_ssize_t>(layer));
+    if (!found) throw py::error_already_set();
+    return py::reinterpret_borrow<py::object>(found);
+  }
 };
 
 // A program, and the arrays that it points into.
@@ -114,7 +121,8 @@ struct Recorded {
   Array array_of(const char* kind, const py::handle& object) {
     if (object.is_none()) return {nullptr, 0, 0};
     const bool flat = py::isinstance<py::array>(object) && object.cast<py::array>().ndim() == 1;
-    arrays.push_back(flat ? array<float>(kind, "weights", object, {"cols"}) : array<float>(kind, "weights", object, {"rows", "cols"}));
+    arrays.push_back(flat ? array<float>(kind, "weights", object, {"cols"})
+                          : array<float>(kind, "weights", object, {"rows", "cols"}));
     const auto& a = arrays.back();
     return {data<float>(a), flat ? 0 : a.shape(0), a.shape(flat ? 0 : 1)};
   }
@@ -126,7 +134,8 @@ struct Recorded {
     added.kind = &kind_of(kind);
     const auto count = [&](const char* what, size_t got, size_t expected) {
       if (got != expected)
-        throw std::invalid_argument("program: " + kind + " takes " + std::to_string(expected) + " " + what + ", got " + std::to_string(got));
+        throw std::invalid_argument("program: " + kind + " takes " + std::to_string(expected) + " " + what + ", got " +
+                                    std::to_string(got));
     };
     count("values", values.size(), added.kind->inputs);
     count("indices", names.size(), added.kind->indices);
@@ -165,10 +174,10 @@ struct Recorded {
     py::list found;
     for (const Op& one : program.ops) {
       const Value made = one.out < 0 ? program.value(one.inputs[0].value) : program.value(one.out);
-      const bool product = one.kind->product;
+      const bool whole = one.kind->is(product);
       found.append(py::make_tuple(one.kind->name, row_names[static_cast<int>(made.rows)], one.out < 0 ? 0 : made.cols,
-                                  product ? one.matrix.bytes() : 0,
-                                  product ? one.matrix.depth * one.matrix.cols : 0));
+                                  whole ? one.matrix.bytes() : 0,
+                                  whole ? one.matrix.depth * one.matrix.cols : 0));
     }
     return found;
   }
@@ -192,7 +201,7 @@ struct Recorded {
     std::vector<int64_t> places;
     const int64_t most_places = program.limits[static_cast<int>(Index::places)];
     for (size_t i = 0; i < slots.size(); ++i) {
-      const int64_t length = data<int64_t>(given[0].lengths)[slots[i]];
+      const int64_t length = given[0].past[i] + given[0].prefix;
       for (int64_t j = 0; j < fresh[i] && tokens <= static_cast<int64_t>(all_ids.size()); ++j, ++tokens) {
         places.push_back(length + j);
         check_indices("embedding", "places", &places.back(), 1, most_places, tokens);
@@ -204,10 +213,11 @@ struct Recorded {
     check_indices("model", "rows", wanted.data(), wanted_count, tokens);
     Pass pass{ids.data(), places.data(), wanted.data(), tokens, wanted_count, {}};
     for (size_t i = 0; i < caches.size(); ++i) pass.pasts.push_back(given[i].take(widths(i), slots, fresh));
-    py::array seconds;
-    if (!seconds_.is_none())
-      seconds = writable<double>(op, "seconds", seconds_, {static_cast<int64_t>(program.ops.size())});
-    double* const clock = seconds_.is_none() ? nullptr : mutable_data<double>(seconds);
+    double* clock = nullptr;
+    if (!seconds_.is_none()) {
+      auto seconds = writable<double>(op, "seconds", seconds_, {static_cast<int64_t>(program.ops.size())});
+      clock = mutable_data<double>(seconds);
+    }
 
     const Value& result = program.value(program.result);
     auto made = empty({result.rows == Rows::tokens ? tokens : wanted_count, result.cols});

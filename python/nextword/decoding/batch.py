@@ -16,6 +16,7 @@ from nextword.machine import memory
 from nextword.models.cache import KVCache
 from nextword.models.model import Model
 from nextword.models.passes import CHUNK
+from nextword.models.trace import tap_of
 
 
 class Batch:
@@ -68,7 +69,7 @@ class Batch:
         start = time.perf_counter()
         if self.cache is not None:
             return Scheduler(self.model, self.cache, self.draft, self.store)
-        if not self._common:
+        if not self._common or tap_of(self.model).replaces:  # maybe not in all rows alike
             cache = self.model.cache(self._slots, self._capacity)
             return Scheduler(self.model, cache, self.draft, self.store)
         shared = next(row.prompt for row in self.rows if row.finish is None)[: self._common]

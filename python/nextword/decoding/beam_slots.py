@@ -8,6 +8,7 @@ from nextword.arithmetic.arrays import Floats
 from nextword.models.cache import PANEL
 from nextword.models.model import Model
 from nextword.models.passes import read
+from nextword.models.trace import tap_of
 
 
 class Path:
@@ -29,8 +30,8 @@ class Slots:
 
     def prefill(self) -> Floats:
         """Encode the prompt, whole panels of it once for all slots; logits [1, vocabulary] of what follows."""
-        common = (len(self.prompt) - 1) // PANEL * PANEL
-        before = self.model.encoded(self.prompt[:common]) if common else None
+        common = 0 if tap_of(self.model).replaces else (len(self.prompt) - 1) // PANEL * PANEL
+        before = self.model.encoded(self.prompt[:common], len(self.prompt)) if common else None
         self.cache = self.model.cache(len(self.held), self.capacity, before)
         rest = np.array(self.prompt[common:], np.int64)
         logits = read(self.model, rest, self.cache, last=1)

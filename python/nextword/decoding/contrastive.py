@@ -16,7 +16,7 @@ from nextword.machine.shown import is_integer
 from nextword.models.model import Model
 from nextword.models.passes import passes
 from nextword.models.rows import Rows
-from nextword.models.trace import Tap
+from nextword.models.tap import Tap
 
 
 @dataclass(frozen=True)

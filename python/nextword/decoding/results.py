@@ -8,7 +8,8 @@ from nextword.decoding.explain import Step
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds and tokens of a call, over all of its sequences; prefill ends with each sequence's first new token.
+    """Seconds and tokens of a call, over all of its sequences; prefill ends with each sequence's first new token. What
+    is done for prompts and for texts in one pass counts for each by its tokens.
 
     prefill_tokens: those that went through the model; a beginning shared with another prompt counts once.
     decode_seconds: with a draft, what it took is among them.

@@ -59,21 +59,24 @@ class Scheduler:
         self._speculation = None if draft is None else Speculation(draft, len(cache.lengths), cache.capacity)
 
     def submit(self, row: Row, overflow: Overflow = "error", slot: int | None = None) -> Seat:
-        """Let a row join as soon as a slot is free.
+        """Let a row join, as soon as a slot is free if none is named.
 
         overflow: whether it ends or slides when the window is full; "error": it has been seen to that it never is.
-        slot: a free one that holds the first tokens of the prompt, not the last; the row goes on there.
-        Raises ValueError for a row that might outgrow its slot.
+        slot: a free one that holds the first tokens of the prompt, not the last; the row goes on there at once.
+        Raises ValueError for a row that might outgrow its slot, and for a slot that is not free.
         """
         longest = min(self.slots.window, len(row) + row.remaining - 1)
         if longest > self.cache.capacity:
             raise ValueError(f"submit: a row must fit into its slot of {self.cache.capacity} tokens, got up to "
                              f"{longest}; make the cache with a larger capacity")
         seat = Seat(row, overflow)
-        if slot is not None:
-            seat.slot, seat.begun = slot, True
-        if row.finish is None:
+        if row.finish is not None:
+            return seat
+        if slot is None:
             self.waiting.append(seat)
+        else:
+            seat.slot, seat.begun = slot, True
+            self._join(seat)
         return seat
 
     def cancel(self, seat: Seat) -> None:

@@ -6,7 +6,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from typing import Any
 
 from nextword.machine.shown import is_integer
@@ -116,6 +115,8 @@ def _referred(whole: Mapping[str, Any], reference: str) -> Any:
 
 def _check_multiples(given: list[Any]) -> None:
     """Raises ValueError if a number must be a multiple of too much."""
+    from fractions import Fraction
+
     numbers = [Fraction(str(x)) for x in given if (is_integer(x) or isinstance(x, float)) and math.isfinite(x) and x]
     unit = math.lcm(*(x.denominator for x in numbers))
     if math.lcm(*(int(x * unit) for x in numbers)) > MULTIPLE:

@@ -28,9 +28,13 @@ class Slots:
         return len(self._free)
 
     def take(self, seat: Seat) -> None:
-        """Give the row a free slot. It goes on with what is there if it has asked for that slot."""
+        """Give the row a free slot. It goes on with what is there if it has asked for that slot: ValueError if that is
+        not free."""
         if not seat.begun:
             seat.slot = self._place(seat)
+        elif seat.slot not in self._free:
+            raise ValueError(f"submit: slot must be one of those that are free, {list(self._free)}, got {seat.slot}")
+        self.cache.prompts[seat.slot] = len(seat.row.prompt)
         del self._free[seat.slot]
 
     def _place(self, seat: Seat) -> int:
@@ -42,6 +46,7 @@ class Slots:
         self._prompts.remove(slot)
         if slot == donor:
             cache.lengths[slot] = min(common, int(cache.lengths[slot]))
+            cache.texts[slot] += 1
         else:
             cache.forget(slot)
             if common:
@@ -98,6 +103,7 @@ class Slots:
         seat.begin = len(seat.row) - keep_on_slide(self.window, seat.row.remaining)
         seat.begun, seat.donor = True, -1
         self.cache.forget(seat.slot)
+        self.cache.prompts[seat.slot] = len(seat.row) - seat.begin
 
     def _lend(self, slot: int) -> None:
         """Give those who wait for the slot what it holds by now; they read on for themselves."""
@@ -107,5 +113,5 @@ class Slots:
 
     def _copy(self, seat: Seat, tokens: int) -> None:
         donor, seat.donor = seat.donor, -1
-        if tokens >= SHARED and not self.cache.lengths[seat.slot]:
+        if tokens >= SHARED and not self.cache.lengths[seat.slot] and not self.cache.patched[donor]:
             self.cache.copy(donor, seat.slot, tokens)

@@ -13,9 +13,7 @@ from typing import Literal
 import numpy as np
 
 from nextword.arithmetic.arrays import Ints
-from nextword.decoding.draft_model import DraftModel
 from nextword.decoding.drafting import WIDE, Asked, Drafter
-from nextword.decoding.lookup import Lookup
 from nextword.decoding.row import Row
 from nextword.models.model import Model
 from nextword.text.tokenizer import Tokenizer
@@ -30,6 +28,9 @@ class Speculation:
     text that the exact model sees."""
 
     def __init__(self, draft: Draft, slots: int, room: int) -> None:
+        from nextword.decoding.draft_model import DraftModel
+        from nextword.decoding.lookup import Lookup
+
         self._drafter: Drafter = Lookup(slots) if draft == "lookup" else DraftModel(draft, slots, room)
 
     def begin(self, slot: int) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,30 +13,15 @@ import numpy as np
 from nextword.arithmetic.arrays import Floats
 from nextword.machine import memory
 from nextword.machine.shown import quoted
-from nextword.models.model import Model
-from nextword.models.passes import CHUNK, passes
-from nextword.models.trace import Tap, Trace
+from nextword.models.cache import KVCache
+from nextword.models.model import Model, Past
+from nextword.models.passes import CHUNK
+from nextword.models.rows import over_keys
+from nextword.models.tap import shapes
+from nextword.models.trace import Trace
 
 KEEP = 256 * 2**20
 """Bytes of activations that are kept by default."""
-
-
-class _Shapes(Tap):
-    """Asks for every activation and notes its shape."""
-
-    looks = True
-
-    def __init__(self) -> None:
-        self.shapes: dict[str, tuple[int, ...]] = {}
-
-    def wants(self, name: str) -> bool:
-        """Every one."""
-        return True
-
-    def __call__(self, name: str, x: Floats) -> Floats:
-        """Note it."""
-        self.shapes[name] = x.shape
-        return x
 
 
 class Activations(Mapping[str, Floats]):
@@ -50,13 +36,30 @@ class Activations(Mapping[str, Floats]):
     def __init__(self, model: Model, ids: Sequence[int], interventions: Sequence[Any] = (), keep: int = KEEP) -> None:
         self.model, self.ids, self.interventions, self.keep = model, list(ids), tuple(interventions), keep
         self._kept: OrderedDict[str, Floats] = OrderedDict()
+        self._inputs: dict[str, Floats] = {}  # of layers
+        self._one_at_a_time = Lock()
+        Trace(model, [], self.interventions)  # raises for what is no rule
+        self.replaced = {one.name for one in self.interventions}  # activations that are not the model's alone
+        for name in self.replaced:
+            self._known(name)
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every activation for one token, in the order of the graph; none of its logits is asked for."""
-        tap = _Shapes()
-        self.model([np.array(self.ids[:1], np.int64)], self.model.cache(1, 1), None, [], tap)
-        return tap.shapes
+        return shapes(self.model)
+
+    @cached_property
+    def _last(self) -> set[str]:
+        """Those that only tokens have whose logits are wanted."""
+        return {name for name, shape in self._shapes.items() if not shape[0]}
+
+    @cached_property
+    def _stream(self) -> dict[str, int]:
+        """The inputs of layers that are kept once they are known, where they take a quarter of `keep` at most: each
+        layer can then be computed again by itself. name -> layer; not those that a rule would change once more."""
+        names = {f"h.{layer}.resid_pre": layer for layer in range(self.model.layers)}
+        names = {name: layer for name, layer in names.items() if name in self._shapes}
+        return {} if 4 * sum(map(self.bytes, names)) > self.keep else names
 
     @property
     def names(self) -> list[str]:
@@ -68,17 +71,20 @@ class Activations(Mapping[str, Floats]):
         one, tokens = self._shapes[self._known(name)], len(self.ids)
         if len(one) == 2:
             return tokens, one[1]
-        return (one[0], tokens, tokens) if self._is_square(name) else (one[0], tokens, one[2])
+        return one[0], tokens, tokens if over_keys(name) else one[2]
 
     def bytes(self, name: str) -> int:
         """The memory that an activation takes."""
         return 4 * int(np.prod(self.shape(name), dtype=np.int64))
 
     def __getitem__(self, name: str) -> Floats:
-        if self._known(name) not in self._kept:
-            self._compute(name)
-        self._kept.move_to_end(name)
-        return self._kept[name]
+        with self._one_at_a_time:
+            if self._known(name) in self._inputs:
+                return self._inputs[name]
+            if name not in self._kept:
+                self._compute(name)
+            self._kept.move_to_end(name)
+            return self._kept[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -96,44 +102,70 @@ class Activations(Mapping[str, Floats]):
                            f"{', '.join(near)}")
         return name
 
-    def _is_square(self, name: str) -> bool:
-        return name.endswith((".scores", ".weights"))
-
     def _compute(self, name: str) -> None:
-        """Run the text once and keep what was asked for, and what else there is room for."""
-        wanted = {name}
-        memory.require("inside", f"{name} of {len(self.ids)} tokens", 2 * self.bytes(name),
-                       "shorten the prompt")
-        left = self.keep - self.bytes(name)
-        layer = name.rpartition(".attn")[0] or name.rpartition(".mlp")[0] or name.rpartition(".")[0]
-        last = {one for one, shape in self._shapes.items() if not shape[0]}  # of the tokens whose logits are wanted
-        near = sorted(self._shapes, key=lambda one: not (layer and one.startswith(f"{layer}.")))
-        for one in near:
-            if one not in self._kept and one not in wanted and not (one in last and name not in last):
-                if self.bytes(one) > left:
-                    break
-                wanted.add(one)
-                left -= self.bytes(one)
-        found = self._run(wanted, len(self.ids) if wanted & last else 0)
+        """Keep what was asked for, and what else of the same run there is room for."""
+        memory.require("inside", f"{name} of {len(self.ids)} tokens", 2 * self.bytes(name), "shorten the prompt")
+        prefix = ".".join(name.split(".")[:2]) + "." if name.startswith("h.") else ""
+        start = f"{prefix}resid_pre"
+        alone = start in self._inputs and start not in self.replaced  # the layer can run by itself
+        near = [one for one in self._shapes if not alone or one.startswith(prefix)]
+        near.sort(key=lambda one: not (prefix and one.startswith(prefix)))
+        left = self.keep - self.bytes(name) - sum(map(self.bytes, self._stream))
+        wanted, free = {name}, {*self._shapes} - self._kept.keys() - self._stream.keys() - {name}
+        free -= set() if name in self._last else self._last
+        for one in filter(free.__contains__, near):
+            if self.bytes(one) > left:
+                break
+            wanted.add(one)
+            left -= self.bytes(one)
+        found = self._layer(wanted, self._stream[start]) if alone else self._run(wanted | self._stream.keys())
         for one, x in found.items():
             x.flags.writeable = False
-            self._kept[one] = x
+            if one in self._stream:
+                self._inputs[one] = x
+            if one not in self._stream or one == name:
+                self._kept[one] = x
         self._kept.move_to_end(name)
-        held = sum(x.nbytes for x in self._kept.values())
+        held = sum(x.nbytes for x in (*self._kept.values(), *self._inputs.values()))
         while held > self.keep and len(self._kept) > 1:
             held -= self._kept.popitem(last=False)[1].nbytes
 
-    def _run(self, names: set[str], last: int) -> dict[str, Floats]:
+    def _run(self, names: set[str]) -> dict[str, Floats]:
+        """The whole model, logits only where they are asked for."""
+        ids, every = np.array(self.ids, np.int64), bool(names & self._last)
+
+        def run(part: slice, cache: KVCache, tap: Trace) -> None:
+            piece = ids[part]
+            with tap:
+                self.model([piece], cache, None, range(len(piece)) if every else [])
+
+        return self._joined(names, run)
+
+    def _layer(self, names: set[str], layer: int) -> dict[str, Floats]:
+        """One layer, from what goes into it."""
+        x, slots = self._inputs[f"h.{layer}.resid_pre"], np.zeros(1, np.int64)
+
+        def run(part: slice, cache: KVCache, tap: Trace) -> None:
+            piece = np.ascontiguousarray(x[part])
+            fresh = np.array([len(piece)], np.int64)
+            self.model.block(layer, piece, Past(cache, slots, fresh), tap.at(cache.rows(slots, fresh)))
+            cache.lengths[0] += len(piece)
+
+        return self._joined(names, run)
+
+    def _joined(self, names: set[str], run: Callable[[slice, KVCache, Trace], None]) -> dict[str, Floats]:
+        """What a run shows of the text, piece by piece."""
         joined: dict[str, Floats] = {}
-        ids = np.array(self.ids, np.int64)
-        cache = self.model.cache(1, len(ids))
-        tap = Trace(self.model, sorted(names), {})
-        with tap:
-            done = 0
-            for _ in passes(self.model, [ids], cache, [0], [last]):
-                for name in names & set(tap):
-                    self._join(joined, name, tap.all(name).pop(), done)
-                done += min(CHUNK, len(ids) - done)
+        tokens = len(self.ids)
+        cache = self.model.cache(1, tokens)
+        cache.prompts[0] = tokens
+        # Interventions see all of the text at once: some need a mean over it.
+        step = tokens if self.interventions else CHUNK
+        for done in range(0, tokens, step):
+            tap = Trace(self.model, sorted(names), self.interventions)
+            run(slice(done, done + step), cache, tap)
+            for name in names & set(tap):
+                self._join(joined, name, tap[name], done)
         return joined
 
     def _join(self, joined: dict[str, Floats], name: str, part: Floats, done: int) -> None:
@@ -141,11 +173,9 @@ class Activations(Mapping[str, Floats]):
             joined[name] = part
             return
         whole = joined.setdefault(name, np.zeros(self.shape(name), np.float32))
-        if part.ndim == 2:
-            whole[done : done + len(part)] = part
-        elif self._is_square(name):
-            rows = slice(done, done + part.shape[1])
+        rows = slice(done, done + part.shape[-2])
+        if over_keys(name):
             whole[:, rows, : part.shape[2]] = part
             whole[:, rows, part.shape[2] :] = -np.inf if name.endswith(".scores") else 0.0
         else:
-            whole[:, done : done + part.shape[1]] = part
+            whole[..., rows, :] = part

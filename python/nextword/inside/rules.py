@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from nextword.inside.select import Part, Select
 from nextword.machine.shown import listed, quoted, shown
 from nextword.models.rows import Rows, over_keys
-from nextword.models.trace import Rule
+from nextword.models.tap import Rule
 
 Array = NDArray[Any]
 
@@ -186,20 +186,17 @@ class Mean(Intervention):
         """The mean of each row's own text."""
         if over_keys(name):
             raise ValueError(f"Mean: {name} must be another activation, as rows of it are of different lengths")
-        new = x.copy()
-        for slot in np.unique(rows.slots[part.rows]).tolist():
-            own = np.flatnonzero(rows.slots == slot)
-            if rows.positions[own[0]] == 0:
-                prompt = int(rows.prompts[own[0]])
-                memory.pop((rows.cache, slot), None)
-                if len(own) >= prompt:
-                    memory[rows.cache, slot] = x[..., own[:prompt], :].mean(axis=-2, dtype=np.float64, keepdims=True)
-            mean = memory.get((rows.cache, slot))
-            if mean is None:
+        means = np.empty(x.shape, x.dtype)
+        for text, own in rows.by_text():
+            prompt = int(rows.prompts[own[0]])
+            if rows.positions[own[0]] == 0 and len(own) >= prompt:
+                memory[text] = x[..., own[:prompt], :].mean(axis=-2, dtype=np.float64, keepdims=True)
+            if text in memory:
+                means[..., own, :] = memory[text]
+            elif np.isin(own, part.rows).any():
                 raise RuntimeError(f"Mean: {name} must be of a prompt that is read in one pass, got a part of it; pass "
                                    "Value(value=...) with the mean of an earlier run")
-            new[..., own, :] = mean
-        return np.asarray(new[part.among()])
+        return np.asarray(means[part.among()])
 
 
 HOW: dict[str, type[Intervention]] = {one.how: one for one in (Zero, Mean, Scale, Add, Value)}

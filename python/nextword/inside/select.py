@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Ints
 from nextword.machine.shown import is_integer, shown
-from nextword.models.rows import Rows, over_keys
+from nextword.models.rows import Rows, hidden, over_keys
+from nextword.models.tap import Selector
 
 Indices = int | Iterable[int] | None
 
@@ -32,7 +33,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Select:
+class Select(Selector):
     """A part of an activation. Each field is an integer or several; None means all.
 
     heads: of an activation [heads, tokens, width]. positions: of the tokens in their text; they hold over chunks and
@@ -63,9 +64,19 @@ class Select:
             raise ValueError(f"{self._op}: sequences must be >= 0, got {shown(self.sequences)}")
 
     def kept(self, name: str, x: NDArray[Any], rows: Rows) -> tuple[NDArray[Any], Rows]:
-        """The part of x, as a copy, and which rows it has."""
-        part = self.part(name, x, rows)
-        return x[part.among()], rows.only(part.rows)
+        """The part of x, as a copy, and which rows it has. A column that is not attended to yet is -inf or 0."""
+        part, columns = self.part(name, x, rows), self._asked("columns")
+        found, some = x[part.among()], rows.only(part.rows)
+        if columns is None or not over_keys(name):
+            return found, some
+        spread = np.full((*found.shape[:-1], len(columns)), hidden(name), x.dtype)
+        spread[..., part.columns_chosen] = found
+        return spread, some
+
+    def count(self, name: str, shape: tuple[int, ...], rows: Rows) -> int:
+        """How many numbers `kept` gives of an activation of this shape."""
+        part = self.part(name, np.broadcast_to(np.float32(0), shape), rows)
+        return int(np.prod([one.size for one in part.among()]))
 
     def part(self, name: str, x: NDArray[Any], rows: Rows) -> Part:
         """Where the part is in x. Raises ValueError or IndexError that names the field."""

@@ -47,7 +47,8 @@ class KVCache:
     """Keys and values of the tokens that a model has seen, for `slots` sequences of at most `capacity` tokens each.
 
     lengths: int64 [slots], tokens held; lowering an entry forgets the last tokens of its sequence.
-    prompts: int64 [slots], how many tokens the prompt of each has that is being read; 0 where nothing says so yet.
+    prompts: int64 [slots], how many tokens the prompt of each has; 0 where nothing says so yet. texts: int64 [slots],
+        how many texts have begun in it.
     dtype: how they are stored, "float32", "bfloat16" (as its bits in uint16) or "int8"; see `ops.append`.
     keys[layer]: [slots, heads, capacity / 32, width, 32] of that dtype.
     values[layer]: [slots, heads, ceil(width / 32), capacity, 32] of that dtype.
@@ -76,6 +77,7 @@ class KVCache:
                        "ask for fewer slots or a smaller capacity")
         self.patched: NDArray[np.bool_] = np.full(slots, prefix is not None and bool(prefix.patched[0]))
         self.prompts: Ints = np.zeros(slots, np.int64)
+        self.texts: Ints = np.zeros(slots, np.int64)
         self.guard = Guard("model: the cache is in use by another thread; give each thread a cache of its own")
         # One array for all layers, large enough for huge pages. What append has not written is never read.
         self.keys = list(panels(ops, (layers, slots, heads, count, width), dtype))
@@ -91,8 +93,10 @@ class KVCache:
         `prompts` says more."""
         past = self.lengths[slots]
         positions = np.concatenate([np.arange(p, p + n) for p, n in zip(past, fresh, strict=True)] or [past])
+        self.texts[slots] += (past == self.prefix_tokens) & (fresh > 0)
         self.prompts[slots] = np.where(self.prompts[slots] > 0, self.prompts[slots], past + fresh)
-        return Rows(self.guard, np.repeat(slots, fresh), positions, np.repeat(self.prompts[slots], fresh))
+        return Rows(self.guard, np.repeat(slots, fresh), np.repeat(self.texts[slots], fresh), positions,
+                    np.repeat(self.prompts[slots], fresh))
 
     def held(self, slots: Ints) -> Ints:
         """How many tokens of each slot are in `keys` and `values`."""
@@ -153,5 +157,7 @@ class KVCache:
             for to, scales in zip(other.scales, self.scales, strict=True):
                 to[target, :, :, start:end] = scales[source, :, :, start:end]
         other.lengths[target] = tokens
+        if start == 0 and (source != target or other is not self):
+            other.texts[target] += 1
         other.prompts[target] = other.prompts[target] or self.prompts[source]
         other.patched[target] = self.patched[source] or (start > 0 and other.patched[target])

@@ -21,7 +21,8 @@ from nextword.models.config import (
 from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.reader import Reader
-from nextword.models.trace import Tap
+from nextword.models.steps import Activated, Lookup, Mixed, Normalised, Product, Scores, Softmax, Step, Sum
+from nextword.models.tap import Tap
 
 # The same fields by the names that transformers gives those of all models.
 ALIASES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd",
@@ -179,3 +180,25 @@ class GPT2(Model):
     def end(self, x: Floats, tap: Tap) -> Floats:
         """The last norm and the head."""
         return tap("logits", self.head(tap("ln_f", self.ln_f(x))))                      # [rows, vocabulary]
+
+    def steps(self) -> dict[str, Step]:
+        """What each activation is made of."""
+        made: dict[str, Step] = {"wte": Lookup(self.embed.tokens, "token"), "embed": Sum(("wte", "wpe")),
+                                 "wpe": Lookup(self.embed.positions, "place")}
+        before = "embed"
+        for b in self.blocks:
+            h, attn = b.name, f"{b.name}.attn"
+            made |= {f"{h}.resid_pre": Sum((before,)), f"{h}.ln_1": Normalised(f"{h}.resid_pre", b.ln_1)}
+            made |= {f"{attn}.{x}": Product(f"{h}.ln_1", b.qkv, n * self.width) for n, x in enumerate("qkv")}
+            made |= {f"{attn}.scores": Scores(f"{attn}.q", f"{attn}.k", b.attention.scale),
+                     f"{attn}.weights": Softmax(f"{attn}.scores"),
+                     f"{attn}.z": Mixed(f"{attn}.weights", f"{attn}.v"),
+                     f"{attn}.out": Product(f"{attn}.z", b.attn_out),
+                     f"{h}.resid_mid": Sum((f"{h}.resid_pre", f"{attn}.out")),
+                     f"{h}.ln_2": Normalised(f"{h}.resid_mid", b.ln_2),
+                     f"{h}.mlp.fc": Product(f"{h}.ln_2", b.fc),
+                     f"{h}.mlp.act": Activated(f"{h}.mlp.fc", b.fc.form),
+                     f"{h}.mlp.out": Product(f"{h}.mlp.act", b.mlp_out),
+                     f"{h}.resid_post": Sum((f"{h}.resid_mid", f"{h}.mlp.out"))}
+            before = f"{h}.resid_post"
+        return made | {"ln_f": Normalised(before, self.norm), "logits": Product("ln_f", self.head, transposed=True)}

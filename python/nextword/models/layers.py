@@ -8,7 +8,7 @@ import numpy as np
 
 from nextword.arithmetic.arrays import Floats, Ints, Panels
 from nextword.models.cache import KVCache, widened
-from nextword.models.trace import Tap
+from nextword.models.tap import Tap
 
 
 class Linear:
@@ -110,14 +110,29 @@ class Attention:
         return np.ascontiguousarray(tap(name, shown).swapaxes(0, 1)).reshape(x.shape)
 
     def _traced(self, q: Floats, keys: Panels, values: Panels, scales: Floats, past: int, tap: Tap) -> Floats:
+        """The same of one sequence, step by step. A head's row whose weights no tap has changed keeps its bits; of
+        others, the weighted sum goes over ascending positions, however the text is cut."""
         out, scores, weights = self.ops.attention_weights(q, keys, values, 0, past, self.scale, scales)
-        new_scores = tap(self._scores, scores)
+        new_scores, new_weights = tap(self._scores, scores), weights
         if new_scores is not scores:
-            weights = self.ops.softmax(new_scores.reshape(-1, scores.shape[2])).reshape(scores.shape)
-        new_weights = tap(self._weights, weights)
-        if new_scores is scores and new_weights is weights:
+            rows = (new_scores != scores).any(axis=2)  # [heads, queries]
+            new_weights = weights.copy()
+            new_weights[rows] = self.ops.softmax(new_scores[rows])
+        new_weights = tap(self._weights, new_weights)
+        if new_weights is weights:
             return np.asarray(out)
-        seen = past + len(q)
-        v = values[0].swapaxes(1, 2).reshape(self.heads, values.shape[3], -1)[:, :seen, : keys.shape[3]]
-        mixed = np.matmul(new_weights, widened(v, scales[0, :, 1, :seen]))  # [heads, queries, width]
-        return np.ascontiguousarray(mixed.swapaxes(0, 1)).reshape(q.shape)
+        rows = (new_weights != weights).any(axis=2)
+        seen, width = past + len(q), keys.shape[3]
+        v = values[0].swapaxes(1, 2).reshape(self.heads, values.shape[3], -1)[:, :seen, :width]
+        v = widened(v, scales[0, :, 1, :seen])  # [heads, keys, width]
+        mixed = np.array(out).reshape(len(q), self.heads, width)
+        for head in np.flatnonzero(rows.any(axis=1)):
+            mixed[rows[head], head] = self._mixed(new_weights[head, rows[head]], v[head])
+        return mixed.reshape(q.shape)
+
+    def _mixed(self, weights: Floats, v: Floats) -> Floats:
+        """weights [queries, keys] @ v [keys, width]."""
+        if not np.isfinite(v).all():  # which no packed matrix may be
+            return np.asarray(np.matmul(weights, v))
+        found: Floats = self.ops.matmul(np.ascontiguousarray(weights), self.ops.pack(np.ascontiguousarray(v)), None)
+        return found

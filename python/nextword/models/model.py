@@ -16,13 +16,17 @@ from nextword.arithmetic import recorder
 from nextword.arithmetic.arrays import Doubles, Floats, Ints
 from nextword.arithmetic.formats import DTYPES, PackedBytes
 from nextword.arithmetic.recorder import Operation
+from nextword.machine.shown import is_integer, shown
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
 from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.passes import read
 from nextword.models.reader import Reader
-from nextword.models.trace import NOBODY, Tap, tap_of
+from nextword.models.steps import Step
+from nextword.models.tap import NOBODY, Tap
+from nextword.models.trace import tap_of
 
+ENDLESS = 2**62  # tokens, of what several prompts begin with
 NONE = re.compile("(?!)")  # no name
 
 Self = TypeVar("Self", bound="Model")
@@ -126,6 +130,11 @@ class Model(ABC):
             x = self.block(one, x, past, tap)
         return self.end(x[wanted], tap.only(wanted))
 
+    def steps(self) -> dict[str, Step]:
+        """What activations are made of, by name, for what follows numbers to their sources; those that an architecture
+        does not declare end there."""
+        return {}
+
     @property
     def limit(self) -> int:
         """The window as a number: one that no sequence reaches if there is none."""
@@ -199,9 +208,13 @@ class Model(ABC):
         """The memory that `cache` takes for so many sequences of at most so many tokens."""
         return cache_bytes(self.layers, slots, self.heads, self.head_width, capacity, self.kv_dtype)
 
-    def encoded(self, ids: Sequence[int] | Ints) -> KVCache:
-        """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with."""
+    def encoded(self, ids: Sequence[int] | Ints, prompt: int = ENDLESS) -> KVCache:
+        """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with.
+
+        prompt: how many tokens the prompt has that they are the beginning of; no end of it is among them if not given.
+        """
         cache = self.cache(1, len(ids))
+        cache.prompts[0] = prompt
         read(self, np.asarray(ids, np.int64), cache)
         return cache
 
@@ -235,30 +248,73 @@ class Model(ABC):
             raise ValueError("model: operations are those of a program; make the model with ops=nextword.ops")
         return [Operation(*one) for one in self._recorded().operations()]
 
+    def resumed(self, layer: int, x: Floats, cache: KVCache, slots: Sequence[int] | Ints | None = None,
+                fresh: Sequence[int] | Ints | None = None, rows: Sequence[int] | Ints | None = None,
+                tap: Tap | None = None) -> Floats:
+        """Run new tokens from a layer on: as a call does, with the same bits, once it has come there.
+
+        layer: 0 .. layers; with `layers`, the last norm and the head alone are left. x: float32 [tokens, width], what
+        goes into that layer, `h.{layer}.resid_pre`, of all sequences one after the other; fresh: how many of these each
+        has (None: all are of one). cache, slots, rows, tap: as for a call.
+        Keys and values of the layers that run go to the cache, behind what its slots hold. Below them it stays as it
+        is: who goes on with the text by ids has these there before. As x may be anything, the slots count as patched.
+        Returns float32 [rows, vocabulary]. Raises what a call does, and ValueError for another layer, shape or dtype.
+
+        >>> import nextword
+        >>> model, ids = nextword.load().model, np.array([281, 290, 300])
+        >>> with nextword.trace(model, "h.2.resid_pre") as t:
+        ...     whole = model([ids], model.cache(1, 32))
+        >>> np.array_equal(model.resumed(2, t["h.2.resid_pre"], model.cache(1, 32)), whole)
+        True
+        """
+        if not is_integer(layer) or not 0 <= layer <= self.layers:
+            raise ValueError(f"resumed: layer must be 0 .. {self.layers}, got {shown(layer)}")
+        if not isinstance(x, np.ndarray) or x.dtype != np.float32 or x.shape[1:] != (self.width,):
+            raise ValueError(f"resumed: x must be float32 [tokens, {self.width}], got {_kind(x)}")
+        each = np.array([len(x)] if fresh is None else fresh, np.int64)
+        if each.ndim != 1 or each.min(initial=0) < 0 or each.sum() != len(x):
+            raise ValueError(f"resumed: fresh must be counts that sum to the {len(x)} rows of x, got {each.tolist()}")
+        tap = tap_of(self) if tap is None else tap
+        with cache.guard:
+            past, wanted = self._past(each, cache, slots, rows)
+            _check_rows(wanted, len(x))
+            seen = cache.rows(past.slots, each)
+            ends = cache.lengths[past.slots] + each
+            if ends.max(initial=0) > min(self.limit, cache.capacity):
+                raise IndexError(f"resumed: x must fit into the {min(self.limit, cache.capacity)} tokens of the cache "
+                                 f"and the context window, got {ends.max()}")
+            cache.patched[past.slots] = True
+            logits = self._on(int(layer), np.ascontiguousarray(x), wanted, past, tap.at(seen))
+            cache.lengths[past.slots] = ends
+        return logits
+
+    def _past(self, fresh: Ints, cache: KVCache, slots: Sequence[int] | Ints | None,
+              rows: Sequence[int] | Ints | None) -> tuple[Past, Ints]:
+        """The cache and slots of a pass that brings so many tokens to each, and the rows that give logits."""
+        where = np.arange(len(fresh)) if slots is None else np.asarray(slots, np.int64)
+        if len(where) != len(fresh) or len(set(where.tolist())) < len(where):
+            raise ValueError(f"model: slots must be one for each of the {len(fresh)} sequences, none twice, "
+                             f"got {where.tolist()}")
+        return Past(cache, where, fresh), np.arange(fresh.sum()) if rows is None else np.asarray(rows, np.int64)
+
     def _run(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None,
              rows: Sequence[int] | Ints | None, tap: Tap, seconds: Doubles | None) -> Floats:
-        where = np.arange(len(batch)) if slots is None else np.asarray(slots, np.int64)
-        if len(where) != len(batch) or len(set(where.tolist())) < len(where):
-            raise ValueError(f"model: slots must be one for each of the {len(batch)} sequences, none twice, "
-                             f"got {where.tolist()}")
         fresh = np.array([len(ids) for ids in batch], np.int64)
+        past, wanted = self._past(fresh, cache, slots, rows)
         ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
-        wanted = np.arange(len(ids)) if rows is None else np.asarray(rows, np.int64)
         if not tap.looks and hasattr(self.ops, "Program"):
             caches = [(cache.lengths, cache.keys, cache.values, cache.scales, cache.before)]
-            found: Floats = self._recorded().run(ids, where, fresh, wanted, caches, seconds)
+            found: Floats = self._recorded().run(ids, past.slots, fresh, wanted, caches, seconds)
             return found
         if seconds is not None:
             raise ValueError("model: seconds are those of a program's operations; end the trace, or see `trace` for "
                              "the times of activations")
-
-        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(ids):
-            raise IndexError(f"model: rows must be 0 .. {len(ids) - 1}, got {wanted.min()} .. {wanted.max()}")
+        _check_rows(wanted, len(ids))
+        seen = cache.rows(past.slots, fresh)
         if tap.replaces:
-            cache.patched[where] = True
-        shown = cache.rows(where, fresh)
-        logits = self.graph(Inputs(ids, shown.positions, wanted), Past(cache, where, fresh), tap.at(shown))
-        cache.lengths[where] += fresh
+            cache.patched[past.slots] = True
+        logits = self.graph(Inputs(ids, seen.positions, wanted), past, tap.at(seen))
+        cache.lengths[past.slots] += fresh
         return logits
 
     def _recorded(self) -> Any:
@@ -272,6 +328,15 @@ class Model(ABC):
             program.close(twin.graph(Inputs(*numbers), Past(*unknown), NOBODY).view)
             self._program = program  # whole: other threads may take it from here on
         return program
+
+
+def _kind(x: Any) -> str:
+    return f"{x.dtype} {list(x.shape)}" if isinstance(x, np.ndarray) else type(x).__name__
+
+
+def _check_rows(wanted: Ints, tokens: int) -> None:
+    if len(wanted) and not 0 <= wanted.min() <= wanted.max() < tokens:
+        raise IndexError(f"model: rows must be 0 .. {tokens - 1}, got {wanted.min()} .. {wanted.max()}")
 
 
 def _row_of_ids(ids: Any) -> Ints:

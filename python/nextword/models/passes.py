@@ -9,14 +9,15 @@ import numpy as np
 
 from nextword.arithmetic.arrays import Floats, Ints
 from nextword.models.cache import KVCache
-from nextword.models.trace import Tap
+from nextword.models.tap import Tap
 
 CHUNK = 512  # tokens of a prompt that go through the model at once
 
 
 def passes(model: Callable[..., Floats], texts: Sequence[Ints], cache: KVCache, slots: Sequence[int],
            last: Sequence[int], tap: Tap | None = None) -> Iterator[list[Floats]]:
-    """Run texts side by side through the model, behind what their slots hold.
+    """Run texts side by side through the model, behind what their slots hold. They are their prompts' ends, unless
+    `cache.prompts` says more.
 
     texts: int64 [tokens] each. slots: where each lives in the cache. last: of how many of its last tokens the logits
     are wanted. tap: what the model shows its activations to.
@@ -29,7 +30,7 @@ def passes(model: Callable[..., Floats], texts: Sequence[Ints], cache: KVCache, 
     [[56, 1], [144, 0]]
     """
     for text, slot in zip(texts, slots, strict=True):
-        cache.prompts[slot] = cache.lengths[slot] + len(text)
+        cache.prompts[slot] = cache.prompts[slot] or cache.lengths[slot] + len(text)
     step = max(1, CHUNK // max(1, len(texts)))
     for begin in range(0, max(map(len, texts), default=0), step):
         batch: list[Ints] = []

@@ -123,6 +123,7 @@ def _log_probabilities(model: Model, prompt: list[int], choices: list[list[int]]
     logits = read(model, np.array(prompt, np.int64), cache, last=1)[0]
     firsts = log_probabilities(logits, np.array([choice[0] for choice in choices])).tolist()
     found = [[first] for first in firsts]
+    cache.prompts[:] = len(prompt)
     for array in [*cache.keys, *cache.values, *cache.scales]:
         array[1:] = array[0]
     for first in range(0, len(longer), max(1, width)):

@@ -14,7 +14,6 @@ from nextword.decoding.defaults import Defaults
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation
 from nextword.decoding.sampling import new_seed
-from nextword.decoding.searches import searched
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.decoding.speculation import DTYPES, Draft, same_tokens
@@ -174,6 +173,8 @@ class LanguageModel(Looking):
         drafter = self._drafter("generate", draft, every)
         call = self._call("generate", on_overflow, eos, explain, allowed_special)
         if any(one.num_beams > 1 or one.penalty_alpha for one in every):
+            from nextword.decoding.searches import searched
+
             results = [searched(self.model, self.logits, p, one, call) if one.num_beams > 1 or one.penalty_alpha else
                        self._sampled([p], [one], [False], call, prefix, None)[0]
                        for p, one in zip(prompts, every, strict=True)]

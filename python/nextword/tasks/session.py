@@ -124,6 +124,7 @@ class Session:
             if self._logits is None:
                 self._encode(count - 1)
                 self._reserve(count)
+                self._cache.prompts[0] = count
                 self._logits = read(self.lm.model, np.array(self._ids[-1:], np.int64), self._cache, last=1)[0]
                 self._cache.lengths[0] = count - 1
             return self._logits.copy()
@@ -233,6 +234,7 @@ class Session:
         """Let the cache hold the first `end` tokens."""
         self._settle()
         self._reserve(end)
+        self._cache.prompts[0] = len(self._ids)
         if self._cache.lengths[0] >= end:
             return
         if self.prefix is not None:
