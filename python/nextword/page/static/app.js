@@ -5,13 +5,13 @@ import { screen, prompt, ask, theme, news, layer, head, cell, tour } from "page/
 import { language, t } from "page/text.js";
 import { model, run, busy, failure } from "page/run.js";
 import { Walk } from "page/walk.js";
-import { Bench } from "page/bench.js";
-import { Inspector } from "page/inspector.js";
+import { lazy } from "page/lazy.js";
 import { Choice } from "page/parts.js";
 import { togglePlay } from "page/play.js";
 
 /** Screens by name, in the order of the navigation: what draws them, whether they need a model. */
-const SCREENS = { walk: Walk, bench: Bench };
+const SCREENS = { walk: Walk, bench: lazy(() => import("page/bench.js"), "Bench") };
+const Inspector = lazy(() => import("page/inspector.js"), "Inspector");
 
 /** The failure in place, in words of the chosen language. */
 function Banner() {

@@ -85,7 +85,7 @@ export function Attention() {
     <div class="beside"><div><h3>${t("attention.heads")}</h3><${Heads} /></div><div><h3>${t("attention.open", { layer: l, head: h })}</h3>
     <div class="controls"><${Choice} label=${t("attention.view")} value=${view} onChoose=${setView}
       options=${["matrix", "text", "dots"].map((one) => [one, t(`attention.view.${one}`)])} />
-      <${Switch} rule=${{ name: name("z"), heads: [h] }} label=${t("switch.head", { layer: l, head: h })} /></div>
+      <${Switch} rule=${{ name: name("z"), heads: [h] }} label=${t("switch.head", { layer: l, head: h })} /><${Switch} rule=${{ name: name("out") }} label=${t("switch.attention", { layer: l })} /></div>
     ${ready && html`<p class="told" role="note">${sentence(weights)}</p>`}
     ${view === "matrix" && (count > 256 ? html`<p class="hint">${t("attention.long", { count })}</p>` : !whole ? html`<p class="skeleton tall"></p>` : html`<${Heat} values=${whole.values}
       rows=${side} cols=${side} kind="share" limit=${1} unit=${t("unit.weight")} causal name=${name("weights")} index=${(i, j) => [h, i, j]} row=${Math.min(q, side - 1)}
