@@ -33,12 +33,13 @@ ROOMS = {
     "decoding": {"machine", "arithmetic", "text", "models"},
     "inside": {"machine", "arithmetic", "text", "models", "decoding"},
     "tasks": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside"},
-    "cli": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside", "tasks"},
+    "page": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside", "tasks"},
+    "cli": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside", "tasks", "page"},
     "demo": set(),
 }
 # What may be imported from outside of the standard library beside numpy; extras only inside of functions.
 LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors"}, "decoding": {"llguidance"},
-             "inside": {"matplotlib"}}
+             "inside": {"matplotlib"}, "page": {"starlette", "uvicorn"}}  # fmt: skip
 
 # C++: room -> rooms that it may include, itself not named. Arrows go up this list only.
 CPP_ROOMS = {

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from nextword.cli import bench, choose, doctor, generate, quantize, score, tokenize
+from nextword.cli import bench, choose, doctor, explain, generate, quantize, score, tokenize
 from nextword.cli import next as next_word
 from nextword.cli.startup import EXIT_INTERRUPT, leave
 from nextword.cli.streams import give_up, standard_streams
@@ -23,6 +23,7 @@ nextword runs GPT-2-style language models on the CPU and lets you look inside.
 Try:
   nextword generate "Once upon a time"    let the model tell on
   nextword next "Once upon a time there"  the most probable next words
+  nextword explain "Once upon a time"     every step between text and next word, in the browser
   nextword doctor                         what the machine offers and what is used
 
 `nextword COMMAND --help` explains a command; without --model all use the bundled demo model.
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Command] = {
     "choose": choose,
     "score": score,
     "tokenize": tokenize,
+    "explain": explain,
     "doctor": doctor,
     "bench": bench,
     "quantize": quantize,

@@ -6,7 +6,6 @@ The command line calls add_arguments and run; the tokenizer of a model is handed
 from __future__ import annotations
 
 import argparse
-import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -15,14 +14,13 @@ from pathlib import Path
 from nextword.cli.arguments import add_model, add_special, allowed_special, load, place
 from nextword.cli.terminal import can_print, coloured, columns, print_json, style
 from nextword.cli.user_text import from_argument, stdin_text
+from nextword.text.merges import merge_order, merge_steps
 from nextword.text.tokenizer import ENCODINGS, Tokenizer
 
 HELP = "show how a text is cut into tokens"
 EXAMPLES = """examples:
   nextword tokenize "Once upon a time"
   nextword tokenize --steps together"""
-
-Step = tuple[list[bytes], tuple[bytes, bytes] | None, int | None]
 
 _COLOURS = ("30;42", "30;43", "30;44", "30;45", "30;46")
 _DEMO = Path(__file__).parents[1] / "demo"
@@ -123,34 +121,6 @@ def _pieces(tokenizer: Tokenizer, ids: list[int]) -> str:
         newline = "\n" if tokenizer.token_bytes(id).endswith(b"\n") and i + 1 < len(ids) else ""
         parts.append(style(shown, _COLOURS[i % len(_COLOURS)], sys.stdout) + (newline if colour else ""))
     return ("" if colour else "|").join(parts)
-
-
-def merge_order(tokenizer: Tokenizer) -> dict[tuple[int, int], tuple[int, int]]:
-    """Rank and product of each pair of ids that may merge."""
-    return {(left, right): (rank, made) for rank, (left, right, made) in enumerate(tokenizer._merges())}
-
-
-def merge_steps(tokenizer: Tokenizer, piece: bytes, order: dict[tuple[int, int], tuple[int, int]]) -> Iterator[Step]:
-    """How the bytes of one piece come together: its parts, the pair of them that merges next, and the id it makes.
-
-    order: what merge_order gives. The last step has no pair. The lowest rank merges first, then the leftmost.
-    """
-    whole = tokenizer.find(piece)
-    added = any(token.id == whole and not token.special for token in tokenizer.added_tokens)
-    if whole is not None and (tokenizer.whole_pieces or added):
-        yield [piece], None, whole
-        return
-    ids = [tokenizer.id_of(piece[i : i + 1]) for i in range(len(piece))]
-    while True:
-        parts = [tokenizer.token_bytes(id) for id in ids]
-        pairs = [(order[pair][0], i) for i, pair in enumerate(itertools.pairwise(ids)) if pair in order]
-        if not pairs:
-            yield parts, None, None
-            return
-        at = min(pairs)[1]
-        made = order[ids[at], ids[at + 1]][1]
-        yield parts, (parts[at], parts[at + 1]), made
-        ids[at : at + 2] = [made]
 
 
 def _pieces_to_merge(tokenizer: Tokenizer, text: str, special: bool) -> Iterator[bytes]:

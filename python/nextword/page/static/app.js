@@ -1,0 +1,95 @@
+// The frame around the screens: header, prompt, banner, inspector, live region, keys.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { html } from "page/html.js";
+import { screen, prompt, ask, theme, news, layer, head, cell, tour } from "page/state.js";
+import { language, t } from "page/text.js";
+import { model, run, busy, failure } from "page/run.js";
+import { Walk } from "page/walk.js";
+import { lazy } from "page/lazy.js";
+import { Choice } from "page/parts.js";
+import { togglePlay } from "page/play.js";
+
+/** Screens by name, in the order of the navigation: what draws them, whether they need a model. */
+const SCREENS = { walk: Walk, bench: lazy(() => import("page/bench.js"), "Bench") };
+const Inspector = lazy(() => import("page/inspector.js"), "Inspector");
+
+/** The failure in place, in words of the chosen language. */
+function Banner() {
+  const told = failure.value;
+  if (!told) return null;
+  const known = t(`error.${told.code}`, told);
+  return html`<div class="banner" role="alert"><b>${known === `error.${told.code}` ? told.message : known}</b></div>`;
+}
+
+/** The prompt: what is typed becomes the view's prompt a moment later. */
+function Prompt() {
+  const [text, setText] = useState(prompt.value), waiting = useRef(0), seen = prompt.value;
+  useEffect(() => setText(seen), [seen]);
+  const type = (value) => {
+    setText(value);
+    clearTimeout(waiting.current);
+    waiting.current = setTimeout(() => { if (value) ask(value); }, 250);
+  };
+  const tokens = run.value?.tokens.length ?? 0, window = model.value?.window;
+  return html`<form class="prompt" onSubmit=${(event) => { event.preventDefault(); if (text) ask(text); }}>
+    <label for="prompt">${t("prompt.label")}</label>
+    <textarea id="prompt" rows="2" spellcheck="false" value=${text} onInput=${(event) => type(event.currentTarget.value)}
+      onKeyDown=${(event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); if (text) ask(text); } }}></textarea>
+    <div class="under"><span class="count" aria-live="off">${text ? t("prompt.count", { tokens, signs: [...text].length, window: window ?? "∞" }) : t("prompt.empty")}
+      ${busy.value && html` <span class="busy">${t("prompt.busy")}</span>`}</span>
+    <span class="examples"><span>${t("prompt.examples")}</span>${["1", "2", "3"].map((n) => html`<button type="button"
+      onClick=${() => { ask(t(`prompt.example.${n}`)); }}>${t(`prompt.example.${n}`)}</button>`)}</span></div>
+  </form>`;
+}
+
+/** What keys do; shown by "?". */
+function Help({ onClose }) {
+  const box = useRef(null);
+  useEffect(() => { box.current.showModal(); }, []);
+  return html`<dialog ref=${box} aria-labelledby="help-title" onClose=${onClose}><h2 id="help-title">${t("help.title")}</h2>
+    <dl>${["slash", "l", "h", "space", "arrows", "enter", "escape"].map((key) => html`<dt><kbd>${t(`help.${key}.key`)}</kbd></dt><dd>${t(`help.${key}.does`)}</dd>`)}</dl>
+    <button onClick=${() => box.current.close()}>${t("close")}</button></dialog>`;
+}
+
+/** @param {{languages: Record<string, string>}} props */
+export function App({ languages }) {
+  const [help, setHelp] = useState(false);
+  useEffect(() => {
+    const press = (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "Escape" && cell.value) { cell.value = null; return; }
+      if (event.target.closest("input, textarea, select, dialog")) return;
+      const act = {
+        "/": () => document.getElementById("prompt")?.focus(),
+        "?": () => setHelp(true),
+        l: () => { layer.value = (layer.value + 1) % (model.value?.layers ?? 1); },
+        h: () => { head.value = (head.value + 1) % (model.value?.heads ?? 1); },
+        " ": () => !event.target.closest("button, summary, a") && screen.value === "walk" && (togglePlay(), true),
+      }[event.key];
+      if (act && act() !== false) event.preventDefault();
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, []);
+  const Screen = SCREENS[screen.value] ?? Walk, isWalk = Screen === Walk;
+  return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>${t("skip")}</a>
+  <header>
+    <div class="brand"><b>nextword</b><span>${model.value ? t("model.line", { name: model.value.name, layers: model.value.layers, heads: model.value.heads, millions: (model.value.parameters.total / 1e6).toFixed(1) }) : ""}</span></div>
+    <nav aria-label=${t("nav.label")}>${Object.keys(SCREENS).map((name) => html`<button aria-current=${name === screen.value ? "page" : undefined}
+      onClick=${() => { screen.value = name; cell.value = null; }}>${t(`nav.${name}`)}</button>`)}</nav>
+    <div class="settings">
+      <${Choice} label=${t("language")} options=${Object.keys(languages).map((name) => [name, name.toUpperCase()])} value=${language.value} onChoose=${(name) => { language.value = name; }} />
+      <${Choice} label=${t("theme")} options=${["auto", "light", "dark"].map((name) => [name, t(`theme.${name}`)])} value=${theme.value} onChoose=${(name) => { theme.value = name; }} />
+      <button class="quiet" aria-label=${t("help.title")} onClick=${() => setHelp(true)}>?</button>
+    </div>
+  </header>
+  <${Banner} />
+  ${isWalk && html`<${Prompt} />`}
+  <div class=${cell.value && isWalk ? "columns with-inspector" : "columns"}>
+    <main id="main" tabindex="-1"><${Screen} /></main>
+    ${isWalk && cell.value && html`<${Inspector} />`}
+  </div>
+  <footer>${t("footer")}</footer>
+  <p class="unseen" role="status" aria-live="polite">${news.value}</p>
+  ${help && html`<${Help} onClose=${() => setHelp(false)} />`}`;
+}

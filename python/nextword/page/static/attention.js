@@ -1,0 +1,101 @@
+// Station 3: one layer's attention. All heads at a glance; the chosen one from query and keys to what it writes.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { html } from "page/html.js";
+import { layer, head, cell, themeNow } from "page/state.js";
+import { model, run, at, useTensor, useRow, useHeads } from "page/run.js";
+import { ramp, stepOf } from "page/colour.js";
+import { short, shown, percent } from "page/format.js";
+import { t } from "page/text.js";
+import { Station, Choice, rove } from "page/parts.js";
+import { Heat, Strip, Legend } from "page/heat.js";
+import { Switch } from "page/switches.js";
+
+/** One head's weights as a small picture: the largest weight of each of size x size fields.
+ * @param {{bytes: Uint8Array, size: number}} props  bytes: 255 * sqrt(weight) */
+function Thumb({ bytes, size }) {
+  const canvas = useRef(null), theme = themeNow();
+  useEffect(() => {
+    const table = ramp("share", theme), image = new ImageData(size, size);
+    bytes.forEach((byte, i) => image.data.set([table[3 * byte], table[3 * byte + 1], table[3 * byte + 2], 255], 4 * i));
+    canvas.current.getContext("2d").putImageData(image, 0, 0);
+  }, [bytes, size, theme]);
+  return html`<canvas ref=${canvas} width=${size} height=${size} aria-hidden="true"></canvas>`;
+}
+
+/** All heads of all layers; the chosen one is opened below. */
+function Heads() {
+  const all = useHeads(), grid = useRef(null);
+  if (!all) return html`<p class="skeleton tall"></p>`;
+  const { layers, heads, size } = all.header, area = size * size;
+  return html`<div class="heads" role="group" aria-label=${t("attention.heads")} ref=${grid} onKeyDown=${(event) => rove(event, grid.current, heads)}
+    style=${{ gridTemplateColumns: `auto repeat(${heads}, minmax(0, 64px))`, "--heads": heads }}>
+    ${Array.from({ length: layers }, (_, l) => html`<span class="row-name">${t("layer.short", { layer: l })}</span>${Array.from({ length: heads }, (_, h) => {
+      const chosen = l === layer.value && h === head.value, from = (l * heads + h) * area;
+      return html`<button data-rove class="thumb" aria-pressed=${chosen} tabindex=${chosen ? 0 : -1} aria-label=${t("attention.head", { layer: l, head: h })}
+        onClick=${() => { layer.value = l; head.value = h; }}><${Thumb} bytes=${all.thumbs.subarray(from, from + area)} size=${size} /></button>`;
+    })}`)}</div><p class="hint">${t("attention.heads.says")} <${Legend} kind="share" limit=${1} unit=${t("unit.weight")} /></p>`;
+}
+
+/** The chosen query's row: score, mask, weight of every key. */
+function Row({ scores, weights }) {
+  const { tokens } = run.value, q = at.value, rows = tokens.slice(0, q + 1), hiddenCount = tokens.length - q - 1;
+  const name = (what) => `h.${layer.value}.attn.${what}`;
+  const pick = (what, key) => { cell.value = { name: name(what), index: [head.value, q, key] }; };
+  const sum = weights.values.slice(0, q + 1).reduce((a, b) => a + b, 0);
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("attention.row", { token: shown(tokens[q]) })}><table class="plain row-table">
+    <thead><tr><th scope="col">Key</th><th scope="col">${t("attention.score")}</th><th scope="col">${t("attention.weight")}</th><td></td></tr></thead>
+    <tbody>${rows.map((token, key) => html`<tr key=${key}><th scope="row" translate="no">${shown(token)}</th>
+      <td><button class="value" onClick=${() => pick("scores", key)}>${short(scores.values[key])}</button></td>
+      <td><button class="value" onClick=${() => pick("weights", key)}>${short(weights.values[key])}</button></td>
+      <td class="wide"><span class="bar"><span class="fill" style=${{ width: `${100 * weights.values[key]}%` }}></span></span></td></tr>`)}
+      ${hiddenCount > 0 && html`<tr class="masked"><th scope="row">${t("attention.future", { count: hiddenCount })}</th><td>−∞</td><td>0</td><td class="wide"><span class="bar hatched"></span></td></tr>`}</tbody>
+    <tfoot><tr><th scope="row">${t("attention.sum")}</th><td></td><td>${sum.toFixed(3)}</td><td></td></tr></tfoot></table></div>`;
+}
+
+/** The text itself, each token shaded by the weight that the chosen query gives it, dots by area. */
+function Text({ weights, dots }) {
+  const { tokens } = run.value, table = ramp("share", themeNow());
+  return html`<p class=${dots ? "shaded dots" : "shaded"} translate="no">${tokens.map((token, key) => {
+    const weight = key > at.value ? 0 : weights.values[key], step = 3 * stepOf(weight, "share", 1);
+    const light = themeNow() === "dark" ? step < 3 * 140 : step >= 3 * 120;
+    const colour = `rgb(${table[step]} ${table[step + 1]} ${table[step + 2]})`;
+    return html`<span key=${key} class=${`${key > at.value ? "future" : ""} ${key === at.value ? "query" : ""}`} style=${dots ? {} : { background: colour, color: light ? "#fff" : "" }}>
+      <span>${shown(token)}</span>${dots && html`<i aria-hidden="true" style=${{ width: `${2.6 * Math.sqrt(weight)}rem`, height: `${2.6 * Math.sqrt(weight)}rem` }}></i>`}<small>${key > at.value ? "" : short(weight, 2)}</small></span>`;
+  })}</p><p class="hint">${t(dots ? "attention.dots.says" : "attention.text.says")}</p>`;
+}
+
+/** Which tokens the query looks at most, as a sentence. */
+function sentence(weights) {
+  const { tokens } = run.value, row = [...weights.values.slice(0, at.value + 1)].map((weight, key) => [weight, key]).sort((a, b) => b[0] - a[0]);
+  const part = ([weight, key]) => t("attention.part", { p: percent(weight), token: shown(tokens[key]) });
+  return t("attention.sentence", { head: head.value, layer: layer.value, token: shown(tokens[at.value]), parts: row.slice(0, 2).map(part).join(t("and")) });
+}
+
+export function Attention() {
+  const [view, setView] = useState("matrix");
+  const l = layer.value, h = head.value, q = at.value, count = run.value.tokens.length, name = (what) => `h.${l}.attn.${what}`;
+  const row = { head: h, rows: `${q}:${q + 1}` };
+  const scores = useTensor(name("scores"), row), weights = useTensor(name("weights"), row);
+  const whole = useTensor(view === "matrix" && count <= 256 ? name("weights") : null, { head: h });
+  const [query, key, value, z] = ["q", "k", "v", "z"].map((what) => useTensor(name(what), row));
+  const ln = useRow(`h.${l}.ln_1`), out = useRow(name("out")), mid = useRow(`h.${l}.resid_mid`);
+  const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = weights && scores && weights.values.length >= q + 1;
+  const side = whole?.shape.at(-1);
+  return html`<${Station} id="attention" number=${3} summary=${ready ? sentence(weights) : ""}>
+    <div class="beside"><div><h3>${t("attention.heads")}</h3><${Heads} /></div><div><h3>${t("attention.open", { layer: l, head: h })}</h3>
+    <div class="controls"><${Choice} label=${t("attention.view")} value=${view} onChoose=${setView}
+      options=${["matrix", "text", "dots"].map((one) => [one, t(`attention.view.${one}`)])} />
+      <${Switch} rule=${{ name: name("z"), heads: [h] }} label=${t("switch.head", { layer: l, head: h })} /><${Switch} rule=${{ name: name("out") }} label=${t("switch.attention", { layer: l })} /></div>
+    ${ready && html`<p class="told" role="note">${sentence(weights)}</p>`}
+    ${view === "matrix" && (count > 256 ? html`<p class="hint">${t("attention.long", { count })}</p>` : !whole ? html`<p class="skeleton tall"></p>` : html`<${Heat} values=${whole.values}
+      rows=${side} cols=${side} kind="share" limit=${1} unit=${t("unit.weight")} causal name=${name("weights")} index=${(i, j) => [h, i, j]} row=${Math.min(q, side - 1)}
+      rowText=${text} colText=${text} label=${ready ? sentence(weights) : t("attention.head", { layer: l, head: h })} />`)}
+    ${view !== "matrix" && ready && html`<${Text} weights=${weights} dots=${view === "dots"} />`}
+    </div></div><h3>${t("attention.steps")}</h3>
+    <ol class="steps"><li><p>${t("attention.step.ln")}</p><${Strip} of=${ln} name=${`h.${l}.ln_1`} at=${q} title="ln_1" /></li>
+      <li><p>${t("attention.step.qkv", { width: model.value.head_width })}</p>${[["q", query], ["k", key], ["v", value]].map(([what, of]) => html`<${Strip} of=${of} name=${name(what)} lead=${[h]} at=${q} title=${t(`attention.${what}`)} />`)}</li>
+      <li><p>${t("attention.step.scores", { token: text(q) })}</p>${ready && html`<${Row} scores=${scores} weights=${weights} />`}</li>
+      <li><p>${t("attention.step.z")}</p><${Strip} of=${z} name=${name("z")} lead=${[h]} at=${q} title="z" /></li>
+      <li><p>${t("attention.step.out")}</p><${Strip} of=${out} name=${name("out")} at=${q} title="attn.out" /><${Strip} of=${mid} name=${`h.${l}.resid_mid`} at=${q} title="resid_mid" /></li></ol>
+  <//>`;
+}

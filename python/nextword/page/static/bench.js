@@ -1,0 +1,9 @@
+// Screen E: the lectures' bench. Small numbers that one sets by hand; nothing here asks the model.
+import { html } from "page/html.js";
+import { t } from "page/text.js";
+import { Words2d } from "page/plane.js";
+import { FiveLogits } from "page/logits.js";
+
+export function Bench() {
+  return html`<h1>${t("nav.bench")}</h1><p class="headline small">${t("bench.says")}</p><${Words2d} /><${FiveLogits} />`;
+}

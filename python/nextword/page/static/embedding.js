@@ -1,0 +1,32 @@
+// Station 2: token and position become one vector, the first of the residual stream.
+import { useState } from "preact/hooks";
+import { html } from "page/html.js";
+import { model, run, at, useRow, useAnswer } from "page/run.js";
+import { shown } from "page/format.js";
+import { t } from "page/text.js";
+import { Station, Bars, Missing } from "page/parts.js";
+import { Strip, largest } from "page/heat.js";
+
+/** The tokens of the vocabulary whose vectors point in nearly the same direction. */
+function Near({ token }) {
+  const near = useAnswer("/api/neighbours", { word: token.id, count: 10 });
+  if (near === undefined) return html`<${Missing} />`;
+  if (!near) return html`<p class="skeleton"></p>`;
+  return html`<${Bars} limit=${1} label=${t("embedding.near")} rows=${near.near.map(({ id, cosine }) => ({ id, text: near.texts[id], p: cosine }))} />`;
+}
+
+export function Embedding() {
+  const token = run.value.tokens[at.value], [near, setNear] = useState(false);
+  const wte = useRow("wte"), wpe = useRow("wpe"), sum = useRow("embed"), first = useRow("h.0.resid_pre");
+  const total = sum ?? first, name = sum ? "embed" : "h.0.resid_pre";
+  const limit = [wte, wpe, total].every(Boolean) ? Math.max(...[wte, wpe, total].map((one) => largest(one.values))) : undefined;
+  const strip = (of, id, title) => html`<${Strip} of=${of} name=${id} at=${at.value} title=${title} limit=${limit} />`;
+  return html`<${Station} id="embedding" number=${2} summary=${t("embedding.summary", { token: shown(token), width: model.value.width })}>
+    <div class="sum">${strip(wte, "wte", t("embedding.wte", { token: shown(token) }))}
+      <span class="sign" aria-hidden="true">+</span>${strip(wpe, "wpe", t("embedding.wpe", { position: at.value }))}
+      <span class="sign" aria-hidden="true">=</span>${strip(total, name, t("embedding.sum"))}</div>
+    <h3>${t("embedding.near")}</h3>
+    <p class="hint">${t("embedding.near.says", { token: shown(token) })}</p>
+    ${near ? html`<${Near} token=${token} />` : html`<button onClick=${() => setNear(true)}>${t("embedding.near.show")}</button>`}
+  </${Station}>`;
+}

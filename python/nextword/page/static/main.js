@@ -1,0 +1,57 @@
+// Starts the page: texts, the view of the address, the model; then draws.
+import { render } from "preact";
+import { effect } from "@preact/signals";
+import { html } from "page/html.js";
+import { call, file, Refused } from "page/source.js";
+import { restore, followAddress, prompt, other, theme, dark } from "page/state.js";
+import { addLanguage, hasLanguage, language, t } from "page/text.js";
+import { model, failure, followView } from "page/run.js";
+import { App } from "page/app.js";
+
+/** Languages of the page, with their own names. */
+export const LANGUAGES = { de: "Deutsch", en: "English" };
+
+/** The theme that is seen: chosen, or the system's. */
+function followTheme() {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const set = () => {
+    dark.value = theme.value === "dark" || (theme.value === "auto" && system.matches);
+    document.documentElement.dataset.theme = dark.value ? "dark" : "light";
+  };
+  system.addEventListener("change", set);
+  effect(set);
+}
+
+/** Fetches the texts of the language that is chosen. */
+async function learn() {
+  if (!(language.value in LANGUAGES)) language.value = "en";
+  const name = language.value;
+  if (!hasLanguage(name)) addLanguage(name, await file(`text/${name}.json`));
+}
+
+async function start() {
+  language.value = navigator.language?.startsWith("de") ? "de" : "en";
+  restore(location.hash);
+  const chosen = new URLSearchParams(location.hash.slice(1)).get("lang");
+  followTheme();
+  try {
+    model.value = await call("GET", "/api/model");
+    const { start: begun } = model.value;
+    if (!(chosen in LANGUAGES) && begun.lang in LANGUAGES) language.value = begun.lang;
+    await learn();
+    if (!prompt.value) prompt.value = begun.prompt || t("prompt.first");
+    if (!other.value && begun.compare) other.value = begun.compare;
+  } catch (fault) {
+    failure.value = fault instanceof Refused ? { ...fault.failure, status: fault.status } : { code: "unknown", message: String(fault) };
+  }
+  await learn();
+  effect(() => { if (!hasLanguage(language.value)) learn(); });
+  effect(() => { document.documentElement.lang = language.value; document.title = `nextword – ${t("title")}`; });
+  followAddress();
+  const root = document.getElementById("app");
+  root.textContent = "";
+  render(html`<${App} languages=${LANGUAGES} />`, root);
+  if (model.value) followView();
+}
+
+start();

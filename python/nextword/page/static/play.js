@@ -1,0 +1,52 @@
+// The loop: choose a word, append it, and again. One step, or many while it plays.
+import { signal } from "@preact/signals";
+import { call } from "page/source.js";
+import { added, seed, position, temperature, topK, topP, minP, still } from "page/state.js";
+import { base, run, busy, model, failure, change } from "page/run.js";
+
+export const playing = signal(false);
+/** Seconds between two words. */
+export const pace = signal(0.8);
+/** Whether the window is full, so that no word can follow. */
+export const full = () => model.value?.window !== null && (run.value?.tokens.length ?? 0) >= (model.value?.window ?? Infinity);
+
+const settled = () => new Promise((resolve) => {
+  const stop = busy.subscribe((value) => { if (!value) queueMicrotask(() => { stop?.(); resolve(); }); });
+});
+
+/** Appends a word. @param {number} [id]  without it, the one that settings and seed choose */
+export async function step(id) {
+  await settled();
+  if (full() || !run.value) { playing.value = false; return; }
+  let token = id;
+  if (token === undefined) {
+    const settings = { temperature: temperature.value, top_k: topK.value, top_p: topP.value, min_p: minP.value };
+    try {
+      token = (await call("POST", `/api/run/${run.value.run}/choose`, { settings, seed: seed.value, step: added.value.length, candidates: 1 })).token;
+    } catch (fault) {
+      playing.value = false;
+      failure.value = { ...(fault.failure ?? { code: "unknown", message: String(fault) }) };
+      return;
+    }
+  }
+  position.value = -1;
+  added.value = [...added.value, token];
+}
+
+/** Takes the last word away. */
+export function back() {
+  playing.value = false;
+  if (added.value.length) added.value = added.value.slice(0, -1);
+}
+
+/** Starts or stops playing. Without motion it goes one word. */
+export async function togglePlay() {
+  if (still()) { await step(); return; }
+  playing.value = !playing.value;
+  while (playing.value) {
+    await step();
+    await settled();
+    if (failure.value) playing.value = false;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * pace.value));
+  }
+}

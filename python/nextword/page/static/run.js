@@ -1,0 +1,136 @@
+// The run that is shown: the prompt's (or, with interventions, the changed one), and what was fetched of it.
+import { signal, computed, effect, untracked } from "@preact/signals";
+import { useState, useEffect } from "preact/hooks";
+import { call, bytes, Refused } from "page/source.js";
+import { prompt, added, interventions, layer, head, position, news } from "page/state.js";
+import { t } from "page/text.js";
+
+/** GET /api/model. @type {import("@preact/signals").Signal<any>} */
+export const model = signal(null);
+/** The run without interventions, as POST /api/run gave it. @type {import("@preact/signals").Signal<any>} */
+export const base = signal(null);
+/** The run that the stations show. @type {import("@preact/signals").Signal<any>} */
+export const run = signal(null);
+/** POST /api/run/R/ablate where there are interventions. @type {import("@preact/signals").Signal<any>} */
+export const change = signal(null);
+export const busy = signal(false);
+/** The last failure, for the banner. @type {import("@preact/signals").Signal<any>} */
+export const failure = signal(null);
+
+/** Position 0 .. tokens - 1 that is followed. */
+export const at = computed(() => {
+  const count = run.value?.tokens.length ?? 0;
+  const wanted = position.value < 0 ? count + position.value : position.value;
+  return Math.max(0, Math.min(count - 1, wanted));
+});
+
+/** Number of the newest request: older answers are dropped. */
+let newest = 0, retry = 0;
+
+/** Runs the model on what the view says: the prompt, words appended to it, rules that change the run. */
+async function look(text, more, rules, anew = false) {
+  const mine = ++newest;
+  if (anew) fetchedOnce.clear();
+  if (!text) return;
+  busy.value = true;
+  try {
+    const body = { prompt: text, interventions: [], lens: { at: "resid_post", positions: null, top: 5 }, next: 20 };
+    let plain = await once(`run ${text}`, () => call("POST", "/api/run", body));
+    if (more.length) {  // by their ids: the text of both, cut anew, might be other tokens
+      delete body.prompt;
+      body.ids = [...plain.tokens.map((token) => token.id), ...more];
+      plain = await once(`run ${body.ids}`, () => call("POST", "/api/run", body));
+    }
+    let shown = plain, changed = null;
+    if (rules.length) {
+      shown = await call("POST", "/api/run", { ...body, interventions: rules });
+      changed = await call("POST", `/api/run/${plain.run}/ablate`, { interventions: rules, top: 8 });
+    }
+    if (mine !== newest) return;
+    base.value = plain; change.value = changed; run.value = shown; failure.value = null;
+    layer.value = Math.min(layer.peek(), model.peek().layers - 1);
+    head.value = Math.min(head.peek(), model.peek().heads - 1);
+    const [first] = shown.next;
+    if (first) news.value = t("live.next", { word: shown.texts[first.id] ?? first.id, p: (100 * first.p).toPrecision(3) });
+    retry = 0;
+  } catch (fault) {
+    if (mine !== newest) return;
+    failure.value = fault instanceof Refused ? { ...fault.failure, status: fault.status } : { code: "unknown", message: String(fault) };
+    if (fault.status === 0) setTimeout(() => mine === newest && look(text, more, rules), Math.min(8000, 500 * 2 ** retry++));
+  } finally {
+    if (mine === newest) busy.value = false;
+  }
+}
+
+/** Runs anew whenever prompt or interventions change. */
+export function followView() {
+  effect(() => {
+    const text = prompt.value, more = added.value, rules = interventions.value;
+    untracked(() => look(text, more, rules));
+  });
+}
+
+/** What was fetched, by call; the oldest go first. @type {Map<string, Promise<any>>} */
+const fetchedOnce = new Map();
+function once(name, get) {
+  if (!fetchedOnce.has(name)) {
+    const promise = get();
+    promise.catch(() => fetchedOnce.delete(name));
+    fetchedOnce.set(name, promise);
+    if (fetchedOnce.size > 400) fetchedOnce.delete(fetchedOnce.keys().next().value);
+  }
+  return fetchedOnce.get(name);
+}
+
+/** A value that arrives: the last one stays until the next is there; null at first, undefined where it was refused.
+ * @param {string|null} name  of what is asked for; null asks for nothing
+ * @param {() => Promise<any>} get */
+function useArrival(name, get) {
+  const [state, setState] = useState({ name: null, value: null });
+  useEffect(() => {
+    if (name === null) return undefined;
+    let wanted = true;
+    once(name, get).then((value) => wanted && setState({ name, value }),
+      (fault) => {
+        if (!wanted) return;
+        if (fault.status === 410) look(prompt.peek(), added.peek(), interventions.peek(), true);  // forgotten: computed again
+        setState({ name, value: undefined });
+      });
+    return () => { wanted = false; };
+  }, [name]);
+  return state.value;
+}
+
+/** JSON of a POST about the run that is shown, or about the model where path starts with "/api".
+ * @param {string|null} path @param {object} body @returns {any} */
+export function useAnswer(path, body) {
+  const id = run.value?.run;
+  const whole = path === null || (!id && !path.startsWith("/api")) ? null : path.startsWith("/api") ? path : `/api/run/${id}/${path}`;
+  return useArrival(whole && `${whole} ${JSON.stringify(body)}`, () => call("POST", whole, body));
+}
+
+/** Numbers of one activation. `rows`, `cols` are ranges "a:b" of its last two axes, `head` of those that have heads.
+ * @param {string|null} name @param {{head?: number, rows?: string, cols?: string, max?: number}} [part]
+ * @returns {{values: Float32Array, shape: number[], header: any}|null} */
+export function useTensor(name, part = {}) {
+  const id = run.value?.run, known = name !== null && run.value && name in run.value.names;
+  const asked = new URLSearchParams({ name: name ?? "", ...part, as: "f32" });
+  const path = known ? `/api/run/${id}/tensor?${asked}` : null;
+  return useArrival(path, async () => {
+    const { buffer, header } = await bytes(path);
+    return { values: new Float32Array(buffer), shape: header.shape, header };
+  });
+}
+
+/** All heads at a glance: thumbnails and each head's last row.
+ * @returns {{header: any, thumbs: Uint8Array, last: Float32Array}|null} */
+export function useHeads() {
+  const path = run.value ? `/api/run/${run.value.run}/heads?size=32` : null;
+  return useArrival(path, async () => {
+    const { buffer, header } = await bytes(path);
+    return { header, thumbs: new Uint8Array(buffer, 0, header.last), last: new Float32Array(buffer, header.last) };
+  });
+}
+
+/** One row of an activation [tokens, columns] for the position that is followed. @param {string} name */
+export const useRow = (name) => useTensor(name, { rows: `${at.value}:${at.value + 1}` });

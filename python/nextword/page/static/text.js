@@ -1,0 +1,26 @@
+// All text of the page, in the language that is chosen. `t("walk.tokens.title", {count: 3})` fills {count}.
+import { signal } from "@preact/signals";
+
+/** @type {Record<string, Record<string, string>>} */
+const tables = {};
+export const language = signal("en");
+/** Counts the tables that arrived, so that what is drawn follows. */
+const arrived = signal(0);
+
+/** @param {string} name @param {Record<string, string>} table */
+export function addLanguage(name, table) {
+  tables[name] = table;
+  arrived.value += 1;
+}
+
+/** Whether a language's table is here. @param {string} name */
+export const hasLanguage = (name) => name in tables;
+
+/** The text of a key. Keys that are missing show themselves, and fail a test.
+ * @param {string} key @param {Record<string, string|number>} [values]
+ * @returns {string} */
+export function t(key, values = {}) {
+  arrived.value;
+  const text = tables[language.value]?.[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}

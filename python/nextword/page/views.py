@@ -1,0 +1,149 @@
+"""The calls of the page about one run: a number's sources, what adds to a logit, neurons, changes of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from nextword.inside.cell import LARGEST, Cell
+from nextword.inside.made import Source as Element
+from nextword.page.answers import AttributeAnswer, CellAnswer, NeuronsAnswer, PatchAnswer, Source, Term
+from nextword.page.calls import TOP, Page
+from nextword.page.errors import Refused
+from nextword.page.fields import Fields
+from nextword.page.runs import Run
+from nextword.page.steps import Event
+from nextword.page.stopping import check
+from nextword.page.texts import texts_of
+
+PARTS = 1000  # of an attribution; of more, the largest
+PAIRS = (("x", "weight"), ("query", "key"), ("weights", "values"))  # operands whose products are a cell's terms
+
+
+def cell(page: Page, name: str, body: Any) -> CellAnswer:
+    """POST /api/run/R/cell"""
+    run = page.runs[name]
+    fields = Fields("cell", body, ["name", "index"])
+    of = fields.text("name", 200)
+    weight = page.lm.model.tensors().get(of)
+    if of not in run.inside and weight is None:
+        raise Refused("bad_argument", f"cell: name must be an activation or a weight, got {of[:60]!r}", argument="name")
+    index = fields.integers("index", 3, -2**31, 2**31 - 1)
+    found = run.inside.cell(of, index)
+    terms = _terms(found)
+    rest = float(found.terms.sum()) - sum(term["product"] for term in terms)
+    python = f"lm.inside({_prompt(run)}).cell({of!r}, {list(found.index)}).value"
+    shape = weight.shape if weight is not None else run.inside.shape(of)
+    return {"name": of, "index": list(found.index), "shape": list(shape), "value": found.value,
+            "formula": found.formula, "operands": [{"name": key, "value": float(x)} for key, x in found.operands.items()
+                                                   if np.ndim(x) == 0],
+            "terms": terms, "terms_total": len(found.terms), "rest": rest, "computed": found.exact,
+            "bound": found.bound, "sources": _sources(found.sources), "python": python}
+
+
+def _prompt(run: Run) -> str:
+    """What a user writes for the prompt of a run."""
+    tokenizer = run.host.tokenizer
+    if tokenizer is not None:
+        text = tokenizer.decode(run.ids)
+        if [*tokenizer.beginning, *tokenizer.encode(text, add_special_tokens=False)] == run.ids:
+            return repr(text)
+    return repr(run.ids)
+
+
+def _terms(found: Cell) -> list[Term]:
+    """The largest terms, with their factors where they are products."""
+    pairs = [(found.operands[a], found.operands[b]) for a, b in PAIRS if {a, b} <= found.operands.keys()]
+    pair = next((one for one in pairs if np.ndim(one[0]) == 1), None)
+    told: list[Term] = []
+    for k, product in found.largest(LARGEST):
+        factors = (float(pair[0][k]), float(pair[1][k])) if pair is not None and k < len(pair[0]) else (None, None)
+        told.append({"index": k, "left": factors[0], "right": factors[1], "product": product})
+    return told
+
+
+def _sources(elements: Sequence[Element]) -> list[Source]:
+    """Where the elements stand, an activation or weight each: an axis along which they lie is null."""
+    by_name: dict[str, list[tuple[int, ...]]] = {}
+    for one in elements:
+        by_name.setdefault(one.name, []).append(one.index)
+    return [{"name": name, "index": [axis[0] if len(set(axis)) == 1 else None for axis in zip(*every, strict=True)]}
+            for name, every in by_name.items()]
+
+
+def attribute(page: Page, name: str, body: Any) -> AttributeAnswer:
+    """POST /api/run/R/attribute"""
+    run = page.runs[name]
+    fields = Fields("attribute", body, ["target", "against", "position", "by"])
+    target = page.token(fields, "target")
+    against = page.token(fields, "against") if fields.has("against") else None
+    tokens = len(run.ids)
+    position = fields.integer("position", -tokens, tokens - 1, -1)
+    by: Any = fields.one_of("by", ("part", "head", "source", "neuron"), "part")
+    found = run.inside.attribution(target, against, position, by)
+    chosen = np.sort(np.argsort(-np.abs(found.parts), kind="stable")[:PARTS])
+    told = [target] if against is None else [target, against]
+    return {"target": target, "against": against, "position": found.position, "logit": found.logit,
+            "parts": [{"name": found.names[k], "value": float(found.parts[k])} for k in chosen],
+            "others": float(np.delete(found.parts, chosen).sum()), "bound": found.bound,
+            "texts": texts_of(page.lm.tokenizer, told)}
+
+
+def neurons(page: Page, name: str, body: Any) -> NeuronsAnswer:
+    """POST /api/run/R/neurons"""
+    run = page.runs[name]
+    fields = Fields("neurons", body, ["layer", "position", "top"])
+    layers, tokens = page.lm.model.layers, len(run.ids)
+    layer = fields.integer("layer", -layers, layers - 1) % layers
+    position = fields.integer("position", -tokens, tokens - 1, -1) % tokens
+    found = run.inside.neurons(layer, position, fields.integer("top", 1, TOP, 20))
+    before = run.activation(f"h.{layer}.mlp.fc")[position]
+    every = [{"neuron": one.neuron, "before": float(before[one.neuron]), "activation": one.activation,
+              "promoted": [t for t, _, _ in one.promoted], "suppressed": [t for t, _, _ in one.suppressed]}
+             for one in found]
+    told = {t for one in every for t in (*one["promoted"], *one["suppressed"])}
+    return {"layer": layer, "position": position, "neurons": every, "texts": texts_of(page.lm.tokenizer, told)}
+
+
+def scan(page: Page, name: str, body: Any) -> Iterator[Event]:
+    """POST /api/run/R/scan"""
+    run = _plain(page, "scan", name)
+    fields = Fields("scan", body, ["over", "target", "measure"])
+    over: Any = fields.one_of("over", ("heads", "layers"), "heads")
+    measure: Any = fields.one_of("measure", ("logit", "logprob", "kl"), "logit")
+    target = page.token(fields, "target") if fields.has("target") else int(run.last.argmax())
+
+    def rows() -> Iterator[Event]:
+        for layer in range(page.lm.model.layers):
+            check()
+            found = page.lm.ablations(run.ids, target, over, measure, layers=[layer])
+            yield "row", {"layer": layer, "values": found.values[0].tolist()}
+        yield "end", {"target": target, "before": found.before, "texts": texts_of(page.lm.tokenizer, [target])}
+
+    return rows()
+
+
+def patch(page: Page, name: str, body: Any) -> PatchAnswer:
+    """POST /api/run/R/patch"""
+    run = _plain(page, "patch", name)
+    fields = Fields("patch", body, ["other", "at", "over", "measure"])
+    other = _plain(page, "patch", fields.text("other", 40))
+    given = fields.raw("measure")
+    if not isinstance(given, list) or len(given) not in (1, 2):
+        raise Refused("bad_argument", "patch: measure must be a list of one or two tokens", argument="measure")
+    measure = [page.token(Fields("patch", {"measure": one}, ["measure"]), "measure") for one in given]
+    at: Any = fields.text("at", 40, "resid_post")
+    over: Any = fields.one_of("over", ("position", "head"), "position")
+    found = page.lm.patch(run.ids, other.ids, at, over, measure)
+    return {"at": at, "over": over, "values": found.values.tolist(), "clean": found.clean, "corrupted": found.corrupted,
+            "texts": texts_of(page.lm.tokenizer, measure)}
+
+
+def _plain(page: Page, op: str, name: str) -> Run:
+    """A run without interventions."""
+    run = page.runs[name]
+    if run.interventions:
+        raise Refused("bad_argument", f"{op}: run must be one without interventions", argument="run")
+    return run
