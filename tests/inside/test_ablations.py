@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import re
 import threading
 import time
@@ -113,6 +114,16 @@ def test_progress_is_told_and_may_end_it(tiny):
     with pytest.raises(KeyboardInterrupt):
         tiny.ablations(IDS, progress=stop)
     np.testing.assert_array_equal(tiny.ablations(IDS).values, before)
+
+
+def test_ctrl_c_ends_a_scan(demo):
+    done = []
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        demo.ablations(GIRL, over="neurons", progress=lambda *both: done.append(both))
+    timer.join()
+    assert len(done) < done[-1][1] == 4096
 
 
 def test_sessions_stores_and_other_threads_are_not_disturbed(demo):

@@ -75,10 +75,10 @@ def ablations(host: Host, prompt: Prompt, target: str | int | None = None, over:
     values = np.fromiter((number(logits) - before for logits in changed), np.float64, total)
     unit = {"logit": "change of the logit", "logprob": "change of the log-probability, nats", "kl": "KL, nats"}[measure]
     of = "" if measure == "kl" else f" for {shown_token(host, watched)!r}"
+    top = {"heads": "head", "layers": "part", "neurons": "neuron"}[over]
     return Ablations(
-        values.reshape(len(chosen), len(cols)), tuple(map(str, chosen)), cols, "layer", over.removesuffix("s"),
-        f"{over} switched off{of}", unit, "amount" if measure == "kl" else "signed", tuple(ids), watched,
-        shown_token(host, watched), measure, over, before)
+        values.reshape(len(chosen), len(cols)), tuple(map(str, chosen)), cols, "layer", top, f"{over} switched off{of}", unit,
+        "amount" if measure == "kl" else "signed", tuple(ids), watched, shown_token(host, watched), measure, over, before)
 
 
 def _parts(over: Over, count: int, how: How, layer: int) -> Iterator[Variant]:
