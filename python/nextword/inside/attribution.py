@@ -69,8 +69,9 @@ class Attribution(Pictured):
                 f"bound {self.bound:.2g}")
         if self.by in ("head", "source") and len({name.partition("[")[0] for name in self.names if "[" in name}):
             cols = self.texts if self.by == "source" else None
-            return HeatMap(self.grid(), cols=cols, title=title, unit=f"{unit}; {note}", side="layer",
-                           top="head" if self.by == "head" else "source token")
+            grid = self.grid()
+            return HeatMap(grid, [str(layer) for layer in range(len(grid))], cols, title, f"{unit}; {note}",
+                           side="layer", top="head" if self.by == "head" else "source token")
         top = self.top(20)
         return Bars([name for name, _ in top], [value for _, value in top], title, unit, note)
 
