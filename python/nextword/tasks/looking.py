@@ -14,6 +14,7 @@ from nextword.text.ids import Prompt, Special
 from nextword.text.no_vocabulary import tells_why
 
 if TYPE_CHECKING:
+    from nextword.inside.aliases import Aliases
     from nextword.inside.compare import Probe
     from nextword.inside.inside import Inside
     from nextword.inside.plane import Axes
@@ -151,3 +152,15 @@ class Looking:
         from nextword.inside.compare import compare
 
         return compare(self, prompts, continuations)  # type: ignore[arg-type]
+
+    def aliases(self, scheme: str = "transformer_lens") -> Aliases:
+        """What another tool calls the model's activations: `names`, ours -> theirs, and `without`, ours -> why there is
+        none for the same numbers. Raises ValueError for an unknown scheme.
+
+        >>> import nextword
+        >>> nextword.load().aliases("transformer_lens").names["h.2.mlp.act"]
+        'blocks.2.mlp.hook_post'
+        """
+        from nextword.inside.aliases import aliases
+
+        return aliases(self.model, scheme)  # type: ignore[attr-defined]
