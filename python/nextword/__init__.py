@@ -15,6 +15,7 @@ import sys
 
 from nextword._core import __version__
 from nextword.arithmetic import ops, reference, vectors
+from nextword.arithmetic.vectors import similarity
 from nextword.decoding import grammar, rules, sampling
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation
@@ -26,7 +27,7 @@ from nextword.tasks.quantized import quantize
 from nextword.text.tokenizer import Tokenizer
 
 __all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu",
-           "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "trace", "vectors"]
+           "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity", "trace", "vectors"]
 
 # Modules that users name as `nextword.ops` and import from there, wherever in the rooms they stand.
 for _module in (cpu, grammar, ops, reference, rules, sampling, vectors):

@@ -17,20 +17,12 @@ import nextword
 from nextword.models.gpt2 import GPT2
 from strategies import run
 
-# gpt_nano_sort (minGPT): six letters of three kinds in, the same letters sorted out
+# gpt_nano_sort (minGPT), as it comes with the package: six letters of three kinds in, the same letters sorted out
 
 
-@pytest.fixture
-def sorter(shared):
-    stored = np.load(shared("gpt_nano_sort/weights.npz"))
-    tensors = {}
-    for name in stored:
-        x = stored[name]
-        linear = ".attn.c_" in name or ".mlp.c_" in name
-        tensors[name.removeprefix("transformer.")] = x.T if linear and x.ndim == 2 else x  # [out, in] there
-    config = {"n_layer": 3, "n_head": 3, "n_embd": 48, "vocab_size": 3, "n_positions": 11, "tie_word_embeddings": False,
-              "activation_function": "gelu_new", "eos_token_id": None}  # fmt: skip
-    return GPT2(tensors, config)
+@pytest.fixture(scope="module")
+def sorter():
+    return nextword.load("nextword:nano-sort").model
 
 
 PARTIALS = {"tok_emb": "wte", "pos_emb": "wpe", "ln1": "ln_1", "q": "attn.q", "k": "attn.k", "v": "attn.v",

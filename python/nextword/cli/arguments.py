@@ -175,7 +175,8 @@ def place(text: str) -> str:
 def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
     """Add --model, and for commands that run it --dtype, --threads and --kv-dtype."""
     parser.add_argument("--model", metavar="PATH_OR_ID", type=place,
-                        help="use this model: a folder, or a hub id such as gpt2 or gpt2@REVISION (the demo)")
+                        help="use this model: a folder, a hub id such as gpt2 or gpt2@REVISION, or nextword:nano-sort, "
+                             "which sorts letters (the demo)")
     if threads:
         parser.add_argument("--dtype", choices=DTYPES,
                             help="hold the weights so: fewer bits are faster and less exact (float32; a folder of "

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from nextword.arithmetic.formats import PackedBytes
 from nextword.files import hub, packed_file
+from nextword.files.bundled import bundled
 from nextword.files.model_folder import (
     GENERATION,
     HUB_FILES,
@@ -159,7 +160,8 @@ def by_name(named: Iterable[tuple[str, Place]]) -> dict[str, Place]:
 
 
 def open_model(path_or_id: str | os.PathLike[str], revision: str | None = None) -> Weights:
-    """Open a model's weights: a local folder, or a hub id such as "gpt2" or "openai-community/gpt2-medium@main".
+    """Open a model's weights: a local folder, or a hub id such as "gpt2" or "openai-community/gpt2-medium@main", or a
+    model of the package, such as "nextword:nano-sort".
 
     The folder holds `config.json` and `model.safetensors`, or shards and `model.safetensors.index.json`. An existing
     folder wins over a hub id. Hub files come through `huggingface_hub` (the extra `hub`) with its cache; with
@@ -169,11 +171,12 @@ def open_model(path_or_id: str | os.PathLike[str], revision: str | None = None) 
     Raises OSError for what is absent or cannot be fetched, ValueError for files that are not what they claim to be,
     ImportError for a hub id without the extra.
     """
-    folder = Path(path_or_id).expanduser()
+    own = bundled(path_or_id)
+    folder = own or Path(path_or_id).expanduser()
     if folder.is_dir():
         if revision is not None:
             raise ValueError(f"load: revision must be None for a folder, got {revision!r} for {folder}")
-        return Weights(folder)
+        return Weights(folder, str(path_or_id) if own else None)
     if folder.exists():
         raise NotADirectoryError(
             f"weights: {folder} is a file; pass the folder that holds it, with config.json and {SINGLE}"

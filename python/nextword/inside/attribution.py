@@ -69,8 +69,9 @@ class Attribution(Pictured):
                 f"bound {self.bound:.2g}")
         if self.by in ("head", "source") and len({name.partition("[")[0] for name in self.names if "[" in name}):
             cols = self.texts if self.by == "source" else None
-            return HeatMap(self.grid(), cols=cols, title=title, unit=f"{unit}; {note}", side="layer",
-                           top="head" if self.by == "head" else "source token")
+            grid = self.grid()
+            return HeatMap(grid, [str(layer) for layer in range(len(grid))], cols, title, f"{unit}; {note}",
+                           side="layer", top="head" if self.by == "head" else "source token")
         top = self.top(20)
         return Bars([name for name, _ in top], [value for _, value in top], title, unit, note)
 
@@ -196,7 +197,7 @@ def attribution(x: Activations, weights: Weights, token: int, against: int | Non
     direction = split.head_of(token, against)
     norm = split.steps[split.steps["logits"].of]  # type: ignore[union-attr]
     split.expand(norm.of, direction, by)  # type: ignore[union-attr]
-    row = x["logits"][position].astype(np.float64)
+    row = x.row("logits", position).astype(np.float64)
     logit = float(row[token] if against is None else row[token] - row[against])
     # What float64 rounds here: sums of `depth` products, thrice in a row at most, then of the parts.
     size = split.size + float(np.abs(split.values).sum())

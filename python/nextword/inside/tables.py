@@ -62,18 +62,18 @@ def visible_controls(text: str) -> str:
 class Table:
     """Rows of texts and numbers under a head.
 
-    rows: what is no text is shown as a number, to the right. more: rows that are left out; counted if there are more
-    than 200.
+    rows: what is no text is shown as a number, to the right; 200 rows at most, the others are counted. note: a line
+    below. numbers: columns of numbers that are texts already.
 
     >>> Table(["token", "p"], [[" a", 0.25]]).html().count("<td")
-    2
+    1
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
     note: str = ""
-    numbers: Sequence[int] = field(default=(), repr=False)  # columns of numbers that are texts already
+    numbers: Sequence[int] = field(default=(), repr=False)
 
     def html(self) -> str:
         """One `<table>`; the first column heads the rows."""
@@ -92,4 +92,5 @@ class Table:
     def _cell(self, column: int, x: Any) -> str:
         right = column in self.numbers or not isinstance(x, str)
         style = f"padding:.15em .6em;text-align:{'right' if right else 'left'};font-variant-numeric:tabular-nums"
-        return f'<td style="{style}">{escaped(number(x))}</td>'
+        tag = ("td", "td") if column else ('th scope="row"', "th")
+        return f'<{tag[0]} style="{style};font-weight:inherit">{escaped(number(x))}</{tag[1]}>'

@@ -1,17 +1,17 @@
 """`nextword.load`: from a folder or a hub id to a language model."""
 
 import os
-from pathlib import Path
 
 from nextword.arithmetic.formats import DTYPES
 from nextword.decoding.defaults import of_config
+from nextword.files.bundled import BUNDLED
 from nextword.files.weights import open_model
 from nextword.machine import cpu
 from nextword.models import build
 from nextword.tasks.language_model import LanguageModel, Source
 from nextword.text.tokenizer import Tokenizer
 
-DEMO = Path(__file__).parents[1] / "demo"
+DEMO = BUNDLED["nextword:demo"]
 
 
 def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = None,
@@ -20,7 +20,8 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
 
     path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
         hub id such as "gpt2" (needs `pip install "nextword[hub]"`), "gpt2@v1.0" for a revision of it; None loads the
-        small model of the package.
+        small model of the package, which is "nextword:demo", too; "nextword:nano-sort" is a tiny one that sorts the
+        letters A, B and C, so small that every number of it fits on a screen.
     dtype: how weight matrices are held: "float32", or in fewer bits "bfloat16", "int8", "int4" (docs/quantisation.md).
         None: as a folder of `nextword quantize` holds them, which takes no conversion, and float32 of any other.
     threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
@@ -33,6 +34,8 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
 
     >>> load()
     LanguageModel(gpt2: 4 layers, 4 heads, width 256, vocabulary 4096, context 512)
+    >>> load("nextword:nano-sort").generate("CBAABC", max_new_tokens=6).text
+    'AABBCC'
     """
     if dtype not in (None, *DTYPES):
         raise ValueError(f"load: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
