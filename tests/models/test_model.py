@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import MadeUp
 
 import nextword
+from made_up import MadeUp
 from model_files import write_model
 from nextword import LanguageModel, ops, reference
 from nextword.files.weights import open_model

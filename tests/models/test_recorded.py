@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import made_up
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from made_up import MadeUp, MadeUpConfig
 from noisy import rounding_bound
 
+import made_up
 import nextword
+from made_up import MadeUp, MadeUpConfig
 from nextword import LanguageModel, reference
 from nextword.arithmetic.formats import DTYPES
 from nextword.models.random_weights import RandomWeights
