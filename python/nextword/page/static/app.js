@@ -31,7 +31,7 @@ function Prompt() {
     waiting.current = setTimeout(() => { if (value) ask(value); }, 250);
   };
   const tokens = run.value?.tokens.length ?? 0, window = model.value?.window;
-  return html`<form class="prompt" onSubmit=${(event) => { event.preventDefault(); if (text) ask(text); }}>
+  return html`<form class="prompt" aria-label=${t("prompt.title")} onSubmit=${(event) => { event.preventDefault(); if (text) ask(text); }}>
     <label for="prompt">${t("prompt.label")}</label>
     <textarea id="prompt" rows="2" spellcheck="false" value=${text} onInput=${(event) => type(event.currentTarget.value)}
       onKeyDown=${(event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); if (text) ask(text); } }}></textarea>

@@ -1,7 +1,7 @@
 // Station 6: logits become probabilities, rules cut some, a seeded number chooses one of the rest.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { html } from "page/html.js";
-import { temperature, topK, topP, minP, seed, cell, added } from "page/state.js";
+import { temperature, topK, topP, minP, seed, cell } from "page/state.js";
 import { model, run, useTensor, useAnswer } from "page/run.js";
 import { ordered, chances } from "page/sampling.js";
 import { short, shown, percent } from "page/format.js";
@@ -25,7 +25,7 @@ function useRest(value, milliseconds) {
 
 /** The library's own step for the settings, once the sliders rest. */
 export function useStep() {
-  const asked = useRest(JSON.stringify({ settings: settings(), seed: seed.value, step: added.value.length, candidates: SHOWN }), 120);
+  const asked = useRest(JSON.stringify({ settings: settings(), seed: seed.value, step: run.value.grown, candidates: SHOWN }), 120);
   return useAnswer("choose", JSON.parse(asked));
 }
 
@@ -47,11 +47,10 @@ export function Chance() {
   const logits = tensor?.values, order = useMemo(() => logits && ordered(logits), [logits]), now = settings();
   const texts = { ...run.value.texts, ...step?.texts };
   const preview = logits && chances(logits, order, now, SHOWN);
-  const same = step && preview && JSON.stringify(step.asked ?? null) !== undefined;
   const word = step ? shown({ text: step.texts[step.token], id: step.token }) : "";
   const set = (signal) => (value) => { signal.value = value; };
   const least = logits ? logits[order[order.length - 1]] : 0, most = logits ? logits[order[0]] : 0;
-  return html`<${Station} id="chance" number=${6} summary=${step && same ? t("chance.summary", { token: word, p: percent(step.p), kept: step.kept }) : ""}>
+  return html`<${Station} id="chance" number=${6} summary=${step ? t("chance.summary", { token: word, p: percent(step.p), kept: step.kept }) : ""}>
     <div class="sliders"><${Slider} id="temperature" label=${t("chance.temperature")} value=${temperature.value} min=${0} max=${5} step=${0.05} onInput=${set(temperature)} says=${temperature.value === 0 ? t("chance.zero") : undefined} />
       <${Slider} id="top-k" label="top-k" value=${topK.value} min=${0} max=${50} step=${1} onInput=${set(topK)} says=${topK.value === 0 ? t("chance.off") : undefined} />
       <${Slider} id="top-p" label="top-p" value=${topP.value} min=${0} max=${1} step=${0.01} onInput=${set(topP)} says=${topP.value === 1 ? t("chance.off") : undefined} />

@@ -126,11 +126,11 @@ export function Heat(props) {
 /** One row of an activation [tokens, columns] as a strip, with its norm.
  * @param {{of: {values: Float32Array, shape: number[]}|null, name: string, at: number, title: string, note?: string}} props */
 export function Strip({ of, name, at, title, note, lead = [], limit, kind, unit }) {
-  if (!of) return html`<div class="strip-row waiting"><h4>${title}</h4><p class="skeleton"></p></div>`;
+  if (!of) return html`<div class="strip-row waiting"><p class="strip-title">${title}</p><p class="skeleton"></p></div>`;
   let sum = 0;
   for (const value of of.values) sum += value * value;
   const cols = of.values.length;
-  return html`<div class="strip-row"><h4>${title} <small>${note ?? t("picture.norm", { norm: short(Math.sqrt(sum)) })}</small></h4>
+  return html`<div class="strip-row"><p class="strip-title">${title} <small>${note ?? t("picture.norm", { norm: short(Math.sqrt(sum)) })}</small></p>
     <${Heat} values=${of.values} rows=${1} cols=${cols} name=${name} index=${(_, j) => [...lead, at, j]} unit=${unit ?? t("unit.activation")}
       limit=${limit} kind=${kind} label=${t("picture.strip", { name: title, count: cols, least: short(Math.min(...of.values)), most: short(Math.max(...of.values)) })} />
   </div>`;

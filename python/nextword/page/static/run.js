@@ -9,7 +9,7 @@ import { t } from "page/text.js";
 export const model = signal(null);
 /** The run without interventions, as POST /api/run gave it. @type {import("@preact/signals").Signal<any>} */
 export const base = signal(null);
-/** The run that the stations show. @type {import("@preact/signals").Signal<any>} */
+/** The run that the stations show, and how many of its tokens were appended to the prompt. @type {import("@preact/signals").Signal<any>} */
 export const run = signal(null);
 /** POST /api/run/R/ablate where there are interventions. @type {import("@preact/signals").Signal<any>} */
 export const change = signal(null);
@@ -47,7 +47,7 @@ async function look(text, more, rules, anew = false) {
       changed = await call("POST", `/api/run/${plain.run}/ablate`, { interventions: rules, top: 8 });
     }
     if (mine !== newest) return;
-    base.value = plain; change.value = changed; run.value = shown; failure.value = null;
+    base.value = plain; change.value = changed; run.value = { ...shown, grown: more.length }; failure.value = null;
     layer.value = Math.min(layer.peek(), model.peek().layers - 1);
     head.value = Math.min(head.peek(), model.peek().heads - 1);
     const [first] = shown.next;
