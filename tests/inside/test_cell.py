@@ -21,6 +21,7 @@ def test_a_number_lies_within_the_bound_of_what_its_sources_make(isa, data):
     model = data.draw(models())
     x = nextword.LanguageModel(model).inside(data.draw(token_ids(model)))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    assert set(model.steps()) == set(x.names)
     for name in x.names:
         for at in places(rng, x.shape(name)):
             one = x.cell(name, at)

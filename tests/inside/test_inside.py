@@ -55,6 +55,15 @@ def test_a_recomputed_activation_has_the_bits_of_the_recorded_one(x, keep, seed)
         assert least[name].dtype == np.float32
 
 
+@given(insides())
+def test_one_row_has_the_bits_that_it_has_among_all(x):
+    """Even where no other token's logits are computed."""
+    alone = Inside(x.host, x.ids, x.interventions)
+    for name in ("ln_f", "logits", "h.0.ln_1"):
+        for position in range(len(x.ids)):
+            assert alone.row(name, position).tobytes() == x[name][position].tobytes()
+
+
 def test_no_more_is_kept_than_the_bound_and_what_was_asked_for(tiny):
     x = Inside(tiny, [3, 1, 4, 1, 5], keep=2000)
     for name in x.names:
@@ -77,9 +86,9 @@ def test_pieces_of_a_long_prompt_are_joined():
 
 def test_a_layer_is_computed_again_without_the_others():
     model = random_model(tiny_config(n_layer=3))
-    x = Inside(nextword.LanguageModel(model), range(20), keep=20000)  # the streams, and little more
+    x = Inside(nextword.LanguageModel(model), range(20), keep=14400)  # the streams, and two matrices
     first = x["h.0.attn.weights"].copy()
-    x["h.2.mlp.fc"]
+    assert (x["h.2.attn.scores"].shape, x["h.2.attn.weights"].shape) == ((3, 20, 20), (3, 20, 20))
     ran = []
     block = model.block
     model.block = lambda layer, *rest: (ran.append(layer), block(layer, *rest))[1]
