@@ -1,6 +1,7 @@
 """The page over HTTP: the routes of `table.py` as an ASGI app. Who may ask is `guarded.py`'s, the numbers `calls.py`'s.
 
-Every request below /api/ has the key as the header `X-Nextword-Key`; bodies are JSON (`Content-Type: application/json`).
+Every request below /api/ has the key as the header `X-Nextword-Key`; bodies are JSON (`Content-Type:
+application/json`).
 JSON answers are as `answers.py` says; arrays come as bytes with the header `X-Tensor`; streams are server-sent events.
 """
 
