@@ -182,6 +182,24 @@ def test_exercise_8_the_last_row_of_the_lens_is_the_next_word(browser, address):
     assert p == float(format(float(best.locator(".number").inner_text()), ".3g"))
 
 
+def test_exercise_9_reckoning_with_words(browser, address, lm):
+    for lang, words in [("en", [" king", " man", " woman"]), ("de", [" König", " Mann", " Frau"])]:
+        page = opened(browser, address, ready="#analogy", screen="words", lang=lang)
+        page.wait_for_selector("#analogy + ol li")
+        near = lm.analogy(*words, exclude=True)
+        assert page.locator("#analogy + ol .token").first.inner_text() == near.texts[0].replace(" ", "·")
+        assert page.locator("#analogy + ol .number").first.inner_text() == format(float(near.similarities[0]), ".4g")
+
+
+def test_exercise_10_who_is_expected(browser, address):
+    page = opened(browser, address, ready="#compare", screen="compare", lang="en")
+    shares = numbers(page, "#compare tbody td:nth-of-type(3)")
+    assert len(shares) == 6
+    assert sum(shares[:3]) == pytest.approx(1, abs=2e-4)  # each is rounded to 4 digits
+    assert shares[0] > shares[1]  # the doctor: he
+    assert shares[4] > shares[3]  # the nurse: she
+
+
 def test_exercise_11_the_parts_of_a_logit_sum_to_it(browser, address, lm):
     page = opened(browser, address, prompt=PROMPT, open="stream", lang="en")
     page.wait_for_selector(".parts-table")
@@ -264,10 +282,11 @@ def test_the_walk_can_be_walked_with_keys(browser, address):
         assert heading.get_attribute("aria-expanded") != before
 
 
-@pytest.mark.parametrize("view", ["walk", "inspector", "bench"])
+@pytest.mark.parametrize("view", ["walk", "inspector", "words", "compare", "bench"])
 def test_axe_finds_nothing_in_either_language_and_theme(browser, address, view):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    more = {"walk": {"open": STATIONS}, "bench": {"screen": "bench"},
+    more = {"walk": {"open": STATIONS}, "bench": {"screen": "bench"}, "words": {"screen": "words"},
+            "compare": {"screen": "compare"},
             "inspector": {"open": "", "cell": json.dumps({"name": "h.1.ln_1", "index": [1, 2]}),
                           "off": json.dumps([{"name": "h.1.attn.z", "heads": [1], "how": "scale", "factor": 2}])}}[view]
     page = opened(browser, address, prompt=PROMPT, lang="de", theme="light", **more)
