@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import re
 import threading
 import time
@@ -84,21 +85,20 @@ def test_the_strongest_head_of_the_demo(demo):
     assert "heads switched off" in found._repr_html_()
 
 
-def test_all_heads_of_the_demo_take_less_than_a_tenth_of_a_second(demo):
-    def seconds():
-        start = time.perf_counter()
-        demo.ablations(GIRL, " girl")
-        return time.perf_counter() - start
+def seconds(scan):
+    """The time of all threads at work together: on a machine of its own a scan takes no longer."""
+    start = time.process_time()
+    scan()
+    return time.process_time() - start
 
-    assert min(seconds() for _ in range(5)) < 0.1  # the best of five: others use the machine, too
+
+def test_all_heads_of_the_demo_take_less_than_a_tenth_of_a_second(demo):
+    assert min(seconds(lambda: demo.ablations(GIRL, " girl")) for _ in range(3)) < 0.1
 
 
 def test_all_heads_of_gpt2_124m_take_less_than_five_seconds():
     lm = LanguageModel(of_gpt2_shape())
-    start = time.perf_counter()
-    found = lm.ablations(list(range(12)), 7)
-    assert found.values.shape == (12, 12)
-    assert time.perf_counter() - start < 5
+    assert seconds(lambda: lm.ablations(list(range(12)), 7)) < 5
 
 
 def test_progress_is_told_and_may_end_it(tiny):
@@ -113,6 +113,20 @@ def test_progress_is_told_and_may_end_it(tiny):
     with pytest.raises(KeyboardInterrupt):
         tiny.ablations(IDS, progress=stop)
     np.testing.assert_array_equal(tiny.ablations(IDS).values, before)
+
+
+def test_ctrl_c_ends_a_scan(demo):
+    seen, timer = [], threading.Timer(0.1, _thread.interrupt_main)
+
+    def progress(done, total):
+        seen.append((done, total))
+        if done == 1:
+            timer.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        demo.ablations(GIRL, over="neurons", progress=progress)
+    timer.join()
+    assert seen[-1][0] < seen[-1][1] == 4096
 
 
 def test_sessions_stores_and_other_threads_are_not_disturbed(demo):

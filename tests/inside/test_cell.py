@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nextword
@@ -16,12 +16,12 @@ def places(rng, shape, count=4):
     return {tuple(int(rng.integers(n)) for n in shape) for _ in range(count)}
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.data())
-def test_a_number_lies_within_the_bound_of_what_its_sources_make(data):
+def test_a_number_lies_within_the_bound_of_what_its_sources_make(isa, data):
     model = data.draw(models())
     x = nextword.LanguageModel(model).inside(data.draw(token_ids(model)))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    assert set(model.steps()) == set(x.names)
     for name in x.names:
         for at in places(rng, x.shape(name)):
             one = x.cell(name, at)

@@ -113,7 +113,7 @@ def test_the_demo_without_a_head_and_without_a_layers_attention(demo):
     assert round(head.logit(" girl"), 2) == 0.79
     layer = demo.ablate(GIRL, attentions=[3])
     assert demo.tokenizer.decode([int(layer.after.argmax())]) == " boy"
-    assert repr(layer) == f"Change(1 interventions: ' girl' -> ' boy', KL {layer.kl:.3g} nats)"
+    assert repr(layer) == f"Change(' girl' -> ' boy', KL {layer.kl:.3g} nats)"
     shown = layer._repr_html_()
     assert "change of the probability" in shown
     assert "·boy" in shown

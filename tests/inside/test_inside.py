@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import nextword
+from made_up import MadeUp, MadeUpConfig
 from nextword.inside.inside import Inside
 from nextword.inside.rules import Mean, Scale, Zero
+from nextword.models.random_weights import RandomWeights
 from strategies import models, random_model, tiny_config, token_ids
-
-slow = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,6 @@ def insides(draw):
 # Activations
 
 
-@slow
 @given(insides(), st.integers(0, 100_000), st.integers(0, 2**16))
 def test_a_recomputed_activation_has_the_bits_of_the_recorded_one(x, keep, seed):
     """Whatever was asked for before, and however little is kept."""
@@ -52,6 +53,15 @@ def test_a_recomputed_activation_has_the_bits_of_the_recorded_one(x, keep, seed)
         assert least[name].tobytes() == x[name].tobytes(), name
         assert least[name].shape == least.shape(name) == x[name].shape
         assert least[name].dtype == np.float32
+
+
+@given(insides())
+def test_one_row_has_the_bits_that_it_has_among_all(x):
+    """Even where no other token's logits are computed."""
+    alone = Inside(x.host, x.ids, x.interventions)
+    for name in ("ln_f", "logits", "h.0.ln_1"):
+        for position in range(len(x.ids)):
+            assert alone.row(name, position).tobytes() == x[name][position].tobytes()
 
 
 def test_no_more_is_kept_than_the_bound_and_what_was_asked_for(tiny):
@@ -76,9 +86,9 @@ def test_pieces_of_a_long_prompt_are_joined():
 
 def test_a_layer_is_computed_again_without_the_others():
     model = random_model(tiny_config(n_layer=3))
-    x = Inside(nextword.LanguageModel(model), range(20), keep=20000)  # the streams, and little more
+    x = Inside(nextword.LanguageModel(model), range(20), keep=14400)  # the streams, and two matrices
     first = x["h.0.attn.weights"].copy()
-    x["h.2.mlp.fc"]
+    assert (x["h.2.attn.scores"].shape, x["h.2.attn.weights"].shape) == ((3, 20, 20), (3, 20, 20))
     ran = []
     block = model.block
     model.block = lambda layer, *rest: (ran.append(layer), block(layer, *rest))[1]
@@ -120,12 +130,36 @@ def test_a_wrong_prompt_or_rule_is_one_clear_error(tiny, prompt, rules, error, s
         tiny.inside(prompt, rules)
 
 
+def test_threads_that_look_at_once_see_the_same(tiny):
+    ids, names = [3, 1, 4, 1, 5], tiny.inside([3, 1, 4, 1, 5]).names
+    alone, shared = tiny.inside(ids), Inside(tiny, ids, keep=3000)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda name: (name, shared[name]), names * 8))
+    assert all(x.tobytes() == alone[name].tobytes() for name, x in found)
+
+
+def test_another_architecture_is_looked_into_as_far_as_it_declares():
+    config = MadeUpConfig()
+    lm = nextword.LanguageModel(MadeUp(RandomWeights(), config))
+    x = lm.inside([3, 1, 4])
+    assert x["h.1.attn.weights"].shape == (3, 3, 3)
+    assert x.lens_logits().tobytes() == x.logits[-1].tobytes()
+    assert "not declared" in x.cell("h.0.mlp.act", (1, 2)).formula
+    logit = x.cell("logits", (2, 7))
+    assert abs(logit.value - logit.exact) <= logit.bound
+    found = x.attribution(7)
+    assert found.names == ["ln_f.bias", "h.1.resid_post"]
+    assert abs(found.parts.sum() - found.logit) <= found.bound
+    for ask in (lambda: x.head_outputs(0), lambda: x.neurons(0)):
+        with pytest.raises(ValueError, match="a made-up model does not declare"):
+            ask()
+
+
 # Lens
 
 
-@slow
 @given(insides(), st.integers(1, 6), st.sampled_from(["resid_post", "resid_mid", "resid_pre", "attn.out", "mlp.out"]))
-def test_the_last_row_of_a_lens_is_the_logits_bit_for_bit(x, top, at):
+def test_the_last_row_of_a_lens_is_the_logits_bit_for_bit(isa, x, top, at):
     found = x.lens(at=at, top=top, watch=0)
     logits, top = x.logits, min(top, x.model.vocabulary)
     assert found.tokens.shape == (len(found.names), len(x.ids), top)
@@ -163,9 +197,8 @@ def test_the_lecture_on_the_demo_model(demo):
 # Attribution
 
 
-@slow
 @given(insides(), st.sampled_from(["part", "head", "neuron", "source"]), st.booleans(), st.integers(0, 2**16))
-def test_the_parts_of_an_attribution_sum_to_the_logit_within_its_bound(x, by, alone, seed):
+def test_the_parts_of_an_attribution_sum_to_the_logit_within_its_bound(isa, x, by, alone, seed):
     rng = np.random.default_rng(seed)
     token, other = (int(n) for n in rng.integers(0, x.model.vocabulary, 2))
     position = int(rng.integers(len(x.ids)))
@@ -222,9 +255,8 @@ def test_a_wrong_argument_of_an_attribution_is_one_clear_error(demo, settings, e
 # Heads, attention, neurons
 
 
-@slow
 @given(insides(), st.integers(0, 2))
-def test_heads_and_bias_sum_to_what_attention_adds(x, layer):
+def test_heads_and_bias_sum_to_what_attention_adds(isa, x, layer):
     layer = min(layer, x.model.layers - 1)
     heads = x.head_outputs(layer)
     assert heads.shape == (x.model.heads, len(x.ids), x.model.width)
@@ -233,7 +265,6 @@ def test_heads_and_bias_sum_to_what_attention_adds(x, layer):
     assert np.asarray(heads).tobytes() == heads[:].tobytes()
 
 
-@slow
 @given(insides())
 def test_attention_rows_sum_to_one_and_rollout_does_too(x):
     assume(not any(name.endswith("weights") for name in x.replaced))

@@ -17,6 +17,7 @@ from nextword.models.cache import KVCache
 from nextword.models.model import Model, Past
 from nextword.models.passes import CHUNK
 from nextword.models.rows import over_keys
+from nextword.models.steps import Sum
 from nextword.models.tap import shapes
 from nextword.models.trace import Trace
 
@@ -27,10 +28,11 @@ KEEP = 256 * 2**20
 class Activations(Mapping[str, Floats]):
     """Name -> float32 array of a whole text, whatever the pieces in which the model reads it.
 
-    Names and shapes are those of `nextword.trace`. An activation is computed when it is asked for, together with the
-    others of its layer where there is room; of those computed, the last used stay, `keep` bytes of them at most, and
-    the one just asked for. The bits of an activation depend on the text and the interventions alone: one that was
-    forgotten comes back the same. Arrays cannot be written to.
+    Names and shapes are those of `nextword.trace`. An activation is computed when it is asked for, together with others
+    of its layer, and with those of all layers that there is room for, what is added to the stream first. `keep` bytes
+    of them stay at most, and the one just asked for; where there is more, the largest go, of these the one that was not
+    used for longest. The bits of an activation depend on the text and the interventions alone: one that was forgotten
+    comes back the same. Arrays cannot be written to.
     """
 
     def __init__(self, model: Model, ids: Sequence[int], interventions: Sequence[Any] = (), keep: int = KEEP) -> None:
@@ -52,6 +54,12 @@ class Activations(Mapping[str, Floats]):
     def _last(self) -> set[str]:
         """Those that only tokens have whose logits are wanted."""
         return {name for name, shape in self._shapes.items() if not shape[0]}
+
+    @cached_property
+    def _summed(self) -> set[str]:
+        """Sums and what is added in them: the stream, which most views read."""
+        sums = {name: step for name, step in self.model.steps().items() if isinstance(step, Sum)}
+        return sums.keys() | {term for step in sums.values() for term in step.terms}
 
     @cached_property
     def _stream(self) -> dict[str, int]:
@@ -86,6 +94,16 @@ class Activations(Mapping[str, Floats]):
             self._kept.move_to_end(name)
             return self._kept[name]
 
+    def row(self, name: str, position: int) -> Floats:
+        """One token's numbers of an activation [tokens, features]: float32 [features]. Of what only tokens have whose
+        logits are wanted, no others are computed for it."""
+        if self._known(name) not in self._last or name in self._kept or self.replaced & self._last:
+            return np.asarray(self[name][position])
+        tap = Trace(self.model, [name])
+        last = self[f"h.{self.model.layers - 1}.resid_post"]
+        self.model.end(np.ascontiguousarray(last[position : position + 1]), tap)
+        return np.asarray(tap[name][0])
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
 
@@ -108,16 +126,15 @@ class Activations(Mapping[str, Floats]):
         prefix = ".".join(name.split(".")[:2]) + "." if name.startswith("h.") else ""
         start = f"{prefix}resid_pre"
         alone = start in self._inputs and start not in self.replaced  # the layer can run by itself
-        near = [one for one in self._shapes if not alone or one.startswith(prefix)]
-        near.sort(key=lambda one: not (prefix and one.startswith(prefix)))
-        left = self.keep - self.bytes(name) - sum(map(self.bytes, self._stream))
         wanted, free = {name}, {*self._shapes} - self._kept.keys() - self._stream.keys() - {name}
         free -= set() if name in self._last else self._last
-        for one in filter(free.__contains__, near):
-            if self.bytes(one) > left:
-                break
-            wanted.add(one)
-            left -= self.bytes(one)
+        # Of its own layer what half of the room takes, where all layers run; of others what stays free.
+        own = {one for one in free if prefix and one.startswith(prefix) and not over_keys(one)}
+        room = self.keep - self.bytes(name) - sum(map(self.bytes, self._stream))
+        unused = room - sum(x.nbytes for x in self._kept.values())
+        taken = self._add(wanted, own, unused if alone else room // 2)
+        if not alone:
+            self._add(wanted, free - own, unused - taken)
         found = self._layer(wanted, self._stream[start]) if alone else self._run(wanted | self._stream.keys())
         for one, x in found.items():
             x.flags.writeable = False
@@ -128,7 +145,18 @@ class Activations(Mapping[str, Floats]):
         self._kept.move_to_end(name)
         held = sum(x.nbytes for x in (*self._kept.values(), *self._inputs.values()))
         while held > self.keep and len(self._kept) > 1:
-            held -= self._kept.popitem(last=False)[1].nbytes
+            largest = max((one for one in self._kept if one != name), key=lambda one: self._kept[one].nbytes)
+            held -= self._kept.pop(largest).nbytes
+
+    def _add(self, wanted: set[str], some: set[str], room: int) -> int:
+        """Let some be computed, too, as many as there is room for; how much they take."""
+        taken = 0
+        for one in sorted(some, key=lambda one: (one not in self._summed, self.bytes(one), one)):
+            if taken + self.bytes(one) > room:
+                break
+            taken += self.bytes(one)
+            wanted.add(one)
+        return taken
 
     def _run(self, names: set[str]) -> dict[str, Floats]:
         """The whole model, logits only where they are asked for."""

@@ -197,7 +197,7 @@ def attribution(x: Activations, weights: Weights, token: int, against: int | Non
     direction = split.head_of(token, against)
     norm = split.steps[split.steps["logits"].of]  # type: ignore[union-attr]
     split.expand(norm.of, direction, by)  # type: ignore[union-attr]
-    row = x["logits"][position].astype(np.float64)
+    row = x.row("logits", position).astype(np.float64)
     logit = float(row[token] if against is None else row[token] - row[against])
     # What float64 rounds here: sums of `depth` products, thrice in a row at most, then of the parts.
     size = split.size + float(np.abs(split.values).sum())

@@ -78,7 +78,8 @@ def cell(x: Activations, weights: Weights, name: str, index: Sequence[int] | int
 
 
 def _of_activation(x: Activations, weights: Weights, name: str, at: Index) -> Cell:
-    value, step = float(x[name][at]), x.model.steps().get(name)
+    value = float(x.row(name, at[0])[at[1]] if len(at) == 2 else x[name][at])
+    step = x.model.steps().get(name)
     if step is None:
         found = Made("not declared: its architecture does not say what it is made of", value, 0.0, [], np.empty(0), {})
     else:

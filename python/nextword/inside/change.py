@@ -93,7 +93,7 @@ class Change(Pictured):
 
     def __repr__(self) -> str:
         first, then = (shown_token(self.host, int(x.argmax())) for x in (self.logits_before, self.logits_after))
-        return f"Change({len(self.interventions)} interventions: {first!r} -> {then!r}, KL {self.kl:.3g} nats)"
+        return f"Change({first!r} -> {then!r}, KL {self.kl:.3g} nats)"
 
 
 def ablate(host: Host, prompt: Prompt, heads: Any = (), attentions: Any = (), mlps: Any = (), neurons: Any = (),
@@ -112,7 +112,7 @@ def ablate(host: Host, prompt: Prompt, heads: Any = (), attentions: Any = (), ml
 
     >>> import nextword
     >>> ablate(nextword.load(), "Once upon a time there was a little", attentions=[3])
-    Change(1 interventions: ' girl' -> ' boy', KL 0.266 nats)
+    Change(' girl' -> ' boy', KL 0.266 nats)
     """
     model = host.model
     ids = prompt_ids("ablate", host, prompt, allowed_special)

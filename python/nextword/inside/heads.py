@@ -56,7 +56,7 @@ def heads(host: Host, kind: Kind = "previous", text: Prompt | None = None, seed:
         ids = [*half.tolist(), *half.tolist()]
     else:
         ids = prompt_ids("heads", host, text)
-    memory.require("heads", f"the attention weights of {len(ids)} tokens", (8 * model.heads + 9) * len(ids) ** 2,
+    memory.require("heads", f"the attention weights of {len(ids)} tokens", (16 * model.heads + 2) * len(ids) ** 2,
                    "take a shorter text")
     places = looked_at(kind, np.array(ids))
     if not places.any():

@@ -42,8 +42,9 @@ class Made:
 
 def row_of(x: Activations, name: str, position: int) -> Any:
     """One token's numbers of an activation, heads one after the other: float32 [numbers]."""
-    a = x[name]
-    return a[position] if a.ndim == 2 else np.ascontiguousarray(a[:, position]).ravel()
+    if len(x.shape(name)) == 2:
+        return x.row(name, position)
+    return np.ascontiguousarray(x[name][:, position]).ravel()
 
 
 def row_index(x: Activations, name: str, position: int) -> Callable[[int], Index]:

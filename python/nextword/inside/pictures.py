@@ -111,7 +111,7 @@ class HeatMap(Picture):
 
     def plot(self, ax: Any = None) -> Any:
         """Drawn into matplotlib's axes with its ramp; see `Picture.plot`."""
-        ax = ax or _axes()
+        ax = ax or new_axes()
         low, high = self.domain
         from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
 
@@ -121,9 +121,9 @@ class HeatMap(Picture):
         image = ax.imshow(self.values, cmap=LinearSegmentedColormap.from_list("nextword", hues), norm=norm)
         for labels, axis in ((self.rows, "y"), (self.cols, "x")):
             if labels is not None and len(labels) <= MOST_CELLS:
-                getattr(ax, f"set_{axis}ticks")(range(len(labels)), [_plain(x) for x in labels],
+                getattr(ax, f"set_{axis}ticks")(range(len(labels)), [plain(x) for x in labels],
                                                 **({"rotation": 90} if axis == "x" else {}))
-        ax.set(title=_plain(self.title), xlabel=self.top, ylabel=self.side)
+        ax.set(title=plain(self.title), xlabel=self.top, ylabel=self.side)
         if max(self.values.shape, default=0) <= MOST_CELLS:
             for i, j in np.argwhere((self.values < 0) & np.isfinite(self.values)).tolist():
                 ax.text(j, i, MINUS, ha="center", va="center", fontsize=7)
@@ -250,21 +250,22 @@ class Bars(Picture):
 
     def plot(self, ax: Any = None) -> Any:
         """Drawn into matplotlib's axes; see `Picture.plot`."""
-        ax = ax or _axes()
+        ax = ax or new_axes()
         hues = [tuple(c / 255 for c in (NEGATIVE if x < 0 else POSITIVE)) for x in self.values]
-        ax.barh([_plain(x) for x in self.labels] if len(set(self.labels)) == len(self.labels)
+        ax.barh([plain(x) for x in self.labels] if len(set(self.labels)) == len(self.labels)
                 else range(len(self.labels)), list(self.values), color=hues)
         ax.invert_yaxis()
-        ax.set(title=_plain(self.title), xlabel=self.unit)
+        ax.set(title=plain(self.title), xlabel=self.unit)
         return ax
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """For matplotlib, which reads what stands between dollar signs as formulas."""
     return visible(text).replace("·", " ").replace("$", r"\$")
 
 
-def _axes() -> Any:
+def new_axes() -> Any:
+    """Matplotlib's axes in a figure of their own. Raises ImportError with the extra that has it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:

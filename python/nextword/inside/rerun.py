@@ -19,7 +19,7 @@ from nextword.models.trace import tap_of
 Variant = Sequence[Rule]  # what is changed in one pass, each rule with the name of its activation
 Progress = Callable[[int, int], None]
 MOST = 2**20
-"""Tokens that one scan may send through a model: half an hour's work for GPT-2 124M on two cores."""
+"""Tokens that one scan may send through a model: half an hour's work for 124 million parameters on two cores."""
 
 _IN_LAYER = re.compile(r"h\.(\d+)\.")
 

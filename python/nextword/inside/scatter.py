@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nextword.arithmetic.arrays import Doubles
-from nextword.inside.pictures import NEGATIVE, POSITIVE, Picture, _axes, _plain
+from nextword.inside.pictures import NEGATIVE, POSITIVE, Picture, new_axes, plain
 from nextword.inside.tables import Table, escaped, number, visible
 
 WIDE, HIGH = 420, 320  # of the field
@@ -63,16 +63,16 @@ class Scatter(Picture):
 
     def plot(self, ax: Any = None) -> Any:
         """Drawn into matplotlib's axes; see `Picture.plot`."""
-        ax = ax or _axes()
+        ax = ax or new_axes()
         for i, (name, path) in enumerate(self.paths):
             style = (0, tuple(map(int, DASHES[i % len(DASHES)].split()))) if i % len(DASHES) else "-"
-            ax.plot(path[:, 0], path[:, 1], marker=".", linestyle=style, label=_plain(name))
+            ax.plot(path[:, 0], path[:, 1], marker=".", linestyle=style, label=plain(name))
         ax.scatter(self.points[:, 0], self.points[:, 1], color=[tuple(c / 255 for c in POSITIVE)])
         for (x, y), name in zip(self.points, self.labels, strict=True):
-            ax.annotate(_plain(name), (x, y), textcoords="offset points", xytext=(5, 4))
+            ax.annotate(plain(name), (x, y), textcoords="offset points", xytext=(5, 4))
         if self.paths:
             ax.legend()
-        ax.set(title=_plain(self.title), xlabel=_plain(self.axes[0]), ylabel=_plain(self.axes[1]), aspect="equal")
+        ax.set(title=plain(self.title), xlabel=plain(self.axes[0]), ylabel=plain(self.axes[1]), aspect="equal")
         return ax
 
     def _frame(self) -> tuple[Doubles, float]:

@@ -43,6 +43,10 @@ CONSTANTS = re.compile(r"h\.\d+\.attn\.(masked_)?bias|(.*\.)?position_ids")
 # Heads of transformers' other GPT-2 classes, and trl's: they read what ln_f gives, and no logit depends on them.
 OTHER_HEADS = re.compile(r"(score|classifier|qa_outputs|multiple_choice_head\.summary|v_head\.summary)\.(weight|bias)")
 
+# What its own names of activations stand for.
+ROLES = {"token_embedding": "wte", "position_embedding": "wpe", "attention_norm": "ln_1", "mlp_norm": "ln_2",
+         "last_norm": "ln_f"}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class GPT2Config:
@@ -141,6 +145,7 @@ class GPT2(Model):
     prefixes = ("transformer.", "model.")  # of its own classes and of trainers
     constants = CONSTANTS
     other_heads = OTHER_HEADS
+    roles = ROLES
     config: GPT2Config
 
     def assemble(self, read: Reader) -> None:

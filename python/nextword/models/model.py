@@ -67,6 +67,8 @@ class Model(ABC):
     prefixes: ClassVar[tuple[str, ...]] = ()  # before all names, in any order and number
     constants: ClassVar[re.Pattern[str]] = NONE  # what is rebuilt by whoever needs it, and not read
     other_heads: ClassVar[re.Pattern[str]] = NONE  # of other classes; no logit depends on them
+    roles: ClassVar[Mapping[str, str]] = {}  # what its own names of activations stand for: role -> name in its layer
+    #   token_embedding, position_embedding, attention_norm, mlp_norm, last_norm
 
     # Set by `assemble`.
     layers: int

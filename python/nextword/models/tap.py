@@ -82,6 +82,8 @@ class Rule(ABC):
 class Selector(ABC):
     """What a trace keeps of an activation."""
 
+    columns: Any  # which columns, None: all
+
     @abstractmethod
     def kept(self, name: str, x: Array, rows: Rows) -> tuple[Array, Rows]:
         """A part of x in memory of its own, and which of the rows it has."""

@@ -130,12 +130,12 @@ class Trace(Tap):
         """What is recorded of it."""
         keep = self._keep_of(name)
         if keep is None:
-            return Piece(x, rows)
+            return Piece(x, rows, True)
         if isinstance(keep, Selector):
             if rows is None:
                 raise ValueError(f"trace: keep of {name} needs the tokens of its rows; run the model itself")
-            return Piece(*keep.kept(name, x, rows))
-        return Piece(np.array(keep(x)), None)  # a copy: a view would hold the whole
+            return Piece(*keep.kept(name, x, rows), keep.columns is None)
+        return Piece(np.array(keep(x)), None, False)  # a copy: a view would hold the whole
 
     def _keep_of(self, name: str) -> Keep | None:
         return next((keep for pattern, keep in self._keep.items() if fnmatchcase(name, pattern)), None)
@@ -176,7 +176,7 @@ class Trace(Tap):
         """One activation over a whole text: the rows of all passes in the order of their positions.
 
         text: which of the texts that ran in the block, in the order in which they began; it must be given if there are
-        several. Scores and weights are as wide as the longest row; what a row does not attend to is -inf or 0.
+        several. Scores and weights are as wide as the last row; what a row does not attend to is -inf or 0.
         A token that ran again, as after a draft that was not taken, has the row of the last time.
         Raises ValueError if there are several texts or `keep` is a function, IndexError for a text that is not there.
 

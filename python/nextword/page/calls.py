@@ -38,7 +38,7 @@ TOP = 100  # tokens of a list
 LENS_POSITIONS = 64
 NEW_TOKENS = 1000
 RULES = 100  # interventions
-PROMPTS = 8
+PROMPTS = 64
 WAITING = 4
 MERGED = 64  # bytes of a piece whose merges are shown
 

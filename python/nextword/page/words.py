@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from nextword.arithmetic import vectors
+from nextword.inside.templates import expanded
 from nextword.inside.words import Neighbours, embeddings
 from nextword.page.answers import CompareAnswer, NearAnswer, SimilarityAnswer
 from nextword.page.calls import PROMPTS, Page
+from nextword.page.errors import Refused
 from nextword.page.fields import WORD, Fields
 from nextword.page.texts import texts_of
 
@@ -57,6 +59,10 @@ def compare(page: Page, body: Any) -> CompareAnswer:
     fields = Fields("compare", body, ["prompts", "continuations"])
     prompts = fields.texts("prompts", PROMPTS, WORD)
     continuations = fields.texts("continuations", COUNT, WORD)
+    several = sum(len(expanded("compare", prompt)) for prompt in prompts)
+    if several > PROMPTS:
+        raise Refused("bad_argument", f"compare: prompts must stand for at most {PROMPTS}, got {several}",
+                      argument="prompts")
     found = page.lm.compare(prompts, continuations)
     return {"prompts": [str(one) for one in found.prompts], "continuations": continuations,
             "p": found.probability.tolist(), "share": found.share.tolist(), "ratio": found.log_ratio.tolist(),

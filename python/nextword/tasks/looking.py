@@ -15,6 +15,7 @@ from nextword.text.no_vocabulary import tells_why
 
 if TYPE_CHECKING:
     from nextword.inside.ablations import Ablations, Over
+    from nextword.inside.aliases import Aliases
     from nextword.inside.change import Change, How
     from nextword.inside.compare import Probe
     from nextword.inside.heads import HeadScores, Kind
@@ -241,3 +242,15 @@ class Looking:
         from nextword.inside.influence import influence
 
         return influence(self, prompt, method, target, **more)  # type: ignore[arg-type]
+
+    def aliases(self, scheme: str = "transformer_lens") -> Aliases:
+        """What another tool calls the model's activations: `names`, ours -> theirs, and `without`, ours -> why there is
+        none for the same numbers. Raises ValueError for an unknown scheme.
+
+        >>> import nextword
+        >>> nextword.load().aliases("transformer_lens").names["h.2.mlp.act"]
+        'blocks.2.mlp.hook_post'
+        """
+        from nextword.inside.aliases import aliases
+
+        return aliases(self.model, scheme)  # type: ignore[attr-defined]

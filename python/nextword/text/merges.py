@@ -30,7 +30,7 @@ def merge_steps(tokenizer: Tokenizer, piece: bytes, order: Order) -> Iterator[St
     >>> import nextword
     >>> tokenizer = nextword.load().tokenizer
     >>> [parts for parts, _, _ in merge_steps(tokenizer, b" the", merge_order(tokenizer))]
-    [[b' ', b't', b'h', b'e'], [b' t', b'h', b'e'], [b' t', b'he'], [b' the']]
+    [[b' ', b't', b'h', b'e'], [b' ', b't', b'he'], [b' t', b'he'], [b' the']]
     """
     whole = tokenizer.find(piece)
     added = any(token.id == whole and not token.special for token in tokenizer.added_tokens)

@@ -1,6 +1,7 @@
 // Where the numbers come from: a server (fetch), a notebook (messages to the frame's parent) or the page's own file.
 // The calls are the same; no other module knows which it is.
 import { given } from "page/state.js";
+import { bytesOf, cut } from "page/stored.js";
 
 /** An answer that is no result. `failure` has the server's {code, message, ...}. */
 export class Refused extends Error {
@@ -67,7 +68,7 @@ function messaged(method, path, body) {
  * @param {string} method @param {string} path @param {object} [body] */
 function stored(method, path, body) {
   const name = `${method} ${path}`, exact = body ? `${name} ${JSON.stringify(body)}` : name;
-  const found = data.answers[exact] ?? data.answers[name];
+  const found = data.answers[exact];
   if (found === undefined) throw new Refused({ code: "not_in_file", message: "not in this file" }, 404);
   return found;
 }
@@ -77,9 +78,6 @@ export async function call(method, path, body) {
   if (kind === "server") return (await fetched(method, path, body)).json();
   return kind === "frame" ? (await messaged(method, path, body)).json : stored(method, path, body);
 }
-
-/** Bytes of base64 text. @param {string} text */
-const bytesOf = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0)).buffer;
 
 /** Bytes of the server and what `X-Tensor` says of them.
  * @param {string} path @returns {Promise<{buffer: ArrayBuffer, header: any}>} */
@@ -92,6 +90,9 @@ export async function bytes(path) {
     const { buffer, header } = await messaged("GET", path);
     return { buffer, header };
   }
+  const asked = new URLSearchParams(path.split("?")[1]), held = data.tensors[asked.get("name")];
+  const part = held && path.startsWith(`/api/run/${data.run}/tensor?`) ? cut(held, asked) : null;
+  if (part) return part;
   const found = stored("GET", path);
   return { buffer: bytesOf(found.base64), header: found.header };
 }

@@ -1,0 +1,102 @@
+"""The page as one HTML file: its modules, its texts and the numbers of one prompt, for any browser, without a network.
+
+The modules lie in an import map as `data:` URLs and are those that the server gives, byte for byte. The numbers are
+JSON in a script of no executable type, in which no text can end the script. Where there is no JavaScript, tokens, lens
+and next words are there as plain HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nextword.files import whole
+from nextword.files.json_text import json_text
+from nextword.page.calls import Page
+from nextword.page.errors import Refused
+from nextword.page.files import IMPORT_MAP, files, index
+from nextword.page.stored import stored
+
+if TYPE_CHECKING:
+    from nextword.tasks.language_model import LanguageModel
+
+POLICY = ("default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; img-src data:; "
+          "base-uri 'none'; form-action 'none'")
+PREFIX = "/page/"  # of addresses in the page
+
+
+def write(lm: LanguageModel, prompt: str, path: Path, *, lang: str | None = None, compare: str | None = None) -> int:
+    """Write the file of a prompt; returns its bytes. Raises ValueError for a prompt that cannot be run."""
+    data = document(lm, prompt, lang=lang, compare=compare).encode()
+    whole.write("explain", {path: data})
+    return len(data)
+
+
+def document(lm: LanguageModel, prompt: str, *, lang: str | None = None, compare: str | None = None) -> str:
+    """The file of a prompt, as text."""
+    page = Page(lm, {"prompt": prompt, "compare": compare, "lang": lang})
+    try:
+        data = stored(page, prompt, compare)
+    except Refused as error:
+        raise ValueError(str(error)) from None
+    every = files()
+    data["files"] = {name: json.loads(file.data) for name, file in every.items() if name.endswith(".json")}
+    found = IMPORT_MAP.sub(lambda _: _import_map(json.loads(IMPORT_MAP.findall(index())[0])["imports"]), index())
+    found = re.sub(r'<link rel="stylesheet" href="/page/([\w./-]+)">',
+                   lambda link: f"<style>\n{every[link[1]].data.decode()}</style>", found)
+    found = re.sub(r'<script type="module" src="/page/([\w./-]+)"></script>',
+                   lambda script: f'{_data(data)}\n<script type="module">import "page/{script[1]}";</script>', found)
+    found = found.replace("<head>", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+                                    '<meta name="referrer" content="no-referrer">', 1)
+    run = next(answer for call, answer in data["answers"].items() if call.startswith("POST /api/run {"))
+    return re.sub(r'(<div id="app">).*?(</div>)', lambda app: app[1] + plain(run) + app[2], found, count=1, flags=re.S)
+
+
+def _import_map(imports: Mapping[str, str]) -> str:
+    """The map with each module in the place of its address."""
+    every = files()
+    names = {name: address.removeprefix(PREFIX) for name, address in imports.items() if not name.endswith("/")}
+    for name, address in imports.items():
+        if name.endswith("/"):
+            below = address.removeprefix(PREFIX)
+            names |= {name + path[len(below) :]: path for path in every
+                      if path.startswith(below) and path.endswith(".js")}
+    urls = {name: f"data:text/javascript;base64,{base64.b64encode(every[path].data).decode()}"
+            for name, path in names.items()}
+    return f'<script type="importmap">{json.dumps({"imports": urls})}</script>'
+
+
+def _data(data: Any) -> str:
+    """JSON in a script that nothing runs: what could end it, or a line of it, is escaped."""
+    text = json_text(data, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return f'<script type="application/json" id="nextword-data">{text}</script>'
+
+
+def plain(run: Mapping[str, Any]) -> str:
+    """Tokens, lens and next words as HTML without a script, until the page draws itself."""
+    tokens, view = run["tokens"], run["lens"]
+    head = "".join(f"<th>{_text(tokens[p]['text'])}</th>" for p in view["positions"])
+    rows = "".join(f"<tr><th>{_text(name)}</th>" + "".join(
+        f"<td>{_text(view['texts'][str(ids[0])])} {shares[0]:.3f}</td>" for ids, shares in zip(row, p, strict=True))
+        + "</tr>" for name, row, p in zip(view["names"], view["ids"], view["p"], strict=True))
+    chips = "".join(f"<tr><td>{i}</td><td>{_text(token['text'])}</td><td>{token['id']}</td><td>{token['bytes']}</td></tr>"
+                    for i, token in enumerate(tokens))
+    words = "".join(f"<tr><td>{_text(run['texts'][str(word['id'])])}</td><td>{word['logit']:.4g}</td>"
+                    f"<td>{word['p']:.4g}</td></tr>" for word in run["next"])
+    return (f"<main><h1>nextword</h1><p>{_text(run['prompt'])}</p>"
+            f"<h2>Token</h2><table><tr><th>#</th><th>Token</th><th>id</th><th>bytes</th></tr>{chips}</table>"
+            f"<h2>Logit-Linse · Logit lens</h2><table><tr><th></th>{head}</tr>{rows}</table>"
+            f"<h2>Nächstes Wort · Next word</h2><table><tr><th>Token</th><th>Logit</th><th>p</th></tr>{words}</table>"
+            "</main>")
+
+
+def _text(text: str) -> str:
+    """A text in HTML; a blank is seen."""
+    return html.escape(text.replace(" ", "␣") if text.startswith(" ") or text.endswith(" ") else text)
