@@ -1,4 +1,4 @@
-"""The page in a real browser: its numbers are the library's, exercises come out, nothing foreign, everyone can use it."""
+"""The page in a real browser: its numbers are the library's, exercises come out, everyone can use it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def numbers(page, selector):
 
 def set_view(page, **fields):
     page.evaluate("fields => { const now = new URLSearchParams(location.hash.slice(1));"
-                  " Object.entries(fields).forEach(([name, value]) => now.set(name, value)); location.hash = now; }", fields)
+                  " for (const name in fields) now.set(name, fields[name]); location.hash = now; }", fields)
 
 
 def settled(page):
@@ -76,16 +76,16 @@ def test_numbers_are_printed_as_python_prints_them(browser, address):
     rng = np.random.default_rng(0)
     values = [*(rng.standard_normal(300) * 10.0 ** rng.integers(-9, 9, 300)).astype(np.float32).tolist(), 0.0, -0.0,
               1.0625, 1.1875, 10.625, 0.00010625, 9999.5, 99995.0, 1e-5, 123456.0, -2.5]
-    shown = page.evaluate("async values => { const { short } = await import('page/format.js'); return values.map(x => short(x)); }",
-                          values)
+    shown = page.evaluate("async values => { const { short } = await import('page/format.js');"
+                          " return values.map(x => short(x)); }", values)
     assert shown == [format(x, ".4g") for x in values]
 
 
 def test_the_bench_draws_the_library_s_numbers(browser, address):
     page = opened(browser, address)
     cases = [(1, 0, 0), (7, 3, 2), (2**32 - 1, 0, 99)]
-    drawn = page.evaluate("async cases => { const { philox } = await import('page/philox.js'); return cases.map(c => philox(...c)); }",
-                          cases)
+    drawn = page.evaluate("async cases => { const { philox } = await import('page/philox.js');"
+                          " return cases.map(c => philox(...c)); }", cases)
     assert drawn == [uniform(*case) for case in cases]
 
 
@@ -225,14 +225,14 @@ def test_exercise_12_the_same_settings_give_the_same_text(browser, address):
 def test_the_sliders_preview_is_the_library_s_step(browser, address):
     page = opened(browser, address)
     rng = np.random.default_rng(1)
-    for settings in [dict(temperature=0.7, top_k=5, top_p=1.0, min_p=0.0), dict(temperature=1.3, top_k=0, top_p=0.8, min_p=0.0),
-                     dict(temperature=1.0, top_k=40, top_p=0.9, min_p=0.05)]:
+    for values in [(0.7, 5, 1.0, 0.0), (1.3, 0, 0.8, 0.0), (1.0, 40, 0.9, 0.05)]:
+        settings = dict(zip(["temperature", "top_k", "top_p", "min_p"], values, strict=True))
         logits = rng.standard_normal(500).astype(np.float32) * 3
-        shown = page.evaluate("""async ([logits, settings]) => { const { ordered, chances } = await import('page/sampling.js');
-            const all = Float32Array.from(logits); return chances(all, ordered(all), settings, 500).rows.filter(row => !row.cut)
-            .map(row => [row.id, row.p]); }""", [logits.tolist(), settings])
-        ids, p, _ = nextword.ops.distribution(logits, settings["temperature"], settings["top_k"], settings["top_p"],
-                                              settings["min_p"], 1.0, False)
+        shown = page.evaluate("""async ([logits, settings]) => {
+            const { ordered, chances } = await import('page/sampling.js');
+            const all = Float32Array.from(logits), { rows } = chances(all, ordered(all), settings, 500);
+            return rows.filter(row => !row.cut).map(row => [row.id, row.p]); }""", [logits.tolist(), settings])
+        ids, p, _ = nextword.ops.distribution(logits, *values, 1.0, False)
         expected = {int(token): format(float(chance), ".4g") for token, chance in zip(ids, p, strict=True)}
         assert {token: format(chance, ".4g") for token, chance in shown} == expected
 
@@ -247,13 +247,14 @@ def test_a_hostile_prompt_stays_text(browser, address, prompt):
     assert page.faults == []
 
 
-@pytest.mark.parametrize("view", [{"open": STATIONS, "prompt": "Die Donaudampfschifffahrtsgesellschaft"}, {"screen": "bench"}],
-                         ids=["walk", "bench"])
-@pytest.mark.parametrize("width", [320, 768])
-def test_nothing_scrolls_sideways(browser, address, view, width):
-    page = opened(browser, address, width=width, lang="de", **view)
-    settled(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+@pytest.mark.parametrize("screen", ["walk", "words", "compare", "bench"])
+def test_nothing_scrolls_sideways(browser, address, screen):
+    page = opened(browser, address, width=320, lang="de", screen=screen, open=STATIONS,
+                  prompt="Die Donaudampfschifffahrtsgesellschaft")
+    for width in (320, 768):
+        page.set_viewport_size({"width": width, "height": 900})
+        settled(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_walk_can_be_walked_with_keys(browser, address):

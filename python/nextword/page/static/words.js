@@ -24,7 +24,7 @@ function Analogy() {
 }
 
 /** The words on the two directions in which they differ most. */
-function Map({ told }) {
+function WordMap({ told }) {
   const SIDE = 360, points = told.points, most = Math.max(...points.flat().map(Math.abs), 1e-9), to = (x) => SIDE / 2 + 0.38 * SIDE * x / most;
   return html`<figure class="curve"><svg class="plane" viewBox=${`0 0 ${SIDE} ${SIDE}`} role="img" aria-label=${t("words.map", { words: told.words.map((id, i) => `${shown({ text: told.texts[id], id })} (${points[i].map((x) => short(x, 2)).join(", ")})`).join("; ") })}>
     <line class="axis" x1="0" x2=${SIDE} y1=${SIDE / 2} y2=${SIDE / 2} /><line class="axis" y1="0" y2=${SIDE} x1=${SIDE / 2} x2=${SIDE / 2} />
@@ -40,8 +40,8 @@ function Similar() {
   return html`<section class="card" aria-labelledby="similar-title"><h2 id="similar-title">${t("words.similar.title")}</h2><p class="says">${t("words.similar.says")}</p>
     <div class="controls"><label class="select grow"><span>${t("words.list.label")}</span><input type="text" size="40" value=${list} spellcheck="false" onChange=${(event) => setList(event.currentTarget.value)} /></label>
       <${Choice} label=${t("bench.measure")} value=${measure} onChoose=${setMeasure} options=${[["dot", t("bench.dot")], ["scaled_dot", t("words.scaled")], ["cosine", t("bench.cosine")]]} /></div>
-    ${told === undefined ? html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<div class="two"><${Map} told=${told} />
-      <div class="scroll" tabindex="0" role="region" aria-label=${t("words.similar.title")}><table class="plain" id="similarity"><thead><tr><td></td>${told.words.map((id) => html`<th scope="col" translate="no">${name(id)}</th>`)}</tr></thead>
+    ${told === undefined ? html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<div class="two"><${WordMap} told=${told} />
+      <div class="scroll" tabindex="0" role="region" aria-label=${t("words.table")}><table class="plain" id="similarity"><thead><tr><td></td>${told.words.map((id) => html`<th scope="col" translate="no">${name(id)}</th>`)}</tr></thead>
       <tbody>${told.words.map((id, i) => html`<tr key=${id}><th scope="row" translate="no">${name(id)}</th>${told[measure][i].map((value) => html`<td>${short(value)}</td>`)}</tr>`)}</tbody></table></div></div>`}</section>`;
 }
 
