@@ -61,7 +61,7 @@ def archive(package: str, version: str, integrity: str, into: Path) -> Path:
     path = into / done.stdout.split()[-1]
     found = "sha512-" + base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
     if found != integrity:
-        sys.exit(f"vendor: {package}@{version} must have integrity {integrity}, got {found}; compare it with its source")
+        sys.exit(f"vendor: {package}@{version} must have integrity {integrity}, got {found}; compare the two")
     return path
 
 
@@ -85,7 +85,9 @@ def main() -> None:
             )
     files["vendor.toml"] = "".join(record).encode()
     if "--check" in sys.argv[1:]:
-        differ = [name for name, data in files.items() if not (FOLDER / name).is_file() or (FOLDER / name).read_bytes() != data]
+        differ = [
+            name for name, data in files.items() if not (path := FOLDER / name).is_file() or path.read_bytes() != data
+        ]
         sys.exit(f"vendor: these files differ from the packages: {', '.join(differ)}" if differ else 0)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():

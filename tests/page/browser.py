@@ -48,7 +48,7 @@ def opened(browser, address, *, ready="section.station, section.card", width=128
     page.faults, page.foreign, origin = [], [], address.split("#")[0]
     page.on("console", lambda said: page.faults.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith((origin, "data:")) else page.foreign.append(asked.url))
+    page.on("request", lambda one: None if one.url.startswith((origin, "data:")) else page.foreign.append(one.url))
     page.goto(f"{address}&{urlencode(view)}")
     page.wait_for_selector(ready)
     return page

@@ -1,4 +1,4 @@
-"""The page in a real browser: its numbers are the library's, exercises come out, nothing foreign, everyone can use it."""
+"""The page in a real browser: its numbers are the library's, exercises come out, everyone can use it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def numbers(page, selector):
 
 def set_view(page, **fields):
     page.evaluate("fields => { const now = new URLSearchParams(location.hash.slice(1));"
-                  " Object.entries(fields).forEach(([name, value]) => now.set(name, value)); location.hash = now; }", fields)
+                  " for (const name in fields) now.set(name, fields[name]); location.hash = now; }", fields)
 
 
 def settled(page):
@@ -76,16 +76,16 @@ def test_numbers_are_printed_as_python_prints_them(browser, address):
     rng = np.random.default_rng(0)
     values = [*(rng.standard_normal(300) * 10.0 ** rng.integers(-9, 9, 300)).astype(np.float32).tolist(), 0.0, -0.0,
               1.0625, 1.1875, 10.625, 0.00010625, 9999.5, 99995.0, 1e-5, 123456.0, -2.5]
-    shown = page.evaluate("async values => { const { short } = await import('page/format.js'); return values.map(x => short(x)); }",
-                          values)
+    shown = page.evaluate("async values => { const { short } = await import('page/format.js');"
+                          " return values.map(x => short(x)); }", values)
     assert shown == [format(x, ".4g") for x in values]
 
 
 def test_the_bench_draws_the_library_s_numbers(browser, address):
     page = opened(browser, address)
     cases = [(1, 0, 0), (7, 3, 2), (2**32 - 1, 0, 99)]
-    drawn = page.evaluate("async cases => { const { philox } = await import('page/philox.js'); return cases.map(c => philox(...c)); }",
-                          cases)
+    drawn = page.evaluate("async cases => { const { philox } = await import('page/philox.js');"
+                          " return cases.map(c => philox(...c)); }", cases)
     assert drawn == [uniform(*case) for case in cases]
 
 
@@ -182,6 +182,24 @@ def test_exercise_8_the_last_row_of_the_lens_is_the_next_word(browser, address):
     assert p == float(format(float(best.locator(".number").inner_text()), ".3g"))
 
 
+def test_exercise_9_reckoning_with_words(browser, address, lm):
+    for lang, words in [("en", [" king", " man", " woman"]), ("de", [" König", " Mann", " Frau"])]:
+        page = opened(browser, address, ready="#analogy", screen="words", lang=lang)
+        page.wait_for_selector("#analogy + ol li")
+        near = lm.analogy(*words, exclude=True)
+        assert page.locator("#analogy + ol .token").first.inner_text() == near.texts[0].replace(" ", "·")
+        assert page.locator("#analogy + ol .number").first.inner_text() == format(float(near.similarities[0]), ".4g")
+
+
+def test_exercise_10_who_is_expected(browser, address):
+    page = opened(browser, address, ready="#compare", screen="compare", lang="en")
+    shares = numbers(page, "#compare tbody td:nth-of-type(3)")
+    assert len(shares) == 6
+    assert sum(shares[:3]) == pytest.approx(1, abs=2e-4)  # each is rounded to 4 digits
+    assert shares[0] > shares[1]  # the doctor: he
+    assert shares[4] > shares[3]  # the nurse: she
+
+
 def test_exercise_11_the_parts_of_a_logit_sum_to_it(browser, address, lm):
     page = opened(browser, address, prompt=PROMPT, open="stream", lang="en")
     page.wait_for_selector(".parts-table")
@@ -207,14 +225,14 @@ def test_exercise_12_the_same_settings_give_the_same_text(browser, address):
 def test_the_sliders_preview_is_the_library_s_step(browser, address):
     page = opened(browser, address)
     rng = np.random.default_rng(1)
-    for settings in [dict(temperature=0.7, top_k=5, top_p=1.0, min_p=0.0), dict(temperature=1.3, top_k=0, top_p=0.8, min_p=0.0),
-                     dict(temperature=1.0, top_k=40, top_p=0.9, min_p=0.05)]:
+    for values in [(0.7, 5, 1.0, 0.0), (1.3, 0, 0.8, 0.0), (1.0, 40, 0.9, 0.05)]:
+        settings = dict(zip(["temperature", "top_k", "top_p", "min_p"], values, strict=True))
         logits = rng.standard_normal(500).astype(np.float32) * 3
-        shown = page.evaluate("""async ([logits, settings]) => { const { ordered, chances } = await import('page/sampling.js');
-            const all = Float32Array.from(logits); return chances(all, ordered(all), settings, 500).rows.filter(row => !row.cut)
-            .map(row => [row.id, row.p]); }""", [logits.tolist(), settings])
-        ids, p, _ = nextword.ops.distribution(logits, settings["temperature"], settings["top_k"], settings["top_p"],
-                                              settings["min_p"], 1.0, False)
+        shown = page.evaluate("""async ([logits, settings]) => {
+            const { ordered, chances } = await import('page/sampling.js');
+            const all = Float32Array.from(logits), { rows } = chances(all, ordered(all), settings, 500);
+            return rows.filter(row => !row.cut).map(row => [row.id, row.p]); }""", [logits.tolist(), settings])
+        ids, p, _ = nextword.ops.distribution(logits, *values, 1.0, False)
         expected = {int(token): format(float(chance), ".4g") for token, chance in zip(ids, p, strict=True)}
         assert {token: format(chance, ".4g") for token, chance in shown} == expected
 
@@ -229,13 +247,14 @@ def test_a_hostile_prompt_stays_text(browser, address, prompt):
     assert page.faults == []
 
 
-@pytest.mark.parametrize("view", [{"open": STATIONS, "prompt": "Die Donaudampfschifffahrtsgesellschaft"}, {"screen": "bench"}],
-                         ids=["walk", "bench"])
-@pytest.mark.parametrize("width", [320, 768])
-def test_nothing_scrolls_sideways(browser, address, view, width):
-    page = opened(browser, address, width=width, lang="de", **view)
-    settled(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+@pytest.mark.parametrize("screen", ["walk", "words", "compare", "bench"])
+def test_nothing_scrolls_sideways(browser, address, screen):
+    page = opened(browser, address, width=320, lang="de", screen=screen, open=STATIONS,
+                  prompt="Die Donaudampfschifffahrtsgesellschaft")
+    for width in (320, 768):
+        page.set_viewport_size({"width": width, "height": 900})
+        settled(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_walk_can_be_walked_with_keys(browser, address):
@@ -264,10 +283,11 @@ def test_the_walk_can_be_walked_with_keys(browser, address):
         assert heading.get_attribute("aria-expanded") != before
 
 
-@pytest.mark.parametrize("view", ["walk", "inspector", "bench"])
+@pytest.mark.parametrize("view", ["walk", "inspector", "words", "compare", "bench"])
 def test_axe_finds_nothing_in_either_language_and_theme(browser, address, view):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    more = {"walk": {"open": STATIONS}, "bench": {"screen": "bench"},
+    more = {"walk": {"open": STATIONS}, "bench": {"screen": "bench"}, "words": {"screen": "words"},
+            "compare": {"screen": "compare"},
             "inspector": {"open": "", "cell": json.dumps({"name": "h.1.ln_1", "index": [1, 2]}),
                           "off": json.dumps([{"name": "h.1.attn.z", "heads": [1], "how": "scale", "factor": 2}])}}[view]
     page = opened(browser, address, prompt=PROMPT, lang="de", theme="light", **more)

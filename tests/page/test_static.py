@@ -1,4 +1,4 @@
-"""The page's files as they lie: what is vendored is unmodified, modules are small, every text exists in each language."""
+"""The page's files as they lie: what is vendored is unmodified, modules are small, all languages have each text."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ STATIC = Path(nextword.__file__).parent / "page" / "static"
 MODULES = sorted(STATIC.glob("*.js"))
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in (STATIC / "text").glob("*.json")}
 # Bytes, uncompressed: of all that the page can load, and of what it loads to show the way in one language.
-WHOLE, START = 200_000, 170_000
+WHOLE, START = 220_000, 170_000
 
 
 def vendored():

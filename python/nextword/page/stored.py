@@ -20,7 +20,6 @@ FLOATS = 3 * 2**20  # bytes of activations in float32 that a file holds; of more
 HALVES = 5 * 2**20  # bytes of activations in float16 that a file holds at most; the rest is left out
 WATCHED = 8  # next words whose lens and parts are there
 LENS = 24  # positions of the lens that the page shows
-NEURONS = 64  # layers times positions whose neurons are there
 # What of a layer goes into the file first.
 ORDER = ("logits", "weights", "resid_post", "resid_mid", "resid_pre", "q", "k", "v", "z", "out", "scores", "act", "fc")
 
@@ -73,10 +72,8 @@ def _calls(page: Page, run: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, 
             yield "attribute", {"target": target, "against": None, "position": tokens - 1, "by": by}
         for position in range(max(0, tokens - LENS), tokens - 1):
             yield "attribute", {"target": watched[0], "against": None, "position": position, "by": by}
-    last = range(max(0, tokens - max(1, NEURONS // layers)), tokens)
     for layer in range(layers):
-        for position in last:
-            yield "neurons", {"layer": layer, "position": position, "top": 20}
+        yield "neurons", {"layer": layer, "position": tokens - 1, "top": 20}
     if page.lm.tokenizer is not None:
         yield "tokenize", {"prompt": run["prompt"], "merges": True}
     for token in dict.fromkeys(token["id"] for token in run["tokens"][-LENS:]):

@@ -10,7 +10,12 @@ import { Choice } from "page/parts.js";
 import { togglePlay } from "page/play.js";
 
 /** Screens by name, in the order of the navigation: what draws them, whether they need a model. */
-const SCREENS = { walk: Walk, bench: lazy(() => import("page/bench.js"), "Bench") };
+const SCREENS = {
+  walk: Walk,
+  words: lazy(() => import("page/words.js"), "Words"),
+  compare: lazy(() => import("page/compare.js"), "Compare"),
+  bench: lazy(() => import("page/bench.js"), "Bench"),
+};
 const Inspector = lazy(() => import("page/inspector.js"), "Inspector");
 
 /** The failure in place, in words of the chosen language. */
@@ -86,7 +91,7 @@ export function App({ languages }) {
   <${Banner} />
   ${isWalk && html`<${Prompt} />`}
   <div class=${cell.value && isWalk ? "columns with-inspector" : "columns"}>
-    <main id="main" tabindex="-1"><${Screen} /></main>
+    <main id="main" tabindex="-1"><${Screen} key=${`${screen.value} ${isWalk ? "" : language.value}`} /></main>
     ${isWalk && cell.value && html`<${Inspector} />`}
   </div>
   <footer>${t("footer")}</footer>

@@ -90,7 +90,7 @@ export async function bytes(path) {
     const { buffer, header } = await messaged("GET", path);
     return { buffer, header };
   }
-  const asked = new URL(path, "http://file").searchParams, held = data.tensors[asked.get("name")];
+  const asked = new URLSearchParams(path.split("?")[1]), held = data.tensors[asked.get("name")];
   const part = held && path.startsWith(`/api/run/${data.run}/tensor?`) ? cut(held, asked) : null;
   if (part) return part;
   const found = stored("GET", path);
