@@ -63,8 +63,8 @@ class Scheduler:
 
         overflow: whether it ends or slides when the window is full; "error": it has been seen to that it never is.
         slot: a free one that holds the first tokens of the prompt, not the last; the row goes on there at once.
-        A row that has ended takes none. Raises ValueError for one that might outgrow its slot, and for a slot that is not
-        free.
+        A row that has ended takes none.
+        Raises ValueError for a row that might outgrow its slot, and for a slot that is not free.
         """
         seat = Seat(row, overflow)
         if row.finish is not None:
