@@ -35,14 +35,16 @@ void Adding::check_vector(size_t array, const char* name, int64_t cols_, bool or
   if (!a.data || a.rows || a.cols != cols_) reject(name, "float32 [" + std::to_string(cols_) + "]", shown(a));
 }
 
-void Adding::check_cache(size_t input, const char* name) const {
+void Adding::check_cache(std::initializer_list<const char*> names) const {
   auto& widths = program.widths;
   const auto number = static_cast<size_t>(op.cache), layer = static_cast<size_t>(op.layer);
+  const bool known = number < widths.size() && layer < widths[number].size() && widths[number][layer];
+  const int64_t width = known ? widths[number][layer] : cols(0);
+  size_t input = 0;
+  for (const char* name : names) check_input(input++, name, Rows::tokens, width);
   if (widths.size() <= number) widths.resize(number + 1);
   if (widths[number].size() <= layer) widths[number].resize(layer + 1, 0);
-  int64_t& width = widths[number][layer];
-  check_input(input, name, Rows::tokens, width ? width : cols(input));
-  width = cols(input);
+  widths[number][layer] = width;
 }
 
 void Adding::limit(Index index, int64_t most) const {
@@ -133,8 +135,7 @@ const Kind kinds[] = {
      }},
     {"append", 2, 0, 0, 0, cached | x_apart | y_apart,
      [](const Adding& a) -> Value {
-       a.check_cache(0, "k");
-       a.check_cache(1, "v");
+       a.check_cache({"k", "v"});
        return {Rows::tokens, 0};
      },
      [](const Op& op, const Running& r) {
@@ -144,7 +145,7 @@ const Kind kinds[] = {
      }},
     {"attention", 1, 0, 0, 0, cached | x_apart,
      [](const Adding& a) -> Value {
-       a.check_cache(0, "q");
+       a.check_cache({"q"});
        return {Rows::tokens, a.cols(0)};
      },
      [](const Op& op, const Running& r) {

@@ -1,5 +1,7 @@
 // A kind of operation: how one is checked, sized and run. The table of them is in kinds.cpp.
 #pragma once
+#include <initializer_list>
+
 #include "program.h"
 
 namespace nextword {
@@ -16,7 +18,7 @@ struct Adding {
   [[noreturn]] void reject(const char* name, const std::string& expected, const std::string& got) const;
   void check_input(size_t input, const char* name, Rows rows, int64_t cols) const;
   void check_vector(size_t array, const char* name, int64_t cols, bool or_none) const;
-  void check_cache(size_t input, const char* name) const;  // rows of one width for all operations of a cache's layer
+  void check_cache(std::initializer_list<const char*> names) const;  // rows of one width for all of a cache's layer
   void limit(Index index, int64_t most) const;             // its numbers stay below
 };
 

@@ -139,9 +139,10 @@ const Op& Program::add(Op op) {
   const Value made = kind.made({*this, op});
   if (made.cols) {
     op.out = static_cast<int>(values.size());
-    values.push_back(made);
+    if (values.size() == values.capacity()) values.reserve(2 * values.size() + 1);
   }
   ops.push_back(std::move(op));
+  if (made.cols) values.push_back(made);  // there is room: no value without its operation
   return ops.back();
 }
 
@@ -149,10 +150,12 @@ void Program::close(const View& view) {
   if (closed()) throw std::invalid_argument("program: it is closed already");
   if (view.value < 0 || view.value >= static_cast<int>(values.size()) || view.first != 0 || view.cols != value(view.value).cols)
     throw std::invalid_argument("program: the result must be a whole value of this program");
-  result = view.value;
-  lay_rows(*this);
-  place_values(*this);
-  follow_products(*this);
+  Program whole = *this;  // if memory is short, this one stays open
+  whole.result = view.value;
+  lay_rows(whole);
+  place_values(whole);
+  follow_products(whole);
+  *this = std::move(whole);
 }
 
 void run(const Program& program, const Pass& pass, float* out, double* seconds) {

@@ -263,6 +263,24 @@ def test_a_program_runs_once_it_is_closed_and_takes_nothing_more_then():
     np.testing.assert_array_equal(found, 2 * np.arange(24, dtype=np.float32).reshape(4, 6)[ids])
 
 
+def test_what_is_refused_leaves_no_trace_in_the_program():
+    program, x = program_and_value()
+    with pytest.raises(ValueError, match=r"append: v must be \[tokens, 6\], got \[tokens, 2\]"):
+        recorder.append(x, x[:, :2], *[recorder.Held(7, 3)] * 2, 0, 0, 0, recorder.Held(7, 3))
+    program.close(x.view)  # a program without caches, as before
+    cache, one = KVCache(ops, 0, 1, 1, 8, 32), np.array([1])
+    np.testing.assert_array_equal(run(program, one, one - 1, one, one[:0], cache), [np.arange(6, 12)])
+
+
+def test_weights_without_rows_are_no_vector():
+    _, x = program_and_value()
+    none = np.empty((0, 6), np.float32)
+    with pytest.raises(ValueError, match=r"layer_norm: weights must not be empty, got float32 \[0, 6\]"):
+        recorder.layer_norm(x, none, none)
+    with pytest.raises(ValueError, match=r"matmul: weights must not be empty, got float32 \[0, 6\]"):
+        recorder.matmul(x, ops.pack(np.ones((6, 6), np.float32)), none)
+
+
 def test_a_pass_is_refused_whole():
     program, x = program_and_value()
     program.close((x[recorder.Numbers(program, "wanted")]).view)
@@ -272,6 +290,7 @@ def test_a_pass_is_refused_whole():
         ({"ids": np.array([1, 4])}, IndexError, r"embedding: ids must be 0 \.\. 3, got 4 at 1"),
         ({"ids": np.array([1])}, ValueError, r"program: ids must be int64 \[2\], got int64 \[1\]"),
         ({"fresh": np.array([2**62])}, ValueError, r"program: ids must be int64 \[3\], got int64 \[2\]"),
+        ({"fresh": np.array([-1])}, IndexError, r"program: fresh must be 0 or more, got -1 at 0"),
         ({"wanted": np.array([2])}, IndexError, r"model: rows must be 0 \.\. 1, got 2 at 0"),
         ({"slots": np.array([1])}, IndexError, r"program: slots must be 0 \.\. 0, got 1 at 0"),
     ):

@@ -254,6 +254,36 @@ def test_a_text_of_no_tokens_is_there_before_anything_runs(lm):
 # What a pass takes
 
 
+@pytest.mark.parametrize("overflow", ["error", "stop", "slide"])
+def test_texts_of_no_tokens_need_no_room(lm, overflow):
+    found = lm.generate([STORY[:60], STORY[:70]], max_new_tokens=0, on_overflow=overflow)
+    assert [(out.tokens, out.prompt_tokens, out.finish_reason) for out in found] == [
+        ([], STORY[:60], "length"), ([], STORY[:70], "length")]  # fmt: skip
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_no_slot_is_lost_where_a_row_is_interrupted_as_it_leaves(lm, monkeypatch, after):
+    scheduler = Scheduler(lm.model, lm.model.cache(1, 64))
+    rows = [row_of(lm, STORY[:9], max_new_tokens=3), row_of(lm, STORY[:8], max_new_tokens=3)]
+    leave = scheduler.slots.leave
+
+    def interrupted(seat):
+        monkeypatch.undo()
+        if after:
+            leave(seat)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scheduler.slots, "leave", interrupted)
+    for row in rows:
+        scheduler.submit(row, "stop")
+    with pytest.raises(KeyboardInterrupt):
+        drained(scheduler)
+    for _ in range(9):
+        [*scheduler.step()]
+    assert [told_of(row) for row in rows] == [told(alone(lm, STORY[:n], max_new_tokens=3)) for n in (9, 8)]
+    assert scheduler.slots.free == 1
+
+
 def test_a_long_prompt_is_read_in_pieces_beside_rows_that_take_a_token_in_every_pass(lm):
     model = Watched(lm.model)
     scheduler = Scheduler(model, model.cache(3, WINDOW), budget=20)

@@ -124,6 +124,8 @@ struct Recorded {
     arrays.push_back(flat ? array<float>(kind, "weights", object, {"cols"})
                           : array<float>(kind, "weights", object, {"rows", "cols"}));
     const auto& a = arrays.back();
+    if (!a.size())  // no rows are what a vector has
+      throw std::invalid_argument(std::string(kind) + ": weights must not be empty, got " + received(a));
     return {data<float>(a), flat ? 0 : a.shape(0), a.shape(flat ? 0 : 1)};
   }
 
@@ -201,6 +203,9 @@ struct Recorded {
     std::vector<int64_t> places;
     const int64_t most_places = program.limits[static_cast<int>(Index::places)];
     for (size_t i = 0; i < slots.size(); ++i) {
+      if (fresh[i] < 0)
+        throw std::out_of_range(std::string(op) + ": fresh must be 0 or more, got " + std::to_string(fresh[i]) + " at " +
+                                std::to_string(i));
       const int64_t length = given[0].past[i] + given[0].prefix;
       for (int64_t j = 0; j < fresh[i] && tokens <= static_cast<int64_t>(all_ids.size()); ++j, ++tokens) {
         places.push_back(length + j);

@@ -63,15 +63,16 @@ class Scheduler:
 
         overflow: whether it ends or slides when the window is full; "error": it has been seen to that it never is.
         slot: a free one that holds the first tokens of the prompt, not the last; the row goes on there at once.
+        A row that has ended takes none.
         Raises ValueError for a row that might outgrow its slot, and for a slot that is not free.
         """
+        seat = Seat(row, overflow)
+        if row.finish is not None:
+            return seat
         longest = min(self.slots.window, len(row) + row.remaining - 1)
         if longest > self.cache.capacity:
             raise ValueError(f"submit: a row must fit into its slot of {self.cache.capacity} tokens, got up to "
                              f"{longest}; make the cache with a larger capacity")
-        seat = Seat(row, overflow)
-        if row.finish is not None:
-            return seat
         if slot is None:
             self.waiting.append(seat)
         else:
@@ -102,13 +103,13 @@ class Scheduler:
         nothing had been. So they do after an interrupt.
         """
         start = time.perf_counter()
+        self._leave_ended()
         while self.waiting and self.slots.free:
             self._join(self.waiting[0])
             self.waiting.popleft()
         parts, read = assemble(self.running, self.slots, self.budget)
         if len(parts) < len(self.running):
-            for seat in [seat for seat in self.running if seat.row.finish is not None]:
-                self._leave(seat)  # the window was full
+            self._leave_ended()  # the window was full
         share = read / sum(len(ids) for _, ids, _ in parts) if read else 0.0
         checked = self._checked(parts, read) if parts else []
         while True:
@@ -128,9 +129,13 @@ class Scheduler:
         if self._speculation is not None:
             self._speculation.begin(seat.slot)
 
+    def _leave_ended(self) -> None:
+        for seat in [seat for seat in self.running if seat.row.finish is not None or seat.error is not None]:
+            self._leave(seat)
+
     def _leave(self, seat: Seat) -> None:
-        del self.running[seat]
         self.slots.leave(seat)
+        del self.running[seat]  # last: who is interrupted here leaves once more with the next step
 
     def _checked(self, parts: list[Part], read: int) -> list[Checked]:
         """Send parts and drafts through the model. read: how many tokens of the parts are of prompts."""
