@@ -10,7 +10,6 @@ from typing import Any
 from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
 from nextword.models.model import Inputs, Model, Past
 from nextword.models.reader import Reader
-from nextword.models.steps import Normalised, Product, Step
 from nextword.models.trace import Tap
 
 
@@ -77,7 +76,3 @@ class MadeUp(Model):
 
     def end(self, x: Any, tap: Tap) -> Any:
         return tap("logits", self.head(tap("ln_f", self.norm(x))))
-
-    def steps(self) -> dict[str, Step]:
-        last = f"{self.blocks[-1].name}.resid_post"
-        return {"ln_f": Normalised(last, self.norm), "logits": Product("ln_f", self.head)}

@@ -14,6 +14,7 @@ from made_up import MadeUp, MadeUpConfig
 from nextword.inside.inside import Inside
 from nextword.inside.rules import Mean, Scale, Zero
 from nextword.models.random_weights import RandomWeights
+from nextword.models.steps import Normalised, Product
 from strategies import models, random_model, tiny_config, token_ids
 
 
@@ -141,9 +142,15 @@ def test_threads_that_look_at_once_see_the_same(tiny):
     assert all(x.tobytes() == alone[name].tobytes() for name, x in found)
 
 
+class Declared(MadeUp):
+    """The architecture that nobody uses, which says how its logits are made, and nothing else."""
+
+    def steps(self):
+        return {"ln_f": Normalised("h.1.resid_post", self.norm), "logits": Product("ln_f", self.head)}
+
+
 def test_another_architecture_is_looked_into_as_far_as_it_declares():
-    config = MadeUpConfig()
-    lm = nextword.LanguageModel(MadeUp(RandomWeights(), config))
+    lm = nextword.LanguageModel(Declared(RandomWeights(), MadeUpConfig()))
     x = lm.inside([3, 1, 4])
     assert x["h.1.attn.weights"].shape == (3, 3, 3)
     assert x.lens_logits().tobytes() == x.logits[-1].tobytes()
@@ -153,7 +160,8 @@ def test_another_architecture_is_looked_into_as_far_as_it_declares():
     found = x.attribution(7)
     assert found.names == ["ln_f.bias", "h.1.resid_post"]
     assert abs(found.parts.sum() - found.logit) <= found.bound
-    for ask in (lambda: x.head_outputs(0), lambda: x.neurons(0)):
+    silent = nextword.LanguageModel(MadeUp(RandomWeights(), MadeUpConfig())).inside([3, 1, 4])
+    for ask in (lambda: x.head_outputs(0), lambda: x.neurons(0), lambda: silent.attribution(7)):
         with pytest.raises(ValueError, match="a made-up model does not declare"):
             ask()
 
