@@ -32,24 +32,20 @@ class MadeUpConfig:
 
 class Block:
     """The layers of one block."""
-
     def __init__(self, read: Reader, c: MadeUpConfig, ops: Any, name: str) -> None:
         self.name, all_heads = name, c.heads * c.head_width
         self.qkv = Linear(ops, *read.linear(f"{name}.qkv", c.width, 3 * all_heads))
         self.attention = Attention(ops, c.heads, c.head_width**-0.5, f"{name}.attn")
         self.out = Linear(ops, *read.linear(f"{name}.out", all_heads, c.width))
-        self.ln_1 = read.norm(f"{name}.ln_1", c.width, 1e-6)
+        self.ln_1, self.ln_2 = (read.norm(f"{name}.{one}", c.width, 1e-6) for one in ("ln_1", "ln_2"))
         self.gate = ActivatedLinear(ops, *read.linear(f"{name}.gate", c.width, c.inner), c.form)
         self.up = Linear(ops, read.matrix(f"{name}.up.weight", c.width, c.inner, ops.pack), None)
         self.down = Linear(ops, *read.linear(f"{name}.down", c.inner, c.width))
-        self.ln_2 = read.norm(f"{name}.ln_2", c.width, 1e-6)
 
 
 class MadeUp(Model):
     """The model."""
-
-    Config = MadeUpConfig
-    kind, title = "made_up", "made-up model"
+    Config, kind, title = MadeUpConfig, "made_up", "made-up model"
     config: MadeUpConfig
 
     def assemble(self, read: Reader) -> None:
