@@ -56,7 +56,7 @@ def test_the_mean_is_that_over_the_prompt(tiny):
 
 def test_values_may_be_those_of_another_prompt(tiny):
     other = tiny.inside([9, 9, 1, 2, 3])
-    change = tiny.ablate(IDS, heads=[(1, 0), (1, 2)], neurons=(0, 4), positions=[0, 3], how=other)
+    change = tiny.ablate(IDS, heads=[(1, 0), (1, 2)], neurons=(0, 4), positions=[0, 3, -2], how=other)
     z, act = other["h.1.attn.z"], other["h.0.mlp.act"]
     where, column = np.ix_([0, 2], [0, 3]), np.ix_([0, 3], [4])
     expected = last_logits(tiny, IDS, {"h.1.attn.z": put(where, z[where]), "h.0.mlp.act": put(column, act[column])})

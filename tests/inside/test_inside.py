@@ -64,13 +64,14 @@ def test_one_row_has_the_bits_that_it_has_among_all(x):
             assert alone.row(name, position).tobytes() == x[name][position].tobytes()
 
 
-def test_no_more_is_kept_than_the_bound_and_what_was_asked_for(tiny):
-    x = Inside(tiny, [3, 1, 4, 1, 5], keep=2000)
+@pytest.mark.parametrize("keep", [0, 2000, 5000, 20000])
+def test_no_more_is_kept_than_the_bound_and_what_was_asked_for(tiny, keep):
+    x = Inside(tiny, [3, 1, 4, 1, 5], keep=keep)
     for name in x.names:
         x[name]
-        held = {one: a.nbytes for one, a in x._kept.items()}
+        held = {one: a.nbytes for one, a in (*x._kept.items(), *x._inputs.items())}
         assert name in held
-        assert sum(held.values()) <= max(2000, held[name])
+        assert sum(held.values()) <= max(keep, held[name])
 
 
 def test_pieces_of_a_long_prompt_are_joined():
@@ -123,7 +124,9 @@ def test_what_is_inside_is_what_a_trace_sees_where_rules_replace(tiny):
     ("prompt", "rules", "error", "said"),
     [([], (), ValueError, r"inside: prompt must be 1 \.\. 24 tokens"), ([1] * 25, (), ValueError, "shorten it"),
      ("text", (), ValueError, "inside: a text needs a vocabulary"), ([37], (), IndexError, "inside: prompt"),
-     ([1], [Zero("h.9.attn.z")], KeyError, r"no activation 'h\.9\.attn\.z'"), ([1], ["x"], TypeError, "rules")],
+     ([1], [Zero("h.9.attn.z")], KeyError, r"no activation 'h\.9\.attn\.z'"), ([1], ["x"], TypeError, "rules"),
+     ([1], Zero("h.0.attn.z"), TypeError, "inside: interventions must be a list of rules"),
+     ([1], {"name": "h.0.attn.z"}, TypeError, "inside: interventions must be a list of rules")],
 )  # fmt: skip
 def test_a_wrong_prompt_or_rule_is_one_clear_error(tiny, prompt, rules, error, said):
     with pytest.raises(error, match=said):
@@ -153,6 +156,12 @@ def test_another_architecture_is_looked_into_as_far_as_it_declares():
     for ask in (lambda: x.head_outputs(0), lambda: x.neurons(0)):
         with pytest.raises(ValueError, match="a made-up model does not declare"):
             ask()
+
+
+@pytest.mark.parametrize("keep", [-1, 1.5, None])
+def test_a_wrong_bound_is_one_clear_error(tiny, keep):
+    with pytest.raises(ValueError, match="inside: keep must be a number of bytes"):
+        Inside(tiny, [3], keep=keep)
 
 
 # Lens

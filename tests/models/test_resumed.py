@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import MadeUp, MadeUpConfig
 from test_recorded import Weights
 
 import nextword
+from made_up import MadeUp, MadeUpConfig
 from nextword import reference
 from nextword.inside.rules import Zero
 from strategies import models, random_model, run, tiny_config, token_ids

@@ -1,4 +1,4 @@
-"""The calls of the page: numbers are the library's, errors name what is wrong, answers have the shape that is declared."""
+"""The calls of the page: numbers are the library's, errors name what is wrong, answers have the declared shape."""
 
 import json
 import sys
@@ -56,7 +56,7 @@ def conforms(value, kind, where="answer"):
         for name, one in value.items():
             conforms(one, hints[name], f"{where}.{name}")
     elif kind is float:
-        assert isinstance(value, int | float) and not isinstance(value, bool), where
+        assert type(value) in (int, float), where
     else:
         assert isinstance(value, kind or type(None)), (where, value, kind)
 

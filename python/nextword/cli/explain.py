@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("prompt", nargs="*", help="the text to begin with; - reads it from stdin")
     parser.add_argument("--lang", choices=LANGUAGES, help="the language of the page (the browser's)")
-    parser.add_argument("--port", type=_port, default=0, metavar="N", help="serve at this port; 0, any that is free (0)")
+    parser.add_argument("--port", type=_port, default=0, metavar="N",
+                        help="serve at this port; 0: any that is free (0)")
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     parser.add_argument("--out", metavar="FILE.html", type=place,
                         help="write the page with all numbers of the prompt to one file instead")

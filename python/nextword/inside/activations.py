@@ -12,7 +12,7 @@ import numpy as np
 
 from nextword.arithmetic.arrays import Floats
 from nextword.machine import memory
-from nextword.machine.shown import quoted
+from nextword.machine.shown import is_integer, quoted, shown
 from nextword.models.cache import KVCache
 from nextword.models.model import Model, Past
 from nextword.models.passes import CHUNK
@@ -36,6 +36,11 @@ class Activations(Mapping[str, Floats]):
     """
 
     def __init__(self, model: Model, ids: Sequence[int], interventions: Sequence[Any] = (), keep: int = KEEP) -> None:
+        if not is_integer(keep) or keep < 0:
+            raise ValueError(f"inside: keep must be a number of bytes, 0 or more, got {shown(keep)}")
+        if isinstance(interventions, str | Mapping) or not isinstance(interventions, Sequence):
+            raise TypeError(f"inside: interventions must be a list of rules, got {shown(interventions)}; see "
+                            "nextword.inside.rules")
         self.model, self.ids, self.interventions, self.keep = model, list(ids), tuple(interventions), keep
         self._kept: OrderedDict[str, Floats] = OrderedDict()
         self._inputs: dict[str, Floats] = {}  # of layers
@@ -87,10 +92,10 @@ class Activations(Mapping[str, Floats]):
 
     def __getitem__(self, name: str) -> Floats:
         with self._one_at_a_time:
-            if self._known(name) in self._inputs:
-                return self._inputs[name]
-            if name not in self._kept:
+            if self._known(name) not in {*self._inputs, *self._kept}:
                 self._compute(name)
+            if name in self._inputs:
+                return self._inputs[name]
             self._kept.move_to_end(name)
             return self._kept[name]
 
@@ -138,15 +143,15 @@ class Activations(Mapping[str, Floats]):
         found = self._layer(wanted, self._stream[start]) if alone else self._run(wanted | self._stream.keys())
         for one, x in found.items():
             x.flags.writeable = False
-            if one in self._stream:
-                self._inputs[one] = x
-            if one not in self._stream or one == name:
-                self._kept[one] = x
-        self._kept.move_to_end(name)
+            (self._inputs if one in self._stream else self._kept)[one] = x
         held = sum(x.nbytes for x in (*self._kept.values(), *self._inputs.values()))
-        while held > self.keep and len(self._kept) > 1:
-            largest = max((one for one in self._kept if one != name), key=lambda one: self._kept[one].nbytes)
-            held -= self._kept.pop(largest).nbytes
+        for one in sorted(self._kept.keys() - {name}, key=self._order_of_going):
+            if held > self.keep:
+                held -= self._kept.pop(one).nbytes
+
+    def _order_of_going(self, name: str) -> tuple[int, int]:
+        """The order in which activations are forgotten: by size, then by when they were last asked for."""
+        return -self._kept[name].nbytes, list(self._kept).index(name)
 
     def _add(self, wanted: set[str], some: set[str], room: int) -> int:
         """Let some be computed, too, as many as there is room for; how much they take."""

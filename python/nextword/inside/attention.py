@@ -55,8 +55,8 @@ class Attention(Pictured):
         [layers, heads, queries]."""
         parts = []
         for layer in self.layers:
-            w = self._of(layer).astype(np.float64)
-            parts.append(-(w * np.log2(np.where(w > 0, w, 1))).sum(-1))
+            heads = (one.astype(np.float64) for one in self._of(layer))
+            parts.append(np.stack([-(w * np.log2(np.where(w > 0, w, 1))).sum(-1) for w in heads]))
         found: Doubles = self._whole(parts)
         return found
 

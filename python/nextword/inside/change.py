@@ -116,7 +116,7 @@ def ablate(host: Host, prompt: Prompt, heads: Any = (), attentions: Any = (), ml
     """
     model = host.model
     ids = prompt_ids("ablate", host, prompt, allowed_special)
-    at = None if positions is None else places("ablate", "positions", positions, len(ids))
+    at = None if positions is None else list(dict.fromkeys(places("ablate", "positions", positions, len(ids))))
     if isinstance(how, Inside) and len(how.ids) != len(ids):
         raise ValueError(f"ablate: how must be an Inside of {len(ids)} tokens, as the prompt has, got {len(how.ids)}; "
                          "take a text of as many tokens")

@@ -13,7 +13,7 @@ from nextword.inside.measures import Measure, measured, one_of
 from nextword.inside.pictures import Bars, Pictured
 from nextword.inside.rerun import Progress, Rerun, bounded, counted
 from nextword.inside.rules import Zero
-from nextword.inside.shapley import is_exact, shapley
+from nextword.inside.shapley import Shapley, shapley
 from nextword.inside.tables import number, visible
 from nextword.machine.shown import is_integer, shown
 from nextword.models.model import Model
@@ -32,7 +32,7 @@ class Influence(Pictured):
     tokens, texts: of the prompt. values: float64 [tokens], in logits or nats; positive where the token speaks for the
     target. errors: float64 [tokens], the standard error of each value, 0 unless orders were drawn.
     target: the id of the token that was watched. measure: "logit" or "logprob". whole: the measure of the prompt as it
-    is. evaluations: how often the prompt was read. exact: whether nothing was drawn at random. baseline: the id
+    is. evaluations: how often it was read with a change. exact: whether nothing was drawn at random. baseline: the id
     that stood for tokens taken away, None for value_zeroing.
     """
 
@@ -91,36 +91,47 @@ def influence(host: Host, prompt: Prompt, method: Method = "occlusion", target: 
     one_of("influence", "measure", measure, ("logit", "logprob"))
     ids = prompt_ids("influence", host, prompt, allowed_special)
     tokens = len(ids)
-    least = min(2 * tokens, 2**tokens)
-    if not is_integer(evaluations) or evaluations < (least if method == "shapley" else 0):
-        raise ValueError(f"influence: evaluations must be an integer of at least {least} for {tokens} tokens, "
-                         f"got {shown(evaluations)}")
+    watched = None if target is None else token_of("influence", "target", host, target)
+    without = None if method == "value_zeroing" else _baseline(host, baseline)
+    runs = tokens if method != "shapley" else _reads(tokens, evaluations)
     if not is_integer(seed) or seed < 0:
         raise ValueError(f"influence: seed must be an integer >= 0, got {shown(seed)}")
-    runs = tokens + 1 if method != "shapley" else 2**tokens if is_exact(tokens, evaluations) else evaluations
     bounded("influence", runs, tokens, "shorten the prompt, or lower evaluations")
     rerun = Rerun("influence", model, ids)
-    watched = int(rerun.logits.argmax()) if target is None else token_of("influence", "target", host, target)
+    watched = int(rerun.logits.argmax()) if watched is None else watched
     measure_of = measured(measure, watched, rerun.logits)
     whole = measure_of(rerun.logits)
-    without = None if method == "value_zeroing" else _baseline(host, baseline)
-    errors, done, exact = np.zeros(tokens), runs, True
-    if method == "shapley":
-        def worth(games: list[int]) -> Iterator[float]:
-            prompts = ([one if game >> i & 1 else without for i, one in enumerate(ids)] for game in games)
-            return map(measure_of, counted(_logits(model, prompts), len(games), progress))
 
-        values, errors, done, exact = shapley(worth, tokens, int(evaluations), int(seed))
+    def numbers(changed: Iterable[Floats], total: int) -> Iterator[float]:
+        return map(measure_of, counted(changed, total, progress))
+
+    def with_some(games: Sequence[int]) -> Iterator[float]:
+        """The measure of the prompt with some of its tokens; bit i says whether token i is there."""
+        prompts = ([one if game >> i & 1 else without for i, one in enumerate(ids)] for game in games)
+        return numbers(_logits(model, prompts), len(games))
+
+    if method == "shapley":
+        found = shapley(with_some, tokens, runs, int(seed))
     else:
-        changed: Iterable[Floats]
-        if method == "occlusion":
-            changed = _logits(model, ([*ids[:i], without, *ids[i + 1 :]] for i in range(tokens)))
-        else:
-            changed = rerun.changed([Zero(f"h.{layer}.attn.v", positions=[i]) for layer in range(model.layers)]
-                                    for i in range(tokens))
-        values = np.array([whole - measure_of(logits) for logits in counted(changed, tokens, progress)])
-    return Influence(tuple(ids), tuple(shown_token(host, one) for one in ids), values, errors, watched,
-                     shown_token(host, watched), method, measure, whole, done, exact, without)
+        without_one = (with_some([2**tokens - 1 - (1 << i) for i in range(tokens)]) if method == "occlusion" else
+                       numbers(rerun.changed(_unread(model.layers, i) for i in range(tokens)), tokens))
+        found = Shapley(whole - np.fromiter(without_one, np.float64, tokens), np.zeros(tokens), tokens, True)
+    return Influence(tuple(ids), tuple(shown_token(host, one) for one in ids), found.values, found.errors, watched,
+                     shown_token(host, watched), method, measure, whole, found.evaluations, found.exact, without)
+
+
+def _reads(tokens: int, evaluations: Any) -> int:
+    """How often "shapley" reads the prompt, at most."""
+    least = min(2 * tokens, 2**tokens)
+    if not is_integer(evaluations) or evaluations < least:
+        raise ValueError(f"influence: evaluations must be an integer of at least {least} for {tokens} tokens, "
+                         f"got {shown(evaluations)}")
+    return int(min(int(evaluations), 2**tokens))
+
+
+def _unread(layers: int, position: int) -> list[Zero]:
+    """Nothing of what a token offers is read, in any layer."""
+    return [Zero(f"h.{layer}.attn.v", positions=[position]) for layer in range(layers)]
 
 
 def _baseline(host: Host, given: str | int | None) -> int:

@@ -1,8 +1,8 @@
 """The shape of what the page asks for and gets: one class for each answer, with the call that gives it.
 
-Layers, heads, positions are counted from 0; a negative one counts from the end. Token ids are numbers, their texts stand
-in `texts`, once for an answer. Numbers are the library's float32 or float64, written so that reading them back gives
-the same bits; what is no number (infinite, NaN) is null. Errors are `Failure`.
+Layers, heads, positions are counted from 0; a negative one counts from the end. Token ids are numbers, their texts
+stand in `texts`, once for an answer. Numbers are the library's float32 or float64, written so that reading them back
+gives the same bits; what is no number (infinite, NaN) is null. Errors are `Failure`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The page over HTTP: the routes of `table.py` as an ASGI app. Who may ask is `guarded.py`'s, the numbers `calls.py`'s.
 
-Every request below /api/ has the key as the header `X-Nextword-Key`; bodies are JSON (`Content-Type: application/json`).
+Every request below /api/ has the key as the header `X-Nextword-Key`; bodies are JSON (`Content-Type:
+application/json`).
 JSON answers are as `answers.py` says; arrays come as bytes with the header `X-Tensor`; streams are server-sent events.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nextword.files.json_text import json_text
 from nextword.page import fields
@@ -21,9 +22,7 @@ from nextword.page.table import CALLS, READS, RUN_CALLS, RUN_STREAMS, STREAMS
 from nextword.page.tensors import Binary
 from nextword.page.turns import Turns, Work
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
+Request = Any  # starlette's, which is imported where it is used
 END = object()
 
 

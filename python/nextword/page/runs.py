@@ -1,4 +1,4 @@
-"""The prompts that the page looks at: each with its activations, the last used kept within bounds of number and memory."""
+"""The prompts that the page looks at, each with its activations: the last used, within bounds of number and memory."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def name_of(ids: list[int], interventions: list[dict[str, Any]]) -> str:
 
 
 def rules_of(names: Container[str], interventions: Sequence[Mapping[str, Any]]) -> list[Intervention]:
-    """The rules that the page's interventions are. names: of the model's activations. Raises Refused for what is no rule
-    of one of them."""
+    """The rules that the page's interventions are. names: of the model's activations. Raises Refused for what is no
+    rule of one of them."""
     found: list[Intervention] = []
     for told in interventions:
         try:
@@ -110,7 +110,8 @@ def rules_of(names: Container[str], interventions: Sequence[Mapping[str, Any]]) 
         except (ValueError, TypeError) as error:
             raise Refused("bad_argument", str(error), argument="interventions") from None
         if rule.name not in names:
-            raise Refused("unknown_intervention", f"run: interventions must name activations, got {str(rule.name)[:60]!r}",
-                          argument="interventions", name=str(rule.name)[:60])
+            name = str(rule.name)[:60]
+            raise Refused("unknown_intervention", f"run: interventions must name activations, got {name!r}",
+                          argument="interventions", name=name)
         found.append(rule)
     return found

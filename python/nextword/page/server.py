@@ -41,7 +41,7 @@ class Server:
         """Answer until Ctrl-C, or until `stop` is called; `ready` is called once it listens."""
         import uvicorn
 
-        class Listening(uvicorn.Server):
+        class Listening(uvicorn.Server):  # type: ignore[misc]
             async def startup(self, sockets: Any = None) -> None:
                 await super().startup(sockets)
                 threading.Thread(target=ready, daemon=True).start()

@@ -86,8 +86,8 @@ def plain(run: Mapping[str, Any]) -> str:
     rows = "".join(f"<tr><th>{_text(name)}</th>" + "".join(
         f"<td>{_text(view['texts'][str(ids[0])])} {shares[0]:.3f}</td>" for ids, shares in zip(row, p, strict=True))
         + "</tr>" for name, row, p in zip(view["names"], view["ids"], view["p"], strict=True))
-    chips = "".join(f"<tr><td>{i}</td><td>{_text(token['text'])}</td><td>{token['id']}</td><td>{token['bytes']}</td></tr>"
-                    for i, token in enumerate(tokens))
+    chips = "".join(f"<tr><td>{i}</td><td>{_text(token['text'])}</td><td>{token['id']}</td><td>{token['bytes']}</td>"
+                    "</tr>" for i, token in enumerate(tokens))
     words = "".join(f"<tr><td>{_text(run['texts'][str(word['id'])])}</td><td>{word['logit']:.4g}</td>"
                     f"<td>{word['p']:.4g}</td></tr>" for word in run["next"])
     return (f"<main><h1>nextword</h1><p>{_text(run['prompt'])}</p>"

@@ -13,7 +13,8 @@ from nextword.decoding.defaults import Defaults
 from nextword.decoding.explain import Step
 from nextword.decoding.sampling import choose, probabilities
 from nextword.decoding.settings import Sampling
-from nextword.models.trace import Rule, trace
+from nextword.models.tap import Rule
+from nextword.models.trace import trace
 from nextword.page.answers import GenerateEvent, Span, StepAnswer
 from nextword.page.errors import Refused
 from nextword.page.fields import Fields
@@ -92,7 +93,10 @@ def spans(step: Step, final: Floats, settings: Sampling) -> list[Span]:
 
 def generated(lm: LanguageModel, ids: Sequence[int], settings: Sampling, explain: int,
               rules: Sequence[Rule] = ()) -> Iterator[Event]:
-    """The steps of a generation as they come: ("step", GenerateEvent), and ("end", ...) last. rules: what is replaced."""
+    """The steps of a generation as they come: ("step", GenerateEvent), and ("end", ...) last.
+
+    rules: what is replaced meanwhile.
+    """
     if rules:
         with trace(lm.model, [], replace=rules):
             yield from generated(lm, ids, settings, explain)

@@ -36,7 +36,8 @@ def analogy(page: Page, body: Any) -> NearAnswer:
 
 def _near(page: Page, words: list[int], found: Neighbours) -> NearAnswer:
     return {"words": words, "texts": texts_of(page.lm.tokenizer, {*words, *found.tokens}),
-            "near": [{"id": t, "cosine": near} for t, near in zip(found.tokens, found.similarities.tolist(), strict=True)]}
+            "near": [{"id": t, "cosine": near}
+                     for t, near in zip(found.tokens, found.similarities.tolist(), strict=True)]}
 
 
 def similarity(page: Page, body: Any) -> SimilarityAnswer:
