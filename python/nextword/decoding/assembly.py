@@ -30,7 +30,7 @@ def assemble(seats: Iterable[Seat], slots: Slots, budget: int) -> tuple[list[Par
             reading.append(seat)
     if not reading:
         return parts, 0
-    room, read = max(budget - len(parts), min(LEAST, (budget + 1) // 2)), 0
+    room, read = max(budget - len(parts), min(LEAST, (budget + 1) // 2), 1), 0
     for seat in reading:
         if not room:
             break
