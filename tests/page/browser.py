@@ -1,4 +1,4 @@
-"""A browser and a server for the tests of the page: Debian's chromium through playwright, skipped where one is absent."""
+"""A browser and a server for the tests of the page: Debian's chromium by playwright, skipped where one is absent."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 // The frame around the screens: header, prompt, banner, inspector, live region, keys.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
-import { screen, prompt, ask, theme, news, layer, head, cell, tour } from "page/state.js";
+import { screen, prompt, ask, theme, news, layer, head, cell } from "page/state.js";
 import { language, t } from "page/text.js";
 import { model, run, busy, failure } from "page/run.js";
 import { Walk } from "page/walk.js";

@@ -5,7 +5,7 @@ import { run, model } from "page/run.js";
 import { playing, pace, step, back, togglePlay, full } from "page/play.js";
 import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
-import { Station, Bars, Slider, Token } from "page/parts.js";
+import { Station, Bars, Slider } from "page/parts.js";
 
 export function NextWord() {
   const { tokens, next, texts } = run.value, from = tokens.length - run.value.grown;

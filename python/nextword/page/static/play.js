@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { call } from "page/source.js";
 import { added, seed, position, temperature, topK, topP, minP, still } from "page/state.js";
-import { base, run, busy, model, failure, change } from "page/run.js";
+import { run, busy, model, failure } from "page/run.js";
 
 export const playing = signal(false);
 /** Seconds between two words. */

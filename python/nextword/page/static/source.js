@@ -118,7 +118,7 @@ export async function* events(path, body, signal) {
   }
 }
 
-/** A text of the page itself: text/de.json, tours/de.json. @param {string} path @returns {Promise<any>} */
+/** A text of the page itself: such as text/de.json. @param {string} path @returns {Promise<any>} */
 export async function file(path) {
   if (data) return data.files[path];
   const answer = await fetch(`/page/${path}`);

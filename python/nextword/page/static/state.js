@@ -24,8 +24,6 @@ export const cell = signal(null);
 /** @type {import("@preact/signals").Signal<string[]>} open stations */
 export const open = signal(["tokens"]);
 export const theme = signal("auto");
-/** @type {import("@preact/signals").Signal<{tour: string, card: number}|null>} */
-export const tour = signal(null);
 /** The prompt that the first is compared with. */
 export const other = signal("");
 /** @type {import("@preact/signals").Signal<number[]>} ids of the words that were appended to the prompt */
@@ -36,7 +34,7 @@ const FIELDS = {
   pos: [position, -1, number], t: [temperature, 1, number], k: [topK, 0, number], p: [topP, 1, number],
   minp: [minP, 0, number], seed: [seed, 1, number], off: [interventions, [], json], cell: [cell, null, json],
   open: [open, ["tokens"], (value) => value.split(",").filter(Boolean)], theme: [theme, "auto", text],
-  add: [added, [], json], tour: [tour, null, json], lang: [language, "", text], prompt2: [other, "", text],
+  add: [added, [], json], lang: [language, "", text], prompt2: [other, "", text],
 };
 
 /** What stands in the fragment and is not the view's: the key of the server. @type {Record<string, string>} */

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { layer, position, themeNow } from "page/state.js";
-import { model, run, at, useAnswer } from "page/run.js";
+import { run, at, useAnswer } from "page/run.js";
 import { ramp, stepOf } from "page/colour.js";
 import { short, signed, shown } from "page/format.js";
 import { t } from "page/text.js";
