@@ -7,17 +7,17 @@ from pathlib import Path
 
 from nextword.cli.arguments import add_model, load, number, place
 from nextword.cli.terminal import progress
-from nextword.cli.user_text import given_text
+from nextword.cli.user_text import from_argument, given_text
 
 HELP = "show every step between a prompt and the next word, in the browser"
 EXAMPLES = """examples:
   nextword explain "Once upon a time there was a little"
   nextword explain --lang de "Es war einmal ein"
   nextword explain --compare "The nurse said that" "The doctor said that"
-  nextword explain --out walk.html "Once upon a time"   one file that opens anywhere
+  nextword explain --out walk.html "Once upon a time"
 
-The page is served to this machine alone, at an address with a key; it needs pip install "nextword[serve]".
-The file needs nothing. Ctrl-C ends the server."""
+The page is served to this machine alone, at an address with a key, until
+Ctrl-C; it needs pip install "nextword[serve]". The file of --out needs nothing."""
 
 LANGUAGES = ("de", "en")
 
@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     parser.add_argument("--out", metavar="FILE.html", type=place,
                         help="write the page with all numbers of the prompt to one file instead")
-    parser.add_argument("--compare", metavar="PROMPT", help="a second text to set beside the first")
+    parser.add_argument("--compare", metavar="PROMPT", type=from_argument,
+                        help="a second text to set beside the first")
 
 
 def _port(text: str) -> int:

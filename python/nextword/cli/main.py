@@ -23,7 +23,6 @@ nextword runs GPT-2-style language models on the CPU and lets you look inside.
 Try:
   nextword generate "Once upon a time"    let the model tell on
   nextword next "Once upon a time there"  the most probable next words
-  nextword explain "Once upon a time"     every step between text and next word, in the browser
   nextword doctor                         what the machine offers and what is used
 
 `nextword COMMAND --help` explains a command; without --model all use the bundled demo model.

@@ -13,22 +13,14 @@ import numpy as np
 from nextword.inside.change import Change
 from nextword.models.tap import shapes
 from nextword.page import lens as lenses
-from nextword.page.answers import (
-    AblateAnswer,
-    Limits,
-    ModelAnswer,
-    Part,
-    RunAnswer,
-    Start,
-    StepAnswer,
-    TokenizeAnswer,
-)
+from nextword.page.answers import Limits, ModelAnswer, Part, RunAnswer, Start, StepAnswer, TokenizeAnswer
 from nextword.page.errors import Refused
 from nextword.page.fields import BODY, PROMPT, WORD, Fields
 from nextword.page.runs import Run, Runs
 from nextword.page.steps import SEEDS, Event, generated, settings_of, step_answer
 from nextword.page.stopping import stoppable
 from nextword.page.texts import described, one_token, pieces_of, texts_of
+from nextword.page.view_answers import AblateAnswer
 from nextword.text.merges import merge_order
 
 if TYPE_CHECKING:

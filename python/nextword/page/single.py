@@ -41,6 +41,11 @@ def document(lm: LanguageModel, prompt: str, *, lang: str | None = None, compare
     """The file of a prompt, as text."""
     page = Page(lm, {"prompt": prompt, "compare": compare, "lang": lang})
     try:
+        if compare:
+            page.run({"prompt": compare})
+    except Refused as error:
+        raise ValueError(str(error).replace("run: prompt", "explain: compare")) from None
+    try:
         data = stored(page, prompt, compare)
     except Refused as error:
         raise ValueError(str(error)) from None

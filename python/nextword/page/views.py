@@ -9,7 +9,6 @@ import numpy as np
 
 from nextword.inside.cell import LARGEST, Cell
 from nextword.inside.made import Source as Element
-from nextword.page.answers import AttributeAnswer, CellAnswer, NeuronsAnswer, PatchAnswer, Source, Term
 from nextword.page.calls import TOP, Page
 from nextword.page.errors import Refused
 from nextword.page.fields import Fields
@@ -17,6 +16,7 @@ from nextword.page.runs import Run
 from nextword.page.steps import Event
 from nextword.page.stopping import check
 from nextword.page.texts import texts_of
+from nextword.page.view_answers import AttributeAnswer, CellAnswer, NeuronsAnswer, PatchAnswer, Source, Term
 
 PARTS = 1000  # of an attribution; of more, the largest
 PAIRS = (("x", "weight"), ("query", "key"), ("weights", "values"))  # operands whose products are a cell's terms

@@ -9,11 +9,11 @@ import numpy as np
 from nextword.arithmetic import vectors
 from nextword.inside.templates import expanded
 from nextword.inside.words import Neighbours, embeddings
-from nextword.page.answers import CompareAnswer, NearAnswer, SimilarityAnswer
 from nextword.page.calls import PROMPTS, Page
 from nextword.page.errors import Refused
 from nextword.page.fields import WORD, Fields
 from nextword.page.texts import texts_of
+from nextword.page.view_answers import CompareAnswer, NearAnswer, SimilarityAnswer
 
 WORDS = 50
 COUNT = 50

@@ -1,0 +1,173 @@
+"""The shape of answers about one run, its numbers and its changes, and about words; see `answers.py`."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from nextword.page.answers import Texts, Word
+
+
+class Term(TypedDict):
+    """A term of a sum; of a product its factors, which a scale may follow, else null."""
+
+    index: int
+    left: float | None
+    right: float | None
+    product: float
+
+
+class Source(TypedDict):
+    """An activation that a number is made of, or that is made of it; index has null where an axis is taken whole."""
+
+    name: str
+    index: list[int | None]
+
+
+class CellAnswer(TypedDict):
+    """POST /api/run/R/cell {"name": str, "index": [int]}
+
+    name: of an activation, or of a weight by its name in the model's files. value: the model's float32 number. formula:
+    how it was made, in words of the names. operands: numbers of the formula, such as mean and std. terms: the largest
+    of `terms_total`; rest: the sum of all others. computed: the number made of its sources in float64; it differs from
+    value by `bound` at most. python: a line that gives the number.
+    """
+
+    name: str
+    index: list[int]
+    shape: list[int]
+    value: float | None
+    formula: str
+    operands: list[dict[str, Any]]
+    terms: list[Term]
+    terms_total: int
+    rest: float
+    computed: float | None
+    bound: float
+    sources: list[Source]
+    python: str
+
+
+class Mover(TypedDict):
+    """A token whose probability changed."""
+
+    id: int
+    before: float
+    after: float
+
+
+class AblateAnswer(TypedDict):
+    """POST /api/run/R/ablate {"interventions": [rule], "top": int}
+
+    run: of the changed run, for all other calls. before, after: next words of both. kl: Kullback-Leibler divergence of
+    after from before, in nats. movers: whose probability changed most. changes: whether any logit did.
+    """
+
+    run: str
+    before: list[Word]
+    after: list[Word]
+    kl: float
+    movers: list[Mover]
+    changes: bool
+    texts: Texts
+
+
+class ScanEvent(TypedDict):
+    """POST /api/run/R/scan {"over": "heads"|"layers", "target": int|str|null, "measure": "logit"|"logprob"|"kl"}:
+    server-sent events `row` for each layer, then `end`.
+
+    values: the change of the measure where the head or part is off: [heads], or of layers [attention, mlp]. `end` has
+    {"target", "before", "texts"}.
+    """
+
+    layer: int
+    values: list[float]
+
+
+class AttributeAnswer(TypedDict):
+    """POST /api/run/R/attribute {"target": int|str, "against": int|str|null, "position": int,
+    "by": "part"|"head"|"source"|"neuron"}
+
+    What each part adds to the logit of the target (less that of `against`); parts and others, the sum of those that are
+    too many to tell, sum to `logit` within `bound`. Names: see `nextword.inside.attribution.Attribution`.
+    """
+
+    target: int
+    against: int | None
+    position: int
+    parts: list[dict[str, Any]]  # {"name", "value"}
+    others: float
+    logit: float
+    bound: float
+    texts: Texts
+
+
+class PatchAnswer(TypedDict):
+    """POST /api/run/R/patch {"other": run, "at": str, "over": "position"|"head", "measure": [id|str, id|str]}
+
+    R is the clean run, other the corrupted one. values: [layers, positions or heads], 1 = restored, 0 = nothing.
+    """
+
+    at: str
+    over: str
+    values: list[list[float]]
+    clean: float  # the measure of R
+    corrupted: float  # and of other
+    texts: Texts
+
+
+class NeuronsAnswer(TypedDict):
+    """POST /api/run/R/neurons {"layer": int, "position": int, "top": int}
+
+    The neurons with the largest activation times length of their output; promoted, suppressed: the tokens whose logits
+    they raise and lower most, directly.
+    """
+
+    layer: int
+    position: int
+    neurons: list[dict[str, Any]]  # {"neuron", "before", "activation", "promoted": [id], "suppressed": [id]}
+    texts: Texts
+
+
+class Near(TypedDict):
+    """A token, and how near it is."""
+
+    id: int
+    cosine: float
+
+
+class NearAnswer(TypedDict):
+    """POST /api/neighbours {"word": str|int, "count": int};
+    POST /api/analogy {"a", "b", "c": str|int, "exclude": bool, "count": int}: nearest to a - b + c
+    """
+
+    words: list[int]
+    near: list[Near]
+    texts: Texts
+
+
+class SimilarityAnswer(TypedDict):
+    """POST /api/similarity {"words": [str|int]}: all pairs, [words][words]; norms: [words]."""
+
+    words: list[int]
+    dot: list[list[float]]
+    scaled_dot: list[list[float]]
+    cosine: list[list[float]]
+    norms: list[float]
+    points: list[list[float]]  # [words, 2]: on the two directions in which the words differ most
+    texts: Texts
+
+
+class CompareAnswer(TypedDict):
+    """POST /api/compare {"prompts": [str], "continuations": [str]}
+
+    p: [prompts][continuations], the probability of exactly these tokens; share: among the continuations; whole: whether
+    prompt and continuation written in one are the same tokens. ratio: ln of the probability over that of the first
+    continuation. A prompt may be a template, "The {doctor|nurse} said"; `prompts` are those that it stands for.
+    """
+
+    prompts: list[str]
+    continuations: list[str]
+    p: list[list[float]]
+    share: list[list[float]]
+    ratio: list[list[float | None]]
+    whole: list[list[bool | None]]
