@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { layer, head, cell, themeNow } from "page/state.js";
-import { model, run, at, useTensor, useRow, useHeads } from "page/run.js";
+import { model, run, at, isCurrent, useTensor, useRow, useHeads } from "page/run.js";
 import { ramp, stepOf } from "page/colour.js";
 import { short, shown, percent } from "page/format.js";
 import { t } from "page/text.js";
@@ -79,7 +79,7 @@ export function Attention() {
   const whole = useTensor(view === "matrix" && count <= 256 ? name("weights") : null, { head: h });
   const [query, key, value, z] = ["q", "k", "v", "z"].map((what) => useTensor(name(what), row));
   const ln = useRow(`h.${l}.ln_1`), out = useRow(name("out")), mid = useRow(`h.${l}.resid_mid`);
-  const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = weights && scores && weights.values.length >= q + 1;
+  const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = isCurrent(scores, name("scores"), row) && isCurrent(weights, name("weights"), row);
   const side = whole?.shape.at(-1);
   return html`<${Station} id="attention" number=${3} summary=${ready ? sentence(weights) : ""}>
     <div class="beside"><div><h3>${t("attention.heads")}</h3><${Heads} /></div><div><h3>${t("attention.open", { layer: l, head: h })}</h3>

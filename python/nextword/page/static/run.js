@@ -109,16 +109,21 @@ export function useAnswer(path, body) {
   return useArrival(whole && `${whole} ${JSON.stringify(body)}`, () => call("POST", whole, body));
 }
 
+/** @param {string} name @param {object} part */
+const pathOf = (name, part) => `/api/run/${run.value?.run}/tensor?${new URLSearchParams({ name: name ?? "", ...part, as: "f32" })}`;
+
+/** Whether what has arrived is what is asked for now, and not still what was asked for before.
+ * @param {{path: string}|null} found @param {string} name @param {object} part */
+export const isCurrent = (found, name, part) => Boolean(found) && found.path === pathOf(name, part);
+
 /** Numbers of one activation. `rows`, `cols` are ranges "a:b" of its last two axes, `head` of those that have heads.
  * @param {string|null} name @param {{head?: number, rows?: string, cols?: string, max?: number}} [part]
- * @returns {{values: Float32Array, shape: number[], header: any}|null} */
+ * @returns {{values: Float32Array, shape: number[], header: any, path: string}|null} */
 export function useTensor(name, part = {}) {
-  const id = run.value?.run, known = name !== null && run.value && name in run.value.names;
-  const asked = new URLSearchParams({ name: name ?? "", ...part, as: "f32" });
-  const path = known ? `/api/run/${id}/tensor?${asked}` : null;
+  const known = name !== null && run.value && name in run.value.names, path = known ? pathOf(name, part) : null;
   return useArrival(path, async () => {
     const { buffer, header } = await bytes(path);
-    return { values: new Float32Array(buffer), shape: header.shape, header };
+    return { values: new Float32Array(buffer), shape: header.shape, header, path };
   });
 }
 
