@@ -154,7 +154,7 @@ def test_exercise_6_rows_of_attention_sum_to_one(browser, address):
     assert page.inner_text(".row-table tfoot td:nth-of-type(2)") == "1.000"
     page.click(".follow .chip >> nth=0")
     page.wait_for_selector(".row-table tr.masked")
-    page.wait_for_function("document.querySelectorAll('.row-table tbody tr').length === 2")  # itself, and what is masked
+    page.wait_for_function("document.querySelectorAll('.row-table tbody tr').length === 2")  # and what is masked
     assert page.inner_text(".row-table tbody tr >> nth=0 >> td >> nth=1") == "1"
 
 
