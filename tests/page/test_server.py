@@ -329,29 +329,37 @@ def test_a_pass_ends_at_the_next_layer_once_the_client_is_gone(lm):
     assert seen[-1] == 1
 
 
-def test_what_goes_wrong_inside_is_told_without_its_words(lm, monkeypatch, caplog):
-    from starlette.testclient import TestClient
+def got(page, path):
+    """The answer of the application itself, without a socket."""
 
+    async def work():
+        transport = httpx.ASGITransport(app=app_of(page, "k", 80), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:80",
+                                     headers={"X-Nextword-Key": "k"}) as client:  # fmt: skip
+            answers.append(await client.get(path))
+
+    answers = []
+    run_async(work)
+    return answers[0]
+
+
+def test_what_goes_wrong_inside_is_told_without_its_words(lm, monkeypatch, caplog):
     page = Page(lm)
     monkeypatch.setattr(page, "model", lambda: {}["a secret"])
-    client = TestClient(app_of(page, "k", 80), base_url="http://127.0.0.1:80", headers={"X-Nextword-Key": "k"})
-    answer = client.get("/api/model")
+    answer = got(page, "/api/model")
     assert error_of(answer) == (500, "internal")
     assert "secret" not in answer.text
     assert "secret" in caplog.text
 
 
 def test_memory_that_is_not_there_has_its_own_code(lm, monkeypatch):
-    from starlette.testclient import TestClient
-
     page = Page(lm)
 
     def need():
         raise MemoryError("inside: scores would take 9 GB")
 
     monkeypatch.setattr(page, "model", need)
-    client = TestClient(app_of(page, "k", 80), base_url="http://127.0.0.1:80", headers={"X-Nextword-Key": "k"})
-    assert error_of(client.get("/api/model")) == (507, "memory")
+    assert error_of(got(page, "/api/model")) == (507, "memory")
 
 
 def test_a_port_that_is_taken_is_one_clear_error(server, lm):
