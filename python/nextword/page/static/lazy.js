@@ -2,9 +2,14 @@
 import { useEffect, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { t } from "page/text.js";
+import { learnMore } from "page/learn.js";
 
-/** A component that is fetched once. @param {() => Promise<Record<string, any>>} load @param {string} name  in the module */
-export const later = (load, name) => ({ load, name, found: null });
+/** A component that is fetched once, and the texts of what is opened later.
+ * @param {() => Promise<Record<string, any>>} load @param {string} name  in the module
+ * @param {boolean} [isFirst]  it belongs to the first screen, as do its texts */
+export const later = (load, name, isFirst = false) => ({
+  load: () => Promise.all([load(), isFirst || learnMore()]).then(([module]) => module), name, found: null,
+});
 
 /** The component, once it is wanted and there; null until then, undefined where it could not be fetched.
  * @param {ReturnType<typeof later>} one @param {boolean} wanted */

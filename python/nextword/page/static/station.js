@@ -7,7 +7,7 @@ import { t } from "page/text.js";
 
 /** In the order of the walk. */
 const STATIONS = {
-  tokens: later(() => import("page/tokens.js"), "Tokens"), embedding: later(() => import("page/embedding.js"), "Embedding"),
+  tokens: later(() => import("page/tokens.js"), "Tokens", true), embedding: later(() => import("page/embedding.js"), "Embedding"),
   attention: later(() => import("page/attention.js"), "Attention"), mlp: later(() => import("page/mlp.js"), "Mlp"),
   stream: later(() => import("page/stream.js"), "Stream"), chance: later(() => import("page/chance.js"), "Chance"),
   next: later(() => import("page/next_word.js"), "NextWord"),
@@ -34,6 +34,6 @@ export function Place({ id, number }) {
     <span class="stop" aria-hidden="true">${number}</span>
     <h2><button aria-expanded=${isOpen} aria-controls=${`inside-${id}`} onClick=${toggle}>
       <span class="name">${t(`walk.${id}.title`)}</span><span class="fold" aria-hidden="true"></span></button></h2>
-    ${Found ? html`<${Found} />` : html`<div id=${`inside-${id}`} class="inside" hidden=${!isOpen}>${Found === null ? html`<p class="skeleton tall" aria-busy="true"></p>` : t("missing.part")}</div>`}
+    ${Found ? html`<${Found} />` : html`<div id=${`inside-${id}`} class="inside" hidden=${!isOpen}>${!isOpen ? "" : Found === null ? html`<p class="skeleton tall" aria-busy="true"></p>` : t("missing.part")}</div>`}
   </section>`;
 }

@@ -27,7 +27,8 @@ function useCards(name) {
 }
 
 /** Whether a card asks for a run that a file of one prompt does not hold. */
-const isBeyondFile = (card) => kind === "file" && Boolean(card.own.off?.length || (card.own.prompt && ofLanguage(card.own.prompt) !== prompt.peek()));
+const inFile = kind === "file";
+const isBeyondFile = (card) => inFile && Boolean(card.own.off?.length || (card.own.prompt && ofLanguage(card.own.prompt) !== prompt.peek()));
 
 /** Sets the card's view; the cell once the run that it is of is there. */
 function useView(card, key) {
@@ -35,10 +36,10 @@ function useView(card, key) {
   useEffect(() => {
     if (!wanted) return;
     const { cell: _, prompt: text, ...view } = card.view;
-    show(kind === "file" || !text ? view : { ...view, prompt: ofLanguage(text) });
+    show(inFile || !text ? view : { ...view, prompt: ofLanguage(text) });
     done.current = "";
   }, [key]);
-  const ready = wanted && run.value && !busy.value && (kind === "file" || !card.view.prompt || run.value.prompt === ofLanguage(card.view.prompt));
+  const ready = wanted && run.value && !busy.value && (inFile || !card.view.prompt || run.value.prompt === ofLanguage(card.view.prompt));
   useEffect(() => {
     if (ready && done.current !== key && card.view.cell) cell.value = placed(card.view.cell);
     if (ready) done.current = key;
@@ -81,7 +82,7 @@ export function Tour() {
     <div class="top"><span class="hint">${t(`tour.${name}`)} · ${t("tour.progress", { at, count })}</span><button class="quiet" aria-label=${t("tour.end")} onClick=${end}>✕</button></div>
     <div class="bar" aria-hidden="true"><span class="fill" style=${{ width: `${100 * at / count}%` }}></span></div>
     <h2 id="tour-title" tabindex="-1" ref=${heading}>${filled(text.title, values)}</h2>
-    <div id="tour-text" class="tour-text">${absent ? html`<p class="told">${t(kind === "file" ? "tour.file" : "tour.absent")}</p>` : ""}${part("text")}${part("do")}${part("look")}</div>
+    <div id="tour-text" class="tour-text">${absent ? html`<p class="told">${t(inFile ? "tour.file" : "tour.absent")}</p>` : ""}${part("text")}${part("do")}${part("look")}</div>
     <div class="tour-go"><button disabled=${at === 1} onClick=${() => go(at - 1)}>${t("tour.back")}</button>${at < count
       ? html`<button class="primary" onClick=${() => go(at + 1)}>${t("tour.next")}</button>` : html`<button class="primary" onClick=${end}>${t("tour.done")}</button>`}</div></section>`;
 }

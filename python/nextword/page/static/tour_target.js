@@ -21,7 +21,7 @@ export function useTarget(card, key) {
       const rect = box ? { top: box.top, left: box.left, width: box.width, height: box.height, inLens: Boolean(lens) } : null;
       const read = Object.fromEntries(Object.entries(card.reads ?? {}).map(([name, where]) => [name, drawn(where)?.textContent.trim()]).filter(([, text]) => text));
       const next = { key, rect, read, missing: late && !rect };
-      if (lens && !free && (box.top < lens.top || box.bottom > lens.bottom)) element.scrollIntoView({ block: "nearest", behavior: "instant" });
+      if (lens && !free && (box.top < lens.top || box.bottom > Math.min(lens.bottom, innerHeight))) element.scrollIntoView({ block: "nearest", behavior: "instant" });
       if (rect && !lens && !free && (rect.top < 0 || rect.top > innerHeight / 2 || rect.top + rect.height > innerHeight)) {
         const fits = rect.height < innerHeight / 3;
         element.scrollIntoView({ block: innerWidth >= 1060 && fits ? "center" : "start", behavior: still() ? "instant" : "smooth" });
