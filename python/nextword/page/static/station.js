@@ -15,13 +15,19 @@ const STATIONS = {
 export const NAMES = Object.keys(STATIONS);
 export const Switches = lazy(() => import("page/switches.js"), "Switches");
 
-/** Whether the element has been in view. @param {{current: Element|null}} element */
+const REST = 200;  // ms in view: what is only passed by, or pushed out by what arrives above, is not fetched
+
+/** Whether the element has rested in view. @param {{current: Element|null}} element */
 function useSeen(element) {
   const [seen, setSeen] = useState(false);
   useEffect(() => {
-    const watch = new IntersectionObserver((entries) => { if (entries.some((one) => one.isIntersecting)) { setSeen(true); watch.disconnect(); } });
+    let timer = 0;
+    const watch = new IntersectionObserver((changes) => {
+      clearTimeout(timer);
+      if (changes.at(-1).isIntersecting) timer = setTimeout(() => { setSeen(true); watch.disconnect(); }, REST);
+    });
     watch.observe(element.current);
-    return () => watch.disconnect();
+    return () => { clearTimeout(timer); watch.disconnect(); };
   }, []);
   return seen;
 }
