@@ -1,7 +1,6 @@
-"""What the browser loads, and when: the first screen alone at first, a station when it is seen, a screen when opened."""
+"""What the browser loads, and when: the first screen at first, a station when it is seen, a screen when opened."""
 
 from __future__ import annotations
-
 
 import pytest
 
@@ -25,7 +24,7 @@ def address(browser):
 def loaded(page):
     """Bytes of every file of the page that came, by its path."""
     page.wait_for_load_state("networkidle")
-    return dict(page.evaluate("""() => [...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]
+    return dict(page.evaluate("""() => ['resource', 'navigation'].flatMap(kind => performance.getEntriesByType(kind))
         .filter(one => !one.name.includes('/api/')).map(one => [new URL(one.name).pathname, one.decodedBodySize])"""))
 
 
@@ -35,7 +34,8 @@ def test_the_first_screen_loads_what_it_shows(browser, address, lang):
     page.wait_for_selector("#inside-tokens .chip")
     came = loaded(page)
     assert f"/page/text/{lang}/first.json" in came
-    assert not {f"/page/{name}.js" for name in ("attention", "mlp", "stream", "inspector", "words", "tour")} & came.keys()
+    later = ("attention", "mlp", "stream", "inspector", "words", "tour")
+    assert not {f"/page/{name}.js" for name in later} & came.keys()
     assert not any("later.json" in path for path in came)
     assert sum(came.values()) <= FIRST
 
@@ -62,7 +62,7 @@ def test_a_part_that_cannot_be_fetched_says_so(browser, address):
 def test_the_file_opens_its_parts_and_its_tours_without_a_network(browser, lm, tmp_path):
     path = tmp_path / "walk.html"
     path.write_text(document(lm, PROMPT, lang="en"), "utf-8")
-    context = browser.new_context(offline=True, locale="en-US", viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context = browser.new_context(offline=True, locale="en-US", reduced_motion="reduce")
     page, faults = context.new_page(), []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(path.as_uri())
