@@ -42,7 +42,8 @@ def assemble(seats: Iterable[Seat], slots: Slots, budget: int) -> tuple[list[Par
             if seat.row.telling:
                 count = min(count, told)
                 told -= count
-            parts.append((seat, seat.row.ids(len(seat.row) - missing)[:count], count == missing))
+            held = seat.begin + int(slots.cache.lengths[seat.slot])
+            parts.append((seat, seat.row.ids(held)[:count], count == missing))
             room -= count
             read += count if not seat.row.tokens else 0
     return parts, read
