@@ -159,6 +159,8 @@ def test_json_has_logprobs_and_steps(capsys):
     assert [t["token"] for t in found["logprobs"]] == found["tokens"] == [s["token"] for s in found["steps"]]
     assert len(found["logprobs"][0]["top"]) == 2
     assert "prompt_logprobs" not in found
+    chosen = [c for c in found["steps"][0]["candidates"] if c["token"] == found["tokens"][0]]
+    assert chosen[0]["probability"] == pytest.approx(found["steps"][0]["probability"], rel=1e-5)
 
 
 def test_json_has_the_prompts_logprobs(capsys, demo):
@@ -170,8 +172,6 @@ def test_json_has_the_prompts_logprobs(capsys, demo):
     assert [t["token"] for t in told] == found["prompt_tokens"][1:]
     assert [t["logprob"] for t in told] == demo.score(found["prompt_tokens"], start=None).logprobs[1:].tolist()
     assert all(len(t["top"]) == 2 for t in told)
-    chosen = [c for c in found["steps"][0]["candidates"] if c["token"] == found["tokens"][0]]
-    assert chosen[0]["probability"] == pytest.approx(found["steps"][0]["probability"], rel=1e-5)
 
 
 def test_explain_shows_the_choice_and_what_was_cut(capsys):
