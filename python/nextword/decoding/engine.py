@@ -70,11 +70,11 @@ class Engine:
 
     slots: rows that run at once; as many as fit into kv_memory, 64 at most, if None. kv_memory: bytes for keys and
     values, those of the stored beginnings among them; a quarter of what is free, at most 4 GiB, if None. pass_ms: what
-    a pass beside growing texts is to take; see `nextword.decoding.budget`. max_queue, max_queue_tokens: rows, and tokens
-    of prompts and texts, that may wait for slots; None for any number. store: True keeps beginnings of prompts, or a
-    PrefixCache of the model; False keeps none. draft: "lookup" or a model that guesses tokens. turn: what engines
-    share that are to compute one after the other. on_pass: is called on the thread after each pass with its seconds and
-    tokens.
+    a pass beside growing texts is to take; see `nextword.decoding.budget`. max_queue, max_queue_tokens: rows, and
+    tokens of prompts and texts, that may wait for slots; None for any number. store: True keeps beginnings of prompts,
+    or a PrefixCache of the model; False keeps none. draft: "lookup" or a model that guesses tokens. turn: what engines
+    share that are to compute one after the other. on_pass: is called on the thread after each pass with its seconds
+    and tokens.
 
     Raises ValueError or TypeError that names the argument, MemoryError for more than there is.
 
