@@ -1,4 +1,4 @@
-"""awaited.py: tasks of event loops share the model's engine; each gets what generate and stream give, and may be cancelled."""
+"""awaited.py: tasks of event loops share the model's engine; each gets what generate and stream give."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOON = 60  # seconds that nothing here takes
 
 
 def told(one):
-    return one.text, one.tokens, one.finish_reason, one.logprobs, one.seed, one.row
+    return one.text, one.tokens, one.finish_reason, one.logprobs, one.row
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_a_pass_wakes_the_loop_about_once_for_all_its_texts(lm):
 
 
 def test_errors_are_those_of_generate_and_leave_the_loop_as_it_was(lm):
-    def raises(text, logits):
+    def raises(logits):
         raise ZeroDivisionError
 
     async def refused():
