@@ -11,6 +11,7 @@ from nextword.inside.inside import Inside
 from nextword.inside.rules import Intervention, Value, from_json
 from nextword.page.errors import Refused
 from nextword.page.fields import PROMPT, Fields
+from nextword.page.texts import one_token
 
 Ran = Callable[[Sequence[int]], Inside]  # the activations of some ids
 UNSEEN = -1e30
@@ -22,7 +23,8 @@ def rules_of(plain: Inside, told: Sequence[Mapping[str, Any]], ran: Ran) -> list
     it fits. Beside the rules of `from_json`:
 
     {"how": "mask", "name": "h.*.attn.scores", "columns": [position]}: nobody looks at these positions.
-    {"how": "token", "name": "wte", "positions": [position], "token": id}: another token's embedding.
+    {"how": "token", "name": "wte", "positions": [position], "token": id|text}: another token's
+        embedding.
     {"how": "prompt", "name", "prompt": text, "heads", "positions", "columns"}: what another prompt has at this place;
         where all positions are meant, as far as both go.
     Raises Refused for what is no rule of an activation.
@@ -56,7 +58,7 @@ def _token(plain: Inside, name: str, told: Mapping[str, Any], ran: Ran) -> Inter
     fields = Fields("interventions", told, ["how", "name", "positions", "token"])
     if name != "wte":
         raise ValueError(f"interventions: name must be wte for token, got {name}")
-    token = fields.integer("token", 0, plain.model.vocabulary - 1)
+    token = one_token("interventions", "token", fields.raw("token"), plain.host.tokenizer, plain.model.vocabulary)
     positions = fields.integers("positions", len(plain.ids), 0, len(plain.ids) - 1)
     return Value(name, positions=positions, value=ran([token])[name][0])
 
