@@ -44,5 +44,5 @@ export function gradient(kind, theme) {
 export function cellStyle(value, kind, limit, theme) {
   const table = ramp(kind, theme), step = 3 * stepOf(value, kind, limit), rgb = [...table.slice(step, step + 3)];
   const [r, g, b] = rgb.map((one) => (one <= 10 ? one / 3294.6 : ((one / 255 + 0.055) / 1.055) ** 2.4));
-  return { background: `rgb(${rgb.join(" ")})`, color: 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#111" : "#fff" };
+  return { background: `rgb(${rgb.join(" ")})`, color: 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff" };
 }

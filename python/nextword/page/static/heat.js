@@ -60,12 +60,12 @@ export function Legend({ kind, limit, unit }) {
 }
 
 /** The numbers as a real table. */
-function Table({ values, rows, cols, rowText, colText, label }) {
+function Table({ values, rows, cols, rowText, colText, label, stale }) {
   const [open, setOpen] = useState(false);
   const fits = Math.min(rows, Math.max(1, Math.floor(MOST_OF_TABLE / cols)));
   return html`<details class="as-table" onToggle=${(event) => setOpen(event.currentTarget.open)}>
     <summary>${t("picture.table")}</summary>
-    ${open && html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
+    ${open && !stale && html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
       <caption>${label}${fits < rows ? ` ${t("picture.first", { count: fits })}` : ""}</caption>
       <thead><tr><td></td>${Array.from({ length: cols }, (_, j) => html`<th scope="col">${colText(j)}</th>`)}</tr></thead>
       <tbody>${Array.from({ length: fits }, (_, i) => html`<tr><th scope="row">${rowText(i)}</th>
@@ -122,7 +122,7 @@ export function Heat(props) {
     </div>
     <figcaption><output class="readout"><code>${where}</code> <b>${told}</b> <span>${words}</span></output>
       <${Legend} kind=${kind} limit=${limit} unit=${unit} /></figcaption>
-    ${!stale && html`<${Table} values=${values} rows=${rows} cols=${cols} rowText=${rowText} colText=${colText} label=${label} />`}
+    <${Table} stale=${stale} values=${values} rows=${rows} cols=${cols} rowText=${rowText} colText=${colText} label=${label} />
   </figure>`;
 }
 
