@@ -1,4 +1,4 @@
-"""The page's interventions as rules: those of `nextword.inside.rules`, and three that name a token, a mask, a prompt."""
+"""The page's interventions as rules: those of `inside.rules`, and three that name a token, a mask or a prompt."""
 
 from __future__ import annotations
 
