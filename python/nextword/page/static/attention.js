@@ -8,8 +8,11 @@ import { short, shown, percent } from "page/format.js";
 import { t } from "page/text.js";
 import { Station, Choice, Missing, rove } from "page/parts.js";
 import { Strip, Legend, largest } from "page/heat.js";
-import { Matrix, Lines, Text, Dots } from "page/weights.js";
+import { Matrix, Text } from "page/weights.js";
 import { Switch } from "page/switches.js";
+import { lazy } from "page/lazy.js";
+
+const Lines = lazy(() => import("page/lines.js"), "Lines"), Dots = lazy(() => import("page/lines.js"), "Dots");
 
 /** One head's weights as a small picture: the largest weight of each of size x size fields.
  * @param {{bytes: Uint8Array, size: number}} props  bytes: 255 * sqrt(weight) */
@@ -69,7 +72,7 @@ export function Attention() {
   const ln = useRow(`h.${l}.ln_1`), out = useRow(name("out")), mid = useRow(`h.${l}.resid_mid`);
   const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = scores?.current && weights?.current;
   const label = ready ? sentence(weights) : t("attention.head", { layer: l, head: h }), shownOf = { name: name(of), head: h, label };
-  return html`<${Station} id="attention" number=${3} summary=${ready ? sentence(weights) : ""}>
+  return html`<${Station} id="attention" summary=${ready ? sentence(weights) : ""}>
     <div class="beside"><div><h3>${t("attention.heads")}</h3><${Heads} /></div><div><h3>${t("attention.open", { layer: l, head: h })}</h3>
     <div class="controls"><${Choice} label=${t("attention.view")} value=${view} onChoose=${setView}
       options=${["matrix", "lines", "text", "dots"].map((one) => [one, t(`attention.view.${one}`)])} />

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { events, Refused } from "page/source.js";
 import { interventions, news, themeNow } from "page/state.js";
-import { cellStyle } from "page/colour.js";
+import { cellStyle } from "page/cell_style.js";
 import { change } from "page/run.js";
 import { short, shown, signed } from "page/format.js";
 import { t } from "page/text.js";

@@ -116,18 +116,15 @@ export function useAnswer(path, body) {
  * heads. `current` is false while the numbers are still those that were asked for before.
  * @param {string|null} root  of the run: "/api/run/R" @param {string|null} name
  * @param {{head?: number, rows?: string, cols?: string, max?: number, as?: string}} [part]
- * @returns {{values: Float32Array, shape: number[], header: any, current: boolean}|null} */
+ * @returns {{values: Float32Array|Uint8Array, shape: number[], header: any, current: boolean}|null} */
 export function useTensorOf(root, name, part = {}) {
-  const path = root && name !== null ? `${root}/tensor?${new URLSearchParams({ name, ...part, as: part.as ?? "f32" })}` : null;
+  const path = root && name !== null ? `${root}/tensor?${new URLSearchParams({ name, as: "f32", ...part })}` : null;
   const found = useArrival(path, async () => {
     const { buffer, header } = await bytes(path);
-    return { values: part.as === "u8" ? unpacked(new Uint8Array(buffer), header) : new Float32Array(buffer), shape: header.shape, header, path };
+    return { values: new (part.as === "u8" ? Uint8Array : Float32Array)(buffer), shape: header.shape, header, path };
   });
   return found && { ...found, current: found.path === path };
 }
-
-/** Numbers from bytes, as TensorHeader says. @param {Uint8Array} bytes @param {any} header */
-const unpacked = (bytes, { scale, max, bound }) => Float32Array.from(bytes, (byte) => (scale === "sqrt" ? (byte / 255) ** 2 * max : (byte - 128) / 127 * bound));
 
 /** The same of the run that is shown. @param {string|null} name @param {object} [part] */
 export function useTensor(name, part = {}) {

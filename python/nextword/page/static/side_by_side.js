@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { prompt, other, interventions, layer, head, sides, themeNow } from "page/state.js";
 import { bodyOf, model, useAnswer, useTensorOf } from "page/run.js";
-import { cellStyle } from "page/colour.js";
+import { cellStyle } from "page/cell_style.js";
 import { short, shown, percent } from "page/format.js";
 import { t } from "page/text.js";
 import { strength, words } from "page/rules.js";
