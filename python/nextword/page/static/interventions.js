@@ -5,8 +5,9 @@ import { base, model, run } from "page/run.js";
 import { t } from "page/text.js";
 import { AddRule } from "page/add_rule.js";
 import { Result, Rules } from "page/switches.js";
-import { Scan } from "page/scan.js";
-import { Patching } from "page/patching.js";
+import { lazy } from "page/lazy.js";
+
+const Scan = lazy(() => import("page/scan.js"), "Scan"), Patching = lazy(() => import("page/patching.js"), "Patching");
 
 export function Interventions() {
   if (!run.value || !base.value || !model.value) return html`<p class="skeleton tall" aria-busy="true">${t("prompt.busy")}</p>`;
