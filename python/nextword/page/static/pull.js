@@ -21,20 +21,20 @@ function Lines({ told, word, limits: [low, high] }) {
       ${told.cosines[i].map((row, j) => html`<circle cx=${x(j)} cy=${y(row[word])} r="4" />`)}</g>`)}</svg></figure>`;
 }
 
-/** The way of the word through the layers, on the plane in which it moves most. */
+/** The way of the word through the layers: across from one reference word to the other, up where it moves most besides. */
 function Path({ told }) {
-  const SIDE = 360, points = [...told.path.flat(), ...told.points], most = Math.max(...points.flat().map(Math.abs), 1e-9), to = (x) => SIDE / 2 + 0.42 * SIDE * x / most;
+  const SIDE = 360, points = [...told.path.flat(), ...told.points], most = [0, 1].map((axis) => Math.max(...points.map((at) => Math.abs(at[axis])), 1e-9)), to = (x, axis) => SIDE / 2 + 0.42 * SIDE * x / most[axis];
   return html`<figure class="curve"><figcaption class="strip-title">${t("words.pull.path")}</figcaption><svg class="plane" viewBox=${`0 0 ${SIDE} ${SIDE}`} role="img" aria-label=${told.contexts.map((text, i) => `${text}: ${told.path[i].map((at) => `(${at.map((x) => short(x, 2)).join(", ")})`).join(" → ")}`).join("; ")}>
     <line class="axis" x1="0" x2=${SIDE} y1=${SIDE / 2} y2=${SIDE / 2} /><line class="axis" y1="0" y2=${SIDE} x1=${SIDE / 2} x2=${SIDE / 2} />
-    ${told.points.map(([x, y], i) => html`<g class="word still tone-2"><circle cx=${to(x)} cy=${to(-y)} r="6" /><text x=${to(x) + (x > 0 ? -10 : 10)} y=${to(-y) - 8} text-anchor=${x > 0 ? "end" : "start"}>${shown({ text: told.texts[told.towards[i]] }).replace("·", "")}</text></g>`)}
-    ${told.path.map((way, i) => html`<g class=${`way way-${i}`}><polyline points=${way.map(([x, y]) => `${to(x)},${to(-y)}`).join(" ")} />${way.map(([x, y], j) => html`<circle cx=${to(x)} cy=${to(-y)} r=${j === way.length - 1 ? 6 : 3} />`)}</g>`)}</svg>
-    <figcaption>${t("words.pull.plane", { most: short(most) })}</figcaption></figure>`;
+    ${told.points.map(([x, y], i) => html`<g class="word still tone-2"><circle cx=${to(x, 0)} cy=${to(-y, 1)} r="6" /><text x=${to(x, 0) + (x > 0 ? -10 : 10)} y=${to(-y, 1) + (i % 2 ? 20 : -8)} text-anchor=${x > 0 ? "end" : "start"}>${shown({ text: told.texts[told.towards[i]] }).replace("·", "")}</text></g>`)}
+    ${told.path.map((way, i) => html`<g class=${`way way-${i}`}><polyline points=${way.map(([x, y]) => `${to(x, 0)},${to(-y, 1)}`).join(" ")} />${way.map(([x, y], j) => html`<circle cx=${to(x, 0)} cy=${to(-y, 1)} r=${j === way.length - 1 ? 6 : 3} />`)}</g>`)}</svg>
+    <figcaption>${t(told.towards.length > 1 ? "words.pull.plane" : "words.pull.plane.one", { across: short(most[0], 2), up: short(most[1], 2), words: told.plane.names[0] })}</figcaption></figure>`;
 }
 
 export function Pull() {
   const [word, setWord] = useState(t("words.pull.word")), [contexts, setContexts] = useState([1, 2].map((n) => t(`words.pull.context.${n}`))), [towards, setTowards] = useState(t("words.pull.words"));
   const names = towards.split(/[\s,]+/).filter(Boolean).slice(0, 4), ready = word.trim() && names.length && contexts.every((one) => one.includes(word.trim()));
-  const told = useAnswer(ready ? "/api/pull" : null, { word: word.trim(), contexts, towards: names.map((one) => ` ${one}`) });
+  const told = useAnswer(ready ? "/api/pull" : null, { word: word.trim(), contexts, towards: names.map((one) => ` ${one}`), axes: names.length > 1 && names[0] !== names[1] ? [names.slice(0, 2).map((one) => ` ${one}`)] : null });
   const current = told && told.contexts.join("\n") === contexts.join("\n") && told.towards.length === names.length;
   const every = told ? told.cosines.flat(2) : [0], limits = [Math.min(...every), Math.max(...every)];
   const field = (label, value, onChange, size) => html`<label class="stack"><span>${label}</span><input type="text" size=${size} value=${value} spellcheck="false" onChange=${(event) => onChange(event.currentTarget.value)} /></label>`;
@@ -44,6 +44,6 @@ export function Pull() {
       ${told.same.length > 0 && html`<p class="told">${t("words.pull.same")}</p>`}
       <div class="ways">${told.towards.map((id, i) => html`<${Lines} key=${id} told=${told} word=${i} limits=${limits} />`)}<${Path} told=${told} /></div>
       <p class="told" id="between">${t("words.pull.between", { first: short(told.between[0][0][1], 3), last: short(told.between.at(-1)[0][1], 3), word: told.word })}</p>
-      <details class="as-table"><summary>${t("as.table")}</summary><div class="scroll" tabindex="0" role="region" aria-label=${t("words.pull.title")}><table class="plain" id="pulls"><thead><tr><td></td>${told.contexts.flatMap((text) => told.towards.map((id) => html`<th scope="col"><span translate="no">${shown({ text: told.texts[id], id })}</span><br /><small>${text}</small></th>`))}</tr></thead>
+      <details class="as-table"><summary>${t("picture.table")}</summary><div class="scroll" tabindex="0" role="region" aria-label=${t("words.pull.table")}><table class="plain" id="pulls"><thead><tr><td></td>${told.contexts.flatMap((text) => told.towards.map((id) => html`<th scope="col"><span translate="no">${shown({ text: told.texts[id], id })}</span><br /><small>${text}</small></th>`))}</tr></thead>
         <tbody>${told.rows.map((row, j) => html`<tr data-row=${row}><th scope="row">${layerName(row)}</th>${told.contexts.flatMap((_, i) => told.towards.map((_, k) => html`<td>${short(told.cosines[i][j][k])}</td>`))}</tr>`)}</tbody></table></div></details>`}</section>`;
 }

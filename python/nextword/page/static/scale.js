@@ -34,7 +34,7 @@ function Models({ list, chosen, onChoose }) {
 function Ledger({ one, onLight }) {
   const rows = ledger(one.parts), all = total(one.parts);
   return html`<section class="card" aria-labelledby="ledger-title"><h2 id="ledger-title">${t("scale.ledger.title", { name: one.name })}</h2><p class="says">${t("scale.ledger.says")}</p>
-    <div class="scroll free" tabindex="0" role="region" aria-label=${t("scale.ledger.title", { name: one.name })}><table class="plain sizes" id="ledger" onPointerLeave=${() => onLight(null)}><thead><tr><th scope="col">${t("scale.tensor")}</th><th scope="col" class="number">${t("scale.shape")}</th><th scope="col" class="number">${t("scale.each")}</th>
+    <div class="scroll free" tabindex="0" role="region" aria-label=${t("scale.ledger")}><table class="plain sizes" id="ledger" onPointerLeave=${() => onLight(null)}><thead><tr><th scope="col">${t("scale.tensor")}</th><th scope="col" class="number">${t("scale.shape")}</th><th scope="col" class="number">${t("scale.each")}</th>
       <th scope="col" class="number">${t("scale.times")}</th><th scope="col" class="number">${t("scale.together")}</th><th scope="col" class="number">${t("scale.share")}</th></tr></thead>
     <tbody>${rows.map((row) => html`<tr key=${`${row.name} ${row.shape}`} onPointerEnter=${() => onLight(row)}><th scope="row"><span class=${`swatch part ${row.kind}`} aria-hidden="true"></span><code>${row.name}</code></th><td class="number">${shapeOf(row.shape)}</td><td class="number">${number(row.each)}</td>
       <td class="number">${row.times > 1 ? `× ${row.times}` : ""}</td><td class="number" data-count>${number(row.count)}</td><td class="number">${share(row.count / all)}</td></tr>`)}</tbody>
@@ -52,7 +52,7 @@ export function Scale() {
   const zoom = (factor) => setView(([x, y, w]) => { const next = Math.min(2 * everything[2], Math.max(8, w / factor)); return [x + (w - next) / 2, y + (w - next) / ASPECT / 2, next]; });
   const toChosen = () => setView(fitting(drawn.boxes[chosen], ASPECT));
   const press = (event) => {
-    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key], models = { PageUp: 1, PageDown: -1 }[event.key];
+    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key], models = { PageDown: 1, PageUp: -1 }[event.key];
     const own = drawn.boxes.flatMap((found, i) => (found.model === at ? [i] : []));
     const act = step ? () => setChosen(Math.max(0, Math.min(drawn.boxes.length - 1, chosen + step))) : models ? () => show(Math.max(0, Math.min(list.length - 1, at + models)))
       : { Home: () => setChosen(own[0]), End: () => setChosen(own.at(-1)), "+": () => zoom(2), "-": () => zoom(0.5), 0: () => setView(everything), Enter: toChosen }[event.key];

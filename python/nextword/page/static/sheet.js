@@ -34,15 +34,23 @@ function useFlight(wanted) {
 /** The largest of 1, 2, 5, 10, ... that is at most x. */
 const round = (x) => { const ten = 10 ** Math.floor(Math.log10(x)); return ten * [5, 2, 1].find((one) => one * ten <= x); };
 
+/** The lines between the numbers of a matrix, as far as they are seen. */
+function lattice(box, x, y, w, h) {
+  const left = Math.max(box.x, x), right = Math.min(box.x + box.w, x + w), top = Math.max(box.y, y), bottom = Math.min(box.y + box.h, y + h), lines = [];
+  for (let at = box.x + Math.ceil(left - box.x); at < right; at++) lines.push(`M${at} ${top}V${bottom}`);
+  for (let at = box.y + Math.ceil(top - box.y); at < bottom; at++) lines.push(`M${left} ${at}H${right}`);
+  return lines.join("");
+}
+
 /** Names below the models, or above small ones, where there is room. */
-function Names({ plots, names, unit, chosen }) {
+function Names({ plots, names, unit, chosen, ceiling }) {
   return plots.map(({ x, y, w, model }) => {
-    const [name, count] = names[model], long = 7 * Math.max(name.length, count.length) * unit, rise = -9 * unit;
+    const [name, count] = names[model], long = 7 * Math.max(name.length, count.length) * unit, whole = 7 * (name.length + count.length) * unit, rise = -9 * unit;
     const look = { class: model === chosen ? "name chosen" : "name", style: { fontSize: `${12 * unit}px` } };
     if (w > long) return html`<text key=${model} x=${x + w / 2} y=${17 * unit} text-anchor="middle" ...${look}>${name}<tspan x=${x + w / 2} dy=${15 * unit}>${count}</tspan></text>`;
     const [, last = name] = name.split("-2 ");
     if (w > 8 * last.length * unit) return html`<text key=${model} x=${x + w / 2} y=${17 * unit} text-anchor="middle" ...${look}>${last}</text>`;
-    if (-y + 3 * long < 0.9 * 560 * unit) return html`<text key=${model} transform=${`translate(${x + w / 2 + 4 * unit} ${y + rise}) rotate(-90)`} ...${look}>${name} ${count}</text>`;
+    if (y - ceiling > whole + 10 * unit) return html`<text key=${model} transform=${`translate(${x + w / 2 + 4 * unit} ${y + rise}) rotate(-90)`} ...${look}>${name} ${count}</text>`;
     return null;
   });
 }
@@ -81,18 +89,17 @@ export function Sheet({ boxes, plots, names, view: wanted, aspect, onView, chose
     return () => svg.current?.removeEventListener("wheel", wheel);
   });
   const seen = (box) => box.x < x + w && box.x + box.w > x && box.y < y + h && box.y + box.h > y;
-  const inside = boxes.filter((box) => box.w > 90 * unit && box.h > 34 * unit && seen(box)).slice(0, 60), bar = round(0.22 * w), mark = boxes[chosen];
+  const inside = boxes.filter((box) => box.w > 90 * unit && Math.min(box.y + box.h, y + h) - Math.max(box.y, y) > 38 * unit && seen(box)).slice(0, 60), bar = round(0.22 * w), mark = boxes[chosen];
   return html`<div class="sheet" role="application" tabindex="0" aria-label=${says} aria-describedby="scale-keys" onKeyDown=${onKey}>
     <svg ref=${svg} viewBox=${`${x} ${y} ${w} ${h}`} style=${{ aspectRatio: aspect }} aria-hidden="true" onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${() => { drag.current = null; }} onPointerLeave=${() => onHover(null)}>
       <line class="ground" x1=${x} x2=${x + w} y1="0" y2="0" stroke-width=${unit} />
       ${ground}${rects}
-      ${unit * CELLS < 1 && html`<pattern id="cells" width="1" height="1" patternUnits="userSpaceOnUse"><path d="M0 0H1M0 0V1" stroke-width=${0.7 * unit} /></pattern>
-        <g pointer-events="none">${boxes.filter(seen).map((box) => html`<rect class="cells" fill="url(#cells)" x=${box.x} y=${box.y} width=${box.w} height=${box.h} />`)}</g>`}
+      ${unit * CELLS < 1 && html`<path class="cells" stroke-width=${0.7 * unit} d=${boxes.filter(seen).map((box) => lattice(box, x, y, w, h)).join("")} />`}
       <g pointer-events="none">${boxes.filter(lit).map((box) => html`<rect class="lit" x=${box.x} y=${box.y} width=${box.w} height=${box.h} stroke-width=${1.5 * unit} />`)}
         ${mark && html`<rect class="mark" x=${mark.x} y=${mark.y} width=${mark.w} height=${mark.h} stroke-width=${3 * unit} />`}
         ${inside.map((box) => { const left = Math.max(box.x, x) + 7 * unit, top = Math.max(box.y, y) + 17 * unit, long = (Math.min(box.x + box.w, x + w) - left) / unit;
           return html`<text class="inside-name" x=${left} y=${top} style=${{ fontSize: `${12 * unit}px` }}>${7.4 * box.part.name.length < long ? box.part.name : box.part.name.split(".").at(-2)}<tspan x=${left} dy=${15 * unit}>${box.part.shape.map(number).join(" × ")}</tspan></text>`; })}
-        <${Names} plots=${plots} names=${names} unit=${unit} chosen=${mark?.model} /></g>
+        <${Names} plots=${plots} names=${names} unit=${unit} chosen=${mark?.model} ceiling=${y} /></g>
     </svg>
     <div class="scale-bar" aria-hidden="true"><span style=${{ width: `${100 * bar / w}%` }}></span>${t("scale.bar", { n: number(bar) })}</div></div>`;
 }

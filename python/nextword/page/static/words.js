@@ -24,8 +24,8 @@ function Analogy() {
       <p class="hint">${t(without ? "words.why.without" : "words.why.with")}</p>`}</section>`;
 }
 
-/** An axis' name: of chosen words, their difference. */
-const axisName = (plane, i) => (/ -|−/.test(plane.names[i]) ? plane.names[i].trim().replace(" - ", " − ").replace(" -", " −") : t(`words.axis.${i}`));
+/** Chosen words' difference as the name of an axis; none of one that is at right angles to it. */
+const axisName = (plane, i) => (plane.names[i].includes(" -") ? `${plane.names[i].trim().replace("-", "−")} →` : "");
 
 /** The words on two directions: those in which they differ most, or differences of two words. */
 function WordMap({ told, chosen }) {
@@ -33,7 +33,7 @@ function WordMap({ told, chosen }) {
   return html`<figure class="curve"><svg class="plane" viewBox=${`0 0 ${SIDE} ${SIDE}`} role="img" aria-label=${t("words.map", { words: told.words.map((id, i) => `${shown({ text: told.texts[id], id })} (${points[i].map((x) => short(x, 2)).join(", ")})`).join("; ") })}>
     <line class="axis" x1="0" x2=${SIDE} y1=${SIDE / 2} y2=${SIDE / 2} /><line class="axis" y1="0" y2=${SIDE} x1=${SIDE / 2} x2=${SIDE / 2} />
     ${told.words.map((id, i) => html`<g class=${`word tone-${i % 4}`} key=${id}><circle cx=${to(points[i][0])} cy=${to(-points[i][1])} r="6" /><text x=${to(points[i][0]) + (points[i][0] > 0 ? -9 : 9)} y=${to(-points[i][1]) - 8} text-anchor=${points[i][0] > 0 ? "end" : "start"}>${shown({ text: told.texts[id], id }).replace("·", "")}</text></g>`)}
-    <text x=${SIDE - 6} y=${SIDE / 2 - 6} text-anchor="end">${axisName(told.plane, 0)} →</text><text transform=${`translate(${SIDE / 2 + 14} 8) rotate(-90)`} text-anchor="end">${axisName(told.plane, 1)} →</text></svg>
+    <text x=${SIDE - 6} y=${SIDE / 2 - 6} text-anchor="end">${axisName(told.plane, 0)}</text><text transform=${`translate(${SIDE / 2 + 14} 8) rotate(-90)`} text-anchor="end">${axisName(told.plane, 1)}</text></svg>
     <figcaption>${t(chosen ? "words.map.chosen" : "words.map.says", { most: short(most), first: percent(told.plane.shares[0]), second: percent(told.plane.shares[1]), cosine: short(told.plane.cosine, 2) })}</figcaption></figure>`;
 }
 
