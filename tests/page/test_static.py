@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 
 import nextword
+from nextword.page.files import files
 
 tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
 
 STATIC = Path(nextword.__file__).parent / "page" / "static"
 MODULES = sorted(STATIC.glob("*.js"))
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in (STATIC / "text").glob("*.json")}
-# Bytes, uncompressed: of all that the page can load, and of what it loads to show the way in one language.
-WHOLE, START = 220_000, 170_000
+# Bytes, uncompressed: what is loaded to show the first screen in one language; what a screen, a station or a tool adds
+# to the start when it is opened; the cards of a tour.
+FIRST, LATER, TOUR = 115_000, 35_000, 7_000
+SCREENS = ["words", "compare", "bench", "scale"]
+STATIONS = ["tokens", "embedding", "attention", "mlp", "stream", "chance", "next_word"]
 
 
 def vendored():
@@ -40,10 +44,10 @@ def test_a_module_is_short_and_says_what_it_holds(path):
     assert lines[0].startswith("// ")
 
 
-def used_keys():
-    """Keys of t("...") and prefixes of t(`...${x}`) in all modules."""
+def used_keys(modules=MODULES):
+    """Keys of t("...") and prefixes of t(`...${x}`) in modules."""
     keys, prefixes = set(), set()
-    for path in MODULES:
+    for path in modules:
         source = path.read_text("utf-8")
         for call in re.findall(r"(?<![\w.])t\(((?:[^()]|\([^()]*\))*)", source):
             first = call.split(", {")[0]
@@ -91,11 +95,49 @@ def size(paths):
     return sum(path.stat().st_size for path in paths)
 
 
-def test_the_page_is_light():
+def modules(*names):
+    return {STATIC / one for name in names for one in reached(f"{name}.js")}
+
+
+def test_the_first_screen_is_light():
     always = [STATIC / "page.css", STATIC / "index.html", *(STATIC / "vendor").glob("*.mjs")]
-    texts = [size([path]) for path in (STATIC / "text").glob("*.json")]
-    assert size([*MODULES, *always]) + sum(texts) <= WHOLE
-    assert size([*(STATIC / name for name in reached()), *always]) + max(texts) <= START
+    text = max(len(files()[f"text/{lang}/first.json"].data) for lang in TEXTS)
+    assert size([*modules("main", "tokens"), *always]) + text <= FIRST
+
+
+def test_the_two_parts_of_a_language_are_all_its_texts_and_the_first_screen_s_are_in_the_first():
+    first, prefixes = used_keys(modules("main", "tokens"))
+    for lang, texts in TEXTS.items():
+        one, two = (json.loads(files()[f"text/{lang}/{part}.json"].data) for part in ("first", "later"))
+        assert one | two == texts
+        assert not one.keys() & two.keys()
+        assert first <= one.keys()
+        for prefix in prefixes:
+            assert any(key.startswith(prefix) for key in one), prefix
+            assert not any(key.startswith(prefix) for key in two), prefix
+
+
+@pytest.mark.parametrize("name", [*SCREENS, *STATIONS, "inspector", "switches", "help", "tour"])
+def test_what_is_opened_later_is_light_and_not_there_before(name):
+    more = modules(name) - modules("main")
+    assert STATIC / f"{name}.js" in more
+    assert size(more) <= LATER
+
+
+@pytest.mark.parametrize("path", sorted((STATIC / "tours").glob("*.json")), ids=lambda path: path.name)
+def test_a_tour_is_light(path):
+    assert size([path]) <= TOUR
+
+
+def test_every_module_is_reached_from_the_start():
+    seen = reached()
+    while True:
+        later = {name for one in seen for name in re.findall(r'import\("page/(.+?)"\)', (STATIC / one).read_text("utf-8"))}
+        more = set().union(seen, *(reached(name) for name in later))
+        if more == seen:
+            break
+        seen = more
+    assert seen == {path.name for path in MODULES}
 
 
 def test_no_file_names_a_foreign_address():

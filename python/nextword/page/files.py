@@ -1,10 +1,16 @@
-"""The page's static files, read once: what a request names is looked up among them, never in a folder."""
+"""The page's static files, read once: what a request names is looked up among them, never in a folder.
+
+The texts of a language lie in one file and go out in two: "text/de/first.json" has those of the first screen,
+"text/de/later.json" those of what is opened later.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +21,9 @@ TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=u
          ".json": "application/json; charset=utf-8", ".svg": "image/svg+xml", ".png": "image/png",
          ".txt": "text/plain; charset=utf-8"}
 INDEX = "index.html"
+# The first words of the keys of all texts on the first screen.
+FIRST = frozenset("and close error follow footer head headline help language layer live missing model nav play print prompt "
+                  "river skip step stop theme title tokens tour walk".split())
 IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.S)
 
 
@@ -32,10 +41,21 @@ def files() -> dict[str, File]:
     found = {}
     for path in sorted(FOLDER.rglob("*")):
         if path.is_file() and path.suffix in TYPES:
-            data = path.read_bytes()
-            tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
-            found[path.relative_to(FOLDER).as_posix()] = File(data, TYPES[path.suffix], tag)
+            for name, data in _parts(path.relative_to(FOLDER).as_posix(), path.read_bytes()):
+                tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+                found[name] = File(data, TYPES[path.suffix], tag)
     return found
+
+
+def _parts(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a file goes out as: itself, or the texts of a language in two parts."""
+    if not name.startswith("text/"):
+        yield name, data
+        return
+    texts = json.loads(data)
+    for part, is_first in ("first", True), ("later", False):
+        kept = {key: text for key, text in texts.items() if (key.split(".")[0] in FIRST) == is_first}
+        yield f"{name.removesuffix('.json')}/{part}.json", json.dumps(kept, ensure_ascii=False).encode()
 
 
 def index() -> str:

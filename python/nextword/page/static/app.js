@@ -1,13 +1,12 @@
 // The frame around the screens: header, prompt, banner, inspector, live region, keys.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
-import { screen, prompt, ask, theme, news, layer, head, cell } from "page/state.js";
+import { screen, prompt, ask, theme, news, layer, head, cell, tour } from "page/state.js";
 import { language, t } from "page/text.js";
 import { model, run, busy, failure } from "page/run.js";
 import { Walk } from "page/walk.js";
 import { lazy } from "page/lazy.js";
 import { Choice } from "page/parts.js";
-import { togglePlay } from "page/play.js";
 
 /** Screens by name, in the order of the navigation: what draws them, whether they need a model. */
 const SCREENS = {
@@ -18,6 +17,9 @@ const SCREENS = {
   scale: lazy(() => import("page/scale.js"), "Scale"),
 };
 const Inspector = lazy(() => import("page/inspector.js"), "Inspector");
+const Help = lazy(() => import("page/help.js"), "Help");
+const Tour = lazy(() => import("page/tour.js"), "Tour");
+const printed = async () => (await import("page/handout.js")).print();
 
 /** The failure in place, in words of the chosen language. */
 function Banner() {
@@ -48,13 +50,11 @@ function Prompt() {
   </form>`;
 }
 
-/** What keys do; shown by "?". */
-function Help({ onClose }) {
-  const box = useRef(null);
-  useEffect(() => { box.current.showModal(); }, []);
-  return html`<dialog ref=${box} aria-labelledby="help-title" onClose=${onClose}><h2 id="help-title">${t("help.title")}</h2>
-    <dl>${["slash", "l", "h", "space", "arrows", "enter", "escape"].map((key) => html`<dt><kbd>${t(`help.${key}.key`)}</kbd></dt><dd>${t(`help.${key}.does`)}</dd>`)}</dl>
-    <button onClick=${() => box.current.close()}>${t("close")}</button></dialog>`;
+/** The guided tours, each opened at its first card. */
+const TOURS = ["tokens", "attention", "logits", "whatif", "bias", "roots"];
+function Tours() {
+  return html`<nav class="tours" aria-label=${t("tour.label")}><span>${t("tour.label")}</span><ul>${TOURS.map((name) => html`<li key=${name}><button
+    onClick=${() => { tour.value = `${name}.1`; }}>${t(`tour.${name}`)}</button></li>`)}</ul></nav>`;
 }
 
 /** @param {{languages: Record<string, string>}} props */
@@ -70,7 +70,7 @@ export function App({ languages }) {
         "?": () => setHelp(true),
         l: () => { layer.value = (layer.value + 1) % (model.value?.layers ?? 1); },
         h: () => { head.value = (head.value + 1) % (model.value?.heads ?? 1); },
-        " ": () => !event.target.closest("button, summary, a") && screen.value === "walk" && (togglePlay(), true),
+        " ": () => !event.target.closest("button, summary, a") && screen.value === "walk" && (import("page/play.js").then((play) => play.togglePlay()), true),
       }[event.key];
       if (act && act() !== false) event.preventDefault();
     };
@@ -90,12 +90,13 @@ export function App({ languages }) {
     </div>
   </header>
   <${Banner} />
-  ${isWalk && html`<${Prompt} />`}
+  ${isWalk && html`<${Prompt} /><${Tours} />`}
   <div class=${cell.value && isWalk ? "columns with-inspector" : "columns"}>
     <main id="main" tabindex="-1"><${Screen} key=${`${screen.value} ${isWalk ? "" : language.value}`} /></main>
     ${isWalk && cell.value && html`<${Inspector} />`}
   </div>
-  <footer>${t("footer")}</footer>
+  <footer><span>${t("footer")}</span>${isWalk && html`<button onClick=${printed}>${t("print")}</button>`}</footer>
   <p class="unseen" role="status" aria-live="polite">${news.value}</p>
+  ${tour.value && html`<${Tour} />`}
   ${help && html`<${Help} onClose=${() => setHelp(false)} />`}`;
 }

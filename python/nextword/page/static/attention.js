@@ -81,7 +81,7 @@ export function Attention() {
   const ln = useRow(`h.${l}.ln_1`), out = useRow(name("out")), mid = useRow(`h.${l}.resid_mid`);
   const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = isCurrent(scores, name("scores"), row) && isCurrent(weights, name("weights"), row);
   const side = whole?.shape.at(-1);
-  return html`<${Station} id="attention" number=${3} summary=${ready ? sentence(weights) : ""}>
+  return html`<${Station} id="attention" summary=${ready ? sentence(weights) : ""}>
     <div class="beside"><div><h3>${t("attention.heads")}</h3><${Heads} /></div><div><h3>${t("attention.open", { layer: l, head: h })}</h3>
     <div class="controls"><${Choice} label=${t("attention.view")} value=${view} onChoose=${setView}
       options=${["matrix", "text", "dots"].map((one) => [one, t(`attention.view.${one}`)])} />

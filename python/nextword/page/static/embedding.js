@@ -21,7 +21,7 @@ export function Embedding() {
   const total = sum ?? first, name = sum ? "embed" : "h.0.resid_pre";
   const limit = [wte, wpe, total].every(Boolean) ? Math.max(...[wte, wpe, total].map((one) => largest(one.values))) : undefined;
   const strip = (of, id, title) => html`<${Strip} of=${of} name=${id} at=${at.value} title=${title} limit=${limit} />`;
-  return html`<${Station} id="embedding" number=${2} summary=${t("embedding.summary", { token: shown(token), width: model.value.width })}>
+  return html`<${Station} id="embedding" summary=${t("embedding.summary", { token: shown(token), width: model.value.width })}>
     <div class="sum">${strip(wte, "wte", t("embedding.wte", { token: shown(token) }))}
       <span class="sign" aria-hidden="true">+</span>${strip(wpe, "wpe", t("embedding.wpe", { position: at.value }))}
       <span class="sign" aria-hidden="true">=</span>${strip(total, name, t("embedding.sum"))}</div>

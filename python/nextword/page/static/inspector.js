@@ -1,10 +1,11 @@
 // The inspector: how one number was made, and the way to the numbers that it was made of.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
-import { cell, layer, head } from "page/state.js";
+import { cell, layer, head, tour } from "page/state.js";
 import { run, useAnswer } from "page/run.js";
 import { short, exact, signed, cellName, shown } from "page/format.js";
 import { t } from "page/text.js";
+import { drawn } from "page/formula.js";
 import { Missing } from "page/parts.js";
 
 /** Goes to a cell, and lets the stations follow it. */
@@ -17,7 +18,7 @@ function go(name, index) {
 
 /** How the number was made, and the numbers in the formula that are no terms. */
 function Formula({ formula, operands }) {
-  return html`<p class="formula"><code>${formula}</code></p>${operands.length > 0 && html`<p class="hint">${operands.map(({ name, value }, i) => html`${i > 0 ? ", " : ""}${name} = ${short(value)}`)}</p>`}`;
+  return html`<div class="formula">${drawn(formula)}</div>${operands.length > 0 && html`<p class="hint">${operands.map(({ name, value }, i) => html`${i > 0 ? ", " : ""}${name} = ${short(value)}`)}</p>`}`;
 }
 
 /** A source: a cell that one goes to; of an axis that is taken whole, to its first. */
@@ -50,7 +51,7 @@ function Terms({ told }) {
 export function Inspector() {
   const { name, index } = cell.value, told = useAnswer("cell", { name, index }), heading = useRef(null), [copied, setCopied] = useState(false);
   useEffect(() => { setCopied(false); }, [name, String(index)]);
-  useEffect(() => { heading.current?.focus({ preventScroll: true }); }, []);
+  useEffect(() => { if (!tour.peek()) heading.current?.focus({ preventScroll: true }); }, []);
   const fresh = told && told.name === name && String(told.index) === String(index);
   const known = run.value && name in run.value.names, token = known && run.value.tokens[index[index.length > 2 ? 1 : 0]];
   return html`<aside class="inspector" aria-labelledby="inspector-title">

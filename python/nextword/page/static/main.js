@@ -2,14 +2,12 @@
 import { render } from "preact";
 import { effect } from "@preact/signals";
 import { html } from "page/html.js";
-import { call, file, Refused } from "page/source.js";
+import { call, Refused } from "page/source.js";
 import { restore, followAddress, prompt, other, theme, dark } from "page/state.js";
-import { addLanguage, hasLanguage, language, t } from "page/text.js";
+import { language, t } from "page/text.js";
+import { LANGUAGES, learn } from "page/learn.js";
 import { model, failure, followView } from "page/run.js";
 import { App } from "page/app.js";
-
-/** Languages of the page, with their own names. */
-export const LANGUAGES = { de: "Deutsch", en: "English" };
 
 /** The theme that is seen: chosen, or the system's. */
 function followTheme() {
@@ -20,13 +18,6 @@ function followTheme() {
   };
   system.addEventListener("change", set);
   effect(set);
-}
-
-/** Fetches the texts of the language that is chosen. */
-async function learn() {
-  if (!(language.value in LANGUAGES)) language.value = "en";
-  const name = language.value;
-  if (!hasLanguage(name)) addLanguage(name, await file(`text/${name}.json`));
 }
 
 async function start() {
@@ -45,7 +36,7 @@ async function start() {
     failure.value = fault instanceof Refused ? { ...fault.failure, status: fault.status } : { code: "unknown", message: String(fault) };
   }
   await learn();
-  effect(() => { if (!hasLanguage(language.value)) learn(); });
+  effect(() => { learn(); });
   effect(() => { document.documentElement.lang = language.value; document.title = `nextword – ${t("title")}`; });
   followAddress();
   const root = document.getElementById("app");

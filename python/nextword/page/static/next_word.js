@@ -10,7 +10,7 @@ import { Station, Bars, Slider } from "page/parts.js";
 export function NextWord() {
   const { tokens, next, texts } = run.value, from = tokens.length - run.value.grown;
   const grown = tokens.slice(Math.max(0, from));
-  return html`<${Station} id="next" number=${7} summary=${run.value.grown ? t("next.summary", { count: run.value.grown, window: model.value.window ?? "∞", tokens: tokens.length }) : t("next.none")}>
+  return html`<${Station} id="next" summary=${run.value.grown ? t("next.summary", { count: run.value.grown, window: model.value.window ?? "∞", tokens: tokens.length }) : t("next.none")}>
     <div class="controls"><button class="primary" aria-pressed=${playing.value} onClick=${togglePlay} disabled=${full()}>${t(playing.value ? "play.pause" : "play.play")}</button>
       <button onClick=${() => step()} disabled=${full()}>${t("play.step")}</button>
       <button onClick=${back} disabled=${!added.value.length}>${t("play.back")}</button>

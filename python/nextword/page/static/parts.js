@@ -1,24 +1,18 @@
-// Small parts that all screens share: a station that folds open, token chips, bars of probabilities, a labelled slider.
+// Small parts that all screens share: the inside of a station, token chips, bars of probabilities, a labelled slider.
 import { useRef } from "preact/hooks";
 import { html } from "page/html.js";
 import { short, shown } from "page/format.js";
 import { open } from "page/state.js";
 import { t } from "page/text.js";
 
-/** A station of the walk: a heading that folds it open, a sentence that says what happens, and the contents.
- * @param {{id: string, number: number, summary: any, children: any}} props */
-export function Station({ id, number, summary, children }) {
+/** What stands in a station of the walk: a sentence of this run, and the contents where it is open.
+ * @param {{id: string, summary: any, children: any}} props */
+export function Station({ id, summary, children }) {
   const isOpen = open.value.includes(id);
-  const toggle = () => { open.value = isOpen ? open.value.filter((one) => one !== id) : [...open.value, id]; };
-  return html`<section class=${`station ${isOpen ? "is-open" : ""}`} id=${`station-${id}`}>
-    <span class="stop" aria-hidden="true">${number}</span>
-    <h2><button aria-expanded=${isOpen} aria-controls=${`inside-${id}`} onClick=${toggle}>
-      <span class="name">${t(`walk.${id}.title`)}</span><span class="fold" aria-hidden="true"></span></button></h2>
-    <div class="summary">${summary}</div>
+  return html`<div class="summary">${summary}</div>
     <div id=${`inside-${id}`} class="inside" hidden=${!isOpen}>
       ${isOpen && html`<p class="says">${t(`walk.${id}.says`)}</p>${children}`}
-    </div>
-  </section>`;
+    </div>`;
 }
 
 /** Moves focus among the children of a group by arrows, Home and End; one of them is in the tab order.

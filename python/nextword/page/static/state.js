@@ -28,13 +28,15 @@ export const theme = signal("auto");
 export const other = signal("");
 /** @type {import("@preact/signals").Signal<number[]>} ids of the words that were appended to the prompt */
 export const added = signal([]);
+/** The guided tour and its card: "attention.3" is the third; empty where there is none. */
+export const tour = signal("");
 
 const FIELDS = {
   screen: [screen, "walk", text], prompt: [prompt, "", text], layer: [layer, 0, number], head: [head, 0, number],
   pos: [position, -1, number], t: [temperature, 1, number], k: [topK, 0, number], p: [topP, 1, number],
   minp: [minP, 0, number], seed: [seed, 1, number], off: [interventions, [], json], cell: [cell, null, json],
   open: [open, ["tokens"], (value) => value.split(",").filter(Boolean)], theme: [theme, "auto", text],
-  add: [added, [], json], lang: [language, "", text], prompt2: [other, "", text],
+  add: [added, [], json], lang: [language, "", text], prompt2: [other, "", text], tour: [tour, "", text],
 };
 
 /** What stands in the fragment and is not the view's: the key of the server. @type {Record<string, string>} */
@@ -83,6 +85,19 @@ export function followAddress() {
 export function ask(text) {
   if (text === prompt.value && !added.value.length) return;
   batch(() => { prompt.value = text; added.value = []; position.value = -1; });
+}
+
+/** What a view that is given as a whole leaves as it is, unless it names it. */
+const STAYING = ["theme", "lang", "prompt", "prompt2", "tour"];
+
+/** Shows a view: fields by their names in the address; those that it does not name get their defaults.
+ * @param {Record<string, any>} view */
+export function show(view) {
+  batch(() => {
+    for (const [name, [field, usual]] of Object.entries(FIELDS)) {
+      if (name in view || !STAYING.includes(name)) field.value = view[name] ?? usual;
+    }
+  });
 }
 
 /** What screen readers are told. */

@@ -54,7 +54,7 @@ export function Stream() {
   const lens = useAnswer("lens", { at: where, positions, top: 5, watch: target }), here = lens ? lens.positions.indexOf(at.value) : -1;
   const choices = next.slice(0, 8);
   const name = shown({ text: texts[target], id: target });
-  return html`<${Station} id="stream" number=${5} summary=${lens && here >= 0 ? t("stream.summary", { words: lens.ids.map((row) => shown({ text: lens.texts[row[here][0]] })).join(" → ") }) : ""}>
+  return html`<${Station} id="stream" summary=${lens && here >= 0 ? t("stream.summary", { words: lens.ids.map((row) => shown({ text: lens.texts[row[here][0]] })).join(" → ") }) : ""}>
     <div class="controls"><${Choice} label=${t("stream.where")} value=${where} onChoose=${setWhere} options=${[["resid_mid", t("stream.mid")], ["resid_post", t("stream.post")]]} />
       <${Choice} label=${t("stream.colour")} value=${colour} onChoose=${setColour} options=${[["p", t("stream.colour.p")], ["watch", t("stream.colour.watch", { token: name })]]} />
       <label class="select"><span>${t("stream.watch")}</span><select value=${String(target)} onChange=${(event) => setWatched(Number(event.currentTarget.value))}>

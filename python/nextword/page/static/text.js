@@ -7,14 +7,11 @@ export const language = signal("en");
 /** Counts the tables that arrived, so that what is drawn follows. */
 const arrived = signal(0);
 
-/** @param {string} name @param {Record<string, string>} table */
-export function addLanguage(name, table) {
-  tables[name] = table;
+/** @param {string} name  of the language @param {Record<string, string>} table  some of its texts */
+export function addTexts(name, table) {
+  tables[name] = { ...tables[name], ...table };
   arrived.value += 1;
 }
-
-/** Whether a language's table is here. @param {string} name */
-export const hasLanguage = (name) => name in tables;
 
 /** The text of a key. Keys that are missing show themselves, and fail a test.
  * @param {string} key @param {Record<string, string|number>} [values]

@@ -42,7 +42,7 @@ function Merges() {
 
 export function Tokens() {
   const { tokens, groups } = run.value, several = groups.filter((group) => group.last - group.first > 1);
-  return html`<${Station} id="tokens" number=${1} summary=${t("tokens.summary", { tokens: tokens.length, signs: [...run.value.prompt].length })}>
+  return html`<${Station} id="tokens" summary=${t("tokens.summary", { tokens: tokens.length, signs: [...run.value.prompt].length })}>
     <${Chips} tokens=${tokens} chosen=${at.value} label=${t("follow.token")} onChoose=${(i) => { position.value = i === tokens.length - 1 ? -1 : i; }}
       detail=${(i) => html`<small class="id">${tokens[i].id}</small>`} />
     ${several.length > 0 && html`<ul class="groups">${several.map((group) => html`<li><b translate="no">${group.text}</b> ${t("tokens.several", { count: group.last - group.first,

@@ -5,14 +5,7 @@ import { model, run, at } from "page/run.js";
 import { short, shown, percent } from "page/format.js";
 import { t } from "page/text.js";
 import { Chips, Stepper, Token } from "page/parts.js";
-import { Switches } from "page/switches.js";
-import { Tokens } from "page/tokens.js";
-import { Embedding } from "page/embedding.js";
-import { Attention } from "page/attention.js";
-import { Mlp } from "page/mlp.js";
-import { Stream } from "page/stream.js";
-import { Chance } from "page/chance.js";
-import { NextWord } from "page/next_word.js";
+import { NAMES, Place, Switches } from "page/station.js";
 
 /** Opens a station and brings it into view. @param {string} id */
 function visit(id) {
@@ -52,5 +45,5 @@ export function Walk() {
     <p class="headline">${next[0] && html`${t("headline.before")} <mark><${Token} text=${texts[next[0].id]} id=${next[0].id} /></mark> ${t("headline.after", { p: short(next[0].p) })}`}</p>
     <${River} /><${Follow} />
     ${interventions.value.length > 0 && html`<${Switches} />`}
-    <div class="stations"><${Tokens} /><${Embedding} /><${Attention} /><${Mlp} /><${Stream} /><${Chance} /><${NextWord} /></div>`;
+    <div class="stations">${NAMES.map((id, i) => html`<${Place} key=${id} id=${id} number=${i + 1} />`)}</div>`;
 }

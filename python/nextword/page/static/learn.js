@@ -1,0 +1,32 @@
+// Fetches the texts of the language that is chosen: those of the first screen, and the others once something is opened.
+import { signal } from "@preact/signals";
+import { file } from "page/source.js";
+import { addTexts, language } from "page/text.js";
+
+/** Languages of the page, with their own names. */
+export const LANGUAGES = { de: "Deutsch", en: "English" };
+const parts = signal(["first"]);
+/** @type {Map<string, Promise<void>>} */
+const asked = new Map();
+
+function fetched(name, part) {
+  const path = `text/${name}/${part}.json`;
+  if (!asked.has(path)) {
+    const promise = file(path).then((table) => addTexts(name, table));
+    promise.catch(() => asked.delete(path));
+    asked.set(path, promise);
+  }
+  return asked.get(path);
+}
+
+/** Resolves when all texts that are needed so far are there. */
+export function learn() {
+  if (!(language.value in LANGUAGES)) language.value = "en";
+  return Promise.all(parts.value.map((part) => fetched(language.value, part)));
+}
+
+/** The texts of what is opened later, too. */
+export function learnMore() {
+  if (parts.peek().length === 1) parts.value = ["first", "later"];
+  return learn();
+}

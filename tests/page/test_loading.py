@@ -1,0 +1,82 @@
+"""What the browser loads, and when: the first screen alone at first, a station when it is seen, a screen when opened."""
+
+from __future__ import annotations
+
+
+import pytest
+
+from nextword.page.single import document
+from page.browser import PROMPT, browsing, opened, serving
+from page.test_static import FIRST
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address(browser):
+    with serving() as address:
+        yield address
+
+
+def loaded(page):
+    """Bytes of every file of the page that came, by its path."""
+    page.wait_for_load_state("networkidle")
+    return dict(page.evaluate("""() => [...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]
+        .filter(one => !one.name.includes('/api/')).map(one => [new URL(one.name).pathname, one.decodedBodySize])"""))
+
+
+@pytest.mark.parametrize("lang", ["de", "en"])
+def test_the_first_screen_loads_what_it_shows(browser, address, lang):
+    page = opened(browser, address, prompt=PROMPT, lang=lang)
+    page.wait_for_selector("#inside-tokens .chip")
+    came = loaded(page)
+    assert f"/page/text/{lang}/first.json" in came
+    assert not {f"/page/{name}.js" for name in ("attention", "mlp", "stream", "inspector", "words", "tour")} & came.keys()
+    assert not any("later.json" in path for path in came)
+    assert sum(came.values()) <= FIRST
+
+
+def test_a_station_comes_when_it_is_seen_and_the_focus_stays_where_it_was(browser, address):
+    page = opened(browser, address, prompt=PROMPT, lang="en", open="")
+    heading = page.locator("#station-next h2 button")
+    heading.focus()
+    page.wait_for_selector("#station-next .summary")
+    assert heading.evaluate("x => document.activeElement === x")
+    assert "/page/next_word.js" in loaded(page)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#inside-next .bars")
+
+
+def test_a_part_that_cannot_be_fetched_says_so(browser, address):
+    page = opened(browser, address, prompt=PROMPT, lang="en", open="")
+    page.route("**/page/words.js", lambda route: route.abort())
+    page.click("nav button:text-is('Words')")
+    page.wait_for_selector("main [role=alert]")
+    assert "could not be loaded" in page.inner_text("main [role=alert]")
+
+
+def test_the_file_opens_its_parts_and_its_tours_without_a_network(browser, lm, tmp_path):
+    path = tmp_path / "walk.html"
+    path.write_text(document(lm, PROMPT, lang="en"), "utf-8")
+    context = browser.new_context(offline=True, locale="en-US", viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    page, faults = context.new_page(), []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    page.click("#station-attention h2 button")
+    page.wait_for_selector("#inside-attention .row-table")
+    page.click(".tours button:text-is('Attention')")
+    for at in range(1, 10):
+        page.wait_for_selector(f'.tour[data-card="attention.{at}"]')
+        page.wait_for_selector(".tour-ring")
+        assert page.locator(".tour .told").count() == 0, at
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    page.click(".tours button:text-is('What if …')")
+    page.evaluate("location.hash = new URLSearchParams({ tour: 'whatif.4' })")
+    page.wait_for_selector('.tour[data-card="whatif.4"] .told')  # it says what it needs
+    assert page.locator("[role=alert]").count() == 0
+    assert faults == []
