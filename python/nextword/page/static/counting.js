@@ -33,7 +33,7 @@ export function Counting() {
   return html`<section class="card" aria-labelledby="counting-title" id="counting"><h2 id="counting-title">${t("bench.counting.title")}</h2><p class="says">${t("bench.counting.says")}</p>
     <div class="controls"><${Choice} label=${t("bench.vocabulary")} value=${name} onChoose=${setName} options=${FAMILY.slice(0, 3).map((config) => [config.name, t("bench.tokens", { name: config.name.split(" ")[0], size: number(config.vocabulary) })])} /></div>
     <${Slider} id="tokens-long" label=${t("bench.long")} value=${n} min=${1} max=${one.window} step=${1} onInput=${setN} says=${number(n)} />
-    <p class="big-number" aria-live="polite" id="texts">${number(size)}<sup>${n}</sup> = ${count}</p>
+    <p style=${{ fontSize: "var(--text-5)", fontWeight: 600, margin: "8px 0 16px" }} aria-live="polite" id="texts">${number(size)}<sup style=${{ fontSize: "0.6em" }}>${n}</sup> = ${count}</p>
     <ul class="powers">${rows.map(([text, power, kind]) => html`<li class=${kind}><span>${text}</span><span class="bar"><span class="fill" style=${{ width: lead(power) }}></span></span><b>10${raised(power)}</b></li>`)}</ul>
     <p class="hint">${t("bench.powers")}</p>
     <p class="told" id="enough">${t("bench.enough", { n: number(enough(size, 90)), name: one.name, count: number(parameters) })} <button class="value" onClick=${() => { screen.value = "scale"; }}>${t("bench.ledger")}</button></p></section>`;

@@ -16,7 +16,7 @@ export function Halving() {
   const middle = (low + high) >> 1, found = high - low === 1, answer = (yes) => setTold([...told, yes]);
   return html`<section class="card" aria-labelledby="halving-title" id="halving"><h2 id="halving-title">${t("bench.halving.title")}</h2><p class="says">${t("bench.halving.says", { size: number(size), most: questions(size) })}</p>
     <div class="controls"><${Choice} label=${t("bench.vocabulary")} value=${String(size)} onChoose=${(one) => { setSize(Number(one)); setTold([]); }} options=${SIZES.map((one) => [String(one), number(one)])} /></div>
-    <div class="halves" aria-hidden="true"><span style=${{ left: `${100 * low / size}%`, width: `${100 * (high - low) / size}%` }}></span></div>
+    <div class="bar" aria-hidden="true"><span class="fill" style=${{ marginLeft: `${100 * low / size}%`, width: `max(2px, ${100 * (high - low) / size}%)` }}></span></div>
     <p class="told" aria-live="polite" id="asked">${found ? t("bench.halving.found", { token: number(low), n: told.length }) : t("bench.halving.asks", { n: told.length + 1, middle: number(middle), left: number(high - low) })}</p>
     <div class="controls">${!found && html`<button class="primary" onClick=${() => answer(true)}>${t("bench.yes")}</button><button onClick=${() => answer(false)}>${t("bench.no")}</button>`}<button disabled=${!told.length} onClick=${() => setTold([])}>${t("bench.anew")}</button></div>
     <p class="hint">${t("bench.halving.bits")}</p></section>`;

@@ -22,7 +22,7 @@ const point = (at) => `(${at.map((x) => short(x, 3)).join(", ")})`;
 /** The words and the unit square, before the map or after it. */
 function Side({ map, title, label, onMove }) {
   const corners = [[0, 0], [1, 0], [1, 1], [0, 1]].map((corner) => apply(map, corner));
-  return html`<figure class="curve"><${Frame} label=${label} onMove=${onMove}>${[-4, -3, -2, -1, 0, 1, 2, 3, 4].map((i) => html`<polyline class="woven" points=${outline([[i, -4], [i, 4]].map((at) => apply(map, at)))} /><polyline class="woven" points=${outline([[-4, i], [4, i]].map((at) => apply(map, at)))} />`)}<polygon class="square" points=${outline(corners)} />
+  return html`<figure class="curve"><${Frame} label=${label} onMove=${onMove}>${[-4, -3, -2, -1, 0, 1, 2, 3, 4].map((i) => html`<polyline class="woven" stroke="var(--accent)" stroke-opacity="0.3" points=${outline([[i, -4], [i, 4]].map((at) => apply(map, at)))} /><polyline class="woven" stroke="var(--accent)" stroke-opacity="0.3" points=${outline([[-4, i], [4, i]].map((at) => apply(map, at)))} />`)}<polygon class="square" stroke="var(--accent)" points=${outline(corners)} />
     ${Object.entries(START).map(([name, at], i) => html`<${Arrow} key=${name} at=${apply(map, at)} tone=${i} name=${t(`word.${name}`)} />`)}
     ${map.map((at, i) => html`<g class="unit"><${Arrow} at=${at} tone=${3} name=${"e₁e₂".slice(2 * i, 2 * i + 2)} drag=${onMove && String(i)} /></g>`)}</${Frame}><figcaption>${title}</figcaption></figure>`;
 }
@@ -43,7 +43,7 @@ export function LinearMap() {
     <div class="two"><${Side} map=${SAME} title=${t("bench.before")} label=${t("bench.plane", { words: names.map((name) => `${word(name)} ${point(START[name])}`).join("; ") })} />
       <${Side} map=${map} title=${t("bench.after", { which: t(`bench.matrix.${which}`) })} onMove=${(name, at) => set(map.map((old, i) => (i === Number(name) ? at : old)))}
         label=${t("bench.plane", { words: names.map((name) => `${word(name)} ${point(image(which, name))}`).join("; ") })} /></div>
-    <div class="two"><div><div class="matrix-entries"><b>W<sub>${which.toUpperCase()}</sub> =</b><div>${entry(0, 0)}${entry(1, 0)}${entry(0, 1)}${entry(1, 1)}</div></div>
+    <div class="two"><div><div class="controls"><b>W<sub>${which.toUpperCase()}</sub> =</b><div class="matrix-entries" style=${{ display: "grid", grid: "auto / auto auto", gap: "4px", padding: "4px 8px", border: "solid", borderWidth: "0 2px", borderRadius: "8px" }}>${entry(0, 0)}${entry(1, 0)}${entry(0, 1)}${entry(1, 1)}</div></div>
       <p class="told" id="determinant">${t(`bench.determinant.${kind}`, { size: short(size, 4) })}</p>
       <table class="plain" id="before-after"><caption>${t("bench.products")}</caption><thead><tr><td></td><th scope="col">${t("bench.before")}</th><th scope="col">${t("bench.after", { which: t(`bench.matrix.${which}`) })}</th></tr></thead>
         <tbody>${pairs.map(([a, b]) => html`<tr data-pair=${`${a}-${b}`}><th scope="row">${word(a)} · ${word(b)}</th><td>${short(dot(START[a], START[b]))}</td><td>${short(dot(image(which, a), image(which, b)))}</td></tr>`)}</tbody></table></div>

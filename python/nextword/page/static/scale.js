@@ -4,7 +4,7 @@ import { html } from "page/html.js";
 import { model } from "page/run.js";
 import { percent, short } from "page/format.js";
 import { language, t } from "page/text.js";
-import { KINDS, byKind, kindOf, ledger, models, total } from "page/sizes.js";
+import { COLOURS, KINDS, byKind, kindOf, ledger, models, total } from "page/sizes.js";
 import { skyline } from "page/skyline.js";
 import { Sheet, fitting } from "page/sheet.js";
 
@@ -15,11 +15,14 @@ const share = (part) => decimal(percent(part));
 /** Width by height of the picture: taller on small screens, as names need their room. */
 const ASPECT = innerWidth < 720 ? 1.2 : 1.6;
 
+/** The colour of a kind. */
+const Swatch = ({ kind }) => html`<span aria-hidden="true" style=${{ display: "inline-block", width: "12px", height: "12px", borderRadius: "2px", marginRight: "6px", background: COLOURS[kind] }}></span>`;
+
 /** A stacked bar of what a model consists of. */
 function Shares({ parts }) {
   const kinds = byKind(parts), all = total(parts);
-  return html`<span class="shares" role="img" aria-label=${KINDS.map((kind) => `${t(`scale.kind.${kind}`)} ${share(kinds[kind] / all)}`).join(", ")}>
-    ${KINDS.map((kind) => html`<span class=${`part ${kind}`} style=${{ flexGrow: kinds[kind] / all }}></span>`)}</span>`;
+  return html`<span style=${{ display: "flex", gap: "1px", height: "14px", minWidth: "7rem" }} role="img" aria-label=${KINDS.map((kind) => `${t(`scale.kind.${kind}`)} ${share(kinds[kind] / all)}`).join(", ")}>
+    ${KINDS.map((kind) => html`<span style=${{ flex: `${kinds[kind] / all} 0 0`, background: COLOURS[kind] }}></span>`)}</span>`;
 }
 
 /** All models in a table: how they differ, and what they consist of. */
@@ -34,9 +37,9 @@ function Models({ list, chosen, onChoose }) {
 function Ledger({ one, onLight }) {
   const rows = ledger(one.parts), all = total(one.parts);
   return html`<section class="card" aria-labelledby="ledger-title"><h2 id="ledger-title">${t("scale.ledger.title", { name: one.name })}</h2><p class="says">${t("scale.ledger.says")}</p>
-    <div class="scroll free" tabindex="0" role="region" aria-label=${t("scale.ledger")}><table class="plain sizes" id="ledger" onPointerLeave=${() => onLight(null)}><thead><tr><th scope="col">${t("scale.tensor")}</th><th scope="col" class="number">${t("scale.shape")}</th><th scope="col" class="number">${t("scale.each")}</th>
+    <div class="scroll" style=${{ maxHeight: "none" }} tabindex="0" role="region" aria-label=${t("scale.ledger")}><table class="plain sizes" id="ledger" onPointerLeave=${() => onLight(null)}><thead><tr><th scope="col">${t("scale.tensor")}</th><th scope="col" class="number">${t("scale.shape")}</th><th scope="col" class="number">${t("scale.each")}</th>
       <th scope="col" class="number">${t("scale.times")}</th><th scope="col" class="number">${t("scale.together")}</th><th scope="col" class="number">${t("scale.share")}</th></tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${`${row.name} ${row.shape}`} onPointerEnter=${() => onLight(row)}><th scope="row"><span class=${`swatch part ${row.kind}`} aria-hidden="true"></span><code>${row.name}</code></th><td class="number">${shapeOf(row.shape)}</td><td class="number">${number(row.each)}</td>
+    <tbody>${rows.map((row) => html`<tr key=${`${row.name} ${row.shape}`} onPointerEnter=${() => onLight(row)}><th scope="row"><${Swatch} kind=${row.kind} /><code>${row.name}</code></th><td class="number">${shapeOf(row.shape)}</td><td class="number">${number(row.each)}</td>
       <td class="number">${row.times > 1 ? `× ${row.times}` : ""}</td><td class="number" data-count>${number(row.count)}</td><td class="number">${share(row.count / all)}</td></tr>`)}</tbody>
     <tfoot><tr><th scope="row" colspan="4">${t("scale.sum")}</th><td class="number" id="sum">${number(all)}</td><td class="number">100 %</td></tr></tfoot></table></div>
     <details class="as-table"><summary>${t("scale.every", { n: number(one.parts.length) })}</summary><div class="scroll" tabindex="0" role="region" aria-label=${t("scale.every", { n: number(one.parts.length) })}><table class="plain" id="every"><tbody>
@@ -66,7 +69,7 @@ export function Scale() {
     <${Sheet} boxes=${drawn.boxes} plots=${drawn.plots} names=${millions} view=${view} aspect=${ASPECT} onView=${setView} chosen=${chosen} lit=${lit} onChoose=${setChosen} onHover=${setHovered} onKey=${press} number=${number}
       says=${t("scale.picture", { models: millions.map((each) => each.join(" ")).join(", ") })} />
     <figcaption><p class="told" id="tensor" aria-live="polite"><b>${mine.name}</b> <code>${box.part.name}</code> ${shapeOf(box.part.shape)} = <b>${number(box.part.count)}</b> ${t("scale.of", { share: share(box.part.count / total(mine.parts)), kind: t(`scale.kind.${kindOf(box.part)}`) })}</p>
-      <p class="keys">${KINDS.map((kind) => html`<span><span class=${`swatch part ${kind}`} aria-hidden="true"></span>${t(`scale.kind.${kind}`)}</span>`)}</p>
+      <p style=${{ display: "flex", flexWrap: "wrap", gap: "4px 20px", margin: "8px 0" }}>${KINDS.map((kind) => html`<span><${Swatch} kind=${kind} />${t(`scale.kind.${kind}`)}</span>`)}</p>
       <p class="hint" id="scale-keys">${t("scale.keys")}</p></figcaption></figure>
     <${Models} list=${list} chosen=${at} onChoose=${show} />
     <p class="told">${t("scale.paper", { name: one.name, count: number(count), side: decimal(short(Math.sqrt(count) / 1000, 3)), mega: number(Math.round(4 * count / 1e6)), times: number(Math.round(count / total(list[0].parts))) })}</p>

@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { html } from "page/html.js";
 import { still } from "page/state.js";
 import { t } from "page/text.js";
+import { COLOURS } from "page/sizes.js";
 
 /** Pixels a number at which each of them is a cell. */
 const CELLS = 5;
@@ -46,7 +47,7 @@ function lattice(box, x, y, w, h) {
 function Names({ plots, names, unit, chosen, ceiling }) {
   return plots.map(({ x, y, w, model }) => {
     const [name, count] = names[model], long = 7 * Math.max(name.length, count.length) * unit, whole = 7 * (name.length + count.length) * unit, rise = -9 * unit;
-    const look = { class: model === chosen ? "name chosen" : "name", style: { fontSize: `${12 * unit}px` } };
+    const look = { style: { fontSize: `${12 * unit}px`, ...(model === chosen && { fill: "var(--ink)", fontWeight: 700 }) } };
     if (w > long) return html`<text key=${model} x=${x + w / 2} y=${17 * unit} text-anchor="middle" ...${look}>${name}<tspan x=${x + w / 2} dy=${15 * unit}>${count}</tspan></text>`;
     const [, last = name] = name.split("-2 ");
     if (w > 8 * last.length * unit) return html`<text key=${model} x=${x + w / 2} y=${17 * unit} text-anchor="middle" ...${look}>${last}</text>`;
@@ -64,8 +65,8 @@ export function Sheet({ boxes, plots, names, view: wanted, aspect, onView, chose
     watch.observe(svg.current);
     return () => watch.disconnect();
   }, []);
-  const rects = useMemo(() => boxes.map((box, i) => html`<rect key=${i} data-at=${i} class=${`part ${box.kind}`} x=${box.x} y=${box.y} width=${box.w} height=${box.h} />`), [boxes]);
-  const ground = useMemo(() => plots.map((plot) => html`<rect key=${plot.model} class="plot" x=${plot.x} y=${plot.y} width=${plot.w} height=${plot.h} />`), [plots]);
+  const rects = useMemo(() => boxes.map((box, i) => html`<rect key=${i} data-at=${i} fill=${COLOURS[box.kind]} x=${box.x} y=${box.y} width=${box.w} height=${box.h} />`), [boxes]);
+  const ground = useMemo(() => plots.map((plot) => html`<rect key=${plot.model} fill="var(--sunk)" fill-opacity="0.5" x=${plot.x} y=${plot.y} width=${plot.w} height=${plot.h} />`), [plots]);
   const at = (event) => { const found = event.target.dataset?.at; return found === undefined ? null : Number(found); };
   const down = (event) => { drag.current = { x: event.clientX, y: event.clientY, view: wanted, moved: false }; };
   const move = (event) => {
@@ -90,16 +91,16 @@ export function Sheet({ boxes, plots, names, view: wanted, aspect, onView, chose
   });
   const seen = (box) => box.x < x + w && box.x + box.w > x && box.y < y + h && box.y + box.h > y;
   const inside = boxes.filter((box) => box.w > 90 * unit && Math.min(box.y + box.h, y + h) - Math.max(box.y, y) > 38 * unit && seen(box)).slice(0, 60), bar = round(0.22 * w), mark = boxes[chosen];
-  return html`<div class="sheet" role="application" tabindex="0" aria-label=${says} aria-describedby="scale-keys" onKeyDown=${onKey}>
-    <svg ref=${svg} viewBox=${`${x} ${y} ${w} ${h}`} style=${{ aspectRatio: aspect }} aria-hidden="true" onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${() => { drag.current = null; }} onPointerLeave=${() => onHover(null)}>
-      <line class="ground" x1=${x} x2=${x + w} y1="0" y2="0" stroke-width=${unit} />
+  return html`<div class="sheet" style=${{ background: "var(--surface)", border: "1px solid var(--line)", borderRadius: "10px", overflow: "hidden" }} role="application" tabindex="0" aria-label=${says} aria-describedby="scale-keys" onKeyDown=${onKey}>
+    <svg ref=${svg} viewBox=${`${x} ${y} ${w} ${h}`} style=${{ aspectRatio: aspect, display: "block", width: "100%", touchAction: "pan-y", cursor: "grab" }} aria-hidden="true" onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${() => { drag.current = null; }} onPointerLeave=${() => onHover(null)}>
+      <line stroke="var(--strong-line)" x1=${x} x2=${x + w} y1="0" y2="0" stroke-width=${unit} />
       ${ground}${rects}
-      ${unit * CELLS < 1 && html`<path class="cells" stroke-width=${0.7 * unit} d=${boxes.filter(seen).map((box) => lattice(box, x, y, w, h)).join("")} />`}
-      <g pointer-events="none">${boxes.filter(lit).map((box) => html`<rect class="lit" x=${box.x} y=${box.y} width=${box.w} height=${box.h} stroke-width=${1.5 * unit} />`)}
-        ${mark && html`<rect class="mark" x=${mark.x} y=${mark.y} width=${mark.w} height=${mark.h} stroke-width=${3 * unit} />`}
+      ${unit * CELLS < 1 && html`<path pointer-events="none" stroke="var(--surface)" stroke-opacity="0.6" stroke-width=${0.7 * unit} d=${boxes.filter(seen).map((box) => lattice(box, x, y, w, h)).join("")} />`}
+      <g pointer-events="none">${boxes.filter(lit).map((box) => html`<rect class="lit" stroke="var(--ink)" x=${box.x} y=${box.y} width=${box.w} height=${box.h} stroke-width=${1.5 * unit} />`)}
+        ${mark && html`<rect class="mark" stroke="var(--ink)" x=${mark.x} y=${mark.y} width=${mark.w} height=${mark.h} stroke-width=${3 * unit} />`}
         ${inside.map((box) => { const left = Math.max(box.x, x) + 7 * unit, top = Math.max(box.y, y) + 17 * unit, long = (Math.min(box.x + box.w, x + w) - left) / unit;
           return html`<text class="inside-name" x=${left} y=${top} style=${{ fontSize: `${12 * unit}px` }}>${7.4 * box.part.name.length < long ? box.part.name : box.part.name.split(".").at(-2)}<tspan x=${left} dy=${15 * unit}>${box.part.shape.map(number).join(" × ")}</tspan></text>`; })}
         <${Names} plots=${plots} names=${names} unit=${unit} chosen=${mark?.model} ceiling=${y} /></g>
     </svg>
-    <div class="scale-bar" aria-hidden="true"><span style=${{ width: `${100 * bar / w}%` }}></span>${t("scale.bar", { n: number(bar) })}</div></div>`;
+    <div class="scale-bar hint" style=${{ padding: "0 12px 8px", maxWidth: "none" }} aria-hidden="true"><span style=${{ display: "block", width: `${100 * bar / w}%`, height: "6px", border: "solid", borderWidth: "0 1px 1px" }}></span>${t("scale.bar", { n: number(bar) })}</div></div>`;
 }

@@ -14,6 +14,9 @@ export const FAMILY = [
 /** What tensors are for, in the order of the legend. */
 export const KINDS = ["embedding", "attention", "mlp", "vector"];
 
+/** The colour of each. @type {Record<string, string>} */
+export const COLOURS = Object.fromEntries(KINDS.map((kind, i) => [kind, `var(--tone-edge-${i})`]));
+
 /** @typedef {{name: string, shape: number[], count: number, layer: number|null}} Part  a tensor, as in GET /api/model */
 
 /** All tensors of a model of GPT-2's kind; a tied output matrix is the embedding and counts once.
