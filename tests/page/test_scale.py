@@ -110,8 +110,7 @@ def test_a_matrix_is_told_when_it_is_pointed_at_or_reached_by_keys(browser, addr
     page.keyboard.press("0")
     page.click(".choice button:text-is('nano-sort')")
     page.wait_for_function("() => document.querySelector('.sheet svg').viewBox.baseVal.width < 2000")  # it flew there
-    box = page.locator(".sheet rect[data-at='4']").bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator(".sheet rect[data-at='4']").hover()
     page.wait_for_function("() => document.querySelector('#tensor code').textContent === 'h.0.attn.c_attn.weight'")
     assert "48 × 144 = 6,912" in page.inner_text("#tensor")
     page.mouse.move(0, 0)
