@@ -25,7 +25,8 @@ BODIES: dict[str, Any] = {
     "tokenize": {"prompt": "Das Hausboot 😀", "merges": True},
     "neighbours": {"word": " king", "count": 3},
     "analogy": {"a": " king", "b": " man", "c": " woman", "exclude": True, "count": 3},
-    "similarity": {"words": [" king", " queen", " garden"]},
+    "similarity": {"words": [" king", " queen", " garden"], "axes": [[" queen", " king"]]},
+    "pull": {"word": "ring", "contexts": ["a golden ring", "I heard the bell ring"], "towards": [" gold", " voice"]},
     "compare": {"prompts": ["The doctor said that", "The nurse said that"], "continuations": [" he", " she"]},
 }
 RUN_BODIES: dict[str, Any] = {

@@ -26,7 +26,7 @@ HOSTILE = ["</script><img src=x onerror=alert(1)>", "\u2028\u2029", "\0\x01\x7f"
 SHAPES = {"model": "ModelAnswer", "tokenize": "TokenizeAnswer", "run": "RunAnswer", "lens": "LensAnswer",
           "choose": "StepAnswer", "ablate": "AblateAnswer", "cell": "CellAnswer", "attribute": "AttributeAnswer",
           "neurons": "NeuronsAnswer", "neighbours": "NearAnswer", "analogy": "NearAnswer",
-          "similarity": "SimilarityAnswer", "compare": "CompareAnswer"}
+          "similarity": "SimilarityAnswer", "pull": "PullAnswer", "compare": "CompareAnswer"}
 
 
 def conforms(value, kind, where="answer"):

@@ -18,7 +18,7 @@ TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in (STATIC / "t
 # Bytes, uncompressed: what is loaded to show the first screen in one language; what a screen, a station or a tool adds
 # to the start when it is opened; the cards of a tour.
 FIRST, LATER, TOUR = 115_000, 35_000, 7_000
-SCREENS = ["interventions", "words", "compare", "bench"]
+SCREENS = ["interventions", "words", "compare", "bench", "scale"]
 STATIONS = ["tokens", "embedding", "attention", "mlp", "stream", "chance", "next_word"]
 
 

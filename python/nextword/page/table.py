@@ -20,6 +20,7 @@ CALLS: dict[str, Callable[[Page, Any], Any]] = {
     "neighbours": words.neighbours,
     "analogy": words.analogy,
     "similarity": words.similarity,
+    "pull": words.pull,
     "compare": words.compare,
 }
 # POST /api/run/R/NAME

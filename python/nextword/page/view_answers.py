@@ -147,15 +147,48 @@ class NearAnswer(TypedDict):
     texts: Texts
 
 
+class PlaneAnswer(TypedDict):
+    """A plane that vectors are drawn on: its two axes' names, each one's share of the variance, the cosine between them."""
+
+    names: list[str]
+    shares: list[float]
+    cosine: float
+
+
 class SimilarityAnswer(TypedDict):
-    """POST /api/similarity {"words": [str|int]}: all pairs, [words][words]; norms: [words]."""
+    """POST /api/similarity {"words": [str|int], "axes": null|[[a, b]]}: all pairs, [words][words]; norms: [words].
+
+    axes: one or two pairs of words, each an axis from b to a; null: the directions in which the words differ most.
+    """
 
     words: list[int]
     dot: list[list[float]]
     scaled_dot: list[list[float]]
     cosine: list[list[float]]
     norms: list[float]
-    points: list[list[float]]  # [words, 2]: on the two directions in which the words differ most
+    points: list[list[float]]  # [words, 2]: on the plane
+    plane: PlaneAnswer
+    texts: Texts
+
+
+class PullAnswer(TypedDict):
+    """POST /api/pull {"word": str, "contexts": [str], "towards": [str|int], "axes": null|[[a, b]]}
+
+    A word's vector before the first layer and after each, compared with reference words, in several contexts. rows: the
+    names of these activations. cosines: [contexts][rows][towards]; between: [rows][contexts][contexts]; path:
+    [contexts][rows][2] and points: [towards][2], on the plane. same: pairs of contexts that are the same up to the word.
+    """
+
+    word: str
+    contexts: list[str]
+    towards: list[int]
+    rows: list[str]
+    cosines: list[list[list[float]]]
+    between: list[list[list[float]]]
+    path: list[list[list[float]]]
+    points: list[list[float]]
+    plane: PlaneAnswer
+    same: list[list[int]]
     texts: Texts
 
 

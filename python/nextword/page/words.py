@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 
 from nextword.arithmetic import vectors
+from nextword.inside.plane import Plane
 from nextword.inside.templates import expanded
 from nextword.inside.words import Neighbours, embeddings
 from nextword.page.calls import PROMPTS, Page
 from nextword.page.errors import Refused
 from nextword.page.fields import WORD, Fields
 from nextword.page.texts import texts_of
-from nextword.page.view_answers import CompareAnswer, NearAnswer, SimilarityAnswer
+from nextword.page.view_answers import CompareAnswer, NearAnswer, PlaneAnswer, PullAnswer, SimilarityAnswer
 
 WORDS = 50
 COUNT = 50
+CONTEXTS = 4
 
 
 def neighbours(page: Page, body: Any) -> NearAnswer:
@@ -42,17 +44,58 @@ def _near(page: Page, words: list[int], found: Neighbours) -> NearAnswer:
 
 def similarity(page: Page, body: Any) -> SimilarityAnswer:
     """POST /api/similarity"""
-    fields = Fields("similarity", body, ["words"])
-    given = fields.raw("words")
-    if not isinstance(given, list) or not 1 <= len(given) <= WORDS:
-        fields.texts("words", WORDS, WORD)  # words the error
-    ids = [page.token(Fields("similarity", {"words": one}, ["words"]), "words") for one in given]
-    x = embeddings(page.lm.model, ids)
-    points = page.lm.word_map(ids).points if len(ids) > 1 else np.zeros((1, 2))
+    fields = Fields("similarity", body, ["words", "axes"])
+    ids = _tokens(page, fields, "words")
+    x, axes = embeddings(page.lm.model, ids), _axes(page, fields)
+    points, through = np.zeros((1, 2)), Plane(x[0], np.zeros((2, x.shape[1])), ("", ""), np.zeros(2), 0.0)
+    if len(ids) > 1:
+        found = page.lm.word_map(ids, axes)
+        points, through = found.points, found.plane
     kinds: dict[Any, Any] = {kind: vectors.similarity(x, x, kind).tolist() for kind in ("dot", "scaled_dot", "cosine")}
     return {"words": ids, "dot": kinds["dot"], "scaled_dot": kinds["scaled_dot"], "cosine": kinds["cosine"],
             "norms": np.linalg.norm(x.astype(np.float64), axis=1).tolist(), "points": points.tolist(),
-            "texts": texts_of(page.lm.tokenizer, ids)}
+            "plane": _plane(through), "texts": texts_of(page.lm.tokenizer, ids)}
+
+
+def pull(page: Page, body: Any) -> PullAnswer:
+    """POST /api/pull"""
+    fields = Fields("pull", body, ["word", "contexts", "towards", "axes"])
+    word, contexts = fields.text("word", WORD), fields.texts("contexts", CONTEXTS, WORD)
+    towards = _tokens(page, fields, "towards")
+    found = page.lm.pull(word, contexts, towards, _axes(page, fields))
+    return {"word": found.word, "contexts": contexts, "towards": towards, "rows": found.names,
+            "cosines": found.cosines.tolist(), "between": found.between.tolist(), "path": found.path.tolist(),
+            "points": found.points.tolist(), "plane": _plane(found.plane), "same": [list(pair) for pair in found.same],
+            "texts": texts_of(page.lm.tokenizer, towards)}
+
+
+def _tokens(page: Page, fields: Fields, name: str) -> list[int]:
+    """The ids of a list of words that are one token each."""
+    given = fields.raw(name)
+    if not isinstance(given, list) or not 1 <= len(given) <= WORDS:
+        fields.texts(name, WORDS, WORD)  # words the error
+    return [page.token(Fields(fields.op, {name: one}, [name]), name) for one in given]
+
+
+def _axes(page: Page, fields: Fields) -> list[tuple[int, int]] | None:
+    """One or two pairs of words that are axes; None where none are given."""
+    given = fields.raw("axes") if fields.has("axes") else None
+    if given is None:
+        return None
+    if not isinstance(given, list) or not 1 <= len(given) <= 2 or not all(
+            isinstance(pair, list) and len(pair) == 2 for pair in given):
+        raise Refused("bad_argument", f"{fields.op}: axes must be null or one or two pairs of words", argument="axes")
+    pairs = []
+    for pair in given:
+        first, second = (page.token(Fields(fields.op, {"axes": one}, ["axes"]), "axes") for one in pair)
+        if first == second:
+            raise Refused("bad_argument", f"{fields.op}: the words of an axis must differ", argument="axes")
+        pairs.append((first, second))
+    return pairs
+
+
+def _plane(found: Plane) -> PlaneAnswer:
+    return {"names": list(found.names), "shares": found.shares.tolist(), "cosine": found.cosine}
 
 
 def compare(page: Page, body: Any) -> CompareAnswer:

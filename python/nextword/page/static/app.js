@@ -15,6 +15,7 @@ const SCREENS = {
   words: lazy(() => import("page/words.js"), "Words"),
   compare: lazy(() => import("page/compare.js"), "Compare"),
   bench: lazy(() => import("page/bench.js"), "Bench"),
+  scale: lazy(() => import("page/scale.js"), "Scale"),
 };
 const Inspector = lazy(() => import("page/inspector.js"), "Inspector");
 const Help = lazy(() => import("page/help.js"), "Help");

@@ -1,16 +1,15 @@
 // Words as points that one can drag, and attention with them: similarity, shares, the moved point. No model needed.
-import { useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { softmax } from "page/sampling.js";
 import { short } from "page/format.js";
 import { t } from "page/text.js";
 import { Choice } from "page/parts.js";
+import { Arrow, Frame, toX, toY } from "page/frame.js";
 
-const START = { apple: [2, 2], orange: [0, 3], phone: [4, 0] };
-const LOW = -4.5, HIGH = 4.5, SIDE = 360;
-const toX = (x) => SIDE * (x - LOW) / (HIGH - LOW), toY = (y) => SIDE * (HIGH - y) / (HIGH - LOW);
+export const START = { apple: [2, 2], orange: [0, 3], phone: [4, 0] };
 
-const dot = (a, b) => a[0] * b[0] + a[1] * b[1];
+export const dot = (a, b) => a[0] * b[0] + a[1] * b[1];
 /** Three ways to say how alike two words are. @type {Record<string, (a: number[], b: number[]) => number>} */
 const MEASURES = {
   dot,
@@ -34,21 +33,10 @@ function Similarities({ words }) {
 
 /** The plane itself. @param {{words: Record<string, number[]>, onMove: (name: string, at: number[]) => void, moved: number[]|null}} props */
 function Plane({ words, onMove, moved }) {
-  const svg = useRef(null), held = useRef(null);
-  const point = (event) => {
-    const box = svg.current.getBoundingClientRect(), snap = (value) => Math.max(-4, Math.min(4, Math.round(4 * value) / 4));
-    return [snap(LOW + (HIGH - LOW) * (event.clientX - box.left) / box.width), snap(HIGH - (HIGH - LOW) * (event.clientY - box.top) / box.height)];
-  };
-  const grid = Array.from({ length: 9 }, (_, i) => i - 4);
-  return html`<svg class="plane" ref=${svg} viewBox=${`0 0 ${SIDE} ${SIDE}`} role="img" aria-label=${t("bench.plane", { words: Object.entries(words).map(([name, at]) => `${t(`word.${name}`)} (${at.join(", ")})`).join("; ") })}
-    onPointerMove=${(event) => held.current && onMove(held.current, point(event))} onPointerUp=${() => { held.current = null; }}>
-    ${grid.map((i) => html`<line class=${i ? "grid" : "axis"} x1=${toX(i)} x2=${toX(i)} y1="0" y2=${SIDE} /><line class=${i ? "grid" : "axis"} y1=${toY(i)} y2=${toY(i)} x1="0" x2=${SIDE} />
-      ${i !== 0 && html`<text class="tick" x=${toX(i)} y=${toY(0) + 14} text-anchor="middle">${i}</text>`}`)}
-    ${Object.entries(words).map(([name, at], i) => html`<g class=${`word tone-${i}`} key=${name} onPointerDown=${(event) => { held.current = name; svg.current.setPointerCapture(event.pointerId); }}>
-      <line class="arrow" x1=${toX(0)} y1=${toY(0)} x2=${toX(at[0])} y2=${toY(at[1])} /><circle cx=${toX(at[0])} cy=${toY(at[1])} r="9" /><circle class="reach" cx=${toX(at[0])} cy=${toY(at[1])} r="22" />
-      <text x=${toX(at[0]) + (at[0] > 2 ? -12 : 13)} y=${toY(at[1]) - 11} text-anchor=${at[0] > 2 ? "end" : "start"}>${t(`word.${name}`)}</text></g>`)}
+  return html`<${Frame} onMove=${onMove} label=${t("bench.plane", { words: Object.entries(words).map(([name, at]) => `${t(`word.${name}`)} (${at.join(", ")})`).join("; ") })}>
+    ${Object.entries(words).map(([name, at], i) => html`<${Arrow} key=${name} drag=${name} at=${at} tone=${i} name=${t(`word.${name}`)} />`)}
     ${moved && moved.every(Number.isFinite) && html`<g class="moved"><line x1=${toX(words.apple[0])} y1=${toY(words.apple[1])} x2=${toX(moved[0])} y2=${toY(moved[1])} /><circle cx=${toX(moved[0])} cy=${toY(moved[1])} r="7" />
-      <text x=${toX(moved[0]) + (moved[0] > 2 ? -10 : 10)} y=${toY(moved[1]) + 24} text-anchor=${moved[0] > 2 ? "end" : "start"}>${t("bench.moved")}</text></g>`}</svg>`;
+      <text x=${toX(moved[0]) + (moved[0] > 2 ? -10 : 10)} y=${toY(moved[1]) + 24} text-anchor=${moved[0] > 2 ? "end" : "start"}>${t("bench.moved")}</text></g>`}</${Frame}>`;
 }
 
 export function Words2d() {

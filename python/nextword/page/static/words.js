@@ -2,9 +2,10 @@
 import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { useAnswer } from "page/run.js";
-import { short, shown } from "page/format.js";
+import { percent, short, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { Bars, Choice } from "page/parts.js";
+import { Pull } from "page/pull.js";
 
 /** A word as it stands in a sentence: with the space before it. @param {string} word */
 const spaced = (word) => ` ${word.trim()}`;
@@ -23,28 +24,35 @@ function Analogy() {
       <p class="hint">${t(without ? "words.why.without" : "words.why.with")}</p>`}</section>`;
 }
 
-/** The words on the two directions in which they differ most. */
-function WordMap({ told }) {
+/** Chosen words' difference as the name of an axis; none of one that is at right angles to it. */
+const axisName = (plane, i) => (plane.names[i].includes(" -") ? `${plane.names[i].trim().replace("-", "−")} →` : "");
+
+/** The words on two directions: those in which they differ most, or differences of two words. */
+function WordMap({ told, chosen }) {
   const SIDE = 360, points = told.points, most = Math.max(...points.flat().map(Math.abs), 1e-9), to = (x) => SIDE / 2 + 0.38 * SIDE * x / most;
   return html`<figure class="curve"><svg class="plane" viewBox=${`0 0 ${SIDE} ${SIDE}`} role="img" aria-label=${t("words.map", { words: told.words.map((id, i) => `${shown({ text: told.texts[id], id })} (${points[i].map((x) => short(x, 2)).join(", ")})`).join("; ") })}>
     <line class="axis" x1="0" x2=${SIDE} y1=${SIDE / 2} y2=${SIDE / 2} /><line class="axis" y1="0" y2=${SIDE} x1=${SIDE / 2} x2=${SIDE / 2} />
-    ${told.words.map((id, i) => html`<g class=${`word tone-${i % 4}`} key=${id}><circle cx=${to(points[i][0])} cy=${to(-points[i][1])} r="6" /><text x=${to(points[i][0]) + (points[i][0] > 0 ? -9 : 9)} y=${to(-points[i][1]) - 8} text-anchor=${points[i][0] > 0 ? "end" : "start"}>${shown({ text: told.texts[id], id }).replace("·", "")}</text></g>`)}</svg>
-    <figcaption>${t("words.map.says", { most: short(most) })}</figcaption></figure>`;
+    ${told.words.map((id, i) => html`<g class=${`word tone-${i % 4}`} key=${id}><circle cx=${to(points[i][0])} cy=${to(-points[i][1])} r="6" /><text x=${to(points[i][0]) + (points[i][0] > 0 ? -9 : 9)} y=${to(-points[i][1]) - 8} text-anchor=${points[i][0] > 0 ? "end" : "start"}>${shown({ text: told.texts[id], id }).replace("·", "")}</text></g>`)}
+    <text x=${SIDE - 6} y=${SIDE / 2 - 6} text-anchor="end">${axisName(told.plane, 0)}</text><text transform=${`translate(${SIDE / 2 + 14} 8) rotate(-90)`} text-anchor="end">${axisName(told.plane, 1)}</text></svg>
+    <figcaption>${t(chosen ? "words.map.chosen" : "words.map.says", { most: short(most), first: percent(told.plane.shares[0]), second: percent(told.plane.shares[1]), cosine: short(told.plane.cosine, 2) })}</figcaption></figure>`;
 }
 
 /** All pairs of a list of words. */
 function Similar() {
-  const [list, setList] = useState(t("words.list")), [measure, setMeasure] = useState("cosine");
+  const [list, setList] = useState(t("words.list")), [measure, setMeasure] = useState("cosine"), [axes, setAxes] = useState(["", ""]);
+  const pairs = axes.map((text) => text.split(/[\s,−-]+/).filter(Boolean)).filter((pair) => pair.length === 2 && pair[0] !== pair[1]).map((pair) => pair.map(spaced));
   const words = list.split(/[\s,]+/).filter(Boolean).slice(0, 12).map(spaced);
-  const told = useAnswer(words.length > 1 ? "/api/similarity" : null, { words }), name = (id) => shown({ text: told.texts[id], id });
+  const told = useAnswer(words.length > 1 ? "/api/similarity" : null, pairs.length ? { words, axes: pairs } : { words }), name = (id) => shown({ text: told.texts[id], id });
   return html`<section class="card" aria-labelledby="similar-title"><h2 id="similar-title">${t("words.similar.title")}</h2><p class="says">${t("words.similar.says")}</p>
     <div class="controls"><label class="select grow"><span>${t("words.list.label")}</span><input type="text" size="40" value=${list} spellcheck="false" onChange=${(event) => setList(event.currentTarget.value)} /></label>
       <${Choice} label=${t("bench.measure")} value=${measure} onChoose=${setMeasure} options=${[["dot", t("bench.dot")], ["scaled_dot", t("words.scaled")], ["cosine", t("bench.cosine")]]} /></div>
-    ${told === undefined ? html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<div class="two"><${WordMap} told=${told} />
+    <div class="controls" id="axes">${[0, 1].map((i) => html`<label class="select"><span>${t(`words.axes.${i}`)}</span><input type="text" size="16" value=${axes[i]} placeholder=${t("words.axes.most")} spellcheck="false" onChange=${(event) => setAxes(axes.map((old, j) => (i === j ? event.currentTarget.value : old)))} /></label>`)}
+      <button onClick=${() => setAxes([t("words.axes.example.0"), t("words.axes.example.1")])}>${t("words.axes.example.0")}, ${t("words.axes.example.1")}</button><button disabled=${!pairs.length} onClick=${() => setAxes(["", ""])}>${t("words.axes.most")}</button></div>
+    ${told === undefined ? html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<div class="two"><${WordMap} told=${told} chosen=${pairs.length} />
       <div class="scroll" tabindex="0" role="region" aria-label=${t("words.table")}><table class="plain" id="similarity"><thead><tr><td></td>${told.words.map((id) => html`<th scope="col" translate="no">${name(id)}</th>`)}</tr></thead>
       <tbody>${told.words.map((id, i) => html`<tr key=${id}><th scope="row" translate="no">${name(id)}</th>${told[measure][i].map((value) => html`<td>${short(value)}</td>`)}</tr>`)}</tbody></table></div></div>`}</section>`;
 }
 
 export function Words() {
-  return html`<h1>${t("nav.words")}</h1><p class="headline small">${t("words.says")}</p><${Analogy} /><${Similar} />`;
+  return html`<h1>${t("nav.words")}</h1><p class="headline small">${t("words.says")}</p><${Analogy} /><${Similar} /><${Pull} />`;
 }
