@@ -68,10 +68,12 @@ def visit(page, **view):
     page.evaluate("""async fields => {
         const key = new URLSearchParams(location.hash.slice(1)).get("key");
         const go = view => new Promise(done => {
+            const now = `#${new URLSearchParams({ key, ...view })}`;
+            if (location.hash === now) { done(); return; }
             addEventListener("hashchange", () => requestAnimationFrame(() => setTimeout(done)), { once: true });
-            location.hash = new URLSearchParams({ key, ...view });
+            location.hash = now;
         });
-        await go({ screen: "bench", lang: fields.lang, at: Math.random() });
+        await go({ screen: fields.screen === "bench" ? "walk" : "bench", lang: fields.lang });
         await go(fields); }""", {name: str(value) for name, value in view.items()})
 
 
