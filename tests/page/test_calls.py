@@ -23,7 +23,7 @@ HOSTILE = ["</script><img src=x onerror=alert(1)>", "\u2028\u2029", "\0\x01\x7f"
            "a" * 400, "\r\n\t", "<|endoftext|>", "ẞ́‮"]
 SHAPES = {"model": "ModelAnswer", "tokenize": "TokenizeAnswer", "run": "RunAnswer", "lens": "LensAnswer",
           "choose": "StepAnswer", "ablate": "AblateAnswer", "cell": "CellAnswer", "attribute": "AttributeAnswer",
-          "neurons": "NeuronsAnswer", "patch": "PatchAnswer", "neighbours": "NearAnswer", "analogy": "NearAnswer",
+          "neurons": "NeuronsAnswer", "neighbours": "NearAnswer", "analogy": "NearAnswer",
           "similarity": "SimilarityAnswer", "compare": "CompareAnswer"}
 
 
