@@ -23,7 +23,7 @@ TEXTS = ["Der Hund jagt die Katze", "Hausboot", " Hausboot", "😀"]
 CATS = ["The cat drank the milk because it was hungry", "The cat drank the milk because it was sweet"]
 ANALOGIES = {"royal": {"en": "king man woman", "de": "König Mann Frau"}, "family": {"en": "father man woman"}}
 BIAS = {"en": (["The doctor said that", "The nurse said that"], [" he", " she", " they"]),
-        "de": (["Der Mann sagte, daß", "Die Frau sagte, daß", "Der Arzt sagte, daß"], [" er", " sie"])}
+        "de": (["Der Mann sagte, daß", "Die Frau sagte, daß", "Der Arzt sagte, daß"], [" er", " sie", " es"])}
 THINKER = "To date, the cleverest thinker of all time was"
 TEMPERATURES, SEED, WORDS = (0, 0.7, 2), 1, 10
 HEAD_OFF, LAYER_OFF = (3, 2), 3

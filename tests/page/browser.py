@@ -19,6 +19,7 @@ CHROMIUM = shutil.which("chromium")
 PROMPT = "Once upon a time there was a little"
 STATIONS = "tokens,embedding,attention,mlp,stream,chance,next"
 LANGUAGES = ["en", "de"]
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 TEXTS = Path(nextword.__file__).parent / "page" / "static" / "text"
 
 

@@ -6,7 +6,6 @@ the lectures say.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 
@@ -14,11 +13,12 @@ import numpy as np
 import pytest
 
 import nextword
+from model_files import write_model
 from nextword.decoding.sampling import uniform
-from page.browser import PROMPT, four, shown, signed
+from page.browser import DATA, PROMPT, four, page_numbers, serving, shown, signed
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import expect  # noqa: E402
+from playwright.sync_api import expect
 
 LOGITS = np.array([3.23, -7.1, 5.57, 0.39, 2.4])
 LECTURE = {"T = 1": [".084", "2.75e-6", ".87", ".005", ".037"], "T = 2": [".19", "0", ".63", ".05", ".13"],
@@ -56,11 +56,7 @@ def test_1_words_and_signs_become_tokens(page_of, t, exercise_numbers):
 @pytest.fixture(scope="module")
 def gpt2_address(browser, tmp_path_factory):
     """A page of GPT-2's vocabulary, with a small model of random weights."""
-    from conftest import ROOT
-    from model_files import write_model
-    from page.browser import serving
-
-    vocabulary = ROOT.parent / "shared" / "data" / "gpt2_tokenizer"
+    vocabulary = DATA / "gpt2_tokenizer"
     if not vocabulary.exists():
         pytest.skip("needs gpt2_tokenizer of ../shared/data, which is not beside this checkout")
     config = {"model_type": "gpt2", "vocab_size": 50257, "n_positions": 64, "n_embd": 8, "n_layer": 1, "n_head": 1}
@@ -178,7 +174,7 @@ def test_6_every_row_sums_to_one_and_sees_nothing_later(page_of, lang, lm, t, ex
             scores = x[f"h.{layer}.attn.scores"][head, query]
             later = [] if query == last else ["0"]
             expect(column(table, 3)).to_have_text([*map(four, weights[:query + 1]), *later])
-            expect(column(table, 2)).to_have_text([*map(four, scores[:query + 1]), *(["−∞"] if later else [])])
+            expect(column(table, 2)).to_have_text([*map(four, scores[:query + 1]), *(["\u2212∞"] if later else [])])
             expect(table.locator("tfoot tr > *:nth-child(3)")).to_have_text("1.000")
             if later:
                 expect(table.get_by_role("row").filter(
@@ -199,8 +195,6 @@ def test_7_a_head_and_an_attention_are_switched_off(page_of, t, exercise_numbers
     off = exercise_numbers["off"]
     layer, head = off["strongest"]
     page = page_of(prompt=PROMPT, open="attention", layer=layer, head=head)
-    before = page.locator("#inside-next, #station-next").first
-    del before
     switched = page.get_by_role("region", name=t("switches.title"))
     page.get_by_role("button", name=t("switch.head", layer=layer, head=head)).click()
     sees(switched, t("switches.before"), off["before"])
@@ -213,6 +207,20 @@ def test_7_a_head_and_an_attention_are_switched_off(page_of, t, exercise_numbers
     expect(switched).to_have_count(0)
     page.get_by_role("button", name=t("switch.attention", layer=3)).click()
     sees(switched, t("switches.after"), off["attention"])
+
+
+def test_7_all_heads_are_scanned(page_of, t, exercise_numbers):
+    off = exercise_numbers["off"]
+    page = page_of(screen="interventions", prompt=PROMPT)
+    card = page.get_by_role("region", name=t("scan.title"))
+    card.get_by_label(t("scan.target")).fill(off["target"].strip())
+    card.get_by_label(t("scan.target")).blur()
+    card.get_by_role("button", name=t("scan.start"), exact=True).click()
+    picture = card.get_by_role("region", name=t("scan.picture.logit", token=shown(off["target"])))
+    expect(picture.locator("tbody td")).to_have_text([format(value, ".3g") for row in off["scan"] for value in row])
+    layer, head = off["strongest"]
+    strongest = card.get_by_role("listitem").first
+    expect(strongest).to_have_text(f"{t('rule.head', layer=layer, head=head)} {signed(off['scan'][layer][head])}")
 
 
 def sees(region, name, words):
@@ -268,11 +276,12 @@ def test_9_reckoning_with_words(page_of, lang, t, exercise_numbers):
 def test_10_who_is_expected(page_of, lang, t, exercise_numbers):
     found = exercise_numbers["bias"][lang]
     page = page_of(screen="compare")
+    table = page.locator("#compare")
     for label, text in (("prompts", "\n".join(found["shares"])), ("continuations", " ".join(found["continuations"]))):
-        field = page.get_by_label(t(f"compare.{label}"))
+        field = page.get_by_role("textbox", name=t(f"compare.{label}"), exact=True)
         field.fill(text)
         field.blur()
-    table = page.locator("#compare")
+        expect(table.get_by_role("rowheader").last).to_have_text(list(found["shares"])[-1])
     expect(column(table, 4)).to_have_text([four(share) for row in found["shares"].values() for share in row])
     expect(column(table, 2)).to_have_text([word.strip() for word in found["continuations"]] * len(found["shares"]))
     expect(page.get_by_role("main")).to_contain_text(t("compare.warning"))
@@ -299,10 +308,7 @@ def test_11_the_parts_of_a_logit_sum_to_it(page_of, t, exercise_numbers):
 
 @pytest.mark.parametrize("temperature", [0, 0.7, 2])
 def test_12_ten_words(page_of, lang, t, exercise_numbers, temperature):
-    from nextword.page import __name__ as _  # noqa: F401
-
-    module = json.loads(json.dumps({"prompt": "To date, the cleverest thinker of all time was"}))
-    prompt = module["prompt"]
+    prompt = page_numbers().THINKER
     expected = exercise_numbers["texts"][format(temperature, "g")]
     page = page_of(prompt=prompt, open="next", t=temperature, seed=1)
     station = page.locator("#inside-next")
@@ -311,7 +317,7 @@ def test_12_ten_words(page_of, lang, t, exercise_numbers, temperature):
         for count in range(1, 11):
             step.click()
             expect(grown).to_have_count(count)
-        assert station.locator("p.text").inner_text() == prompt + expected
+        assert station.locator("p.text").text_content() == prompt + expected.replace("\n", "⏎\n")
         grown.nth(4).click()  # every step stays open
         at = len(nextword.load().tokenizer.encode(prompt)) + 3
         assert re.search(rf"pos={at}\b", page.evaluate("location.hash"))
