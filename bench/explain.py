@@ -1,6 +1,10 @@
 """How long the page of `nextword explain` waits for its server, and how large its file is.
 
-    python bench/explain.py [--model PATH] [--dtype D] [--tokens 12,256] [--rounds 5] [--json FILE]
+    python bench/explain.py [--model PATH | --shape gpt2] [--dtype D] [--tokens 12,256] [--rounds 5] [--browser]
+                            [--json FILE]
+
+--shape gpt2 takes random weights of GPT-2 124M, whose times are those of the trained ones; --browser adds what is seen
+in a browser (explain_browser.py).
 
 A row: the median of a call over a socket on this machine, its budget where it has one, and the bytes of the answer.
 Before the clock starts the answers are held against the library's: the next words, and a tensor bit for bit.
@@ -31,12 +35,14 @@ FILES = {4: 3e6, 12: 8e6}  # bytes of the file of 12 tokens
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model")
+    parser.add_argument("--shape", choices=["gpt2"])
     parser.add_argument("--dtype")
     parser.add_argument("--tokens", default="12,256", type=lambda text: [int(x) for x in text.split(",")])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--browser", action="store_true")
     parser.add_argument("--json")
     args = parser.parse_args()
-    lm = nextword.load(args.model, args.dtype)
+    lm = random_model(args.dtype) if args.shape else nextword.load(args.model, args.dtype)
     server, ready = Server(Page(lm)), threading.Event()
     thread = threading.Thread(target=lambda: server.run(ready.set))
     thread.start()
@@ -45,16 +51,31 @@ def main() -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers={"X-Nextword-Key": server.key},
                           timeout=600, trust_env=False) as client:
             rows = [row for tokens in args.tokens for row in of_tokens(lm, client, tokens, args.rounds)]
+        if args.browser:
+            import explain_browser
+
+            model = [f"--{name}={value}" for name, value in (("model", args.model), ("dtype", args.dtype)) if value]
+            rows += explain_browser.rows(server.address, lm.model.vocabulary, args.rounds, model)
     finally:
         server.stop()
         thread.join()
-    rows.append(of_file(lm))
+    if lm.tokenizer is not None:
+        rows.append(of_file(lm))
     for row in rows:
         budget = f"budget {row['budget']:>10,.4g}" if row["budget"] else ""
-        print(f"{row['what']:<28}{row['tokens']:>6} tokens  {row['value']:>12,.4g} {row['unit']:<6}{budget}")
+        tokens = f"{row['tokens']} tokens" if row["tokens"] else ""
+        print(f"{row['what']:<28}{tokens:>13}  {row['value']:>12,.4g} {row['unit']:<6}{budget}")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as out:
             json.dump({"model": repr(lm), "dtype": lm.model.dtype, "rows": rows}, out, indent=1)
+
+
+def random_model(dtype: str | None) -> nextword.LanguageModel:
+    """GPT-2 124M with random weights, without a vocabulary."""
+    from nextword.models.gpt2 import GPT2, GPT2Config
+    from nextword.models.random_weights import RandomWeights
+
+    return nextword.LanguageModel(GPT2(RandomWeights(), GPT2Config(eos_token_id=None), dtype=dtype or "float32"))
 
 
 def of_tokens(lm: Any, client: httpx.Client, tokens: int, rounds: int) -> list[dict[str, Any]]:
@@ -102,7 +123,7 @@ def row(what: str, tokens: int, rounds: list[tuple[float, httpx.Response]],
 
 def of_file(lm: Any) -> dict[str, Any]:
     """The size of the file of a prompt of 12 tokens."""
-    text = "".join(lm.tokenizer.decode([i]) for i in range(300, 312)) if lm.tokenizer else ""
+    text = "".join(lm.tokenizer.decode([i]) for i in range(300, 312))
     size = len(document(lm, text).encode())
     return {"what": "the file", "tokens": 12, "value": size / 1e6, "unit": "MB",
             "budget": FILES[lm.model.layers] / 1e6 if lm.model.layers in FILES else None, "bytes": size}

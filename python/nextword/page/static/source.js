@@ -23,8 +23,25 @@ const data = embedded();
 /** "file", "frame" or "server". */
 export const kind = data?.transport === "frame" ? "frame" : data ? "file" : "server";
 
-/** @param {string} method @param {string} path @param {object} [body] @returns {Promise<Response>} */
+/** What POST /api/run was sent for a run, the last ones. @type {Map<string, object>} */
+const bodies = new Map();
+const RUNS = 64;
+
+/** A call; a run that the server has forgotten is computed again first, under the same name.
+ * @param {string} method @param {string} path @param {object} [body] @returns {Promise<Response>} */
 async function fetched(method, path, body, signal) {
+  try {
+    return await sent(method, path, body, signal);
+  } catch (fault) {
+    const first = fault.status === 410 && bodies.get(fault.failure.run);
+    if (!first) throw fault;
+    await sent("POST", "/api/run", first, signal);
+    return sent(method, path, body, signal);
+  }
+}
+
+/** @param {string} method @param {string} path @param {object} [body] @returns {Promise<Response>} */
+async function sent(method, path, body, signal) {
   let answer;
   try {
     answer = await fetch(path, {
@@ -75,7 +92,14 @@ function stored(method, path, body) {
 
 /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} JSON */
 export async function call(method, path, body) {
-  if (kind === "server") return (await fetched(method, path, body)).json();
+  if (kind === "server") {
+    const found = await (await fetched(method, path, body)).json();
+    if (path === "/api/run") {
+      bodies.set(found.run, { ...body });
+      if (bodies.size > RUNS) bodies.delete(bodies.keys().next().value);
+    }
+    return found;
+  }
   return kind === "frame" ? (await messaged(method, path, body)).json : stored(method, path, body);
 }
 
