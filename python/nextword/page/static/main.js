@@ -2,7 +2,7 @@
 import { render } from "preact";
 import { effect } from "@preact/signals";
 import { html } from "page/html.js";
-import { call, file, Refused } from "page/source.js";
+import { call, file, view, Refused } from "page/source.js";
 import { restore, followAddress, prompt, other, theme, dark } from "page/state.js";
 import { addLanguage, hasLanguage, language, t } from "page/text.js";
 import { model, failure, followView } from "page/run.js";
@@ -31,8 +31,9 @@ async function learn() {
 
 async function start() {
   language.value = navigator.language?.startsWith("de") ? "de" : "en";
-  restore(location.hash);
-  const chosen = new URLSearchParams(location.hash.slice(1)).get("lang");
+  const address = location.hash || `#${view}`;
+  restore(address);
+  const chosen = new URLSearchParams(address.slice(1)).get("lang");
   followTheme();
   try {
     model.value = await call("GET", "/api/model");
