@@ -22,10 +22,11 @@ ROOTS = 120  # numbers on the way from a logit to a weight
 Call = tuple[str, dict[str, Any]]
 
 
-def switched(page: Page, view: View) -> Iterator[list[dict[str, Any]]]:
-    """Interventions that can be chosen in the file: one head or one layer off."""
+def switched(page: Page, view: View, run: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """Interventions that can be chosen in the file: one head or one layer off, as each is a run of its own only for
+    short prompts and small models."""
     model = page.lm.model
-    if view.interventions or model.layers * model.heads > SWITCHES:
+    if view.interventions or model.layers * model.heads > SWITCHES or len(run["tokens"]) > POSITIONS:
         return
     for layer in range(model.layers):
         for head in range(model.heads):

@@ -35,7 +35,7 @@ def stored(page: Page, view: View) -> tuple[dict[str, Any], dict[str, Any]]:
         run = _ask(page, answers, "run", body)
     if view.compare:
         _ask(page, answers, "run", {"prompt": view.compare, **RUN})
-    for rules in [*([list(view.interventions)] if view.interventions else []), *switched(page, view)]:
+    for rules in [*([list(view.interventions)] if view.interventions else []), *switched(page, view, run)]:
         changed = _ask(page, answers, "run", {**body, "interventions": rules})
         _ask(page, answers, f"run/{run['run']}/ablate", {"interventions": rules, "top": 8})
         if rules == view.interventions:
