@@ -29,7 +29,8 @@ from nextword.tasks.quantized import quantize
 from nextword.text.tokenizer import Tokenizer
 
 __all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu",
-           "explain_page", "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity", "trace", "vectors"]
+           "explain_page", "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity",
+           "trace", "vectors"]
 
 # Modules that users name as `nextword.ops` and import from there, wherever in the rooms they stand.
 for _module in (cpu, grammar, ops, reference, rules, sampling, vectors):

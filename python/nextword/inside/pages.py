@@ -1,4 +1,4 @@
-"""Who shows an Inside as a page. The room `page` stands below this one: `nextword` itself enters here what it offers."""
+"""Who shows an Inside as a page. The room `page` stands below this one, so `nextword` enters here what it offers."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from nextword.page.view import View
 
 WATCHED = 8  # next words whose lens, parts and logits are there
 POSITIONS = 24  # the last ones, which the page shows
-NEURONS = 32  # layers and positions whose neurons are there
+NEURONS = 16  # layers and positions whose neurons are there
 CELLS = 192  # numbers that can be followed, of attention
 SWITCHES = 64  # heads that can be switched off, of models that have no more
 ROOTS = 120  # numbers on the way from a logit to a weight

@@ -50,15 +50,14 @@ def explain_page(lm: LanguageModel, prompt: Prompt = "", *, compare: str | None 
 
 def html(x: Inside, path: str | PathLike[str] | None, lang: str | None) -> str | None:
     """See `Inside.html`."""
-    from nextword.files import whole
-    from nextword.page.single import file_of
+    from nextword.page.single import file_of, write_view
     from nextword.page.view import view_of
 
     lm: Any = x.host
-    text = file_of(lm, view_of("html", lm, x.ids, x.interventions, None, lang))
+    view = view_of("html", lm, x.ids, x.interventions, None, lang)
     if path is None:
-        return text
-    whole.write("html", {Path(path): text.encode()})
+        return file_of(lm, view)
+    write_view("html", lm, view, Path(path))
     return None
 
 

@@ -20,7 +20,8 @@ class Server:
     """A page that is served while `run` lasts, or from `begin` to `stop`.
 
     port: 0 takes any that is free. view: what the page shows at first, as `View.fragment` gives it. address: what a
-    browser opens; its key stands behind the #, which is sent nowhere. Raises OSError where the port is taken, ImportError with the way out where the extra "serve" is not installed.
+    browser opens; its key stands behind the #, which is sent nowhere.
+    Raises OSError where the port is taken, ImportError with the way out where the extra "serve" is not installed.
     """
 
     def __init__(self, page: Page, port: int = 0, view: str = "") -> None:

@@ -33,9 +33,13 @@ PREFIX = "/page/"  # of addresses in the page
 
 def write(lm: LanguageModel, prompt: str, path: Path, *, lang: str | None = None, compare: str | None = None) -> int:
     """Write the file of a prompt; returns its bytes. Raises ValueError for a prompt that cannot be run."""
-    data = document(lm, prompt, lang=lang, compare=compare).encode()
-    whole.write("explain", {path: data})
-    return len(data)
+    return write_view("explain", lm, View(prompt, compare=compare, lang=lang), path)
+
+
+def write_view(op: str, lm: LanguageModel, view: View, path: Path) -> int:
+    """Write the file of a view; returns its bytes. Raises OSError where it cannot be written, before all else."""
+    whole.write(op, {path: lambda part: part.write_bytes(file_of(lm, view).encode())})
+    return path.stat().st_size
 
 
 def document(lm: LanguageModel, prompt: str, *, lang: str | None = None, compare: str | None = None) -> str:

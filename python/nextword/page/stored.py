@@ -21,6 +21,8 @@ from nextword.page.view import View
 
 FLOATS = 3 * 2**20  # bytes of activations in float32 that a file holds; of more, float16
 HALVES = 5 * 2**20  # bytes of activations in float16 that a file holds at most; the rest is left out
+# What the page asks of a prompt, beside the prompt.
+RUN = {"interventions": [], "lens": {"at": "resid_post", "positions": None, "top": 5}, "next": 20}
 # What of a layer goes into the file first.
 ORDER = ("logits", "weights", "resid_post", "resid_mid", "resid_pre", "q", "k", "v", "z", "out", "scores", "act", "fc")
 
@@ -31,14 +33,14 @@ def stored(page: Page, view: View) -> tuple[dict[str, Any], dict[str, Any]]:
     body: dict[str, Any] = {"prompt": view.prompt, **RUN}
     run = _ask(page, answers, "run", body)
     if view.added:
-        body = {**RUN, "ids": [*(token["id"] for token in run["tokens"]), *view.added]}  # in the order of the page
+        body = {**RUN, "ids": [*(token["id"] for token in run["tokens"]), *view.added]}
         run = _ask(page, answers, "run", body)
     if view.compare:
         _ask(page, answers, "run", {"prompt": view.compare, **RUN})
     for rules in [*([list(view.interventions)] if view.interventions else []), *switched(page, view, run)]:
         changed = _ask(page, answers, "run", {**body, "interventions": rules})
         _ask(page, answers, f"run/{run['run']}/ablate", {"interventions": rules, "top": 8})
-        if rules == view.interventions:
+        if view.interventions:
             run = changed
     for path, sent in asked(page, run):
         _ask(page, answers, path, sent)
@@ -47,9 +49,6 @@ def stored(page: Page, view: View) -> tuple[dict[str, Any], dict[str, Any]]:
                                                            "base64": base64.b64encode(heads.data).decode()}
     tensors, left_out = _tensors(page, run["run"])
     return {"run": run["run"], "answers": answers, "tensors": tensors, "left_out": left_out}, run
-
-
-RUN = {"interventions": [], "lens": {"at": "resid_post", "positions": None, "top": 5}, "next": 20}
 
 
 def _name(path: str, body: Any) -> str:

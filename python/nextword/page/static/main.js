@@ -31,9 +31,9 @@ async function learn() {
 
 async function start() {
   language.value = navigator.language?.startsWith("de") ? "de" : "en";
-  const address = location.hash || `#${view}`;
+  const own = location.hash.slice(1), address = new URLSearchParams(own).has("prompt") ? own : `${own}&${view}`;
   restore(address);
-  const chosen = new URLSearchParams(address.slice(1)).get("lang");
+  const chosen = new URLSearchParams(address).get("lang");
   followTheme();
   try {
     model.value = await call("GET", "/api/model");
