@@ -206,7 +206,7 @@ def test_numbers_on_the_way_of_a_logit_can_be_followed_in_a_file(file, lm):
     best_token = int(x.logits[-1].argmax())
     name, index, steps = "logits", (len(x.ids) - 1, best_token), 0
     page = file(x)
-    while steps < 6:
+    while steps < 8:
         page.evaluate("cell => { const now = new URLSearchParams(location.hash.slice(1));"
                       " now.set('cell', cell); location.hash = now; }",
                       json.dumps({"name": name, "index": list(index)}))
@@ -215,9 +215,11 @@ def test_numbers_on_the_way_of_a_logit_can_be_followed_in_a_file(file, lm):
         value = lm.model.tensors()[name][index] if name in lm.model.tensors() else x[name][index]
         assert shown == format(float(value), ".4g")
         cell = x.cell(name, index)
-        largest = cell.largest(1)[0][0] if len(cell.terms) > 1 else 0
         first = [source for source in cell.sources if source.name == cell.sources[0].name]
-        source = first[largest] if largest < len(first) else first[0]
+        if len(first) > len(cell.terms):
+            source = next(source for source in first if source.index == index)
+        else:
+            source = cell.sources[cell.largest(1)[0][0]]
         name, index, steps = source.name, source.index, steps + 1
 
 

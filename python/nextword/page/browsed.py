@@ -85,12 +85,15 @@ def roots(page: Page, run: str, last: int, token: int) -> Iterator[tuple[str, li
         name, index = todo.pop(0)
         yield name, list(index)
         found = inside.cell(name, index)
-        largest = found.largest(1)[0][0] if len(found.terms) > 1 else 0
+        largest = found.largest(1)[0][0] if len(found.terms) else 0
         by_name: dict[str, list[tuple[int, ...]]] = {}
         for source in found.sources:
             by_name.setdefault(source.name, []).append(source.index)
         for of, places in list(by_name.items())[:4]:
-            after = (of, places[largest if largest < len(places) else 0])
+            if len(places) > len(found.terms):  # of a whole row, such as a norm's: the number in the same place
+                after = (of, index if index in places else places[0])
+            else:
+                after = (of, places[largest if largest < len(places) else 0])
             if after not in seen:
                 seen.add(after)
                 todo.append(after)
