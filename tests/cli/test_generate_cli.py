@@ -1,4 +1,4 @@
-"""generate_cli.py, next_cli.py, arguments.py: every setting as a flag, several texts, the reasons, side by side."""
+"""cli/generate.py, next.py, arguments.py: every setting as a flag, several texts, the reasons, side by side."""
 
 from __future__ import annotations
 
