@@ -36,7 +36,6 @@ RUN_BODIES: dict[str, Any] = {
     "cell": {"name": "h.3.attn.scores", "index": [2, 5, 4]},
     "attribute": {"target": " girl", "against": None, "position": -1, "by": "part"},
     "neurons": {"layer": 3, "position": -1, "top": 2},
-    "patch": {"other": "", "at": "resid_post", "over": "position", "measure": [" girl", " boy"]},
 }
 QUERIES: dict[str, dict[str, dict[str, str]]] = {
     "tensor": {"tensor_f32": {"name": "h.3.attn.weights", "head": "2", "rows": "-1:"},
@@ -46,7 +45,10 @@ QUERIES: dict[str, dict[str, dict[str, str]]] = {
 STREAM_BODIES: dict[str, Any] = {
     "generate": {"prompt": PROMPT, "settings": {"temperature": 0.8, "max_new_tokens": 2}, "seed": 1, "explain": 3},
 }
-RUN_STREAM_BODIES: dict[str, Any] = {"scan": {"over": "heads", "target": " girl", "measure": "logit"}}
+RUN_STREAM_BODIES: dict[str, Any] = {
+    "scan": {"over": "heads", "target": " girl", "measure": "logit"},
+    "patch": {"other": "", "at": "resid_post", "over": "position", "measure": [" girl", " boy"]},
+}
 
 
 def examples(page: Page) -> dict[str, dict[str, Any]]:
@@ -62,8 +64,8 @@ def examples(page: Page) -> dict[str, dict[str, Any]]:
             found[name] = {"call": f"POST /api/{name}", "body": BODIES[name],
                            "answer": CALLS[name](page, BODIES[name])}
     for name in RUN_CALLS:
-        sent = {**RUN_BODIES[name], **({"other": other} if name == "patch" else {})}
-        found[name] = {"call": f"POST /api/run/{run}/{name}", "body": sent, "answer": RUN_CALLS[name](page, run, sent)}
+        found[name] = {"call": f"POST /api/run/{run}/{name}", "body": RUN_BODIES[name],
+                       "answer": RUN_CALLS[name](page, run, RUN_BODIES[name])}
     for name, queries in QUERIES.items():
         for file, query in queries.items():
             binary = READS[name](page, run, query)
@@ -73,8 +75,9 @@ def examples(page: Page) -> dict[str, dict[str, Any]]:
         found[name] = {"call": f"POST /api/{name}", "body": STREAM_BODIES[name],
                        "events": list(STREAMS[name](page, STREAM_BODIES[name]))}
     for name in RUN_STREAMS:
-        found[name] = {"call": f"POST /api/run/{run}/{name}", "body": RUN_STREAM_BODIES[name],
-                       "events": list(RUN_STREAMS[name](page, run, RUN_STREAM_BODIES[name]))}
+        sent = {**RUN_STREAM_BODIES[name], **({"other": other} if name == "patch" else {})}
+        found[name] = {"call": f"POST /api/run/{run}/{name}", "body": sent,
+                       "events": list(RUN_STREAMS[name](page, run, sent))}
     try:
         CALLS["run"](page, {"prompt": ""})
     except Refused as error:

@@ -1,6 +1,7 @@
 """The calls of the page: numbers are the library's, errors name what is wrong, answers have the declared shape."""
 
 import json
+import re
 import sys
 import types
 import typing
@@ -11,6 +12,7 @@ import pytest
 
 import nextword
 from nextword.files.json_text import json_text
+from nextword.inside.rules import Value
 from nextword.page import answers, view_answers
 from nextword.page.calls import Page
 from nextword.page.errors import CODES, Refused, refused
@@ -23,7 +25,7 @@ HOSTILE = ["</script><img src=x onerror=alert(1)>", "\u2028\u2029", "\0\x01\x7f"
            "a" * 400, "\r\n\t", "<|endoftext|>", "ẞ́‮"]
 SHAPES = {"model": "ModelAnswer", "tokenize": "TokenizeAnswer", "run": "RunAnswer", "lens": "LensAnswer",
           "choose": "StepAnswer", "ablate": "AblateAnswer", "cell": "CellAnswer", "attribute": "AttributeAnswer",
-          "neurons": "NeuronsAnswer", "patch": "PatchAnswer", "neighbours": "NearAnswer", "analogy": "NearAnswer",
+          "neurons": "NeuronsAnswer", "neighbours": "NearAnswer", "analogy": "NearAnswer",
           "similarity": "SimilarityAnswer", "compare": "CompareAnswer"}
 
 
@@ -193,11 +195,124 @@ def test_an_intervention_that_changes_nothing_says_so(page):
     assert page.run({"prompt": PROMPT, "interventions": [rule]})["changes"] is False
 
 
-def test_a_scan_is_the_librarys(lm, page):
+def rows_of(events):
+    """layer -> its numbers, of the events of a scan."""
+    found = {}
+    for name, data in events[:-1]:
+        assert name == "row"
+        conforms(json.loads(json_text(data)), view_answers.ScanEvent, name)
+        row = found.setdefault(data["layer"], [])
+        assert data["first"] == len(row)
+        row += data["values"]
+    assert events[-1][0] == "end"
+    return found
+
+
+@pytest.mark.parametrize("asked", [{}, {"over": "layers", "measure": "logprob", "how": "mean"}, {"measure": "kl"},
+                                   {"over": "neurons", "layers": [2]}, {"layers": [3, 1]}])
+def test_a_scan_is_the_librarys(lm, page, asked):
     run = page.run({"prompt": PROMPT})["run"]
-    events = list(RUN_STREAMS["scan"](page, run, {"target": " girl"}))
-    rows = [data["values"] for name, data in events if name == "row"]
-    assert rows == lm.ablations(PROMPT, " girl").values.tolist()
+    found = rows_of(list(RUN_STREAMS["scan"](page, run, {"target": " girl", **asked})))
+    expected = lm.ablations(PROMPT, " girl", **{**asked, "layers": sorted(asked.get("layers", range(4)))})
+    assert list(found.values()) == expected.values.tolist()
+    assert [str(layer) for layer in found] == list(expected.rows)
+
+
+def test_a_patch_is_the_librarys_and_a_wrong_one_is_told_before_the_first_event(lm, page):
+    clean, corrupted = (page.run({"prompt": text})["run"] for text in ("The king said that", "The queen said that"))
+    for asked in ({}, {"at": "attn.z", "over": "head", "layers": [1, 2]}, {"at": "mlp.out", "over": "layer"}):
+        sent = {"other": corrupted, "measure": [" he", " she"], **asked}
+        events = list(RUN_STREAMS["patch"](page, clean, sent))
+        expected = lm.patch("The king said that", "The queen said that", measure=(" he", " she"), **asked)
+        assert list(rows_of(events).values()) == expected.values.tolist()
+        assert (events[-1][1]["clean"], events[-1][1]["corrupted"]) == (expected.clean, expected.corrupted)
+    for sent, said in [({"other": page.run({"prompt": "The"})["run"]}, "as many tokens"),
+                       ({"other": clean}, "must tell clean from corrupted"),
+                       ({"other": corrupted, "over": "head"}, "at must be one of"),
+                       ({"other": corrupted, "layers": [4]}, "layers must be whole numbers 0 .. 3")]:
+        with pytest.raises((Refused, ValueError), match=said):
+            RUN_STREAMS["patch"](page, clean, sent)
+
+
+def test_positions_are_masked_and_tokens_replaced_as_the_library_does_it(lm, page):
+    """A masked position has no weight in any row that sees another; what is left sums to 1."""
+    ids = lm.tokenizer.encode(PROMPT)
+    masked = page.run({"prompt": PROMPT, "interventions": [{"how": "mask", "name": "h.*.attn.scores",
+                                                            "columns": [2, 5]}]})
+    for layer in range(4):
+        weights = page.runs[masked["run"]].activation(f"h.{layer}.attn.weights")
+        assert not weights[:, :, [2, 5]].any()
+        assert np.abs(weights.sum(-1, dtype=np.float64) - 1).max() < len(ids) * 2.0**-23
+    first = page.run({"prompt": PROMPT, "interventions": [{"how": "mask", "name": "h.1.attn.scores", "columns": [0]}]})
+    assert page.runs[first["run"]].activation("h.1.attn.weights")[:, 0, 0].tolist() == [1.0] * 4
+    word = lm.tokenizer.encode(" old")[0]
+    for token in (word, " old"):
+        rule = {"how": "token", "name": "wte", "positions": [8], "token": token}
+        told = page.run({"prompt": PROMPT, "interventions": [rule]})
+        np.testing.assert_array_equal(page.runs[told["run"]].last, lm.logits([*ids[:8], word], last_only=True))
+
+
+def test_values_of_another_prompt_are_put_in_their_place(lm, page):
+    second = "Once upon a time there were two little girls"
+    clean = lm.inside(second)
+    for told, rule in [
+        ({"name": "h.1.resid_post", "positions": [6, 7]},
+         Value("h.1.resid_post", positions=[6, 7], value=clean["h.1.resid_post"][[6, 7]])),
+        ({"name": "h.2.attn.z", "heads": [1, 3]}, Value("h.2.attn.z", heads=[1, 3], value=clean["h.2.attn.z"][[1, 3]])),
+        ({"name": "h.0.mlp.act", "columns": [5]},
+         Value("h.0.mlp.act", columns=[5], value=clean["h.0.mlp.act"][:, [5]])),
+    ]:
+        run = page.run({"prompt": PROMPT, "interventions": [{"how": "prompt", "prompt": second, **told}]})
+        expected = lm.inside(PROMPT, interventions=[rule])["logits"][-1]
+        np.testing.assert_array_equal(page.runs[run["run"]].last, expected)
+    whole = page.run({"prompt": PROMPT, "interventions": [{"how": "prompt", "prompt": "The king", "name": "embed"}]})
+    x = page.runs[whole["run"]].activation("embed")
+    np.testing.assert_array_equal(x[:2], lm.inside("The king")["embed"])
+    np.testing.assert_array_equal(x[2:], lm.inside(PROMPT)["embed"][2:])
+
+
+@pytest.mark.parametrize(("rule", "said"), [
+    ({"how": "mask", "name": "h.0.attn.z", "columns": [1]}, "must be of attn.scores for mask"),
+    ({"how": "mask", "name": "h.0.attn.scores", "columns": [9]}, "columns must be whole numbers 0 .. 8"),
+    ({"how": "mask", "name": "h.0.attn.scores", "columns": [1], "heads": [0]}, "heads must be one of"),
+    ({"how": "token", "name": "wpe", "positions": [1], "token": 5}, "must be wte for token"),
+    ({"how": "token", "name": "wte", "positions": [1], "token": 4096}, "token must be a token id 0 .. 4095"),
+    ({"how": "token", "name": "wte", "positions": [1], "token": " hippopotamus"}, "must be one token"),
+    ({"how": "prompt", "name": "h.0.mlp.out", "prompt": ""}, "prompt must be 1 .. 512 tokens, got 0"),
+    ({"how": "prompt", "name": "h.0.mlp.out", "prompt": "The king", "positions": [2]}, "numbers 0 .. 1"),
+    ({"how": "prompt", "name": "h.0.mlp.out", "prompt": "The king", "heads": [0]}, "heads must be"),
+    ({"how": "prompt", "name": "h.0.attn.weights", "prompt": "The king"}, "none of scores or weights"),
+    ({"how": "zero", "name": "h.*.attn"}, "interventions must name activations"),
+])
+def test_a_wrong_intervention_of_the_page_is_one_clear_error(page, rule, said):
+    with pytest.raises(Refused, match=re.escape(said)):
+        page.run({"prompt": PROMPT, "interventions": [rule]})
+
+
+def test_the_watched_token_of_a_change_is_the_librarys(lm, page):
+    run = page.run({"prompt": PROMPT})["run"]
+    library = lm.ablate(PROMPT, attentions=[3])
+    for target in (" boy", None):
+        told = page.ablate(run, {"interventions": [{"name": "h.3.attn.out", "how": "zero"}], "target": target})
+        token = lm.tokenizer.encode(target or " girl")[0]
+        assert told["target"]["id"] == token
+        assert told["target"]["logit"] == library.logit(token)
+        change = np.log(library.after[token]) - np.log(library.before[token])
+        assert told["target"]["logprob"] == pytest.approx(change, abs=1e-12)  # exp and log of numbers near 1
+        assert [one["logit"] for one in told["movers"]] == [one.logit for one in library.movers(20)]
+
+
+def test_weights_times_values_are_the_librarys(lm, page):
+    run = page.runs[page.run({"prompt": PROMPT})["run"]]
+    expected = lm.inside(PROMPT).attention(2).value_weighted().astype(np.float32)
+    np.testing.assert_array_equal(run.activation("h.2.attn.value_weighted"), expected)
+    with pytest.raises(Refused, match="name must be an activation"):
+        run.activation("h.4.attn.value_weighted")
+
+
+def test_a_page_tells_of_the_model_that_it_is_compared_with(lm):
+    assert Page(lm, against=Page(lm)).model()["start"]["against"] == "demo"
+    assert "against" not in Page(lm).model()["start"]
 
 
 def test_cells_are_those_of_the_library_and_can_be_followed(lm, page):

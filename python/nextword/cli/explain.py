@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   nextword explain "Once upon a time there was a little"
   nextword explain --lang de "Es war einmal ein"
   nextword explain --compare "The nurse said that" "The doctor said that"
+  nextword explain --model gpt2 --against gpt2-medium "The nurse said that"
   nextword explain --out walk.html "Once upon a time"
 
 The page is served to this machine alone, at an address with a key, until
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="write the page with all numbers of the prompt to one file instead")
     parser.add_argument("--compare", metavar="PROMPT", type=from_argument,
                         help="a second text to set beside the first")
+    parser.add_argument("--against", metavar="MODEL", type=place,
+                        help="a second model to set beside the first, as --model takes it; not with --out")
 
 
 def _port(text: str) -> int:
@@ -46,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out is None:
         require()  # before the model is loaded
+    if args.out is not None and args.against is not None:
+        raise ValueError("explain: --against must stand without --out, as a file shows one model; write one each")
     text = given_text(args.prompt) if args.prompt else None
     lm = load(args)
     if args.out is not None:
@@ -60,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from nextword.page.calls import Page
     from nextword.page.server import Server, opened
 
-    server = Server(Page(lm, {"prompt": text or "", "compare": args.compare, "lang": args.lang}), args.port)
+    against = None if args.against is None else Page(load(argparse.Namespace(**{**vars(args), "model": args.against})))
+    server = Server(Page(lm, {"prompt": text or "", "compare": args.compare, "lang": args.lang}, against), args.port)
     print(server.address, flush=True)
     server.run(ready=lambda: None if args.no_browser else opened(server.address))
     return 0

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -56,6 +55,36 @@ def ablations(host: Host, prompt: Prompt, target: str | int | None = None, over:
     >>> found.values.shape, found.top_entries(1)[0][:2]
     ((4, 4), ('3', '2'))
     """
+    found = scan(host, prompt, target, over, measure, layers=layers, how=how, allowed_special=allowed_special)
+    watched, shape = found.target, (len(found.layers), len(found.cols))
+    total = shape[0] * shape[1]
+    values = np.fromiter(counted(found.changes, total, progress), np.float64, total)
+    unit = {"logit": "change of the logit", "logprob": "change of the log-probability, nats", "kl": "KL, nats"}[measure]
+    of = "" if measure == "kl" else f" for {shown_token(host, watched)!r}"
+    top = {"heads": "head", "layers": "part", "neurons": "neuron"}[over]
+    scale: Scale = "amount" if measure == "kl" else "signed"
+    return Ablations(
+        values.reshape(shape), tuple(map(str, found.layers)), found.cols, "layer", top, f"{over} switched off{of}",
+        unit, scale, found.tokens, watched, shown_token(host, watched), measure, over, found.before)
+
+
+class Scan(NamedTuple):
+    """A scan that goes on as one takes its changes: one number for each layer and column, row by row.
+
+    tokens: of the prompt. target: the token that is watched. before: its measure. layers, cols: the parts that are off.
+    """
+
+    tokens: tuple[int, ...]
+    target: int
+    before: float
+    layers: list[int]
+    cols: tuple[str, ...]
+    changes: Iterator[float]
+
+
+def scan(host: Host, prompt: Prompt, target: str | int | None = None, over: Over = "heads", measure: Measure = "logit",
+         *, layers: int | Sequence[int] | None = None, how: How = "zero", allowed_special: Special = ()) -> Scan:
+    """What `ablations` gives, as a Scan. Takes and raises the same."""
     model = host.model
     one_of("ablations", "over", over, OVERS)
     one_of("ablations", "measure", measure, MEASURES)
@@ -65,22 +94,13 @@ def ablations(host: Host, prompt: Prompt, target: str | int | None = None, over:
     watched = None if target is None else token_of("ablations", "target", host, target)
     cols = (("attention", "mlp") if over == "layers" else
             tuple(map(str, range(model.heads if over == "heads" else neurons_of(model)))))
-    total = len(chosen) * len(cols)
-    bounded("ablations", total, len(ids), "pass fewer layers, or shorten the prompt")
+    bounded("ablations", len(chosen) * len(cols), len(ids), "pass fewer layers, or shorten the prompt")
     rerun = Rerun("ablations", model, ids)
     watched = int(rerun.logits.argmax()) if watched is None else watched
     number = measured(measure, watched, rerun.logits)
     before = number(rerun.logits)
-    parts = partial(_parts, over, len(cols), how)
-    changed = counted(rerun.changed(variant for layer in chosen for variant in parts(layer)), total, progress)
-    values = np.fromiter((number(logits) - before for logits in changed), np.float64, total)
-    unit = {"logit": "change of the logit", "logprob": "change of the log-probability, nats", "kl": "KL, nats"}[measure]
-    of = "" if measure == "kl" else f" for {shown_token(host, watched)!r}"
-    top = {"heads": "head", "layers": "part", "neurons": "neuron"}[over]
-    scale: Scale = "amount" if measure == "kl" else "signed"
-    return Ablations(
-        values.reshape(len(chosen), len(cols)), tuple(map(str, chosen)), cols, "layer", top, f"{over} switched off{of}",
-        unit, scale, tuple(ids), watched, shown_token(host, watched), measure, over, before)
+    changed = rerun.changed(variant for layer in chosen for variant in _parts(over, len(cols), how, layer))
+    return Scan(tuple(ids), watched, before, list(chosen), cols, (number(logits) - before for logits in changed))
 
 
 def _parts(over: Over, count: int, how: How, layer: int) -> Iterator[Variant]:

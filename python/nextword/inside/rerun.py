@@ -3,7 +3,7 @@ What is changed, and what is made of the logits, is elsewhere."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from nextword.models.trace import tap_of
 
 Variant = Sequence[Rule]  # what is changed in one pass, each rule with the name of its activation
 Progress = Callable[[int, int], None]
+Item = TypeVar("Item")
 MOST = 2**20
 """Tokens that one scan may send through a model: half an hour's work for 124 million parameters on two cores."""
 
@@ -167,7 +168,7 @@ def bounded(op: str, runs: int, tokens: int, way_out: str) -> None:
                          f"which are {runs * tokens:,}; {way_out}")
 
 
-def counted(found: Iterable[Floats], total: int, progress: Progress | None) -> Iterator[Floats]:
+def counted(found: Iterable[Item], total: int, progress: Progress | None) -> Iterator[Item]:
     """The same, one by one; `progress` is called with (done, total) as each is there."""
     for done, one in enumerate(found, 1):
         if progress is not None:

@@ -61,6 +61,7 @@ class Start(TypedDict):
     prompt: str
     compare: str | None
     lang: str | None  # "de", "en", null: the browser's
+    against: NotRequired[str]  # the name of a second model, which has the same calls below /api/against/
 
 
 class ModelAnswer(TypedDict):

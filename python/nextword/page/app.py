@@ -35,27 +35,28 @@ def app_of(page: Page, key: str, port: int, hosts: tuple[str, ...] = ("127.0.0.1
     from starlette.exceptions import HTTPException
     from starlette.routing import Route
 
-    routes = [Route("/", static(INDEX)), *(Route(f"/page/{name}", static(name)) for name in files()),
-              Route("/api/model", partial(answer, "read", lambda request, body: page.model()))]
+    routes = [Route("/", static(INDEX)), *(Route(f"/page/{name}", static(name)) for name in files())]
     turns = Turns()
 
-    def add(path: str, method: str, lane: str, function: Callable[..., Any], reply: Any) -> None:
+    def add(path: str, method: str, lane: str, function: Callable[..., Any], reply: Any = answer) -> None:
         routes.append(Route(f"/api/{path}", partial(reply, lane, function), methods=[method]))
 
-    for name, call in CALLS.items():
-        add(name, "POST", "run", lambda request, body, call=call: call(page, body), answer)
-    for name, run_call in RUN_CALLS.items():
-        add(f"run/{{run}}/{name}", "POST", "run",
-            lambda request, body, call=run_call: call(page, request.path_params["run"], body), answer)
-    for name, read in READS.items():
-        add(f"run/{{run}}/{name}", "GET", "read",
-            lambda request, body, read=read: read(page, request.path_params["run"], request.query_params), answer)
-    for name, stream in STREAMS.items():
-        add(name, "POST", "run", lambda request, body, call=stream: call(page, body), events)
-    for name, run_stream in RUN_STREAMS.items():
-        add(f"run/{{run}}/{name}", "POST", "run",
-            lambda request, body, call=run_stream: call(page, request.path_params["run"], body), events)
+    def add_all(page: Page, before: str) -> None:
+        add(f"{before}model", "GET", "read", lambda request, body: page.model())
+        for calls, reply in ((CALLS, answer), (STREAMS, events)):
+            for name, call in calls.items():
+                add(f"{before}{name}", "POST", "run", lambda request, body, call=call: call(page, body), reply)
+        for run_calls, reply in ((RUN_CALLS, answer), (RUN_STREAMS, events)):
+            for name, run_call in run_calls.items():
+                add(f"{before}run/{{run}}/{name}", "POST", "run", lambda request, body, call=run_call:
+                    call(page, request.path_params["run"], body), reply)
+        for name, read in READS.items():
+            add(f"{before}run/{{run}}/{name}", "GET", "read", lambda request, body, read=read:
+                read(page, request.path_params["run"], request.query_params))
 
+    add_all(page, "")
+    if page.against is not None:
+        add_all(page.against, "against/")
     app = Starlette(routes=routes, exception_handlers={HTTPException: unknown})
     app.state.turns = turns
     names = [f"{host}:{port}" for host in hosts] + (list(hosts) if port == 80 else [])

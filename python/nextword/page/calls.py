@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nextword.inside.change import Change
+from nextword.inside.measures import measured
 from nextword.models.tap import shapes
 from nextword.page import lens as lenses
 from nextword.page.answers import Limits, ModelAnswer, Part, RunAnswer, Start, StepAnswer, TokenizeAnswer
@@ -36,28 +37,39 @@ MERGED = 64  # bytes of a piece whose merges are shown
 
 
 class Page:
-    """What the page of one language model answers. Calls are made one at a time."""
+    """What the page of one language model answers. Calls are made one at a time.
 
-    def __init__(self, lm: LanguageModel, start: Start | None = None) -> None:
+    against: the page of another model, which the first is compared with.
+    """
+
+    def __init__(self, lm: LanguageModel, start: Start | None = None, against: Page | None = None) -> None:
         kind = type(lm)
         self.lm = kind(stoppable(lm.model), lm.tokenizer, lm.source, lm.generation_config)
         self.lm.no_tokenizer = lm.no_tokenizer
         self.start: Start = start or {"prompt": "", "compare": None, "lang": None}
+        self.against = against
+        if against is not None:
+            self.start = {**self.start, "against": against.name}
         self.runs = Runs(self.lm)
 
     # The model
+
+    @property
+    def name(self) -> str:
+        """Of the model: that of its folder."""
+        source = self.lm.source
+        return "demo" if source is None or source.path is None else Path(source.path).name
 
     def model(self) -> ModelAnswer:
         """GET /api/model"""
         from nextword import _core
 
         model, lm = self.lm.model, self.lm
-        source = lm.source
         parts = self._parts
         limits: Limits = {"body": BODY, "top": TOP, "lens_positions": LENS_POSITIONS, "new_tokens": NEW_TOKENS,
                           "words": WORD, "prompts": PROMPTS, "waiting": WAITING}
         inner = shapes(model)["h.0.mlp.act"][-1]
-        return {"name": "demo" if source is None or source.path is None else Path(source.path).name,
+        return {"name": self.name,
                 "kind": model.kind, "dtype": model.dtype, "kv_dtype": model.kv_dtype, "layers": model.layers,
                 "heads": model.heads, "width": model.width, "head_width": model.head_width, "inner": inner,
                 "vocabulary": model.vocabulary, "window": model.window,
@@ -171,16 +183,21 @@ class Page:
     def ablate(self, name: str, body: Any) -> AblateAnswer:
         """POST /api/run/R/ablate"""
         run = self.runs[name]
-        fields = Fields("ablate", body, ["interventions", "top"])
+        fields = Fields("ablate", body, ["interventions", "top", "target"])
         top = fields.integer("top", 1, TOP, 20)
         other = self.runs.of(run.ids, [*run.interventions, *fields.objects("interventions", RULES)])
         before, after = run.last, other.last
         change = Change(self.lm, tuple(run.ids), tuple(other.inside.interventions), before, after)
         moved = change.movers(top)
-        told = {*lenses.best(before, top), *lenses.best(after, top)}
+        target = self.token(fields, "target") if fields.has("target") else int(before.argmax())
+        told = {*lenses.best(before, top), *lenses.best(after, top), target}
         sides = [lenses.words(x, sorted(told, key=lambda t, x=x: (-x[t], t)))  # type: ignore[misc]
                  for x in (before, after)]
         return {"run": other.id, "before": sides[0], "after": sides[1], "kl": change.kl,
-                "movers": [{"id": one.token, "before": one.before, "after": one.after} for one in moved],
+                "movers": [{"id": one.token, "before": one.before, "after": one.after, "logit": one.logit}
+                           for one in moved],
+                "target": {"id": target, "logit": change.logit(target),
+                           "logprob": measured("logprob", target, before)(after)
+                           - measured("logprob", target, before)(before)},
                 "changes": not np.array_equal(before, after),
                 "texts": texts_of(self.lm.tokenizer, told | {one.token for one in moved})}

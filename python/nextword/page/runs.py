@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,8 @@ import numpy as np
 from nextword.arithmetic.arrays import Floats
 from nextword.inside.host import Host
 from nextword.inside.inside import Inside
-from nextword.inside.rules import Intervention, from_json
 from nextword.page.errors import Refused
+from nextword.page.rules import Ran, rules_of
 
 RUNS = 8
 KEEP = 512 * 2**20  # bytes of activations that all runs keep together
@@ -25,14 +25,16 @@ KEEP = 512 * 2**20  # bytes of activations that all runs keep together
 class Run:
     """A prompt, what is replaced in it, and its activations, which are computed when they are asked for.
 
+    ran: gives the activations of other ids, for rules that take something of them.
     id: the same for the same ids and interventions, so that a run that was dropped comes back under its name.
     """
 
-    def __init__(self, host: Host, ids: Sequence[int], interventions: Sequence[Mapping[str, Any]], keep: int) -> None:
+    def __init__(self, host: Host, ids: Sequence[int], interventions: Sequence[Mapping[str, Any]], keep: int,
+                 ran: Ran) -> None:
         self.host, self.ids, self.interventions = host, list(ids), [dict(one) for one in interventions]
         self.id = name_of(self.ids, self.interventions)
         plain = Inside(host, self.ids, keep=keep)
-        rules = rules_of(plain, self.interventions)
+        rules = rules_of(plain, self.interventions, ran)
         self.inside = Inside(host, self.ids, rules, keep=keep) if rules else plain
 
     @property
@@ -41,7 +43,11 @@ class Run:
         return {name: list(self.inside.shape(name)) for name in self.inside.names}
 
     def activation(self, name: str) -> Floats:
-        """float32, of the whole prompt. Raises Refused for an unknown name."""
+        """float32, of the whole prompt; beside the model's own h.N.attn.value_weighted, see
+        `Attention.value_weighted`. Raises Refused for an unknown name."""
+        weighted = re.fullmatch(r"h\.(\d{1,4})\.attn\.value_weighted", name)
+        if weighted and f"h.{weighted[1]}.attn.v" in self.inside:
+            return np.asarray(self.inside.attention(int(weighted[1])).value_weighted(), np.float32)
         if name not in self.inside:
             raise Refused("bad_argument", f"tensor: name must be an activation of the model, got {name[:60]!r}",
                           argument="name")
@@ -74,7 +80,7 @@ class Runs:
         """The run of these ids, made if there is none."""
         name = name_of(list(ids), [dict(one) for one in interventions])
         if name not in self._runs:
-            run = Run(self.host, ids, interventions, self._each)
+            run = Run(self.host, ids, interventions, self._each, lambda ids: self.of(ids).inside)
             self._runs[name] = run
             while len(self._runs) > self.most:
                 self._runs.popitem(last=False)
@@ -99,19 +105,3 @@ def name_of(ids: list[int], interventions: list[dict[str, Any]]) -> str:
     told = json.dumps([ids, interventions], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
-
-def rules_of(names: Container[str], interventions: Sequence[Mapping[str, Any]]) -> list[Intervention]:
-    """The rules that the page's interventions are. names: of the model's activations. Raises Refused for what is no
-    rule of one of them."""
-    found: list[Intervention] = []
-    for told in interventions:
-        try:
-            rule = from_json(told)
-        except (ValueError, TypeError) as error:
-            raise Refused("bad_argument", str(error), argument="interventions") from None
-        if rule.name not in names:
-            name = str(rule.name)[:60]
-            raise Refused("unknown_intervention", f"run: interventions must name activations, got {name!r}",
-                          argument="interventions", name=name)
-        found.append(rule)
-    return found

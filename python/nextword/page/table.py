@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from nextword.page import views, words
+from nextword.page import scans, views, words
 from nextword.page.calls import Page
 from nextword.page.errors import Refused
 from nextword.page.steps import Event
@@ -30,7 +30,6 @@ RUN_CALLS: dict[str, Callable[[Page, str, Any], Any]] = {
     "cell": views.cell,
     "attribute": views.attribute,
     "neurons": views.neurons,
-    "patch": views.patch,
 }
 
 
@@ -53,7 +52,7 @@ def read_heads(page: Page, run: str, query: Query) -> Binary:
 READS: dict[str, Callable[[Page, str, Query], Binary]] = {"tensor": read_tensor, "heads": read_heads}
 # POST /api/NAME and /api/run/R/NAME that answer with events
 STREAMS: dict[str, Callable[[Page, Any], Iterator[Event]]] = {"generate": Page.generate}
-RUN_STREAMS: dict[str, Callable[[Page, str, Any], Iterator[Event]]] = {"scan": views.scan}
+RUN_STREAMS: dict[str, Callable[[Page, str, Any], Iterator[Event]]] = {"scan": scans.scan, "patch": scans.patch}
 
 
 def known(op: str, query: Query, names: tuple[str, ...]) -> None:

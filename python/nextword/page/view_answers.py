@@ -48,18 +48,28 @@ class CellAnswer(TypedDict):
 
 
 class Mover(TypedDict):
-    """A token whose probability changed."""
+    """A token whose probability changed; logit: the change of its logit."""
 
     id: int
     before: float
     after: float
+    logit: float
+
+
+class Watched(TypedDict):
+    """What became of one token: the change of its logit, and of its log-probability in nats."""
+
+    id: int
+    logit: float | None
+    logprob: float | None
 
 
 class AblateAnswer(TypedDict):
-    """POST /api/run/R/ablate {"interventions": [rule], "top": int}
+    """POST /api/run/R/ablate {"interventions": [rule], "top": int, "target": int|str|null}
 
     run: of the changed run, for all other calls. before, after: next words of both. kl: Kullback-Leibler divergence of
-    after from before, in nats. movers: whose probability changed most. changes: whether any logit did.
+    after from before, in nats. movers: whose probability changed most. target: what became of this token, by default
+    the most probable one before. changes: whether any logit did. Rules: see `rules.rules_of`.
     """
 
     run: str
@@ -67,19 +77,25 @@ class AblateAnswer(TypedDict):
     after: list[Word]
     kl: float
     movers: list[Mover]
+    target: Watched
     changes: bool
     texts: Texts
 
 
 class ScanEvent(TypedDict):
-    """POST /api/run/R/scan {"over": "heads"|"layers", "target": int|str|null, "measure": "logit"|"logprob"|"kl"}:
-    server-sent events `row` for each layer, then `end`.
+    """POST /api/run/R/scan {"over": "heads"|"layers"|"neurons", "target": int|str|null, "measure": "logit"|"logprob"|
+    "kl", "how": "zero"|"mean", "layers": [int]|null}; POST /api/run/R/patch {"other": run, "at": str, "over":
+    "position"|"head"|"layer", "measure": [id|str, id|str]|null, "layers": [int]|null}: server-sent events `row`, then
+    `end`.
 
-    values: the change of the measure where the head or part is off: [heads], or of layers [attention, mlp]. `end` has
-    {"target", "before", "texts"}.
+    values: of some columns of a layer, the first of them `first`. Of a scan the change of the measure where a head, a
+    part (attention, mlp) or a neuron is off; `end` has {"target", "before", "texts"}. Of a patch how much of R, the
+    clean run, it brings back in `other`, the corrupted one: 1 all, 0 nothing; `end` has {"measure", "clean",
+    "corrupted", "texts"}: the measure of either run.
     """
 
     layer: int
+    first: int
     values: list[float]
 
 
@@ -98,20 +114,6 @@ class AttributeAnswer(TypedDict):
     others: float
     logit: float
     bound: float
-    texts: Texts
-
-
-class PatchAnswer(TypedDict):
-    """POST /api/run/R/patch {"other": run, "at": str, "over": "position"|"head", "measure": [id|str, id|str]}
-
-    R is the clean run, other the corrupted one. values: [layers, positions or heads], 1 = restored, 0 = nothing.
-    """
-
-    at: str
-    over: str
-    values: list[list[float]]
-    clean: float  # the measure of R
-    corrupted: float  # and of other
     texts: Texts
 
 

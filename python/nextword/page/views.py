@@ -1,8 +1,8 @@
-"""The calls of the page about one run: a number's sources, what adds to a logit, neurons, changes of parts."""
+"""The calls of the page about one run: a number's sources, what adds to a logit, neurons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,8 @@ from nextword.page.calls import TOP, Page
 from nextword.page.errors import Refused
 from nextword.page.fields import Fields
 from nextword.page.runs import Run
-from nextword.page.steps import Event
-from nextword.page.stopping import check
 from nextword.page.texts import texts_of
-from nextword.page.view_answers import AttributeAnswer, CellAnswer, NeuronsAnswer, PatchAnswer, Source, Term
+from nextword.page.view_answers import AttributeAnswer, CellAnswer, NeuronsAnswer, Source, Term
 
 PARTS = 1000  # of an attribution; of more, the largest
 PAIRS = (("x", "weight"), ("query", "key"), ("weights", "values"))  # operands whose products are a cell's terms
@@ -105,45 +103,3 @@ def neurons(page: Page, name: str, body: Any) -> NeuronsAnswer:
              for one in found]
     told = {t for one in every for t in (*one["promoted"], *one["suppressed"])}
     return {"layer": layer, "position": position, "neurons": every, "texts": texts_of(page.lm.tokenizer, told)}
-
-
-def scan(page: Page, name: str, body: Any) -> Iterator[Event]:
-    """POST /api/run/R/scan"""
-    run = _plain(page, "scan", name)
-    fields = Fields("scan", body, ["over", "target", "measure"])
-    over: Any = fields.one_of("over", ("heads", "layers"), "heads")
-    measure: Any = fields.one_of("measure", ("logit", "logprob", "kl"), "logit")
-    target = page.token(fields, "target") if fields.has("target") else int(run.last.argmax())
-
-    def rows() -> Iterator[Event]:
-        for layer in range(page.lm.model.layers):
-            check()
-            found = page.lm.ablations(run.ids, target, over, measure, layers=[layer])
-            yield "row", {"layer": layer, "values": found.values[0].tolist()}
-        yield "end", {"target": target, "before": found.before, "texts": texts_of(page.lm.tokenizer, [target])}
-
-    return rows()
-
-
-def patch(page: Page, name: str, body: Any) -> PatchAnswer:
-    """POST /api/run/R/patch"""
-    run = _plain(page, "patch", name)
-    fields = Fields("patch", body, ["other", "at", "over", "measure"])
-    other = _plain(page, "patch", fields.text("other", 40))
-    given = fields.raw("measure")
-    if not isinstance(given, list) or len(given) not in (1, 2):
-        raise Refused("bad_argument", "patch: measure must be a list of one or two tokens", argument="measure")
-    measure = [page.token(Fields("patch", {"measure": one}, ["measure"]), "measure") for one in given]
-    at: Any = fields.text("at", 40, "resid_post")
-    over: Any = fields.one_of("over", ("position", "head"), "position")
-    found = page.lm.patch(run.ids, other.ids, at, over, measure)
-    return {"at": at, "over": over, "values": found.values.tolist(), "clean": found.clean, "corrupted": found.corrupted,
-            "texts": texts_of(page.lm.tokenizer, measure)}
-
-
-def _plain(page: Page, op: str, name: str) -> Run:
-    """A run without interventions."""
-    run = page.runs[name]
-    if run.interventions:
-        raise Refused("bad_argument", f"{op}: run must be one without interventions", argument="run")
-    return run

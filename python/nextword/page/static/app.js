@@ -12,6 +12,7 @@ import { togglePlay } from "page/play.js";
 /** Screens by name, in the order of the navigation: what draws them, whether they need a model. */
 const SCREENS = {
   walk: Walk,
+  interventions: lazy(() => import("page/interventions.js"), "Interventions"),
   words: lazy(() => import("page/words.js"), "Words"),
   compare: lazy(() => import("page/compare.js"), "Compare"),
   bench: lazy(() => import("page/bench.js"), "Bench"),
@@ -76,7 +77,7 @@ export function App({ languages }) {
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);
   }, []);
-  const Screen = SCREENS[screen.value] ?? Walk, isWalk = Screen === Walk;
+  const Screen = SCREENS[screen.value] ?? Walk, isWalk = Screen === Walk, asks = isWalk || screen.value === "interventions";
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>${t("skip")}</a>
   <header>
     <div class="brand"><b>nextword</b><span>${model.value ? t("model.line", { name: model.value.name, layers: model.value.layers, heads: model.value.heads, millions: (model.value.parameters.total / 1e6).toFixed(1) }) : ""}</span></div>
@@ -89,7 +90,7 @@ export function App({ languages }) {
     </div>
   </header>
   <${Banner} />
-  ${isWalk && html`<${Prompt} />`}
+  ${asks && html`<${Prompt} />`}
   <div class=${cell.value && isWalk ? "columns with-inspector" : "columns"}>
     <main id="main" tabindex="-1"><${Screen} key=${`${screen.value} ${isWalk ? "" : language.value}`} /></main>
     ${isWalk && cell.value && html`<${Inspector} />`}

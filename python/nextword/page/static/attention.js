@@ -2,12 +2,13 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { layer, head, cell, themeNow } from "page/state.js";
-import { model, run, at, isCurrent, useTensor, useRow, useHeads } from "page/run.js";
-import { ramp, stepOf } from "page/colour.js";
+import { model, run, at, useTensor, useRow, useHeads } from "page/run.js";
+import { ramp } from "page/colour.js";
 import { short, shown, percent } from "page/format.js";
 import { t } from "page/text.js";
-import { Station, Choice, rove } from "page/parts.js";
-import { Heat, Strip, Legend } from "page/heat.js";
+import { Station, Choice, Missing, rove } from "page/parts.js";
+import { Strip, Legend, largest } from "page/heat.js";
+import { Matrix, Lines, Text, Dots } from "page/weights.js";
 import { Switch } from "page/switches.js";
 
 /** One head's weights as a small picture: the largest weight of each of size x size fields.
@@ -52,18 +53,6 @@ function Row({ scores, weights }) {
     <tfoot><tr><th scope="row">${t("attention.sum")}</th><td></td><td>${sum.toFixed(3)}</td><td></td></tr></tfoot></table></div>`;
 }
 
-/** The text itself, each token shaded by the weight that the chosen query gives it, dots by area. */
-function Text({ weights, dots }) {
-  const { tokens } = run.value, table = ramp("share", themeNow());
-  return html`<p class=${dots ? "shaded dots" : "shaded"} translate="no">${tokens.map((token, key) => {
-    const weight = key > at.value ? 0 : weights.values[key], step = 3 * stepOf(weight, "share", 1);
-    const light = themeNow() === "dark" ? step < 3 * 140 : step >= 3 * 120;
-    const colour = `rgb(${table[step]} ${table[step + 1]} ${table[step + 2]})`;
-    return html`<span key=${key} class=${`${key > at.value ? "future" : ""} ${key === at.value ? "query" : ""}`} style=${dots ? {} : { background: colour, color: light ? "#fff" : "" }}>
-      <span>${shown(token)}</span>${dots && html`<i aria-hidden="true" style=${{ width: `${2.6 * Math.sqrt(weight)}rem`, height: `${2.6 * Math.sqrt(weight)}rem` }}></i>`}<small>${key > at.value ? "" : short(weight, 2)}</small></span>`;
-  })}</p><p class="hint">${t(dots ? "attention.dots.says" : "attention.text.says")}</p>`;
-}
-
 /** Which tokens the query looks at most, as a sentence. */
 function sentence(weights) {
   const { tokens } = run.value, row = [...weights.values.slice(0, at.value + 1)].map((weight, key) => [weight, key]).sort((a, b) => b[0] - a[0]);
@@ -72,25 +61,24 @@ function sentence(weights) {
 }
 
 export function Attention() {
-  const [view, setView] = useState("matrix");
-  const l = layer.value, h = head.value, q = at.value, count = run.value.tokens.length, name = (what) => `h.${l}.attn.${what}`;
+  const [view, setView] = useState("matrix"), [of, setOf] = useState("weights");
+  const l = layer.value, h = head.value, q = at.value, name = (what) => `h.${l}.attn.${what}`, weighted = of !== "weights";
   const row = { head: h, rows: `${q}:${q + 1}` };
-  const scores = useTensor(name("scores"), row), weights = useTensor(name("weights"), row);
-  const whole = useTensor(view === "matrix" && count <= 256 ? name("weights") : null, { head: h });
+  const scores = useTensor(name("scores"), row), weights = useTensor(name("weights"), row), taken = useTensor(view === "text" ? name(of) : null, row);
   const [query, key, value, z] = ["q", "k", "v", "z"].map((what) => useTensor(name(what), row));
   const ln = useRow(`h.${l}.ln_1`), out = useRow(name("out")), mid = useRow(`h.${l}.resid_mid`);
-  const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = isCurrent(scores, name("scores"), row) && isCurrent(weights, name("weights"), row);
-  const side = whole?.shape.at(-1);
+  const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = scores?.current && weights?.current;
+  const label = ready ? sentence(weights) : t("attention.head", { layer: l, head: h }), shownOf = { name: name(of), head: h, label };
   return html`<${Station} id="attention" number=${3} summary=${ready ? sentence(weights) : ""}>
     <div class="beside"><div><h3>${t("attention.heads")}</h3><${Heads} /></div><div><h3>${t("attention.open", { layer: l, head: h })}</h3>
     <div class="controls"><${Choice} label=${t("attention.view")} value=${view} onChoose=${setView}
-      options=${["matrix", "text", "dots"].map((one) => [one, t(`attention.view.${one}`)])} />
-      <${Switch} rule=${{ name: name("z"), heads: [h] }} label=${t("switch.head", { layer: l, head: h })} /><${Switch} rule=${{ name: name("out") }} label=${t("switch.attention", { layer: l })} /></div>
-    ${ready && html`<p class="told" role="note">${sentence(weights)}</p>`}
-    ${view === "matrix" && (count > 256 ? html`<p class="hint">${t("attention.long", { count })}</p>` : !whole ? html`<p class="skeleton tall"></p>` : html`<${Heat} values=${whole.values}
-      rows=${side} cols=${side} kind="share" limit=${1} unit=${t("unit.weight")} causal name=${name("weights")} index=${(i, j) => [h, i, j]} row=${Math.min(q, side - 1)}
-      rowText=${text} colText=${text} label=${ready ? sentence(weights) : t("attention.head", { layer: l, head: h })} />`)}
-    ${view !== "matrix" && ready && html`<${Text} weights=${weights} dots=${view === "dots"} />`}
+      options=${["matrix", "lines", "text", "dots"].map((one) => [one, t(`attention.view.${one}`)])} />
+      <${Choice} label=${t("attention.of")} value=${of} onChoose=${setOf} options=${["weights", "value_weighted"].map((one) => [one, t(`attention.of.${one}`)])} /></div>
+    <div class="controls"><${Switch} rule=${{ name: name("z"), heads: [h] }} label=${t("switch.head", { layer: l, head: h })} /><${Switch} rule=${{ name: name("out") }} label=${t("switch.attention", { layer: l })} /></div>
+    ${ready && html`<p class="told" role="note">${sentence(weights)}</p>`}${weighted && html`<p class="hint">${t("attention.of.says")}</p>`}
+    ${view === "matrix" && html`<${Matrix} ...${shownOf} cellName=${name("weights")} weighted=${weighted} />`}
+    ${view === "lines" && html`<${Lines} ...${shownOf} />`}${view === "dots" && html`<${Dots} ...${shownOf} />`}
+    ${view === "text" && (taken === undefined ? html`<${Missing} />` : taken?.current && html`<${Text} row=${taken.values} limit=${weighted ? largest(taken.values) || 1 : 1} />`)}
     </div></div><h3>${t("attention.steps")}</h3>
     <ol class="steps"><li><p>${t("attention.step.ln")}</p><${Strip} of=${ln} name=${`h.${l}.ln_1`} at=${q} title="ln_1" /></li>
       <li><p>${t("attention.step.qkv", { width: model.value.head_width })}</p>${[["q", query], ["k", key], ["v", value]].map(([what, of]) => html`<${Strip} of=${of} name=${name(what)} lead=${[h]} at=${q} title=${t(`attention.${what}`)} />`)}</li>

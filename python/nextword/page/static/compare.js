@@ -1,10 +1,10 @@
-// Screen C: how probable the same continuations are after different prompts.
+// Screen C: two runs side by side, and how probable the same continuations are after different prompts.
 import { useState } from "preact/hooks";
 import { html } from "page/html.js";
-import { prompt, other } from "page/state.js";
 import { useAnswer } from "page/run.js";
 import { short, signed } from "page/format.js";
 import { t } from "page/text.js";
+import { SideBySide } from "page/side_by_side.js";
 
 /** The prompts of a template: "Der {Arzt|Mann} sagte" is two. @param {string} text @returns {string[]} */
 export function variants(text) {
@@ -13,13 +13,13 @@ export function variants(text) {
 }
 
 export function Compare() {
-  const begun = other.value ? `${prompt.value}\n${other.value}` : t("compare.template");
-  const [text, setText] = useState(begun), [list, setList] = useState(t("compare.words"));
+  const [text, setText] = useState(t("compare.template")), [list, setList] = useState(t("compare.words"));
   const prompts = text.split("\n").filter((line) => line.trim()).flatMap(variants).slice(0, 8), continuations = list.split(/[\s,]+/).filter(Boolean).slice(0, 6).map((word) => ` ${word}`);
   const told = useAnswer(prompts.length && continuations.length ? "/api/compare" : null, { prompts, continuations });
   const bar = (share) => html`<span class="bar"><span class="fill" style=${{ width: `${100 * share}%` }}></span></span>`;
-  return html`<h1>${t("nav.compare")}</h1><p class="headline small">${t("compare.says")}</p>
+  return html`<h1>${t("nav.compare")}</h1><p class="headline small">${t("compare.says")}</p><${SideBySide} />
     <section class="card" aria-labelledby="bias-title"><h2 id="bias-title">${t("compare.title")}</h2><p class="says">${t("compare.how")}</p>
+      <div class="controls templates"><span class="hint">${t("compare.templates")}</span>${["1", "2", "3", "4"].map((n) => html`<button onClick=${() => { setText(t(`compare.template.${n}`)); setList(t(`compare.words.${n}`)); }}>${t(`compare.template.${n}`).split("\n")[0]}</button>`)}</div>
       <div class="two"><label class="stack"><span>${t("compare.prompts")}</span><textarea rows="4" spellcheck="false" value=${text} onChange=${(event) => setText(event.currentTarget.value)}></textarea></label>
         <label class="stack"><span>${t("compare.continuations")}</span><input type="text" spellcheck="false" value=${list} onChange=${(event) => setList(event.currentTarget.value)} /></label></div>
       ${told === undefined ? html`<p class="told">${t("compare.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<div class="scroll" tabindex="0" role="region" aria-label=${t("compare.table")}><table class="plain" id="compare"><thead><tr><th scope="col">${t("compare.prompt")}</th><th scope="col">${t("compare.continuation")}</th><th scope="col">${t("compare.p")}</th><th scope="col">${t("compare.share")}</th><td></td><th scope="col">${t("compare.ratio")}</th></tr></thead>

@@ -20,14 +20,14 @@ export function largest(values) {
 }
 
 /** Paints the cells; what the causal mask hides is hatched, so that it differs from 0 by more than colour. */
-function paint(canvas, { values, rows, cols, kind, limit, causal }) {
+function paint(canvas, { values, rows, cols, kind, limit, causal, shift }) {
   const scale = Math.max(1, Math.min(24, Math.floor(960 / Math.max(rows, cols))));
   canvas.width = cols * scale;
   canvas.height = rows * scale;
   const context = canvas.getContext("2d"), table = ramp(kind, themeNow());
-  const image = new ImageData(cols, rows), shift = cols - rows;
+  const image = new ImageData(cols, rows);
   for (let i = 0; i < rows * cols; i++) {
-    const masked = causal && i % cols > Math.floor(i / cols) + shift;
+    const masked = Number.isNaN(values[i]) || (causal && i % cols > Math.floor(i / cols) + shift);
     const step = 3 * stepOf(values[i], kind, limit);
     image.data.set([table[step], table[step + 1], table[step + 2], masked ? 0 : 255], 4 * i);
   }
@@ -38,7 +38,7 @@ function paint(canvas, { values, rows, cols, kind, limit, causal }) {
   if (!causal) return;
   context.beginPath();
   for (let row = 0; row < rows; row++) {  // only right of the diagonal
-    context.rect((row + shift + 1) * scale, row * scale, canvas.width, scale);
+    context.rect(Math.max(0, row + shift + 1) * scale, row * scale, canvas.width, scale);
   }
   context.clip();
   context.strokeStyle = getComputedStyle(canvas).getPropertyValue("--hatch");
@@ -60,12 +60,12 @@ export function Legend({ kind, limit, unit }) {
 }
 
 /** The numbers as a real table. */
-function Table({ values, rows, cols, rowText, colText, label }) {
+function Table({ values, rows, cols, rowText, colText, label, stale }) {
   const [open, setOpen] = useState(false);
   const fits = Math.min(rows, Math.max(1, Math.floor(MOST_OF_TABLE / cols)));
   return html`<details class="as-table" onToggle=${(event) => setOpen(event.currentTarget.open)}>
     <summary>${t("picture.table")}</summary>
-    ${open && html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
+    ${open && !stale && html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
       <caption>${label}${fits < rows ? ` ${t("picture.first", { count: fits })}` : ""}</caption>
       <thead><tr><td></td>${Array.from({ length: cols }, (_, j) => html`<th scope="col">${colText(j)}</th>`)}</tr></thead>
       <tbody>${Array.from({ length: fits }, (_, i) => html`<tr><th scope="row">${rowText(i)}</th>
@@ -77,26 +77,29 @@ function Table({ values, rows, cols, rowText, colText, label }) {
 /** A picture of a matrix, or of a vector as one row.
  * @param {{values: ArrayLike<number>, rows: number, cols: number, kind?: "signed"|"share", limit?: number, unit: string,
  *   label: string, name: string, index: (row: number, col: number) => number[], rowText?: (row: number) => string,
- *   colText?: (col: number) => string, causal?: boolean, onRow?: (row: number) => void, row?: number}} props */
+ *   colText?: (col: number) => string, causal?: boolean, onRow?: (row: number) => void, row?: number, stale?: boolean,
+ *   where?: (row: number, col: number) => string, onChoose?: (row: number, col: number) => void}} props
+ *   shift: of a causal picture, how many columns row 0 sees beside the first. stale: whether other numbers are on their way, and these are not shown. where, onChoose: what a cell is called and
+ *   what a click does; without, an activation's cell, which the inspector opens. */
 export function Heat(props) {
-  const { values, rows, cols, kind = "signed", unit, label, name, index, causal = false, onRow, row } = props;
+  const { values, rows, cols, kind = "signed", unit, label, name, index, causal = false, onRow, row, stale = false, shift = cols - rows } = props;
   const rowText = props.rowText ?? String, colText = props.colText ?? String;
   const limit = props.limit ?? (largest(values) || 1);
   const canvas = useRef(null), [[r, c], setCursor] = useState([row ?? 0, 0]);
   const theme = themeNow();
-  useEffect(() => { if (canvas.current) paint(canvas.current, { values, rows, cols, kind, limit, causal }); },
-    [values, rows, cols, kind, limit, causal, theme]);
+  useEffect(() => { if (canvas.current) paint(canvas.current, { values, rows, cols, kind, limit, causal, shift }); },
+    [values, rows, cols, kind, limit, causal, shift, theme]);
   const i = Math.min(r, rows - 1), j = Math.min(c, cols - 1), value = values[i * cols + j];
-  const hidden = causal && j > i + cols - rows;
+  const hidden = causal && j > i + shift;
   const named = rows > 1 && rows <= 24 && cols <= 24 && Boolean(props.rowText && props.colText);
-  const where = cellName(name, index(i, j)), told = hidden ? t("picture.masked") : short(value);
+  const where = props.where?.(i, j) ?? cellName(name, index(i, j)), told = stale ? "…" : hidden ? t("picture.masked") : Number.isNaN(value) ? "" : short(value);
   const words = [rows > 1 && rowText(i), cols > 1 && colText(j)].filter(Boolean).join(" → ");
   const of = (event) => {
     const box = canvas.current.getBoundingClientRect();
     return [Math.min(rows - 1, Math.max(0, Math.floor((event.clientY - box.top) / box.height * rows))),
       Math.min(cols - 1, Math.max(0, Math.floor((event.clientX - box.left) / box.width * cols)))];
   };
-  const choose = (a, b) => { cell.value = { name, index: index(a, b) }; onRow?.(a); };
+  const choose = (a, b) => { if (props.onChoose) props.onChoose(a, b); else { cell.value = { name, index: index(a, b) }; onRow?.(a); } };
   const move = (event) => {
     const next = { ArrowRight: [i, j + 1], ArrowLeft: [i, j - 1], ArrowDown: [i + 1, j], ArrowUp: [i - 1, j],
       Home: [i, 0], End: [i, cols - 1], PageUp: [0, j], PageDown: [rows - 1, j] }[event.key];
@@ -107,19 +110,19 @@ export function Heat(props) {
     setCursor([a, b]);
     news.value = `${[rows > 1 && rowText(a), colText(b)].filter(Boolean).join(", ")}: ${short(values[a * cols + b])}`;
   };
-  return html`<figure class=${`heat ${rows === 1 ? "strip" : "matrix"} ${named ? "named" : ""}`} data-name=${name}>
+  return html`<figure class=${`heat ${rows === 1 ? "strip" : "matrix"} ${named ? "named" : ""} ${stale ? "stale" : ""}`} data-name=${name} aria-busy=${stale}>
     ${named && html`<div class="col-names" aria-hidden="true" translate="no">${Array.from({ length: cols }, (_, b) => html`<span>${colText(b)}</span>`)}</div>
     <div class="row-names" aria-hidden="true" translate="no">${Array.from({ length: rows }, (_, a) => html`<span class=${a === row ? "chosen" : ""}>${rowText(a)}</span>`)}</div>`}
     <div class="canvas" onPointerMove=${(event) => setCursor(of(event))} onClick=${(event) => choose(...of(event))}>
-      <canvas ref=${canvas} role="img" aria-label=${label} style=${rows > 1 ? { aspectRatio: `${cols} / ${rows}` } : {}}></canvas>
+      <canvas ref=${canvas} role="img" aria-label=${stale ? name : label} style=${rows > 1 ? { aspectRatio: `${cols} / ${rows}` } : {}}></canvas>
       ${row !== undefined && html`<span class="row-mark" style=${{ top: `${100 * row / rows}%`, height: `${100 / rows}%` }}></span>`}
-      <button class="cursor" aria-label=${t("picture.cell", { cell: where, value: told })} onKeyDown=${move}
+      <button class="cursor" aria-label=${t(props.onChoose ? "picture.choose" : "picture.cell", { cell: where, value: told })} onKeyDown=${move}
         onClick=${(event) => { event.stopPropagation(); choose(i, j); }}
         style=${{ left: `${100 * j / cols}%`, top: `${100 * i / rows}%`, width: `${100 / cols}%`, height: `${100 / rows}%` }}></button>
     </div>
     <figcaption><output class="readout"><code>${where}</code> <b>${told}</b> <span>${words}</span></output>
       <${Legend} kind=${kind} limit=${limit} unit=${unit} /></figcaption>
-    <${Table} values=${values} rows=${rows} cols=${cols} rowText=${rowText} colText=${colText} label=${label} />
+    <${Table} stale=${stale} values=${values} rows=${rows} cols=${cols} rowText=${rowText} colText=${colText} label=${label} />
   </figure>`;
 }
 
@@ -129,9 +132,9 @@ export function Strip({ of, name, at, title, note, lead = [], limit, kind, unit 
   if (!of) return html`<div class="strip-row waiting"><p class="strip-title">${title}</p><p class="skeleton"></p></div>`;
   let sum = 0;
   for (const value of of.values) sum += value * value;
-  const cols = of.values.length;
-  return html`<div class="strip-row"><p class="strip-title">${title} <small>${note ?? t("picture.norm", { norm: short(Math.sqrt(sum)) })}</small></p>
-    <${Heat} values=${of.values} rows=${1} cols=${cols} name=${name} index=${(_, j) => [...lead, at, j]} unit=${unit ?? t("unit.activation")}
+  const cols = of.values.length, stale = of.current === false;
+  return html`<div class="strip-row"><p class="strip-title">${title} <small>${stale ? "…" : note ?? t("picture.norm", { norm: short(Math.sqrt(sum)) })}</small></p>
+    <${Heat} values=${of.values} rows=${1} cols=${cols} name=${name} stale=${stale} index=${(_, j) => [...lead, at, j]} unit=${unit ?? t("unit.activation")}
       limit=${limit} kind=${kind} label=${t("picture.strip", { name: title, count: cols, least: short(Math.min(...of.values)), most: short(Math.max(...of.values)) })} />
   </div>`;
 }

@@ -42,11 +42,11 @@ export function Mlp() {
   const [ln, fc, act, out, post] = ["ln_2", "mlp.fc", "mlp.act", "mlp.out", "resid_post"].map((what) => useRow(name(what)));
   const active = act ? act.values.filter((value) => value > 0).length : 0;
   const known = model.value.activation === "gelu_new" || model.value.activation === null;
-  return html`<${Station} id="mlp" number=${4} summary=${act ? t("mlp.summary", { layer: l, active, count: act.values.length, token: shown(run.value.tokens[q]) }) : ""}>
+  return html`<${Station} id="mlp" number=${4} summary=${act?.current ? t("mlp.summary", { layer: l, active, count: act.values.length, token: shown(run.value.tokens[q]) }) : ""}>
     <div class="controls"><${Switch} rule=${{ name: name("mlp.out") }} label=${t("switch.mlp", { layer: l })} /></div>
     <ol class="steps"><li><p>${t("mlp.step.ln")}</p><${Strip} of=${ln} name=${name("ln_2")} at=${q} title="ln_2" /></li>
       <li><p>${t("mlp.step.fc", { width: model.value.width, inner: model.value.inner })}</p><${Strip} of=${fc} name=${name("mlp.fc")} at=${q} title="mlp.fc" /></li>
-      <li><p>${t("mlp.step.act")}</p>${known && fc && act && fc.values.length === act.values.length && html`<${Curve} before=${fc.values} after=${act.values} />`}<${Strip} of=${act} name=${name("mlp.act")} at=${q} title="mlp.act" /></li>
+      <li><p>${t("mlp.step.act")}</p>${known && fc?.current && act?.current && fc.values.length === act.values.length && html`<${Curve} before=${fc.values} after=${act.values} />`}<${Strip} of=${act} name=${name("mlp.act")} at=${q} title="mlp.act" /></li>
       <li><p>${t("mlp.step.out")}</p><${Strip} of=${out} name=${name("mlp.out")} at=${q} title="mlp.out" /><${Strip} of=${post} name=${name("resid_post")} at=${q} title="resid_post" /></li></ol>
     <h3>${t("mlp.neurons")}</h3><p class="hint">${t("mlp.neurons.says")}</p><${Neurons} />
   <//>`;

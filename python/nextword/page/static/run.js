@@ -27,6 +27,9 @@ export const at = computed(() => {
 /** Number of the newest request: older answers are dropped. */
 let newest = 0, retry = 0;
 
+/** What POST /api/run is sent for a prompt. @param {string} text */
+export const bodyOf = (text) => ({ prompt: text, interventions: [], lens: { at: "resid_post", positions: null, top: 5 }, next: 20 });
+
 /** Runs the model on what the view says: the prompt, words appended to it, rules that change the run. */
 async function look(text, more, rules, anew = false) {
   const mine = ++newest;
@@ -34,7 +37,7 @@ async function look(text, more, rules, anew = false) {
   if (!text) return;
   busy.value = true;
   try {
-    const body = { prompt: text, interventions: [], lens: { at: "resid_post", positions: null, top: 5 }, next: 20 };
+    const body = bodyOf(text);
     let plain = await once(`run ${text}`, () => call("POST", "/api/run", body));
     if (more.length) {  // by their ids: the text of both, cut anew, might be other tokens
       delete body.prompt;
@@ -109,22 +112,27 @@ export function useAnswer(path, body) {
   return useArrival(whole && `${whole} ${JSON.stringify(body)}`, () => call("POST", whole, body));
 }
 
-/** @param {string} name @param {object} part */
-const pathOf = (name, part) => `/api/run/${run.value?.run}/tensor?${new URLSearchParams({ name: name ?? "", ...part, as: "f32" })}`;
-
-/** Whether what has arrived is what is asked for now, and not still what was asked for before.
- * @param {{path: string}|null} found @param {string} name @param {object} part */
-export const isCurrent = (found, name, part) => Boolean(found) && found.path === pathOf(name, part);
-
-/** Numbers of one activation. `rows`, `cols` are ranges "a:b" of its last two axes, `head` of those that have heads.
- * @param {string|null} name @param {{head?: number, rows?: string, cols?: string, max?: number}} [part]
- * @returns {{values: Float32Array, shape: number[], header: any, path: string}|null} */
-export function useTensor(name, part = {}) {
-  const known = name !== null && run.value && name in run.value.names, path = known ? pathOf(name, part) : null;
-  return useArrival(path, async () => {
+/** Numbers of one activation of a run. `rows`, `cols` are ranges "a:b" of its last two axes, `head` of those that have
+ * heads. `current` is false while the numbers are still those that were asked for before.
+ * @param {string|null} root  of the run: "/api/run/R" @param {string|null} name
+ * @param {{head?: number, rows?: string, cols?: string, max?: number, as?: string}} [part]
+ * @returns {{values: Float32Array, shape: number[], header: any, current: boolean}|null} */
+export function useTensorOf(root, name, part = {}) {
+  const path = root && name !== null ? `${root}/tensor?${new URLSearchParams({ name, ...part, as: part.as ?? "f32" })}` : null;
+  const found = useArrival(path, async () => {
     const { buffer, header } = await bytes(path);
-    return { values: new Float32Array(buffer), shape: header.shape, header, path };
+    return { values: part.as === "u8" ? unpacked(new Uint8Array(buffer), header) : new Float32Array(buffer), shape: header.shape, header, path };
   });
+  return found && { ...found, current: found.path === path };
+}
+
+/** Numbers from bytes, as TensorHeader says. @param {Uint8Array} bytes @param {any} header */
+const unpacked = (bytes, { scale, max, bound }) => Float32Array.from(bytes, (byte) => (scale === "sqrt" ? (byte / 255) ** 2 * max : (byte - 128) / 127 * bound));
+
+/** The same of the run that is shown. @param {string|null} name @param {object} [part] */
+export function useTensor(name, part = {}) {
+  const known = name !== null && run.value && (name in run.value.names || name.endsWith(".attn.value_weighted"));
+  return useTensorOf(known ? `/api/run/${run.value.run}` : null, name, part);
 }
 
 /** All heads at a glance: thumbnails and each head's last row.

@@ -26,6 +26,10 @@ export const open = signal(["tokens"]);
 export const theme = signal("auto");
 /** The prompt that the first is compared with. */
 export const other = signal("");
+/** The token whose change by interventions is told; "" is the most probable one. */
+export const watched = signal("");
+/** What screen C sets side by side: "prompts", "models" or "change". */
+export const sides = signal("prompts");
 /** @type {import("@preact/signals").Signal<number[]>} ids of the words that were appended to the prompt */
 export const added = signal([]);
 
@@ -35,6 +39,7 @@ const FIELDS = {
   minp: [minP, 0, number], seed: [seed, 1, number], off: [interventions, [], json], cell: [cell, null, json],
   open: [open, ["tokens"], (value) => value.split(",").filter(Boolean)], theme: [theme, "auto", text],
   add: [added, [], json], lang: [language, "", text], prompt2: [other, "", text],
+  watch: [watched, "", text], sides: [sides, "prompts", text],
 };
 
 /** What stands in the fragment and is not the view's: the key of the server. @type {Record<string, string>} */
