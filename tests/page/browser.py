@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
+import nextword
+
 CHROMIUM = shutil.which("chromium")
 PROMPT = "Once upon a time there was a little"
+STATIONS = "tokens,embedding,attention,mlp,stream,chance,next"
+LANGUAGES = ["en", "de"]
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+TEXTS = Path(nextword.__file__).parent / "page" / "static" / "text"
 
 
 @contextlib.contextmanager
@@ -50,5 +59,68 @@ def opened(browser, address, *, ready="section.station, section.card", width=128
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("request", lambda one: None if one.url.startswith((origin, "data:")) else page.foreign.append(one.url))
     page.goto(f"{address}&{urlencode(view)}")
-    page.wait_for_selector(ready)
+    if ready:
+        page.wait_for_selector(ready)
     return page
+
+
+def visit(page, **view):
+    """Another view in a page that is open, with nothing left of what was chosen in the one before."""
+    page.evaluate("""async fields => {
+        const key = new URLSearchParams(location.hash.slice(1)).get("key");
+        const go = view => new Promise(done => {
+            const now = `#${new URLSearchParams({ key, ...view })}`;
+            if (location.hash === now) { done(); return; }
+            addEventListener("hashchange", () => requestAnimationFrame(() => setTimeout(done)), { once: true });
+            location.hash = now;
+        });
+        await go({ screen: fields.screen === "bench" ? "walk" : "bench", lang: fields.lang });
+        await go(fields); }""", {name: str(value) for name, value in view.items()})
+
+
+def set_view(page, **fields):
+    """Change some fields of the view that a page shows."""
+    page.evaluate("fields => { const now = new URLSearchParams(location.hash.slice(1));"
+                  " for (const name in fields) now.set(name, fields[name]); location.hash = now; }", fields)
+
+
+def settled(page):
+    """Wait until the page asks for nothing more."""
+    page.wait_for_load_state("networkidle")
+
+
+def texts(lang):
+    """A function that gives the page's text of a key in a language."""
+    table = json.loads((TEXTS / f"{lang}.json").read_text("utf-8"))
+
+    def text(key, **values):
+        found = table[key]
+        for name, value in values.items():
+            found = found.replace(f"{{{name}}}", str(value))
+        return found
+
+    return text
+
+
+def page_numbers():
+    """tools/page_numbers.py as a module."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+    try:
+        return importlib.import_module("page_numbers")
+    finally:
+        sys.path.pop(0)
+
+
+def shown(text):
+    """A token's text as the page writes it."""
+    return text.replace(" ", "·").replace("\n", "⏎")
+
+
+def four(value):
+    """A number as the page writes it."""
+    return format(float(value), ".4g")
+
+
+def signed(value):
+    """A number whose sign is always seen."""
+    return ("+" if value > 0 else "") + four(value)

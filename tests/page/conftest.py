@@ -5,6 +5,7 @@ import threading
 import pytest
 
 import nextword
+from page.browser import LANGUAGES, PROMPT, browsing, opened, page_numbers, serving, texts, visit
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,81 @@ def server(lm):
     one.stop()
     thread.join(30)
     assert not thread.is_alive()
+
+
+# In a real browser
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One browser for all tests of a process."""
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def address(browser):
+    """The page of the bundled model, served by the command."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def sorter_address(browser):
+    """The page of the bundled model that sorts letters."""
+    with serving("--model", "nextword:nano-sort") as found:
+        yield found
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Opens a page at a view; when the test is over, none has asked anybody else for anything."""
+    pages = []
+
+    def open_(at=None, **view):
+        pages.append(opened(browser, at or address, **view))
+        return pages[-1]
+
+    yield open_
+    foreign = [url for page in pages for url in page.foreign]
+    for page in pages:
+        page.context.close()
+    assert foreign == []
+
+
+@pytest.fixture(scope="session")
+def _pages(browser, address):
+    """A page of each language, which tests share."""
+    pages = {lang: opened(browser, address, lang=lang, prompt=PROMPT) for lang in LANGUAGES}
+    yield pages
+    for page in pages.values():
+        page.context.close()
+    assert [url for page in pages.values() for url in page.foreign] == []
+
+
+@pytest.fixture(params=LANGUAGES)
+def lang(request):
+    """Each language of the page."""
+    return request.param
+
+
+@pytest.fixture
+def page_of(_pages, lang):
+    """Visits a view in the shared page of the language, and gives the page."""
+    def at(**view):
+        visit(_pages[lang], lang=lang, **view)
+        return _pages[lang]
+
+    return at
+
+
+@pytest.fixture
+def t(lang):
+    """The page's text of a key, in the language of the test."""
+    return texts(lang)
+
+
+@pytest.fixture(scope="session")
+def exercise_numbers(lm):
+    """The numbers of the exercises, from the library as it computes on this machine."""
+    return page_numbers().numbers(lm)

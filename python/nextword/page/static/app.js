@@ -3,7 +3,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { screen, prompt, ask, theme, news, layer, head, cell } from "page/state.js";
 import { language, t } from "page/text.js";
-import { model, run, busy, failure } from "page/run.js";
+import { model, run, busy } from "page/run.js";
+import { Banner } from "page/banner.js";
 import { Walk } from "page/walk.js";
 import { lazy } from "page/lazy.js";
 import { Choice } from "page/parts.js";
@@ -18,14 +19,6 @@ const SCREENS = {
   bench: lazy(() => import("page/bench.js"), "Bench"),
 };
 const Inspector = lazy(() => import("page/inspector.js"), "Inspector");
-
-/** The failure in place, in words of the chosen language. */
-function Banner() {
-  const told = failure.value;
-  if (!told) return null;
-  const known = t(`error.${told.code}`, told);
-  return html`<div class="banner" role="alert"><b>${known === `error.${told.code}` ? told.message : known}</b></div>`;
-}
 
 /** The prompt: what is typed becomes the view's prompt a moment later. */
 function Prompt() {

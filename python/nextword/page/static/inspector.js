@@ -50,6 +50,10 @@ function Terms({ told }) {
 export function Inspector() {
   const { name, index } = cell.value, told = useAnswer("cell", { name, index }), heading = useRef(null), [copied, setCopied] = useState(false);
   useEffect(() => { setCopied(false); }, [name, String(index)]);
+  useEffect(() => {  // once it closes, the keyboard is where it was before
+    const opener = document.activeElement, box = heading.current?.closest("aside");
+    return () => { if (box?.contains(document.activeElement) || document.activeElement === document.body) opener?.focus({ preventScroll: true }); };
+  }, []);
   useEffect(() => { heading.current?.focus({ preventScroll: true }); }, []);
   const fresh = told && told.name === name && String(told.index) === String(index);
   const known = run.value && name in run.value.names, token = known && run.value.tokens[index[index.length > 2 ? 1 : 0]];

@@ -18,7 +18,7 @@ export function NextWord() {
       <${Slider} id="pace" label=${t("play.pace")} value=${pace.value} min=${0} max=${3} step=${0.1} onInput=${(value) => { pace.value = value; }} says=${t("play.seconds", { seconds: short(pace.value, 2) })} /></div>
     ${full() && html`<p class="told">${t("next.full", { window: model.value.window })}</p>`}
     <p class="text" translate="no">${tokens.slice(0, Math.max(0, from)).map((token) => token.text.startsWith("<") ? shown(token) : token.text).join("")}${grown.map((token, i) => html`<button class="grown" key=${i}
-      aria-label=${t("next.look", { token: shown(token) })} onClick=${() => { position.value = from + i - 1; }}>${token.text.startsWith("<") ? shown(token) : token.text}</button>`)}<i class="caret" aria-hidden="true"></i></p>
+      aria-label=${t("next.look", { token: shown(token) })} onClick=${() => { position.value = from + i - 1; }}>${token.text.startsWith("<") ? shown(token) : token.text.replaceAll("\n", "⏎\n")}</button>`)}<i class="caret" aria-hidden="true"></i></p>
     <h3>${t("next.branch")}</h3><p class="hint">${t("next.branch.says")}</p>
     <${Bars} label=${t("next.branch")} rows=${next.slice(0, 8).map(({ id, p }) => ({ id, text: texts[id], p }))} onChoose=${(id) => step(id)} />
   <//>`;

@@ -1,5 +1,5 @@
 // Small parts that all screens share: a station that folds open, token chips, bars of probabilities, a labelled slider.
-import { useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { short, shown } from "page/format.js";
 import { open } from "page/state.js";
@@ -59,6 +59,15 @@ export function Bars({ rows, limit, chosen, onChoose, label }) {
     return html`<li key=${row.id} class=${row.id === chosen ? "chosen" : ""}>${onChoose
       ? html`<button onClick=${() => onChoose(row.id)} aria-pressed=${row.id === chosen}>${inside}</button>` : html`<div>${inside}</div>`}</li>`;
   })}</ol>`;
+}
+
+/** A field that tells what was typed once it is left; what arrives meanwhile and draws the page anew leaves it alone.
+ * @param {{tag?: string, value: string, onChoose: (text: string) => void}} props  and attributes of the field */
+export function Typed({ tag = "input", value, onChoose, ...more }) {
+  const [draft, setDraft] = useState(value);
+  useEffect(() => setDraft(value), [value]);
+  return html`<${tag} type=${tag === "input" ? "text" : undefined} spellcheck="false" ...${more} value=${draft}
+    onInput=${(event) => setDraft(event.currentTarget.value)} onChange=${(event) => onChoose(event.currentTarget.value)} />`;
 }
 
 /** A slider with its value.

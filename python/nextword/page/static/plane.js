@@ -56,7 +56,8 @@ export function Words2d() {
   const [measure, setMeasure] = useState("cosine"), [way, setWay] = useState("softmax");
   const beside = context === "both" ? ["orange", "phone"] : [context], all = ["apple", ...beside];
   const values = all.map((name) => MEASURES[measure](words.apple, words[name])), shares = share(values, way);
-  const moved = [0, 1].map((axis) => all.reduce((sum, name, i) => sum + shares[i] * words[name][axis], 0)), fails = shares.some((one) => !Number.isFinite(one));
+  const mixed = (parts) => [0, 1].map((axis) => all.reduce((sum, name, i) => sum + parts[i] * words[name][axis], 0));
+  const moved = mixed(shares), byHand = mixed(shares.map((one) => Number(one.toFixed(2)))), fails = shares.some((one) => !Number.isFinite(one));
   const set = (name, at) => setWords({ ...words, [name]: at });
   const number = (name, axis) => html`<input type="number" step="0.25" min="-4" max="4" value=${words[name][axis]} aria-label=${t("bench.coordinate", { word: t(`word.${name}`), axis: "xy"[axis] })}
     onInput=${(event) => set(name, words[name].map((old, i) => (i === axis ? Number(event.currentTarget.value) || 0 : old)))} />`;
@@ -71,5 +72,6 @@ export function Words2d() {
         <${Choice} label=${t("bench.way")} value=${way} onChoose=${setWay} options=${[["softmax", "Softmax"], ["plain", t("bench.plain")]]} /></div>
       <table class="plain" id="shares"><thead><tr><th scope="col">${t("bench.word")}</th><th scope="col">${t("bench.similarity")}</th><th scope="col">${t("bench.share")}</th></tr></thead>
         <tbody>${all.map((name, i) => html`<tr data-word=${name}><th scope="row">${t(`word.${name}`)}</th><td>${short(values[i], 3)}</td><td>${Number.isFinite(shares[i]) ? shares[i].toFixed(2) : t("bench.undefined")}</td></tr>`)}</tbody></table>
-      <p class="told" id="moved">${fails ? t("bench.fails") : `${shares.map((one, i) => `${one.toFixed(2)} · (${words[all[i]].join(", ")})`).join(" + ")} = (${moved.map((one) => one.toFixed(2)).join(", ")})`}</p></div></div></section>`;
+      <p class="told" id="moved">${fails ? t("bench.fails") : `${shares.map((one, i) => `${one.toFixed(2)} · (${words[all[i]].join(", ")})`).join(" + ")} = (${byHand.map((one) => one.toFixed(2)).join(", ")})`}</p>
+      ${!fails && html`<p class="hint">${t("bench.exactly", { point: moved.map((one) => short(one)).join(", ") })}</p>`}</div></div></section>`;
 }

@@ -25,7 +25,7 @@ export async function step(id) {
       token = (await call("POST", `/api/run/${run.value.run}/choose`, { settings, seed: seed.value, step: added.value.length, candidates: 1 })).token;
     } catch (fault) {
       playing.value = false;
-      failure.value = { ...(fault.failure ?? { code: "unknown", message: String(fault) }) };
+      failure.value = { ...(fault.failure ?? { code: "unknown", message: String(fault) }), status: fault.status };
       return;
     }
   }

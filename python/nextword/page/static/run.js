@@ -30,10 +30,16 @@ let newest = 0, retry = 0;
 /** What POST /api/run is sent for a prompt. @param {string} text */
 export const bodyOf = (text) => ({ prompt: text, interventions: [], lens: { at: "resid_post", positions: null, top: 5 }, next: 20 });
 
+/** What the banner says of a fault. */
+const told = (fault) => (fault instanceof Refused ? { ...fault.failure, status: fault.status } : { code: "unknown", message: String(fault) });
+/** Whether the same call may be answered later: nobody was there, or too many asked. */
+const passes = (fault) => fault.status === 0 || fault.status === 429;
+/** Milliseconds until it is tried again. @param {number} tries */
+const pause = (tries) => Math.min(8000, 500 * 2 ** tries);
+
 /** Runs the model on what the view says: the prompt, words appended to it, rules that change the run. */
-async function look(text, more, rules, anew = false) {
+async function look(text, more, rules) {
   const mine = ++newest;
-  if (anew) fetchedOnce.clear();
   if (!text) return;
   busy.value = true;
   try {
@@ -58,8 +64,8 @@ async function look(text, more, rules, anew = false) {
     retry = 0;
   } catch (fault) {
     if (mine !== newest) return;
-    failure.value = fault instanceof Refused ? { ...fault.failure, status: fault.status } : { code: "unknown", message: String(fault) };
-    if (fault.status === 0) setTimeout(() => mine === newest && look(text, more, rules), Math.min(8000, 500 * 2 ** retry++));
+    failure.value = told(fault);
+    if (passes(fault)) setTimeout(() => mine === newest && look(text, more, rules), pause(retry++));
   } finally {
     if (mine === newest) busy.value = false;
   }
@@ -78,7 +84,7 @@ const fetchedOnce = new Map();
 function once(name, get) {
   if (!fetchedOnce.has(name)) {
     const promise = get();
-    promise.catch(() => fetchedOnce.delete(name));
+    promise.then(() => { if (failure.peek() && passes(failure.peek())) failure.value = null; }, () => fetchedOnce.delete(name));
     fetchedOnce.set(name, promise);
     if (fetchedOnce.size > 400) fetchedOnce.delete(fetchedOnce.keys().next().value);
   }
@@ -89,18 +95,22 @@ function once(name, get) {
  * @param {string|null} name  of what is asked for; null asks for nothing
  * @param {() => Promise<any>} get */
 function useArrival(name, get) {
-  const [state, setState] = useState({ name: null, value: null });
+  const [state, setState] = useState({ name: null, value: null }), [tries, setTries] = useState(0);
   useEffect(() => {
     if (name === null) return undefined;
-    let wanted = true;
+    let wanted = true, timer = 0;
     once(name, get).then((value) => wanted && setState({ name, value }),
       (fault) => {
         if (!wanted) return;
-        if (fault.status === 410) look(prompt.peek(), added.peek(), interventions.peek(), true);  // forgotten: computed again
+        if (passes(fault)) {  // what was there stays
+          failure.value = told(fault);
+          timer = setTimeout(() => setTries(tries + 1), pause(tries));
+          return;
+        }
         setState({ name, value: undefined });
       });
-    return () => { wanted = false; };
-  }, [name]);
+    return () => { wanted = false; clearTimeout(timer); };
+  }, [name, tries]);
   return state.value;
 }
 

@@ -18,8 +18,35 @@ export const kind = data?.transport === "frame" ? "frame" : data ? "file" : "ser
 /** What the page shows at first, as a fragment, where its address has none. */
 export const view = data?.view ?? "";
 
+/** What POST /api/run was sent for a run, the last ones. @type {Map<string, object>} */
+const bodies = new Map();
+const RUNS = 64;
+
+/** A call; a run that was forgotten is computed again first, under the same name.
+ * @template T @param {() => Promise<T>} attempt @param {(method: string, path: string, body: object) => Promise<any>} send
+ * @returns {Promise<T>} */
+async function remembering(attempt, send) {
+  try {
+    return await attempt();
+  } catch (fault) {
+    const first = fault.status === 410 && bodies.get(fault.failure.run);
+    if (!first) throw fault;
+    await send("POST", "/api/run", first);
+    return attempt();
+  }
+}
+
+/** A call of the server. @param {string} method @param {string} path @param {object} [body] @returns {Promise<Response>} */
+const fetched = (method, path, body, signal) => remembering(() => sent(method, path, body, signal), sent);
+
+/** A call of the notebook. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
+async function messaged(method, path, body) {
+  const { messaged: send } = await frame();
+  return remembering(() => send(method, path, body), send);
+}
+
 /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<Response>} */
-async function fetched(method, path, body, signal) {
+async function sent(method, path, body, signal) {
   let answer;
   try {
     answer = await fetch(path, {
@@ -39,9 +66,13 @@ async function fetched(method, path, body, signal) {
 
 /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} JSON */
 export async function call(method, path, body) {
-  if (kind === "server") return (await fetched(method, path, body)).json();
-  if (kind === "frame") return JSON.parse((await (await frame()).messaged(method, path, body)).json);
-  return (await stored()).answered(data, method, path, body);
+  if (kind === "file") return (await stored()).answered(data, method, path, body);
+  const found = kind === "server" ? await (await fetched(method, path, body)).json() : JSON.parse((await messaged(method, path, body)).json);
+  if (path === "/api/run") {
+    bodies.set(found.run, { ...body });
+    if (bodies.size > RUNS) bodies.delete(bodies.keys().next().value);
+  }
+  return found;
 }
 
 /** Bytes of the server and what `X-Tensor` says of them.
@@ -52,7 +83,7 @@ export async function bytes(path) {
     return { buffer: await answer.arrayBuffer(), header: JSON.parse(answer.headers.get("X-Tensor")) };
   }
   if (kind === "frame") {
-    const { buffer, header } = await (await frame()).messaged("GET", path);
+    const { buffer, header } = await messaged("GET", path);
     return { buffer, header: JSON.parse(header) };
   }
   return (await stored()).binary(data, path);
@@ -62,7 +93,15 @@ export async function bytes(path) {
  * @param {string} path @param {object} body @param {AbortSignal} [signal]
  * @returns {AsyncGenerator<{event: string, data: any}>} */
 export async function* events(path, body, signal) {
-  if (kind === "frame") { yield* (await frame()).heard(path, body, signal); return; }
+  if (kind === "frame") {
+    const { heard, messaged: send } = await frame();
+    const [first, rest] = await remembering(async () => {
+      const stream = heard(path, body, signal);
+      return [await stream.next(), stream];
+    }, send);
+    if (!first.done) { yield first.value; yield* rest; }
+    return;
+  }
   if (kind === "file") { (await stored()).answered(data, "POST", path, body); return; }
   const answer = await fetched("POST", path, body, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

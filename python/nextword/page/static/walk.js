@@ -1,7 +1,7 @@
 // Screen A: the way from prompt to next word in seven stations, the residual stream beside them.
 import { html } from "page/html.js";
 import { layer, head, position, open, interventions } from "page/state.js";
-import { model, run, at } from "page/run.js";
+import { model, run, at, failure } from "page/run.js";
 import { short, shown, percent } from "page/format.js";
 import { t } from "page/text.js";
 import { Chips, Stepper, Token } from "page/parts.js";
@@ -46,6 +46,7 @@ function Follow() {
 }
 
 export function Walk() {
+  if (!run.value && failure.value) return null;  // the banner says why
   if (!run.value || !model.value) return html`<p class="skeleton tall" aria-busy="true">${t("prompt.busy")}</p>`;
   const { texts, next } = run.value;
   return html`<h1 class="unseen">${t("title")}</h1>

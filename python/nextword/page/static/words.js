@@ -4,7 +4,7 @@ import { html } from "page/html.js";
 import { useAnswer } from "page/run.js";
 import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
-import { Bars, Choice } from "page/parts.js";
+import { Bars, Choice, Typed } from "page/parts.js";
 
 /** A word as it stands in a sentence: with the space before it. @param {string} word */
 const spaced = (word) => ` ${word.trim()}`;
@@ -14,8 +14,8 @@ function Analogy() {
   const [words, setWords] = useState(t("words.analogy").split(" ")), [exclude, setExclude] = useState("yes");
   const without = exclude === "yes", [a, b, c] = words.map(spaced), ready = words.every((word) => word.trim());
   const told = useAnswer(ready ? "/api/analogy" : null, { a, b, c, exclude: without, count: 10 });
-  const field = (i, label) => html`<label class="select"><span>${label}</span><input type="text" size="10" value=${words[i]} spellcheck="false"
-    onChange=${(event) => setWords(words.map((old, j) => (i === j ? event.currentTarget.value : old)))} /></label>`;
+  const field = (i, label) => html`<label class="select"><span>${label}</span><${Typed} size="10" value=${words[i]}
+    onChoose=${(word) => setWords(words.map((old, j) => (i === j ? word : old)))} /></label>`;
   return html`<section class="card" aria-labelledby="analogy-title"><h2 id="analogy-title">${t("words.analogy.title")}</h2><p class="says">${t("words.analogy.says")}</p>
     <div class="controls" id="analogy">${field(0, "a")} <span aria-hidden="true">−</span> ${field(1, "b")} <span aria-hidden="true">+</span> ${field(2, "c")}
       <${Choice} label=${t("words.inputs")} value=${exclude} onChoose=${setExclude} options=${[["yes", t("words.without")], ["no", t("words.with")]]} /></div>
@@ -38,7 +38,7 @@ function Similar() {
   const words = list.split(/[\s,]+/).filter(Boolean).slice(0, 12).map(spaced);
   const told = useAnswer(words.length > 1 ? "/api/similarity" : null, { words }), name = (id) => shown({ text: told.texts[id], id });
   return html`<section class="card" aria-labelledby="similar-title"><h2 id="similar-title">${t("words.similar.title")}</h2><p class="says">${t("words.similar.says")}</p>
-    <div class="controls"><label class="select grow"><span>${t("words.list.label")}</span><input type="text" size="40" value=${list} spellcheck="false" onChange=${(event) => setList(event.currentTarget.value)} /></label>
+    <div class="controls"><label class="select grow"><span>${t("words.list.label")}</span><${Typed} size="40" value=${list} onChoose=${setList} /></label>
       <${Choice} label=${t("bench.measure")} value=${measure} onChoose=${setMeasure} options=${[["dot", t("bench.dot")], ["scaled_dot", t("words.scaled")], ["cosine", t("bench.cosine")]]} /></div>
     ${told === undefined ? html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<div class="two"><${WordMap} told=${told} />
       <div class="scroll" tabindex="0" role="region" aria-label=${t("words.table")}><table class="plain" id="similarity"><thead><tr><td></td>${told.words.map((id) => html`<th scope="col" translate="no">${name(id)}</th>`)}</tr></thead>
