@@ -99,7 +99,11 @@ export async function* events(path, body, signal) {
       const stream = heard(path, body, signal);
       return [await stream.next(), stream];
     }, send);
-    if (!first.done) { yield first.value; yield* rest; }
+    try {
+      if (!first.done) { yield first.value; yield* rest; }
+    } finally {
+      rest.return();
+    }
     return;
   }
   if (kind === "file") { (await stored()).answered(data, "POST", path, body); return; }
