@@ -4,7 +4,7 @@ import { html } from "page/html.js";
 import { short, shown } from "page/format.js";
 import { open } from "page/state.js";
 import { t } from "page/text.js";
-import { kind } from "page/source.js";
+import { isFile } from "page/source.js";
 
 /** A station of the walk: a heading that folds it open, a sentence that says what happens, and the contents.
  * @param {{id: string, number: number, summary: any, children: any}} props */
@@ -81,7 +81,7 @@ export function Slider({ id, label, value, min, max, step, onInput, says }) {
 }
 
 /** What stands where the server refused the numbers. */
-export const Missing = () => html`<p class="hint">${t(kind === "file" ? "missing.file" : "missing")}</p>`;
+export const Missing = () => html`<p class="hint">${t(isFile ? "missing.file" : "missing")}</p>`;
 
 /** A choice of few, as buttons beside each other.
  * @param {{label: string, options: [string, string][], value: string, onChoose: (value: string) => void}} props */

@@ -15,6 +15,7 @@ const data = embedded();
 const frame = () => import("page/frame.js"), stored = () => import("page/stored.js");
 /** "file", "frame" or "server". */
 export const kind = data?.transport === "frame" ? "frame" : data ? "file" : "server";
+export const isFile = kind === "file";
 /** What the page shows at first, as a fragment, where its address has none. */
 export const view = data?.view ?? "";
 
