@@ -84,7 +84,7 @@ export function App({ languages }) {
     </div>
   </header>
   <${Banner} />
-  ${isFile && html`<p class="hint">${t("file.says")}</p>`}
+  ${isFile && html`<p class="hint of-file">${t("file.says")}</p>`}
   ${asks && html`<${Prompt} />`}
   <div class=${cell.value && isWalk ? "columns with-inspector" : "columns"}>
     <main id="main" tabindex="-1"><${Screen} key=${`${screen.value} ${isWalk ? "" : language.value}`} /></main>
