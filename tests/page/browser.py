@@ -36,16 +36,26 @@ def serving(*arguments):
             process.terminate()
 
 
+_shared = {"users": 0}  # playwright is started once in a process
+
+
 @contextlib.contextmanager
 def browsing():
-    """A browser, without a sandbox as root needs it."""
+    """A browser, without a sandbox as root needs it; one for all who browse at the same time."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    if not _shared["users"]:
+        _shared["playwright"] = api.sync_playwright().start()
+        _shared["browser"] = _shared["playwright"].chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    _shared["users"] += 1
+    try:
+        yield _shared["browser"]
+    finally:
+        _shared["users"] -= 1
+        if not _shared["users"]:
+            _shared["browser"].close()
+            _shared["playwright"].stop()
 
 
 def opened(browser, address, *, ready="section.station, section.card", width=1280, motion="reduce",
