@@ -45,7 +45,7 @@ def test_text_shows_the_weights_and_the_values_they_take(browser, address, lm):
     page.wait_for_selector(small)
     found = lm.inside(PROMPT).attention(3, 2)
     assert page.locator(small).all_inner_texts() == [format(float(w), ".2g") for w in found.weights[-1]]
-    page.click("button:text-is('weight × value')")
+    page.click("button:text-is('weight \u00d7 value')")
     expected = [format(float(np.float32(w)), ".2g") for w in found.value_weighted()[-1]]
     page.wait_for_selector(f".shaded small:text-is('{expected[0]}')")
     assert page.locator(small).all_inner_texts() == expected
@@ -86,7 +86,7 @@ def test_a_long_prompt_has_an_overview_and_an_exact_part(browser, address, lm):
     overview = page.locator(".heat.matrix").first
     box = overview.locator("canvas").bounding_box()
     overview.locator(".canvas").click(position={"x": 2, "y": box["height"] / 2})
-    page.wait_for_selector("h4:has-text('keys 0–63')")
+    page.wait_for_selector("h4:has-text('keys 0\u201363')")
     row = int(re.search(r"queries (\d+)", page.inner_text("h4"))[1])
     page.wait_for_selector(".heat.matrix:not(.stale) >> nth=1 >> tbody tr")
     shown = part.locator("tbody tr").first.locator("td").all_inner_texts()
@@ -126,7 +126,7 @@ def test_axe_finds_nothing_in_any_view(browser, address):
     for theme in ("light", "dark"):
         page = attention(browser, address, theme=theme)
         for view in ("Matrix", "Lines", "Text", "Dots"):
-            for of in ("weight × value", "weight"):
+            for of in ("weight \u00d7 value", "weight"):
                 page.click(f"#station-attention button:text-is('{view}')")
                 page.click(f"#station-attention button:text-is('{of}')")
                 page.wait_for_load_state("networkidle")

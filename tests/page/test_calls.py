@@ -275,7 +275,7 @@ def test_values_of_another_prompt_are_put_in_their_place(lm, page):
     ({"how": "mask", "name": "h.0.attn.z", "columns": [1]}, "must be of attn.scores for mask"),
     ({"how": "mask", "name": "h.0.attn.scores", "columns": [9]}, "columns must be whole numbers 0 .. 8"),
     ({"how": "mask", "name": "h.0.attn.scores", "columns": [1], "heads": [0]}, "heads must be one of"),
-    ({"how": "token", "name": "wpe", "positions": [1], "token": 5}, "must be wte for token"),
+    ({"how": "token", "name": "wpe", "positions": [1], "token": 5}, "must be of the tokens' embeddings for token"),
     ({"how": "token", "name": "wte", "positions": [1], "token": 4096}, "token must be a token id 0 .. 4095"),
     ({"how": "token", "name": "wte", "positions": [1], "token": " hippopotamus"}, "must be one token"),
     ({"how": "prompt", "name": "h.0.mlp.out", "prompt": ""}, "prompt must be 1 .. 512 tokens, got 0"),

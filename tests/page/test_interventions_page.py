@@ -172,7 +172,7 @@ def test_a_switch_that_changes_nothing_says_so_and_a_factor_is_the_library_s(bro
     page.focus(".rules input[type=range]")
     for _ in range(4):
         page.keyboard.press("ArrowRight")
-    page.wait_for_selector(".rules output:text-is('× 2')")
+    page.wait_for_selector(".rules output:text-is('\u00d7 2')")
     page.wait_for_load_state("networkidle")
     page.wait_for_selector(".busy", state="detached")
     assert after(page) == best(lm, [Scale("h.3.attn.z", heads=[2], factor=2.0)])[1]

@@ -66,7 +66,7 @@ def test_two_prompts_have_one_selection(browser, address, lm):
                   layer=3, head=2)
     check(page, expected(lm, PROMPT, layer=3, head=2), expected(lm, SECOND, layer=3, head=2))
     first = page.locator("#side-attention tr").first.locator("td")
-    assert first.nth(8).inner_text() == "–"  # " very" has no partner; " little" and " old" stand last
+    assert first.nth(8).inner_text() == "\u2013"  # " very" has no partner; " little" and " old" stand last
     first.nth(5).locator("button").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#side-attention tr:nth-child(2) td:nth-child(8) .hatched")
@@ -128,7 +128,7 @@ def test_templates_fill_the_table_in_either_language(browser, address):
             page.click(f".templates button >> nth={n}")
             page.wait_for_load_state("networkidle")
             page.wait_for_selector("#compare tbody tr")
-            prompts = {text for text in page.locator("#compare tbody th:not(:has(.unseen))").all_inner_texts()}
+            prompts = set(page.locator("#compare tbody th:not(:has(.unseen))").all_inner_texts())
             assert len(prompts) >= 2
         page.wait_for_selector(".told:has-text('19')")  # the warning: whose books these are
 

@@ -1,4 +1,4 @@
-"""The page's interventions as rules: those of `nextword.inside.rules`, and three that name a token, a mask or a prompt."""
+"""The page's interventions as rules: those of `inside.rules`, and three that name a token, a mask or a prompt."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
+
 from nextword.inside.change import off
 from nextword.inside.inside import Inside
 from nextword.inside.rules import Intervention, Value, from_json
+from nextword.models.steps import Lookup
 from nextword.page.errors import Refused
 from nextword.page.fields import PROMPT, Fields
 from nextword.page.texts import one_token
 
 Ran = Callable[[Sequence[int]], Inside]  # the activations of some ids
-UNSEEN = -1e30
+UNSEEN = np.array(-1e30, np.float32)
 """A score whose weight is 0 beside any other, exp(-1e30 - most) in float32; a token that sees no other keeps itself."""
 
 
@@ -56,8 +59,9 @@ def _mask(plain: Inside, name: str, told: Mapping[str, Any], ran: Ran) -> Interv
 
 def _token(plain: Inside, name: str, told: Mapping[str, Any], ran: Ran) -> Intervention:
     fields = Fields("interventions", told, ["how", "name", "positions", "token"])
-    if name != "wte":
-        raise ValueError(f"interventions: name must be wte for token, got {name}")
+    step = plain.model.steps().get(name)
+    if not (isinstance(step, Lookup) and step.by == "token"):
+        raise ValueError(f"interventions: name must be of the tokens' embeddings for token, got {name}")
     token = one_token("interventions", "token", fields.raw("token"), plain.host.tokenizer, plain.model.vocabulary)
     positions = fields.integers("positions", len(plain.ids), 0, len(plain.ids) - 1)
     return Value(name, positions=positions, value=ran([token])[name][0])
