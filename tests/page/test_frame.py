@@ -175,6 +175,37 @@ def test_messages_that_are_not_the_frame_s_reach_no_kernel_and_end_with_the_view
     assert len(tab.sent) == count
 
 
+EVENTS = """async ([path, body, most]) => {
+  const { events } = await import("page/source.js"), found = [];
+  for await (const { event, data } of events(path, body)) { found.push([event, data]); if (found.length === most) break; }
+  return found;
+}"""
+
+
+def test_events_arrive_one_by_one_and_end_where_nobody_reads_on(tab, lm, widget_of):
+    (frame,) = notebook(tab, widget_of(PROMPT))
+    run = frame.evaluate("import('page/run.js').then(({ run }) => run.value.run)")
+    found = frame.evaluate(EVENTS, [f"/api/run/{run}/scan", {"over": "heads", "target": " girl"}, 1000])
+    assert found[-1][0] == "end"
+    grid = lm.ablations(PROMPT, " girl").values
+    assert [data["values"] for event, data in found if event == "row"] == grid.tolist()
+    body = {"prompt": PROMPT, "settings": {"temperature": 0, "max_new_tokens": 400}, "seed": 1}
+    assert [event for event, _ in frame.evaluate(EVENTS, ["/api/generate", body, 2])] == ["step", "step"]
+    tab.wait_for_timeout(50)
+    assert any(content.get("stop") and "id" in content for content in tab.sent)
+
+
+def test_a_run_that_was_forgotten_comes_back(tab, lm, widget_of):
+    (frame,) = notebook(tab, widget := widget_of(PROMPT))
+    run = frame.evaluate("import('page/run.js').then(({ run }) => run.value.run)")
+    widget._desk._page.runs._runs.clear()
+    call = "path => import('page/source.js').then(({ call }) => call('POST', path, { layer: 3, position: -1, top: 2 }))"
+    found = frame.evaluate(call, f"/api/run/{run}/neurons")
+    assert [one["neuron"] for one in found["neurons"]] == [one.neuron for one in lm.inside(PROMPT).neurons(3, top=2)]
+    widget._desk._page.runs._runs.clear()
+    assert frame.evaluate(EVENTS, [f"/api/run/{run}/scan", {"over": "layers"}, 1000])[-1][0] == "end"
+
+
 # The file
 
 
