@@ -177,7 +177,10 @@ def test_messages_that_are_not_the_frame_s_reach_no_kernel_and_end_with_the_view
 
 EVENTS = """async ([path, body, most]) => {
   const { events } = await import("page/source.js"), found = [];
-  for await (const { event, data } of events(path, body)) { found.push([event, data]); if (found.length === most) break; }
+  for await (const { event, data } of events(path, body)) {
+    found.push([event, data]);
+    if (found.length === most) break;
+  }
   return found;
 }"""
 
