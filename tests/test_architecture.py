@@ -39,7 +39,7 @@ ROOMS = {
 }
 # What may be imported from outside of the standard library beside numpy; extras only inside of functions.
 LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors"}, "decoding": {"llguidance"},
-             "inside": {"matplotlib"}, "page": {"starlette", "uvicorn"}}  # fmt: skip
+             "inside": {"matplotlib"}, "page": {"anywidget", "starlette", "traitlets", "uvicorn"}}  # fmt: skip
 
 # C++: room -> rooms that it may include, itself not named. Arrows go up this list only.
 CPP_ROOMS = {

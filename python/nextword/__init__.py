@@ -20,18 +20,24 @@ from nextword.decoding import grammar, rules, sampling
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation
 from nextword.decoding.settings import Sampling
+from nextword.inside.pages import SHOWN_BY
 from nextword.models.trace import trace
+from nextword.page.opening import explain_page, html, widget
 from nextword.tasks.language_model import LanguageModel
 from nextword.tasks.loading import DEMO, load
 from nextword.tasks.quantized import quantize
 from nextword.text.tokenizer import Tokenizer
 
 __all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu",
-           "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity", "trace", "vectors"]
+           "explain_page", "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity",
+           "trace", "vectors"]
 
 # Modules that users name as `nextword.ops` and import from there, wherever in the rooms they stand.
 for _module in (cpu, grammar, ops, reference, rules, sampling, vectors):
     sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module
+
+SHOWN_BY.update(html=html, widget=widget)
+del SHOWN_BY, html, widget
 
 
 def __dir__() -> list[str]:

@@ -63,19 +63,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out}: {size / 1e6:.1f} MB")
         return 0
     from nextword.page.calls import Page
-    from nextword.page.server import Server
+    from nextword.page.server import Server, opened
 
     against = None if args.against is None else Page(load(argparse.Namespace(**{**vars(args), "model": args.against})))
     server = Server(Page(lm, {"prompt": text or "", "compare": args.compare, "lang": args.lang}, against), args.port)
     print(server.address, flush=True)
-    server.run(ready=lambda: None if args.no_browser else _open(server.address))
+    server.run(ready=lambda: None if args.no_browser else opened(server.address))
     return 0
-
-
-def _open(address: str) -> None:
-    """In a browser; where there is none, the address is printed all the same."""
-    import contextlib
-    import webbrowser
-
-    with contextlib.suppress(webbrowser.Error, OSError):
-        webbrowser.open(address)

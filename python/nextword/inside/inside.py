@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from os import PathLike
 from typing import Any
 
 from nextword.arithmetic.arrays import Floats
@@ -14,6 +15,7 @@ from nextword.inside.cell import Cell, cell
 from nextword.inside.host import Host, place, prompt_ids, shown_token, token_of
 from nextword.inside.lens import Lens, lens, lens_logits
 from nextword.inside.neurons import Neurons, neurons
+from nextword.inside.pages import SHOWN_BY
 from nextword.inside.tables import visible
 from nextword.inside.weights import Weights
 from nextword.machine.shown import shown
@@ -147,6 +149,30 @@ class Inside(Activations):
         (128, True)
         """
         return cell(self, self._weights, name, index)
+
+    def html(self, path: str | PathLike[str] | None = None, *, lang: str | None = None) -> str | None:
+        """The page of `nextword explain` with the numbers of this prompt, as one file that needs no network.
+
+        path: where it is written; None returns it as text. lang: "de" or "en", None the browser's. Interventions are
+        in it, too. Raises ValueError for a prompt that no text gives, and for interventions that are no rules with a
+        name; OSError where it cannot be written.
+
+        >>> import nextword
+        >>> page = nextword.load().inside("Once upon a time").html(lang="en")
+        >>> page[:15], "Once upon a time" in page
+        ('<!doctype html>', True)
+        """
+        said: str | None = SHOWN_BY["html"](self, path, lang)
+        return said
+
+    def widget(self, height: int = 720, lang: str | None = None) -> Any:
+        """The page of `nextword explain` in a notebook, whose calls the kernel answers: other prompts, interventions
+        and words that follow are computed while one looks.
+
+        height: in pixels, 200 .. 5000. lang: as for `html`. Needs anywidget (`pip install "nextword[notebook]"`), and
+        raises ImportError with the way out without it; ValueError and TypeError as `html`.
+        """
+        return SHOWN_BY["widget"](self, height, lang)
 
     def __repr__(self) -> str:
         return f"Inside({len(self.ids)} tokens, {len(self)} activations: {''.join(self.texts)[:40]!r})"

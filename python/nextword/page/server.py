@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import threading
+import webbrowser
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +17,14 @@ HOST = "127.0.0.1"
 
 
 class Server:
-    """A page that is served while `run` lasts.
+    """A page that is served while `run` lasts, or from `begin` to `stop`.
 
-    port: 0 takes any that is free. address: what a browser opens; its key stands behind the #, which is sent nowhere.
+    port: 0 takes any that is free. view: what the page shows at first, as `View.fragment` gives it. address: what a
+    browser opens; its key stands behind the #, which is sent nowhere.
     Raises OSError where the port is taken, ImportError with the way out where the extra "serve" is not installed.
     """
 
-    def __init__(self, page: Page, port: int = 0) -> None:
+    def __init__(self, page: Page, port: int = 0, view: str = "") -> None:
         require()
         # With its protocol named asyncio sends at once; else an answer of two parts would wait 40 ms for an ACK.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -33,9 +36,10 @@ class Server:
             raise OSError(error.errno, f"port {port} cannot be used ({error.strerror}); take another, or 0") from None
         self.port: int = self._socket.getsockname()[1]
         self.key = secrets.token_urlsafe(24)
-        self.address = f"http://{HOST}:{self.port}/#key={self.key}"
+        self.address = f"http://{HOST}:{self.port}/#key={self.key}{view and '&'}{view}"
         self.app = app_of(page, self.key, self.port)
         self._server: Any = None
+        self._thread: threading.Thread | None = None
 
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Answer until Ctrl-C, or until `stop` is called; `ready` is called once it listens."""
@@ -52,10 +56,49 @@ class Server:
         self._server = Listening(config)
         self._server.run(sockets=[self._socket])
 
+    def begin(self) -> None:
+        """Answer on a thread of its own, which ends with the program; returns once it listens."""
+        ready = threading.Event()
+
+        def work() -> None:
+            try:
+                self.run(ready.set)
+            finally:
+                ready.set()
+
+        self._thread = threading.Thread(target=work, name="nextword page", daemon=True)
+        self._thread.start()
+        ready.wait()
+
+    def wait(self) -> None:
+        """Until Ctrl-C, which stops it, or until another thread stops it."""
+        try:
+            while self._thread is not None and self._thread.is_alive():
+                self._thread.join(0.5)
+        except KeyboardInterrupt:
+            self.stop()
+
     def stop(self) -> None:
-        """End `run`, from another thread."""
+        """End `run`, from another thread; what `begin` began has then ended."""
         if self._server is not None:
             self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"Server({self.address})"
+
+
+def opened(address: str) -> None:
+    """Show it in a browser; where there is none, nothing happens."""
+    with contextlib.suppress(webbrowser.Error, OSError):
+        webbrowser.open(address)
 
 
 def require() -> None:

@@ -1,4 +1,4 @@
-"""The page as one HTML file: its modules, its texts and the numbers of one prompt, for any browser, without a network.
+"""The page as one HTML document: its modules and texts, and the numbers of one prompt or a frame's way to them.
 
 The modules lie in an import map as `data:` URLs and are those that the server gives, byte for byte. The numbers are
 JSON in a script of no executable type, in which no text can end the script. Where there is no JavaScript, tokens, lens
@@ -21,6 +21,7 @@ from nextword.page.calls import Page
 from nextword.page.errors import Refused
 from nextword.page.files import IMPORT_MAP, files, index
 from nextword.page.stored import stored
+from nextword.page.view import View
 
 if TYPE_CHECKING:
     from nextword.tasks.language_model import LanguageModel
@@ -32,34 +33,53 @@ PREFIX = "/page/"  # of addresses in the page
 
 def write(lm: LanguageModel, prompt: str, path: Path, *, lang: str | None = None, compare: str | None = None) -> int:
     """Write the file of a prompt; returns its bytes. Raises ValueError for a prompt that cannot be run."""
-    data = document(lm, prompt, lang=lang, compare=compare).encode()
-    whole.write("explain", {path: data})
-    return len(data)
+    return write_view("explain", lm, View(prompt, compare=compare, lang=lang), path)
+
+
+def write_view(op: str, lm: LanguageModel, view: View, path: Path) -> int:
+    """Write the file of a view; returns its bytes. Raises OSError where it cannot be written, before all else."""
+    whole.write(op, {path: lambda part: part.write_bytes(file_of(lm, view).encode())})
+    return path.stat().st_size
 
 
 def document(lm: LanguageModel, prompt: str, *, lang: str | None = None, compare: str | None = None) -> str:
     """The file of a prompt, as text."""
-    page = Page(lm, {"prompt": prompt, "compare": compare, "lang": lang})
+    return file_of(lm, View(prompt, compare=compare, lang=lang))
+
+
+def file_of(lm: LanguageModel, view: View) -> str:
+    """The file of a view, as text. Raises ValueError for a prompt that cannot be run."""
+    page = Page(lm, view.start())
     try:
-        if compare:
-            page.run({"prompt": compare})
+        if view.compare:
+            page.run({"prompt": view.compare})
     except Refused as error:
         raise ValueError(str(error).replace("run: prompt", "explain: compare")) from None
     try:
-        data = stored(page, prompt, compare)
+        data, run = stored(page, view)
     except Refused as error:
         raise ValueError(str(error)) from None
+    return _assembled({"transport": "file", "view": view.fragment(), **data}, plain(run))
+
+
+def frame(fragment: str) -> str:
+    """The page for a frame in a notebook, which asks its parent for the numbers. fragment: of its `View`."""
+    return _assembled({"transport": "frame", "view": fragment}, "")
+
+
+def _assembled(data: dict[str, Any], body: str) -> str:
+    """The page with all that it loads, and its data. body: what stands in it until it draws itself."""
     every = files()
-    data["files"] = {name: json.loads(file.data) for name, file in every.items() if name.endswith(".json")}
+    texts = {name: json.loads(file.data) for name, file in every.items() if name.endswith(".json")}
     found = IMPORT_MAP.sub(lambda _: _import_map(json.loads(IMPORT_MAP.findall(index())[0])["imports"]), index())
     found = re.sub(r'<link rel="stylesheet" href="/page/([\w./-]+)">',
                    lambda link: f"<style>\n{every[link[1]].data.decode()}</style>", found)
     found = re.sub(r'<script type="module" src="/page/([\w./-]+)"></script>',
-                   lambda script: f'{_data(data)}\n<script type="module">import "page/{script[1]}";</script>', found)
+                   lambda script: f'{_data({**data, "files": texts})}\n'
+                                  f'<script type="module">import "page/{script[1]}";</script>', found)
     found = found.replace("<head>", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
                                     '<meta name="referrer" content="no-referrer">', 1)
-    run = next(answer for call, answer in data["answers"].items() if call.startswith("POST /api/run {"))
-    return re.sub(r'(<div id="app">).*?(</div>)', lambda app: app[1] + plain(run) + app[2], found, count=1, flags=re.S)
+    return re.sub(r'(<div id="app">).*?(</div>)', lambda app: app[1] + body + app[2], found, count=1, flags=re.S)
 
 
 def _import_map(imports: Mapping[str, str]) -> str:

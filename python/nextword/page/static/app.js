@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { screen, prompt, ask, theme, news, layer, head, cell, tour } from "page/state.js";
 import { language, t } from "page/text.js";
+import { isFile } from "page/source.js";
 import { model, run, busy } from "page/run.js";
 import { Banner } from "page/banner.js";
 import { Walk } from "page/walk.js";
@@ -84,6 +85,7 @@ export function App({ languages }) {
     </div>
   </header>
   <${Banner} />
+  ${isFile && html`<p class="hint of-file">${t("file.says")}</p>`}
   ${asks && html`<${Prompt} />`}${isWalk && html`<${Tours} />`}
   <div class=${cell.value && isWalk ? "columns with-inspector" : "columns"}>
     <main id="main" tabindex="-1"><${Screen} key=${`${screen.value} ${isWalk ? "" : language.value}`} /></main>

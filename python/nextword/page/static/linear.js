@@ -5,7 +5,7 @@ import { softmax } from "page/sampling.js";
 import { short } from "page/format.js";
 import { t } from "page/text.js";
 import { Choice } from "page/parts.js";
-import { Arrow, Frame, outline } from "page/frame.js";
+import { Arrow, Frame, outline } from "page/axes.js";
 import { START, dot } from "page/plane.js";
 
 /** A map is the images of (1, 0) and (0, 1), the columns of its matrix. @typedef {[number[], number[]]} Map2 */

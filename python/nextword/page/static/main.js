@@ -2,7 +2,7 @@
 import { render } from "preact";
 import { effect } from "@preact/signals";
 import { html } from "page/html.js";
-import { call, Refused } from "page/source.js";
+import { call, view, Refused } from "page/source.js";
 import { restore, followAddress, prompt, other, theme, dark } from "page/state.js";
 import { language, t } from "page/text.js";
 import { LANGUAGES, learn } from "page/learn.js";
@@ -22,8 +22,9 @@ function followTheme() {
 
 async function start() {
   language.value = navigator.language?.startsWith("de") ? "de" : "en";
-  restore(location.hash);
-  const chosen = new URLSearchParams(location.hash.slice(1)).get("lang");
+  const own = location.hash.slice(1), address = new URLSearchParams(own).has("prompt") ? own : `${own}&${view}`;
+  restore(address);
+  const chosen = new URLSearchParams(address).get("lang");
   followTheme();
   try {
     model.value = await call("GET", "/api/model");

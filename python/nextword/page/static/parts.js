@@ -4,6 +4,7 @@ import { html } from "page/html.js";
 import { short, shown } from "page/format.js";
 import { open } from "page/state.js";
 import { t } from "page/text.js";
+import { isFile } from "page/source.js";
 
 /** What stands in a station of the walk: a sentence of this run, and the contents where it is open.
  * @param {{id: string, summary: any, children: any}} props */
@@ -74,7 +75,7 @@ export function Slider({ id, label, value, min, max, step, onInput, says }) {
 }
 
 /** What stands where the server refused the numbers. */
-export const Missing = () => html`<p class="hint">${t("missing")}</p>`;
+export const Missing = () => html`<p class="hint">${t(isFile ? "missing.file" : "missing")}</p>`;
 
 /** A choice of few, as buttons beside each other.
  * @param {{label: string, options: [string, string][], value: string, onChoose: (value: string) => void}} props */

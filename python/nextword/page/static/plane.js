@@ -5,7 +5,7 @@ import { softmax } from "page/sampling.js";
 import { short } from "page/format.js";
 import { t } from "page/text.js";
 import { Choice } from "page/parts.js";
-import { Arrow, Frame, toX, toY } from "page/frame.js";
+import { Arrow, Frame, toX, toY } from "page/axes.js";
 
 export const START = { apple: [2, 2], orange: [0, 3], phone: [4, 0] };
 

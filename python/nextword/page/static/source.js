@@ -1,17 +1,9 @@
 // Where the numbers come from: a server (fetch), a notebook (messages to the frame's parent) or the page's own file.
 // The calls are the same; no other module knows which it is.
 import { given } from "page/state.js";
-import { bytesOf, cut } from "page/stored.js";
+import { Refused } from "page/refused.js";
 
-/** An answer that is no result. `failure` has the server's {code, message, ...}. */
-export class Refused extends Error {
-  /** @param {{code: string, message: string}} failure @param {number} status  of HTTP; 0 where nobody answered */
-  constructor(failure, status) {
-    super(failure.message);
-    this.failure = failure;
-    this.status = status;
-  }
-}
+export { Refused };
 
 /** Data that lies in this file. @returns {Record<string, any>|null} */
 function embedded() {
@@ -20,24 +12,38 @@ function embedded() {
 }
 
 const data = embedded();
+const frame = () => import("page/frame.js"), stored = () => import("page/stored.js");
 /** "file", "frame" or "server". */
 export const kind = data?.transport === "frame" ? "frame" : data ? "file" : "server";
+export const isFile = kind === "file";
+/** What the page shows at first, as a fragment, where its address has none. */
+export const view = data?.view ?? "";
 
 /** What POST /api/run was sent for a run, the last ones. @type {Map<string, object>} */
 const bodies = new Map();
 const RUNS = 64;
 
-/** A call; a run that the server has forgotten is computed again first, under the same name.
- * @param {string} method @param {string} path @param {object} [body] @returns {Promise<Response>} */
-async function fetched(method, path, body, signal) {
+/** A call; a run that was forgotten is computed again first, under the same name.
+ * @template T @param {() => Promise<T>} attempt @param {(method: string, path: string, body: object) => Promise<any>} send
+ * @returns {Promise<T>} */
+async function remembering(attempt, send) {
   try {
-    return await sent(method, path, body, signal);
+    return await attempt();
   } catch (fault) {
     const first = fault.status === 410 && bodies.get(fault.failure.run);
     if (!first) throw fault;
-    await sent("POST", "/api/run", first, signal);
-    return sent(method, path, body, signal);
+    await send("POST", "/api/run", first);
+    return attempt();
   }
+}
+
+/** A call of the server. @param {string} method @param {string} path @param {object} [body] @returns {Promise<Response>} */
+const fetched = (method, path, body, signal) => remembering(() => sent(method, path, body, signal), sent);
+
+/** A call of the notebook. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
+async function messaged(method, path, body) {
+  const { messaged: send } = await frame();
+  return remembering(() => send(method, path, body), send);
 }
 
 /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<Response>} */
@@ -59,48 +65,15 @@ async function sent(method, path, body, signal) {
   throw new Refused(told.error ?? { code: "unknown", message: answer.statusText }, answer.status);
 }
 
-let asked = 0;
-/** @type {Map<number, {resolve: Function, reject: Function}>} */
-const waiting = new Map();
-if (kind === "frame") {
-  addEventListener("message", ({ source, data: reply }) => {
-    const call = source === parent && waiting.get(reply?.id);
-    if (!call) return;
-    waiting.delete(reply.id);
-    if (reply.error) call.reject(new Refused(reply.error, reply.status ?? 400));
-    else call.resolve(reply);
-  });
-}
-
-/** One call through the frame: {id, method, path, body} out, {id, json} or {id, buffer, headers} back. */
-function messaged(method, path, body) {
-  const id = ++asked;
-  return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject });
-    parent.postMessage({ nextword: 1, id, method, path, body: body ?? null }, "*");
-  });
-}
-
-/** What the file holds under "POST /api/run" and the like; a call that it lacks is refused.
- * @param {string} method @param {string} path @param {object} [body] */
-function stored(method, path, body) {
-  const name = `${method} ${path}`, exact = body ? `${name} ${JSON.stringify(body)}` : name;
-  const found = data.answers[exact];
-  if (found === undefined) throw new Refused({ code: "not_in_file", message: "not in this file" }, 404);
-  return found;
-}
-
 /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} JSON */
 export async function call(method, path, body) {
-  if (kind === "server") {
-    const found = await (await fetched(method, path, body)).json();
-    if (path === "/api/run") {
-      bodies.set(found.run, { ...body });
-      if (bodies.size > RUNS) bodies.delete(bodies.keys().next().value);
-    }
-    return found;
+  if (kind === "file") return (await stored()).answered(data, method, path, body);
+  const found = kind === "server" ? await (await fetched(method, path, body)).json() : JSON.parse((await messaged(method, path, body)).json);
+  if (path === "/api/run") {
+    bodies.set(found.run, { ...body });
+    if (bodies.size > RUNS) bodies.delete(bodies.keys().next().value);
   }
-  return kind === "frame" ? (await messaged(method, path, body)).json : stored(method, path, body);
+  return found;
 }
 
 /** Bytes of the server and what `X-Tensor` says of them.
@@ -112,20 +85,29 @@ export async function bytes(path) {
   }
   if (kind === "frame") {
     const { buffer, header } = await messaged("GET", path);
-    return { buffer, header };
+    return { buffer, header: JSON.parse(header) };
   }
-  const asked = new URLSearchParams(path.split("?")[1]), held = data.tensors[asked.get("name")];
-  const part = held && path.startsWith(`/api/run/${data.run}/tensor?`) ? cut(held, asked) : null;
-  if (part) return part;
-  const found = stored("GET", path);
-  return { buffer: bytesOf(found.base64), header: found.header };
+  return (await stored()).binary(data, path);
 }
 
 /** Server-sent events of a POST, one after the other, until the reader stops.
  * @param {string} path @param {object} body @param {AbortSignal} [signal]
  * @returns {AsyncGenerator<{event: string, data: any}>} */
 export async function* events(path, body, signal) {
-  if (kind !== "server") throw new Refused({ code: "not_in_file", message: "not in this file" }, 404);
+  if (kind === "frame") {
+    const { heard, messaged: send } = await frame();
+    const [first, rest] = await remembering(async () => {
+      const stream = heard(path, body, signal);
+      return [await stream.next(), stream];
+    }, send);
+    try {
+      if (!first.done) { yield first.value; yield* rest; }
+    } finally {
+      rest.return();
+    }
+    return;
+  }
+  if (kind === "file") { (await stored()).answered(data, "POST", path, body); return; }
   const answer = await fetched("POST", path, body, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
