@@ -32,7 +32,7 @@ class Scheduler:
     Raises ValueError for a cache without slots.
 
     prefill_tokens, prefill_seconds, decode_seconds: as in `Timings`, of all rows; a pass that both reads prompts and
-    goes on with texts counts for each by its tokens. One thread at a time.
+    goes on with texts counts for each by its tokens. parts: what the last pass took. One thread at a time.
 
     >>> import nextword
     >>> from nextword.decoding.rules import Rules
@@ -56,7 +56,13 @@ class Scheduler:
         self.running: dict[Seat, None] = {}  # in the order in which they came
         self.prefill_tokens = 0
         self.prefill_seconds = self.decode_seconds = 0.0
+        self.parts: list[Part] = []
         self._speculation = None if draft is None else Speculation(draft, len(cache.lengths), cache.capacity)
+
+    @property
+    def drafts(self) -> bool:
+        """Whether tokens are guessed."""
+        return self._speculation is not None
 
     def submit(self, row: Row, overflow: Overflow = "error", slot: int | None = None) -> Seat:
         """Let a row join, as soon as a slot is free if none is named.
@@ -103,11 +109,13 @@ class Scheduler:
         nothing had been. So they do after an interrupt.
         """
         start = time.perf_counter()
+        self.parts = []
         self._leave_ended()
         while self.waiting and self.slots.free:
             self._join(self.waiting[0])
             self.waiting.popleft()
         parts, read = assemble(self.running, self.slots, self.budget)
+        self.parts = parts
         if len(parts) < len(self.running):
             self._leave_ended()  # the window was full
         share = read / sum(len(ids) for _, ids, _ in parts) if read else 0.0

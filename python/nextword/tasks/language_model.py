@@ -11,9 +11,9 @@ from nextword.arithmetic.arrays import Floats
 from nextword.decoding.batch import Batch
 from nextword.decoding.calls import Call, Eos
 from nextword.decoding.defaults import Defaults
+from nextword.decoding.per_prompt import chosen, settings_of
 from nextword.decoding.prefix import PrefixCache
 from nextword.decoding.results import Generation
-from nextword.decoding.sampling import new_seed
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.decoding.speculation import DTYPES, Draft, same_tokens
@@ -21,6 +21,7 @@ from nextword.decoding.stream import Stream
 from nextword.machine import memory
 from nextword.models.model import Model
 from nextword.models.passes import read
+from nextword.tasks.awaited import Awaited
 from nextword.tasks.looking import Looking
 from nextword.text.ids import Prompt, Special, is_batch, token_ids
 from nextword.text.no_vocabulary import tells_why
@@ -43,7 +44,7 @@ class Source(NamedTuple):
     revision: str | None
 
 
-class LanguageModel(Looking):
+class LanguageModel(Looking, Awaited):
     """A model, its tokenizer and its configuration: what `nextword.load` returns.
 
     source: where `load` took it from; None for one that was put together otherwise. no_tokenizer: why there is none.
@@ -61,6 +62,7 @@ class LanguageModel(Looking):
         self._defaults = Defaults.read(model, generation_config)
         self.ends = self._defaults.ends
         self.no_tokenizer = ""
+        self._engine = None
         self._copies: dict[str, Model] = {}  # those that draft, by their dtype
 
     @property
@@ -169,7 +171,7 @@ class LanguageModel(Looking):
         """
         many = is_batch(prompt)
         prompts = list(prompt) if many else [prompt]
-        every, own = self._settings("generate", prompts, sampling, settings)
+        every, own = settings_of("generate", prompts, sampling, settings)
         drafter = self._drafter("generate", draft, every)
         call = self._call("generate", on_overflow, eos, explain, allowed_special)
         if any(one.num_beams > 1 or one.penalty_alpha for one in every):
@@ -195,7 +197,7 @@ class LanguageModel(Looking):
         >>> "".join(nextword.load().stream("Once upon a time", max_new_tokens=1)) != ""
         True
         """
-        every, own = self._settings("stream", [prompt], sampling, settings)
+        every, own = settings_of("stream", [prompt], sampling, settings)
         if every[0].num_beams > 1 or every[0].penalty_alpha or every[0].best_of or every[0].n > 1:
             raise ValueError("stream: one text is told as it comes; num_beams and n must be 1, best_of None and "
                              "penalty_alpha 0; use generate for more")
@@ -215,32 +217,6 @@ class LanguageModel(Looking):
 
         return Session.resume(self, path, **more)
 
-    def _settings(self, op: str, prompts: list[Any], sampling: Any,
-                  changes: dict[str, Any]) -> tuple[list[Sampling], list[bool]]:
-        """Each prompt's settings, with a seed, and whether that seed is its own."""
-        given = list(sampling) if isinstance(sampling, list | tuple) else [sampling] * len(prompts)
-        seeds: Any = changes.get("seed")
-        each = isinstance(seeds, list | tuple | range | np.ndarray)
-        seeds = list(seeds) if each else [seeds] * len(prompts)
-        for name, values in (("sampling", given), ("seed", seeds)):
-            if len(values) != len(prompts):
-                raise ValueError(f"{op}: {name} must be one or one for each of the {len(prompts)} prompts, "
-                                 f"got {len(values)}")
-        drawn = new_seed()
-        found: list[Sampling] = []
-        own: list[bool] = []
-        for i, (one, seed) in enumerate(zip(given, seeds, strict=True)):
-            if one is not None and not isinstance(one, Sampling):
-                raise TypeError(f"{op}: sampling must be nextword.Sampling, got {type(one).__name__}")
-            if i and one is given[i - 1] and not each:
-                found.append(found[-1])
-                own.append(own[-1])
-                continue
-            settings = (one or Sampling()).changed(**{**changes, **({} if seed is None else {"seed": seed})})
-            own.append(settings.seed is not None and (each or isinstance(sampling, list | tuple)))
-            found.append(settings.changed(seed=drawn) if settings.seed is None else settings)
-        return found, own
-
     def _call(self, op: str, on_overflow: Overflow, eos: Eos, explain: bool | int, allowed_special: Special) -> Call:
         return Call(op, self.model, self.tokenizer, self._defaults, on_overflow, eos, explain, allowed_special)
 
@@ -252,17 +228,7 @@ class LanguageModel(Looking):
         batch = Batch(self.model, rows, call.on_overflow, prefix, draft)
         for _ in batch.steps():
             pass
-        results = batch.results()
-        found: list[Any] = []
-        done = 0
-        for one in every:
-            count = one.best_of or one.n
-            texts = list(zip(rows[done : done + count], results[done : done + count], strict=True))
-            done += count
-            if count > one.n:
-                texts.sort(key=lambda text: -text[0].mean_logprob)  # of equal ones, the first stays first
-            found.append(texts[0][1] if one.n == 1 else [result for _, result in texts[: one.n]])
-        return found
+        return chosen(every, rows, batch.results())
 
     def _drafter(self, op: str, draft: Any, every: list[Sampling]) -> Draft | None:
         """What drafts: "lookup" or a model; copies of this one are made once."""

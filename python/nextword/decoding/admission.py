@@ -1,0 +1,112 @@
+"""Admission: the rows that wait for a slot, within bounds, and whose turn it is. Runs no model."""
+
+import threading
+
+from nextword.decoding.job import Job
+from nextword.decoding.row import Row
+
+KEPT = 1000  # clients that are away whose tokens are remembered
+
+
+class QueueFull(RuntimeError):
+    """More rows or tokens would wait than may. seconds: after which it is worth asking again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Admission:
+    """Jobs whose rows wait for slots.
+
+    The next row is one of the job of the lowest priority number, of those of the client that has been served the fewest
+    tokens, of those of the job that came first. A job gets one slot at a time: many rows starve nobody. Who comes back
+    counts as served as the least of those who are there, so that time away earns nothing (Sheng et al. 2024, Fairness in
+    Serving Large Language Models).
+
+    rows, tokens: how many may wait at most, None for any number; beyond, only if nobody waits. lock: held by who changes
+    what other threads see.
+    """
+
+    def __init__(self, rows: int | None, tokens: int | None) -> None:
+        self.most_rows, self.most_tokens = rows, tokens
+        self.rows = self.tokens = 0  # that wait, those of jobs on their way to the thread among them
+        self.rejected = 0
+        self.lock = threading.Lock()
+        self._jobs: dict[Job, int] = {}  # and the next row of each, in the order in which they came
+        self._served: dict[str, int] = {}  # tokens, by client
+        self._active: dict[str, int] = {}  # rows of a client that wait or run
+
+    def __len__(self) -> int:
+        """Jobs with rows that wait."""
+        return len(self._jobs)
+
+    def reserve(self, job: Job, free: int, rate: float) -> None:
+        """Count a job's rows as waiting, from any thread. free: slots that are; rate: tokens served a second.
+
+        Raises QueueFull.
+        """
+        rows, tokens = len(job.rows), job.tokens
+        with self.lock:
+            full = self.most_rows is not None and self.rows + rows > self.most_rows + free
+            full |= self.most_tokens is not None and self.tokens + tokens > self.most_tokens
+            if full and self.rows:
+                self.rejected += 1
+                seconds = self.tokens / rate if rate else 1.0
+                raise QueueFull(f"engine: its queue takes {self.most_rows} rows and "
+                                f"{'any number of' if self.most_tokens is None else self.most_tokens} tokens, and "
+                                f"{self.rows} rows of {self.tokens} tokens wait; ask again in {seconds:.1f} s", seconds)
+            self.rows += rows
+            self.tokens += tokens
+
+    def add(self, job: Job) -> None:
+        """A job that was reserved takes its place in the queue."""
+        if not self._active.get(job.client):
+            there = [self._served[client] for client in self._active]
+            self._served[job.client] = max(self._served.get(job.client, 0), min(there, default=0))
+        self._active[job.client] = self._active.get(job.client, 0) + len(job.rows)
+        self._jobs[job] = 0
+
+    def next(self) -> tuple[Job, int]:
+        """The row whose turn it is, by job and number; it waits no longer. Its prompt counts as served."""
+        job = min(self._jobs, key=lambda job: (job.priority, self._served[job.client]))
+        number = self._jobs[job]
+        if number + 1 == len(job.rows):
+            del self._jobs[job]
+        else:
+            self._jobs[job] = number + 1
+        self._less(job.rows[number : number + 1])
+        self.served(job.client, len(job.rows[number].prompt))
+        return job, number
+
+    def release(self, job: Job) -> None:
+        """A job that was reserved does not come."""
+        self._less(job.rows)
+
+    def jobs(self) -> list[Job]:
+        """Those with rows that wait."""
+        return list(self._jobs)
+
+    def drop(self, job: Job) -> None:
+        """A job's rows wait no longer."""
+        number = self._jobs.pop(job, len(job.rows))
+        if number < len(job.rows):
+            self._less(job.rows[number:])
+            self.left(job.client, len(job.rows) - number)
+
+    def served(self, client: str, tokens: int) -> None:
+        """A client got so many tokens."""
+        self._served[client] += tokens
+
+    def left(self, client: str, rows: int) -> None:
+        """So many of a client's rows have ended."""
+        self._active[client] -= rows
+        if not self._active[client]:
+            del self._active[client]
+        if len(self._served) > 2 * len(self._active) + KEPT:
+            self._served = {client: self._served[client] for client in self._active}
+
+    def _less(self, rows: list[Row]) -> None:
+        with self.lock:
+            self.rows -= len(rows)
+            self.tokens -= sum(len(row) + row.remaining for row in rows)

@@ -1,0 +1,123 @@
+"""Job: one caller's texts on their way through an engine, as the caller sees them. Runs nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from nextword.decoding.per_prompt import chosen
+from nextword.decoding.results import Generation, TokenLogprob
+from nextword.decoding.row import Row
+from nextword.decoding.seats import Overflow
+from nextword.decoding.settings import Sampling
+
+FORKED = ("engine: its thread belongs to the process that made it, and this one was forked from that; make another with "
+          "lm.engine()")  # fmt: skip
+
+
+class Closed(RuntimeError):
+    """The engine takes no more work, or was closed before this was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is new of a row of a job.
+
+    row: its number among the rows of the job, -1 for an error. text: what was added and is certain. tokens: those that
+    were added, with their log-probabilities if they are asked for. result: its Generation once it has ended.
+    error: what ended the whole job; CancelledError for one that was cancelled.
+    """
+
+    row: int
+    text: str
+    tokens: Sequence[int | TokenLogprob]
+    result: Generation | None = None
+    error: BaseException | None = field(default=None)
+
+
+Hear = Callable[[Sequence[Event]], object]
+
+
+class Job:
+    """Texts that an engine generates for a caller.
+
+    every: the settings of each prompt. rows: those of all texts of all prompts; those of a prompt follow each other.
+    admitted: when its first row got a slot, by `time.perf_counter`; None before.
+    """
+
+    def __init__(self, engine: Any, every: list[Sampling], rows: list[Row], overflow: Overflow, client: str,
+                 priority: int, hear: Hear | None) -> None:
+        self.every, self.rows, self.overflow = every, rows, overflow
+        self.client, self.priority, self.hear = client, priority, hear
+        self.submitted = time.perf_counter()
+        self.admitted: float | None = None
+        self.results: list[Generation | None] = [None] * len(rows)
+        self.future: Future[list[Generation]] = Future()
+        self._engine, self._process = engine, os.getpid()  # which lives as long as anybody waits for it
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all prompts and texts, at most."""
+        return sum(len(row) + row.remaining for row in self.rows)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, with results, an error or by being cancelled."""
+        return self.future.done()
+
+    def start(self) -> None:
+        """Let it join its engine, once. Raises QueueFull and Closed."""
+        self._engine.enqueue(self)
+
+    def cancel(self) -> None:
+        """End it, from any thread: its rows are in no pass after the one that runs. One that has ended stays so."""
+        if self._process == os.getpid() and not self.done:
+            self._engine.cancel(self)
+
+    def result(self, timeout: float | None = None) -> list[Generation]:
+        """The Generations of all rows, in their order, once all have ended.
+
+        Raises what a row or the pass raised, CancelledError if the job was cancelled, Closed if its engine was closed
+        before; TimeoutError after `timeout` seconds, while the job goes on.
+        """
+        if self._process != os.getpid() and not self.done:
+            raise RuntimeError(FORKED)
+        return self.future.result(timeout)
+
+    def chosen(self, timeout: float | None = None) -> list[Any]:
+        """What `generate` gives for each prompt: a Generation, or with n > 1 a list, the most probable first if best_of
+        chose them. Raises as `result` does."""
+        return chosen(self.every, self.rows, self.result(timeout))
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Pass on what is new; with the last row's result the job has ended. What `hear` raises ends it, too."""
+        if self.done:
+            return
+        try:
+            if self.hear is not None:
+                self.hear(events)
+        except BaseException as error:
+            self.future.set_exception(error)
+            return
+        found = [result for result in self.results if result is not None]
+        if len(found) == len(self.rows):
+            self.future.set_result(found)
+
+    def fail(self, error: BaseException) -> None:
+        """End it with an error."""
+        if self.done:
+            return
+        try:
+            if self.hear is not None:
+                self.hear([Event(-1, "", (), None, error)])
+        except BaseException as other:
+            error = other
+        if isinstance(error, CancelledError):
+            self.future.cancel()
+            self.future.set_running_or_notify_cancel()
+        else:
+            self.future.set_exception(error)

@@ -1,0 +1,266 @@
+"""Worker: the thread's side of an engine. It runs a scheduler for the jobs that come, pass by pass."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from nextword.decoding.admission import Admission
+from nextword.decoding.budget import Budget
+from nextword.decoding.job import Closed, Event, Job
+from nextword.decoding.results import Timings
+from nextword.decoding.scheduler import Scheduler
+from nextword.decoding.seats import Seat
+
+Command = Callable[[], None]
+
+
+class Going:
+    """A row that runs: its job and number there, and what has been told and counted of it."""
+
+    __slots__ = ("decode_seconds", "job", "number", "prefill_seconds", "prefill_tokens", "told")
+
+    def __init__(self, job: Job, number: int) -> None:
+        self.job, self.number = job, number
+        self.told = self.prefill_tokens = 0
+        self.prefill_seconds = self.decode_seconds = 0.0
+
+
+class Worker:
+    """Runs a scheduler for jobs. All but `commands`, what is read for statistics, and `admission.reserve` is its
+    thread's own.
+
+    turn: held during a pass. on_pass: is called after each with its seconds and tokens.
+    """
+
+    def __init__(self, scheduler: Scheduler, budget: Budget, admission: Admission, turn: AbstractContextManager[Any],
+                 on_pass: Callable[[float, int], object] | None) -> None:
+        self.scheduler, self.budget, self.admission, self.turn = scheduler, budget, admission, turn
+        self.on_pass = on_pass
+        self.commands: SimpleQueue[Command] = SimpleQueue()
+        self.closed = False  # no more jobs come; set and read under `admission.lock`
+        self.failure: BaseException | None = None
+        self.stopping: BaseException | None = None  # what ends all jobs that are left, now
+        self.draining = False
+        self.going: dict[Seat, Going] = {}
+        self.works: deque[tuple[Iterator[Any], list[Any], Future[list[Any]]]] = deque()
+        self.prompt = self.generated = self.cached = self.hits = self.passes = self.cancelled = self.failed = 0
+        self.seconds = 0.0
+        self._owed = 0.0  # seconds that the last piece of other work took, less those of passes since
+
+    def run(self) -> None:
+        """Until it is told to stop. Whatever ends it ends all jobs, and is told."""
+        try:
+            while self._turned():
+                pass
+            self._end(self.stopping or Closed("engine: it was closed"))
+        except BaseException as error:
+            self.failure = error
+            failed = Closed(f"engine: its thread has ended, by {type(error).__name__}: {error}")
+            failed.__cause__ = error
+            self._end(failed)
+            raise
+
+    def _turned(self) -> bool:
+        """What has been asked, rows that may come, one pass, a piece of other work. False once it is to stop."""
+        busy = bool(self.admission or self.going or self.works)
+        if not busy and self.draining:
+            return False
+        try:
+            self.commands.get(block=not busy)()
+            while True:
+                self.commands.get_nowait()()
+        except Empty:
+            pass
+        if self.stopping is not None:
+            return False
+        self._admit()
+        if self.going:
+            self._pass()
+        self._work()
+        return True
+
+    def _end(self, error: BaseException) -> None:
+        """No more jobs come, and those that are there fail."""
+        with self.admission.lock:
+            self.closed = True
+        while True:  # jobs and works whose commands have not been looked at
+            try:
+                self.commands.get_nowait()()
+            except Empty:
+                break
+        for job in {going.job: None for going in self.going.values()} | dict.fromkeys(self.admission.jobs()):
+            self._drop(job, error)
+        for steps, _, future in self.works:
+            _close(steps)
+            if not future.cancelled():
+                future.set_exception(error)
+        self.works.clear()
+
+    # Commands
+
+    def cancel(self, job: Job) -> None:
+        """A caller wants no more of a job."""
+        if not job.done:
+            self.cancelled += 1
+            self._drop(job, CancelledError())
+
+    def _drop(self, job: Job, error: BaseException) -> None:
+        """End a job by an error; its slots are free at once."""
+        self.admission.drop(job)
+        for seat in [seat for seat, going in self.going.items() if going.job is job]:
+            self._leave(seat)
+            self.scheduler.cancel(seat)
+        job.fail(error)
+
+    def _leave(self, seat: Seat) -> Going:
+        going = self.going.pop(seat)
+        self.admission.left(going.job.client, 1)
+        return going
+
+    # Rows
+
+    def _admit(self) -> None:
+        """Give the free slots to those whose turn it is."""
+        while self.admission and self.scheduler.slots.free > len(self.scheduler.waiting):
+            job, number = self.admission.next()
+            job.admitted = job.admitted or time.perf_counter()
+            seat = self.scheduler.submit(job.rows[number], job.overflow)
+            self.going[seat] = Going(job, number)
+            if seat.row.finish is not None:  # nothing to generate
+                self._tell()
+
+    def _pass(self) -> None:
+        """One pass, and what came of it."""
+        scheduler = self.scheduler
+        decoding = sum(1 for seat in self.going if seat.row.tokens)
+        others = self.admission.rows
+        room = self.budget.tokens(decoding, others)
+        scheduler.budget = decoding + room
+        begun = [seat for seat in self.going if seat.row.tokens]
+        error: BaseException | None = None
+        with self.turn:
+            start = time.perf_counter()
+            try:
+                for _ in scheduler.step():
+                    pass
+            except BaseException as raised:
+                error = raised
+            spent = time.perf_counter() - start
+        self._count(set(begun), spent, error is None)
+        if error is not None:
+            self._failed(error)
+        self._tell()
+
+    def _count(self, begun: set[Seat], spent: float, whole: bool) -> None:
+        """What the pass read and took, by row; who is still being read goes behind the others that are."""
+        parts = self.scheduler.parts
+        total = sum(len(ids) for _, ids, _ in parts)
+        if not total:
+            return
+        self.passes += 1
+        self.seconds += spent
+        self._owed -= spent
+        for seat, ids, last in parts:
+            going, count = self.going[seat], len(ids)
+            if seat in begun:
+                going.decode_seconds += spent * count / total
+                continue
+            going.prefill_seconds += spent * count / total
+            going.prefill_tokens += count
+            self.prompt += count
+            if last and seat.row.tokens:
+                saved = len(seat.row.prompt) - going.prefill_tokens
+                self.cached += max(0, saved)
+                self.hits += saved > 0
+            elif seat in self.scheduler.running:
+                self.scheduler.running[seat] = self.scheduler.running.pop(seat)
+        if whole:
+            self.budget.learn(total, spent)
+        if self.on_pass is not None:
+            self.on_pass(spent, total)
+
+    def _failed(self, error: BaseException) -> None:
+        """End the jobs that an error concerns: the row's whose own rules raised it, else all of the pass."""
+        own = [seat for seat in self.going if seat.error is not None]
+        seats = own or [seat for seat, _, _ in self.scheduler.parts] or list(self.going)
+        for job in {self.going[seat].job: None for seat in seats}:
+            self.failed += 1
+            self._drop(job, error)
+
+    def _tell(self) -> None:
+        """Tell each job once what is new of its rows."""
+        told: dict[Job, list[Event]] = {}
+        for seat, going in list(self.going.items()):
+            row = seat.row
+            tokens = row.tokens if row.settings.logprobs is None else row.logprobs
+            if row.finish is None and len(tokens) == going.told:
+                continue
+            fresh, going.told = tokens[going.told :], len(tokens)
+            self.generated += len(fresh)
+            self.admission.served(going.job.client, len(fresh))
+            event = Event(going.number, row.release(), fresh)
+            if row.finish is not None:
+                event = replace(event, result=self._result(seat, self._leave(seat)))
+            told.setdefault(going.job, []).append(event)
+        for job, events in told.items():
+            job.tell(events)
+            if job.done:  # with all its rows, or since its caller could not hear
+                self._drop(job, Closed("engine: its job has ended"))
+
+    def _result(self, seat: Seat, going: Going) -> Any:
+        row = seat.row
+        result = row.result(Timings(going.prefill_tokens, going.prefill_seconds, max(0, len(row.tokens) - 1),
+                                    going.decode_seconds))  # fmt: skip
+        if self.scheduler.drafts:
+            result = replace(result, drafted=seat.pace.drafted, accepted=seat.pace.accepted)
+        going.job.results[going.number] = result
+        return result
+
+    # Other work
+
+    def work(self, steps: Iterator[Any], future: Future[list[Any]]) -> None:
+        """Take up work that goes step by step."""
+        self.works.append((steps, [], future))
+
+    def _work(self) -> None:
+        """A step of the work whose turn it is, unless texts that grow are owed the time of the last one."""
+        if not self.works or (self.going and self._owed > 0):
+            return
+        steps, found, future = self.works.popleft()
+        if future.cancelled():
+            _close(steps)
+            return
+        start = time.perf_counter()
+        try:
+            with self.turn:
+                start = time.perf_counter()
+                found.append(next(steps))
+            self.works.append((steps, found, future))
+        except StopIteration:
+            _settle(future, found, None)
+        except BaseException as error:
+            _settle(future, found, error)
+        self._owed = time.perf_counter() - start
+
+
+def _settle(future: Future[list[Any]], found: list[Any], error: BaseException | None) -> None:
+    try:
+        if error is None:
+            future.set_result(found)
+        else:
+            future.set_exception(error)
+    except InvalidStateError:  # cancelled
+        pass
+
+
+def _close(steps: Iterator[Any]) -> None:
+    close = getattr(steps, "close", None)
+    if close is not None:
+        close()
