@@ -38,6 +38,7 @@ class Row:
         self._matcher = StopMatcher(texts) if texts else None
         self.prompt = np.asarray(prompt, np.int64)
         self.tokens: list[int] = []
+        self.generated = 0  # tokens that were chosen, the end token among them
         self._new = np.empty(64, np.int64)  # the tokens as an array, which grows
         self.text = ""
         self.finish: str | None = None if settings.max_new_tokens else "length"
@@ -82,6 +83,7 @@ class Row:
         if self.explain:
             self.steps.append(Step(logits, final, edits, self.settings, choice, self.explain, removed, self.text_of))
         if token in self.ends:
+            self.generated += 1
             self.end("stop")
             return token
         if self.settings.logprobs is not None or self.settings.best_of is not None:
@@ -106,6 +108,7 @@ class Row:
             self._new = np.concatenate([self._new, np.empty_like(self._new)])
         self._new[len(self.tokens)] = token
         self.tokens.append(token)
+        self.generated += 1
         if token in self.stops:
             self.end("stop")
             return

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
 from nextword.decoding.admission import QueueFull
 from nextword.decoding.job import Closed, Event, Job
+from nextword.decoding.results import Generation
 from nextword.decoding.settings import Sampling
 from nextword.serve.errors import Refused, refused
 from nextword.serve.exchange import Exchange, aside
@@ -48,6 +49,11 @@ class Running:
                 left -= event.result is not None
                 self._time(event)
             yield events
+
+    def results(self) -> list[Generation]:
+        """What became of the rows, once `passes` has ended."""
+        assert self.job is not None
+        return [one for one in self.job.results if one is not None]
 
     async def _next(self) -> Sequence[Event]:
         coming = asyncio.ensure_future(self._heard.get())
@@ -108,3 +114,23 @@ def engine_error(error: BaseException, fields: tuple[str, ...] = ()) -> Refused:
 def shutting_down() -> Refused:
     """The error of a server that ends."""
     return Refused(503, "the server is shutting down", None, "shutting_down", (("retry-after", "5"),))
+
+
+async def work(exchange: Exchange, served: Served, steps: Iterable[Any]) -> list[Any]:
+    """What an iterator gives, step by step in turns with the engine's passes. Raises Refused."""
+    try:
+        future = asyncio.wrap_future(served.engine.run(steps))
+    except Closed:
+        raise shutting_down() from None
+    try:
+        await asyncio.wait({future, exchange.gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
+            raise Refused(499, LEAVING, None, "cancelled")
+        found: list[Any] = future.result()
+        return found
+    except (RuntimeError, ValueError, MemoryError, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and not future.done():
+            raise
+        raise engine_error(CancelledError() if isinstance(error, asyncio.CancelledError) else error) from error
+    finally:
+        future.cancel()

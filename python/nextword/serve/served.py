@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -24,6 +23,9 @@ class Served:
 
     def __init__(self, name: str, lm: LanguageModel, engine: Any) -> None:
         self.name, self.lm, self.engine, self.created = name, lm, engine, int(time.time())
+        # What bits depend on: weights, number formats, instruction set, version.
+        told = (model_fingerprint(lm.model), lm.model.kv_dtype, cpu.isa(), version("nextword"))
+        self.fingerprint = "fp_" + hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
     @property
     def window(self) -> int:
@@ -36,13 +38,6 @@ class Served:
         if self.lm.tokenizer is None:
             raise NoVocabularyError("model: a text needs", "give token ids", self.lm.no_tokenizer)
         return self.lm.tokenizer
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What bits depend on: weights, number formats, instruction set, version."""
-        model = self.lm.model
-        told = (model_fingerprint(model), model.kv_dtype, cpu.isa(), version("nextword"))
-        return "fp_" + hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
     def ids(self, param: str, given: Given, special: Special = (), begins: bool = True) -> list[int]:
         """A text's ids. begins: a text starts here, which the tokenizer may begin with ids of its own, and which has
