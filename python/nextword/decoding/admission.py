@@ -8,7 +8,7 @@ from nextword.decoding.row import Row
 KEPT = 1000  # clients that are away whose tokens are remembered
 
 
-class QueueFull(RuntimeError):
+class QueueFull(RuntimeError):  # noqa: N818 - a state, as queue.Full is
     """More rows or tokens would wait than may. seconds: after which it is worth asking again."""
 
     def __init__(self, message: str, seconds: float) -> None:
@@ -21,11 +21,11 @@ class Admission:
 
     The next row is one of the job of the lowest priority number, of those of the client that has been served the fewest
     tokens, of those of the job that came first. A job gets one slot at a time: many rows starve nobody. Who comes back
-    counts as served as the least of those who are there, so that time away earns nothing (Sheng et al. 2024, Fairness in
-    Serving Large Language Models).
+    counts as served as the least of those who are there, so that time away earns nothing (Sheng et al. 2024, Fairness
+    in Serving Large Language Models).
 
-    rows, tokens: how many may wait at most, None for any number; beyond, only if nobody waits. lock: held by who changes
-    what other threads see.
+    rows, tokens: how many may wait at most, None for any number; beyond, only if nobody waits. lock: held by who
+    changes what other threads see.
     """
 
     def __init__(self, rows: int | None, tokens: int | None) -> None:

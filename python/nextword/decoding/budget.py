@@ -19,8 +19,8 @@ class Budget:
     pass_ms: the milliseconds that a pass beside growing texts is to take. Where these alone take more than half of it,
     prompts get as long again as they: a server that is full would else never get new texts begun.
 
-    A pass costs a + b * tokens: all weights are read once, then each token is computed. Both are learnt from the medians
-    of the last 64 passes, small ones and large ones, so that one that was disturbed says nothing.
+    A pass costs a + b * tokens: all weights are read once, then each token is computed. Both are learnt from the
+    medians of the last 64 passes, small ones and large ones, so that one that was disturbed says nothing.
 
     >>> budget = Budget(pass_ms=25)
     >>> budget.tokens(decoding=3, others=0), budget.tokens(decoding=0, others=0)

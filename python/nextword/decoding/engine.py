@@ -69,8 +69,8 @@ class Engine:
     finishes what was submitted, or after an exception ends it.
 
     slots: rows that run at once; as many as fit into kv_memory, 64 at most, if None. kv_memory: bytes for keys and
-    values, those of the stored beginnings among them; a quarter of what is free, at most 4 GiB, if None. pass_ms: what a
-    pass beside growing texts is to take; see `nextword.decoding.budget`. max_queue, max_queue_tokens: rows, and tokens
+    values, those of the stored beginnings among them; a quarter of what is free, at most 4 GiB, if None. pass_ms: what
+    a pass beside growing texts is to take; see `nextword.decoding.budget`. max_queue, max_queue_tokens: rows, and tokens
     of prompts and texts, that may wait for slots; None for any number. store: True keeps beginnings of prompts, or a
     PrefixCache of the model; False keeps none. draft: "lookup" or a model that guesses tokens. turn: what engines
     share that are to compute one after the other. on_pass: is called on the thread after each pass with its seconds and
@@ -141,7 +141,7 @@ class Engine:
         prompts = list(prompts) if is_batch(prompts) else [prompts]
         every, own = settings_of(op, prompts, settings, dict(changes or {}))
         if any(one.num_beams > 1 or one.penalty_alpha for one in every):
-            raise ValueError(f"{op}: num_beams must be 1 and penalty_alpha 0, as searches share no passes; use generate")
+            raise ValueError(f"{op}: num_beams must be 1 and penalty_alpha 0, searches share no passes; use generate")
         if self.model.tap.looks:
             raise RuntimeError(f"{op}: activations are looked at, and the engine's passes are not this thread's alone; "
                                "use generate")

@@ -15,11 +15,11 @@ from nextword.decoding.row import Row
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 
-FORKED = ("engine: its thread belongs to the process that made it, and this one was forked from that; make another with "
-          "lm.engine()")  # fmt: skip
+FORKED = ("engine: its thread belongs to the process that made it, and this one was forked from that; make another "
+          "with lm.engine()")  # fmt: skip
 
 
-class Closed(RuntimeError):
+class Closed(RuntimeError):  # noqa: N818 - a state
     """The engine takes no more work, or was closed before this was done."""
 
 

@@ -8,7 +8,7 @@ from nextword.models.model import Model
 from nextword.models.passes import CHUNK
 
 MOST_BYTES = 4 * 2**30  # that are taken unless more are asked for
-MOST_SLOTS = 64  # likewise: a pass of more rows is bound by arithmetic, so that more at once are no faster, but all slower
+MOST_SLOTS = 64  # likewise: a pass of more rows is bound by arithmetic; more at once are no faster, but all slower
 MOST_STORED = 4096  # tokens of beginnings
 
 
@@ -39,8 +39,8 @@ def room(model: Model, drafts: Model | None, slots: int | None, kv_memory: int |
         most = max(each, MOST_BYTES if there is None else min(MOST_BYTES, there // 4))
     least = each * (slots or 1)
     if most < least:
-        raise ValueError(f"engine: kv_memory must be at least {least:,} bytes, for {slots or 1} slots of {window} tokens, "
-                         f"got {most:,}; give more, or load the model with kv_dtype=\"int8\"")
+        raise ValueError(f"engine: kv_memory must be at least {least:,} bytes, for {slots or 1} slots of {window} "
+                         f"tokens, got {most:,}; give more, or load the model with kv_dtype=\"int8\"")
     pages = min(MOST_STORED // PANEL, most // 4 // page, (most - least) // page) if stores else 0
     count = slots or min(MOST_SLOTS, (most - pages * page) // each)
     memory.require("engine", f"{count} slots of {window} tokens",

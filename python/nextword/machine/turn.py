@@ -8,8 +8,8 @@ from types import TracebackType
 class Turn:
     """`with turn:` waits until all who asked before have had their turn. Not for a thread that holds it already.
 
-    A plain lock goes to whoever is awake, which mostly is the thread that has just given it back: one that computes pass
-    after pass would shut the others out.
+    A plain lock goes to whoever is awake, which mostly is the thread that has just given it back: one that computes
+    pass after pass would shut the others out.
 
     >>> turn = Turn()
     >>> with turn:

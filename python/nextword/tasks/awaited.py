@@ -1,4 +1,4 @@
-"""Awaited: what a LanguageModel generates for tasks of event loops, and its engine. Decoding itself is in decoding/engine."""
+"""Awaited: what a LanguageModel generates for tasks of event loops, and its engine; see decoding/engine."""
 
 from __future__ import annotations
 
