@@ -42,7 +42,8 @@ def described() -> dict[str, Any]:
 def operation(path: str, one: Endpoint, of: dict[Any, Any]) -> dict[str, Any]:
     """What a path does. of: a reference to the schema of each struct."""
     failure = {"application/json": {"schema": of[answers.Failure]}}
-    found: dict[str, Any] = {"summary": one.summary, "operationId": path.strip("/").translate(str.maketrans("/.{}", "____"))}
+    name = path.strip("/").translate(str.maketrans("/.{}", "____"))
+    found: dict[str, Any] = {"summary": one.summary, "operationId": name}
     if one.body is not None:
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": of[one.body]}}}
     if "{" in path:

@@ -57,7 +57,7 @@ class Completion(Struct, kw_only=True):
     model: str
     system_fingerprint: str
     choices: list[Choice]
-    usage: Usage | None | UnsetType = UNSET
+    usage: Usage | UnsetType | None = UNSET
     nextword: Drawn | UnsetType = UNSET
     obfuscation: str | UnsetType = UNSET
 
@@ -121,7 +121,7 @@ class Delta(Struct):
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
-    refusal: None | UnsetType = UNSET
+    refusal: UnsetType | None = UNSET
 
 
 class ChatDelta(Struct):
@@ -142,7 +142,7 @@ class ChatChunk(Struct, kw_only=True):
     model: str
     system_fingerprint: str
     choices: list[ChatDelta]
-    usage: Usage | None | UnsetType = UNSET
+    usage: Usage | UnsetType | None = UNSET
     nextword: Drawn | UnsetType = UNSET
     obfuscation: str | UnsetType = UNSET
 
@@ -179,7 +179,7 @@ class Scored(Struct):
     tokens: list[int]
     token_logprobs: list[float]
     perplexity: float | UnsetType = UNSET
-    bits_per_byte: float | None | UnsetType = UNSET
+    bits_per_byte: float | UnsetType | None = UNSET
     share: float | UnsetType = UNSET
     object: Literal["score"] = "score"
 

@@ -1,4 +1,4 @@
-"""The server as an ASGI app: a request is admitted, read, answered, counted and logged. No middleware stands between."""
+"""The server as an ASGI app: a request is admitted, read, answered, counted and logged. There is no middleware."""
 
 from __future__ import annotations
 

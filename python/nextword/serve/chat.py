@@ -37,8 +37,9 @@ class Chatting:
         limit = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
         served.fit("messages", self.prompt, 1 if limit is None else limit)
         longest = served.room([self.prompt]) if limit is None else limit
-        self.settings = sampling_of(asked, longest, self.n, None, (asked.top_logprobs or 0) if asked.logprobs else None,
-                                    None, STOPS if plain else ())
+        self.settings = sampling_of(asked, served.lm.model.vocabulary, longest, self.n, None,
+                                    (asked.top_logprobs or 0) if asked.logprobs else None, None,
+                                    STOPS if plain else ())
         self.ends = frozenset() if asked.ignore_eos else served.lm.ends
 
     def logprobs(self, found: Any) -> answers.ChatLogprobs | None:
@@ -51,8 +52,8 @@ async def chat(exchange: Exchange, state: State, asked: ChatRequest) -> None:
     served = state.model(asked.model)
     stream_options_fit(asked)
     one: Chatting = await aside(Chatting, served, asked)
-    told = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name,
-            "system_fingerprint": served.fingerprint}
+    told: dict[str, Any] = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name,
+                            "system_fingerprint": served.fingerprint}
     fields = asked.__struct_fields__
     async with running(exchange, state.metrics, served, [one.prompt], one.settings, bool(asked.ignore_eos),
                        asked.priority or 0, asked.user or "", fields) as job:

@@ -44,7 +44,7 @@ class Completing:
             served.fit("prompt", ids, fresh)
         echoed = asked.logprobs if asked.echo else None
         best_of = asked.best_of if self.count > self.n else None
-        self.settings = sampling_of(asked, fresh, self.n, best_of, asked.logprobs, echoed)
+        self.settings = sampling_of(asked, served.lm.model.vocabulary, fresh, self.n, best_of, asked.logprobs, echoed)
         self.ends = frozenset() if asked.ignore_eos else served.lm.ends
 
     def choice(self, index: int, prompt: Sequence[int], result: Generation) -> answers.Choice:
@@ -72,8 +72,8 @@ async def completions(exchange: Exchange, state: State, asked: CompletionRequest
     served = state.model(asked.model)
     stream_options_fit(asked)
     one: Completing = await aside(Completing, served, asked)
-    told = {"id": f"cmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name,
-            "system_fingerprint": served.fingerprint}
+    told: dict[str, Any] = {"id": f"cmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name,
+                            "system_fingerprint": served.fingerprint}
     fields = asked.__struct_fields__
     async with running(exchange, state.metrics, served, one.prompts, one.settings, bool(asked.ignore_eos),
                        asked.priority or 0, asked.user or "", fields) as job:

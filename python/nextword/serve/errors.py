@@ -75,7 +75,7 @@ def refused(error: BaseException, fields: tuple[str, ...] = ()) -> Refused:
 
 def _param(said: str, fields: tuple[str, ...]) -> str | None:
     for word in re.findall(r"\w+", said):
-        name = NAMES.get(word, word)
+        name: str = NAMES.get(word, word)
         if name in fields:
             return name
     return None

@@ -87,9 +87,10 @@ class Exchange:
 
     async def event(self, found: Any) -> None:
         """Send a server-sent event; the first begins the response. Raises Refused where the reader takes nothing."""
+        data = found if isinstance(found, bytes) else msgspec.json.encode(found)
         if not self.status:
             await self._begin(200, "text/event-stream; charset=utf-8", ())
-        await self._part(b"data: " + (found if isinstance(found, bytes) else msgspec.json.encode(found)) + b"\n\n", True)
+        await self._part(b"data: " + data + b"\n\n", True)
 
     async def end(self) -> None:
         """End the stream."""

@@ -16,8 +16,8 @@ OPEN = ("/health/live",)  # paths that need no key
 class Guard:
     """What a request must have.
 
-    keys: any of them lets in; none asks for none. names: of the host, with port. Keys are compared as their SHA-256, all
-    of them each time, so that time tells nothing.
+    keys: any of them lets in; none asks for none. names: of the host, with port. Keys are compared as their SHA-256,
+    all of them each time, so that time tells nothing.
 
     >>> guard = Guard(["secret"], ["127.0.0.1:80"])
     >>> guard.client({b"authorization": [b"Bearer secret"]}, "/v1/models") == guard.client({}, "/health/live")

@@ -14,9 +14,9 @@ from nextword.serve.requests import Settings
 ANY_OBJECT = {"type": "object"}
 
 
-def sampling_of(asked: Settings, longest: int, n: int, best_of: int | None = None, logprobs: int | None = None,
+def sampling_of(asked: Settings, vocabulary: int, longest: int, n: int, best_of: int | None = None, logprobs: int | None = None,
                 prompt_logprobs: int | None = None, stop: tuple[str, ...] = ()) -> Sampling:
-    """The settings, with a seed. longest: new tokens at most; stop: further strings, of a template.
+    """The settings, with a seed. vocabulary: its size; longest: new tokens at most; stop: further strings, of a template.
 
     Raises Refused or ValueError that names the field.
     """
@@ -29,6 +29,9 @@ def sampling_of(asked: Settings, longest: int, n: int, best_of: int | None = Non
                       "n" if n > 1 else "best_of", "invalid_value")
     if asked.min_tokens and asked.min_tokens > longest:
         raise wrong("min_tokens", f"at most max_tokens ({longest})", asked.min_tokens)
+    for token in asked.stop_token_ids or ():
+        if token >= vocabulary:
+            raise wrong("stop_token_ids", f"token ids 0 .. {vocabulary - 1}", token)
     given: dict[str, Any] = {
         "frequency_penalty": asked.frequency_penalty, "presence_penalty": asked.presence_penalty, "top_p": asked.top_p,
         "top_k": asked.top_k, "min_p": asked.min_p, "typical_p": asked.typical_p,

@@ -56,7 +56,9 @@ class Server:
         self.page: str | None = None
         if explain:
             self._add_page(next(iter(models.values())), (*names,))
-        self._drain, self._server, self._loop = drain, None, None
+        self._drain = drain
+        self._server: Any = None
+        self._loop: Any = None
         self._ending: Any = None
 
     def _add_page(self, lm: LanguageModel, hosts: tuple[str, ...]) -> None:

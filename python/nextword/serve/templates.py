@@ -1,9 +1,9 @@
 """How messages become a prompt: the model's own template, or for base models a plain one.
 
 The plain template writes each message as `Role: content` and a line end, then `Assistant:`; a text ends before a line
-that begins with `User:` or `System:`. Nothing else is added, so that `lm.generate` of the written prompt gives the same.
-A model's own template is Jinja's, out of its folder and never out of a request. It runs in an immutable sandbox. Names of
-special tokens stand for these in what it writes, those in messages too, as with `transformers`.
+that begins with `User:` or `System:`. Nothing else is added: `lm.generate` of the written prompt gives the same.
+A model's own template is Jinja's, out of its folder and never out of a request. It runs in an immutable sandbox. Names
+of special tokens stand for these in what it writes, those in messages too, as with `transformers`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def rendered(template: str, messages: list[dict[str, Any]], generate: bool, serv
         raise TemplateError(message)
 
     names = token_names(served)
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
+                                                extensions=["jinja2.ext.loopcontrols"])
     environment.globals["raise_exception"] = refuse
     try:
         return str(environment.from_string(template).render(messages=messages, add_generation_prompt=generate, **names))
