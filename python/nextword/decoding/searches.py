@@ -14,7 +14,7 @@ from nextword.decoding.beams import beam_search
 from nextword.decoding.calls import Call
 from nextword.decoding.contrastive import contrastive_search
 from nextword.decoding.results import Generation, Timings, TokenLogprob
-from nextword.decoding.row import token_logprob
+from nextword.decoding.row import token_logprobs
 from nextword.decoding.settings import Sampling
 from nextword.models.model import Model
 from nextword.text.ids import text_of
@@ -43,8 +43,7 @@ def searched(model: Model, logits: Callable[[Ints], Floats], prompt: Any, one: S
         if one.logprobs is None:
             return None
         rows = logits(np.concatenate([tokens, np.array(new, np.int64)])[:-1] if new else tokens)
-        return [token_logprob(row, token, one.logprobs)
-                for row, token in zip(rows[len(tokens) - 1 :], new, strict=False)]
+        return token_logprobs(rows[len(tokens) - 1 :][: len(new)], np.array(new, np.int64), one.logprobs)
 
     def told(text: str | None, new: list[int], reason: str, steps: int, prefill: float, **more: Any) -> Generation:
         spent = time.perf_counter() - started - prefill
