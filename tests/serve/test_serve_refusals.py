@@ -40,7 +40,8 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_field(client, fields, param
     (PATH, {"suffix": "x"}, "suffix"), (PATH, {"best_of": 3, "stream": True}, "best_of"),
     ("/v1/chat/completions", {"tools": []}, "tools"), ("/v1/chat/completions", {"tool_choice": "auto"}, "tool_choice"),
     ("/v1/chat/completions", {"functions": []}, "functions"), ("/v1/chat/completions", {"audio": {}}, "audio"),
-    ("/v1/chat/completions", {"modalities": ["text"]}, "modalities"), ("/v1/chat/completions", {"store": True}, "store"),
+    ("/v1/chat/completions", {"modalities": ["text"]}, "modalities"),
+    ("/v1/chat/completions", {"store": True}, "store"),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages"),
 ])  # fmt: skip
 def test_what_is_not_supported_is_refused_by_name(client, path, body, param):
