@@ -34,12 +34,16 @@ ROOMS = {
     "inside": {"machine", "arithmetic", "text", "models", "decoding"},
     "tasks": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside"},
     "page": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside", "tasks"},
-    "cli": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside", "tasks", "page"},
+    "serve": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside", "tasks", "page"},
+    "cli": {"machine", "arithmetic", "files", "text", "models", "decoding", "inside", "tasks", "page", "serve"},
     "demo": set(),
 }
 # What may be imported from outside of the standard library beside numpy; extras only inside of functions.
 LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors"}, "decoding": {"llguidance"},
-             "inside": {"matplotlib"}, "page": {"anywidget", "starlette", "traitlets", "uvicorn"}}  # fmt: skip
+             "inside": {"matplotlib"}, "page": {"anywidget", "starlette", "traitlets", "uvicorn"},
+             "serve": {"uvicorn", "msgspec", "jinja2"}}  # fmt: skip
+# A room may be an extra as a whole: its libraries are imported where its modules are, and it only inside of functions.
+EXTRA_ROOMS = {"serve": {"msgspec"}}
 
 # C++: room -> rooms that it may include, itself not named. Arrows go up this list only.
 CPP_ROOMS = {
@@ -124,7 +128,16 @@ def test_only_numpy_and_safetensors_are_needed_at_import(path):
         if top == "nextword" or top in sys.stdlib_module_names:
             continue
         assert top in {"numpy", *LIBRARIES.get(room_of(path, PACKAGE), ())}, f"{path.name} must not import {dotted}"
-        assert top in ("numpy", "safetensors") or late, f"{path.name}: {dotted} is an extra; import it where it is used"
+        own = EXTRA_ROOMS.get(room_of(path, PACKAGE), set())
+        assert top in {"numpy", "safetensors", *own} or late, f"{path.name}: {dotted} is an extra; import it where used"
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_that_are_extras_are_imported_inside_of_functions(path):
+    for dotted, late in imports(path):
+        room = ".".join(dotted.split(".")[1:2]) if dotted.startswith("nextword.") else ""
+        if room in EXTRA_ROOMS and room != room_of(path, PACKAGE):
+            assert late, f"{path.name}: {dotted} needs an extra; import it where it is used"
 
 
 @pytest.mark.parametrize("room", ["arithmetic", "models"])

@@ -38,6 +38,7 @@ class Row:
         self._matcher = StopMatcher(texts) if texts else None
         self.prompt = np.asarray(prompt, np.int64)
         self.tokens: list[int] = []
+        self.generated = 0  # tokens that were chosen, the end token among them
         self._new = np.empty(64, np.int64)  # the tokens as an array, which grows
         self.text = ""
         self.prompt_logprobs: list[TokenLogprob | None] | None = None if settings.prompt_logprobs is None else [None]
@@ -102,6 +103,7 @@ class Row:
         if self.settings.logprobs is not None or self.settings.best_of is not None:
             self.logprobs += token_logprobs(logits[None], np.array([token]), self.settings.logprobs or 0)
         if token in self.ends:
+            self.generated += 1
             self.end("stop")
             return token
         self._push(token)
@@ -124,6 +126,7 @@ class Row:
             self._new = np.concatenate([self._new, np.empty_like(self._new)])
         self._new[len(self.tokens)] = token
         self.tokens.append(token)
+        self.generated += 1
         if token in self.stops:
             self.end("stop")
             return

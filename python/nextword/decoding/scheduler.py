@@ -113,8 +113,8 @@ class Scheduler:
         nothing had been. So they do after an interrupt.
         """
         start = time.perf_counter()
-        self._settle()
         self.parts = []
+        self._settle()
         self._leave_ended()
         while self.waiting and self.slots.free:
             seat = self.waiting[0]  # until it has a slot: who is interrupted here goes on with the next step

@@ -14,6 +14,7 @@ from typing import Any
 
 from nextword.files.json_text import json_text
 from nextword.page import fields
+from nextword.page.asgi import disconnected
 from nextword.page.calls import Page
 from nextword.page.errors import Refused, refused
 from nextword.page.files import INDEX, File, files, hashes, index
@@ -99,13 +100,7 @@ def failure(error: BaseException) -> Any:
 async def asked(request: Request) -> tuple[Any, asyncio.Future[Any]]:
     """The body of a request, and what is done once its client is gone."""
     body = fields.parsed(request.url.path, await request.body()) if request.method == "POST" else None
-    return body, asyncio.ensure_future(disconnected(request))
-
-
-async def disconnected(request: Request) -> None:
-    """Wait until the client is gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    return body, asyncio.ensure_future(disconnected(request.receive))
 
 
 async def answer(lane: str, function: Callable[..., Any], request: Request) -> Any:

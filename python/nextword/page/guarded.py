@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nextword.files.json_text import json_text
+from nextword.page.asgi import among, bounded, headers_of, is_json, names_us, says_more
 from nextword.page.errors import Refused
 from nextword.page.fields import BODY
 
@@ -57,48 +58,32 @@ class Guarded:
         except Refused as error:
             await refuse(error, with_headers)
             return
-        await self._app(scope, bounded(receive), with_headers)
+        await self._app(scope, bounded(receive, BODY, too_large), with_headers)
 
     def _check(self, scope: Any) -> None:
         """Raises Refused for what must not be asked."""
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.lower(), []).append(value)
-        if len(headers.get(b"host", [])) != 1 or headers[b"host"][0].lower() not in self._names:
+        headers = headers_of(scope)
+        if not names_us(headers, self._names):
             raise Refused("host", "this server answers to its own address alone")
         changes = scope["method"] not in ("GET", "HEAD")
         api = scope["path"].startswith("/api/")
         if not (api or changes):
             return
-        for name, allowed in ((b"origin", self._origins), (b"sec-fetch-site", {b"same-origin"})):
-            if any(value.lower() not in allowed for value in headers.get(name, [])):
-                raise Refused("origin", "this server answers to its own page alone")
+        if not among(headers, b"origin", self._origins) or not among(headers, b"sec-fetch-site", (b"same-origin",)):
+            raise Refused("origin", "this server answers to its own page alone")
         given = headers.get(b"x-nextword-key", [])
         if len(given) != 1 or not hmac.compare_digest(given[0], self._key):
             raise Refused("key", "the key is missing or wrong; open the address that nextword explain printed")
         if changes:
-            kind = b"".join(headers.get(b"content-type", [])).split(b";")[0].strip().lower()
-            if kind != b"application/json":
+            if not is_json(headers):
                 raise Refused("not_json", "the body must be application/json")
-            sizes = headers.get(b"content-length", [])
-            if any(not size.isdigit() or len(size) > 9 or int(size) > BODY for size in sizes):
-                raise Refused("too_large", f"the body must have at most {BODY} bytes", most=BODY)
+            if says_more(headers, BODY):
+                raise too_large()
 
 
-def bounded(receive: Any) -> Any:
-    """A receiver that gives no more than `BODY` bytes. Raises Refused for more."""
-    size = 0
-
-    async def less() -> Any:
-        nonlocal size
-        message = await receive()
-        if message["type"] == "http.request":
-            size += len(message.get("body", b""))
-            if size > BODY:
-                raise Refused("too_large", f"the body must have at most {BODY} bytes", most=BODY)
-        return message
-
-    return less
+def too_large() -> Refused:
+    """The error of a body of more than `BODY` bytes."""
+    return Refused("too_large", f"the body must have at most {BODY} bytes", most=BODY)
 
 
 async def refuse(error: Refused, send: Any) -> None:

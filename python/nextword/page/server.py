@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
 import threading
 import webbrowser
 from collections.abc import Callable
 from typing import Any
 
+from nextword.page import listening
 from nextword.page.app import app_of
 from nextword.page.calls import Page
+from nextword.page.listening import bound, serving
 
 HOST = "127.0.0.1"
 
@@ -26,14 +27,7 @@ class Server:
 
     def __init__(self, page: Page, port: int = 0, view: str = "") -> None:
         require()
-        # With its protocol named asyncio sends at once; else an answer of two parts would wait 40 ms for an ACK.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((HOST, port))
-        except OSError as error:
-            self._socket.close()
-            raise OSError(error.errno, f"port {port} cannot be used ({error.strerror}); take another, or 0") from None
+        self._socket = bound(HOST, port)
         self.port: int = self._socket.getsockname()[1]
         self.key = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{self.port}/#key={self.key}{view and '&'}{view}"
@@ -43,17 +37,7 @@ class Server:
 
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Answer until Ctrl-C, or until `stop` is called; `ready` is called once it listens."""
-        import uvicorn
-
-        class Listening(uvicorn.Server):  # type: ignore[misc]
-            async def startup(self, sockets: Any = None) -> None:
-                await super().startup(sockets)
-                threading.Thread(target=ready, daemon=True).start()
-
-        config = uvicorn.Config(self.app, log_level="warning", access_log=False, lifespan="off", ws="none",
-                                server_header=False, timeout_graceful_shutdown=2, timeout_keep_alive=30,
-                                limit_concurrency=200, h11_max_incomplete_event_size=32 * 2**10)
-        self._server = Listening(config)
+        self._server = serving(self.app, ready, timeout_graceful_shutdown=2, limit_concurrency=200)
         self._server.run(sockets=[self._socket])
 
     def begin(self) -> None:
@@ -103,8 +87,4 @@ def opened(address: str) -> None:
 
 def require() -> None:
     """Raises ImportError with the way out where starlette or uvicorn is not installed."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f'explain: the page needs {error.name}; pip install "nextword[serve]"') from None
+    listening.require("explain: the page", "starlette", "uvicorn")

@@ -1,0 +1,17 @@
+"""How much a request may ask for, in one place."""
+
+BODY = 8 * 2**20  # bytes
+PROMPTS = 1024  # of a request
+ROWS = 1024  # texts that a request has at once: prompts times n or best_of
+N, BEST_OF, LOGPROBS, STOPS = 128, 20, 20, 64
+STOP_BYTES = 1024  # of one stop string, in UTF-8
+BIASES = 1024  # entries of logit_bias
+GRAMMAR_BYTES = 64 * 1024  # of a schema or an expression
+MESSAGES = 1024
+TEXTS = 1024  # of a request of embeddings or scores
+CHOICES = 256  # continuations of a request of scores
+TOKENS = 2**20  # of all texts of a request that generates nothing
+SEED = (-(2**63), 2**64 - 1)
+CONNECTIONS = 512
+HEADER_SECONDS = BODY_SECONDS = 30.0
+STALLED_SECONDS = 30.0  # for which a reader of a stream may take nothing

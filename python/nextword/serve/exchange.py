@@ -1,0 +1,148 @@
+"""One request and its response, over ASGI: the body within its bounds, answers as JSON, events, and a client that left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from nextword.page.asgi import Headers, bounded, disconnected
+from nextword.serve.bounds import BODY, BODY_SECONDS, STALLED_SECONDS
+from nextword.serve.errors import Refused
+from nextword.serve.guard import too_large
+from nextword.serve.reading import read
+
+Request = TypeVar("Request", bound=msgspec.Struct)
+Pairs = tuple[tuple[str, str], ...]
+JSON = "application/json"
+NOSNIFF = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+
+
+class Exchange:
+    """A request on its way. client: a word for its key; told: what its line in the log says beside the usual."""
+
+    def __init__(self, scope: Any, receive: Any, send: Any, headers: Headers) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers, self.client = headers, ""
+        self.id = request_id(headers)
+        self.started = time.perf_counter()
+        self.status = 0  # of the response, once it has begun
+        self.told: dict[str, Any] = {}
+        self._receive, self._send = bounded(receive, BODY, too_large), send
+        self._gone: asyncio.Future[Any] | None = None
+
+    async def body(self, kind: type[Request]) -> Request:
+        """The body as a struct. Raises Refused for one that is too large, too slow or wrong."""
+        parts: list[bytes] = []
+        try:
+            async with deadline(BODY_SECONDS):
+                more = True
+                while more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise Refused(499, "the client went away", None, "cancelled")
+                    parts.append(message.get("body", b""))
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise Refused(408, f"the body must come within {BODY_SECONDS:g} s", None, "timeout") from None
+        raw = b"".join(parts)
+        found = await aside(read, kind, raw) if len(raw) > 65536 else read(kind, raw)
+        self.told["body"] = raw
+        return found
+
+    @property
+    def gone(self) -> asyncio.Future[Any]:
+        """Done once the client is gone. To be asked for once the body is read."""
+        if self._gone is None:
+            self._gone = asyncio.ensure_future(disconnected(self._receive))
+        return self._gone
+
+    def close(self) -> None:
+        """No longer look whether the client is there."""
+        if self._gone is not None:
+            self._gone.cancel()
+
+    async def answer(self, found: Any, status: int = 200, kind: str = JSON, headers: Pairs = ()) -> None:
+        """Send the whole response. found: a struct, or bytes as they are."""
+        data = found if isinstance(found, bytes) else msgspec.json.encode(found)
+        await self._begin(status, kind, (*headers, ("content-length", str(len(data)))))
+        await self._part(data, False)
+
+    async def refuse(self, error: Refused) -> None:
+        """Send an error; in a stream that has begun, as its last event."""
+        if self.status:
+            await self.event(error.answer())
+            await self.end()
+            return
+        left = () if error.status < 400 or self.method in ("GET", "HEAD") else (("connection", "close"),)
+        read_whole = "body" in self.told
+        await self.answer(error.answer(), error.status, headers=(*error.headers, *(() if read_whole else left)))
+
+    async def event(self, found: Any) -> None:
+        """Send a server-sent event; the first begins the response. Raises Refused where the reader takes nothing."""
+        data = found if isinstance(found, bytes) else msgspec.json.encode(found)
+        if not self.status:
+            await self._begin(200, "text/event-stream; charset=utf-8", ())
+        await self._part(b"data: " + data + b"\n\n", True)
+
+    async def end(self) -> None:
+        """End the stream."""
+        await self._part(b"", False)
+
+    async def _begin(self, status: int, kind: str, headers: Pairs) -> None:
+        self.status = status
+        told = (("content-type", kind), ("x-request-id", self.id), *headers)
+        pairs = [*NOSNIFF, *((name.encode(), value.encode("latin-1")) for name, value in told)]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def _part(self, data: bytes, more: bool) -> None:
+        try:
+            async with deadline(STALLED_SECONDS):
+                await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        except TimeoutError:
+            raise Refused(499, f"the reader took nothing for {STALLED_SECONDS:g} s", None, "stalled") from None
+
+
+def request_id(headers: Headers) -> str:
+    """The request's own id, if it can be told in a header, or a new one.
+
+    >>> request_id({b"x-request-id": [b"mine-1"]})
+    'mine-1'
+    """
+    given = headers.get(b"x-request-id", [b""])[0]
+    plain = 0 < len(given) <= 128 and all(0x21 <= byte < 0x7F for byte in given)
+    return given.decode() if plain else f"req-{secrets.token_hex(12)}"
+
+
+@contextlib.asynccontextmanager
+async def deadline(seconds: float) -> Any:
+    """What is awaited in the block takes no longer. Raises TimeoutError."""
+    task, late = asyncio.current_task(), False
+    assert task is not None
+
+    def stop() -> None:
+        nonlocal late
+        late = True
+        task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(seconds, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if late:
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+
+
+async def aside(function: Callable[..., Any], *args: Any) -> Any:
+    """What a function gives, worked out on a thread, so that the event loop goes on."""
+    return await asyncio.get_running_loop().run_in_executor(None, lambda: function(*args))

@@ -1,0 +1,136 @@
+"""Texts that a request generates: submitted to the engine, heard of on the event loop, cancelled once nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+from nextword.decoding.admission import QueueFull
+from nextword.decoding.job import Closed, Event, Job
+from nextword.decoding.results import Generation
+from nextword.decoding.settings import Sampling
+from nextword.serve.errors import Refused, refused
+from nextword.serve.exchange import Exchange, aside
+from nextword.serve.metrics import Metrics
+from nextword.serve.served import Served
+
+LEAVING = "the client went away"
+
+
+class Running:
+    """A job and what is heard of it."""
+
+    def __init__(self, exchange: Exchange, metrics: Metrics) -> None:
+        self._exchange, self._metrics = exchange, metrics
+        self._loop = asyncio.get_running_loop()
+        self._heard: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
+        self._last: dict[int, float] = {}  # when a row last told of tokens
+        self.job: Job | None = None
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """What the engine calls on its thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._heard.put_nowait, events)
+
+    async def passes(self, fields: tuple[str, ...] = ()) -> AsyncIterator[Sequence[Event]]:
+        """The events of each pass, until all rows have ended. Raises Refused. fields: see `refused`."""
+        assert self.job is not None
+        left = len(self.job.rows)
+        while left:
+            events = await self._next()
+            for event in events:
+                if event.error is not None:
+                    raise engine_error(event.error, fields)
+                left -= event.result is not None
+                self._time(event)
+            yield events
+
+    def results(self) -> list[Generation]:
+        """What became of the rows, once `passes` has ended."""
+        assert self.job is not None
+        return [one for one in self.job.results if one is not None]
+
+    async def _next(self) -> Sequence[Event]:
+        coming = asyncio.ensure_future(self._heard.get())
+        try:
+            await asyncio.wait({coming, self._exchange.gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                raise Refused(499, LEAVING, None, "cancelled")
+            return coming.result()
+        finally:
+            coming.cancel()
+
+    def _time(self, event: Event) -> None:
+        if not event.tokens:
+            return
+        now = time.perf_counter()
+        before = self._last.get(event.row)
+        if before is None:
+            self._metrics.observe("time_to_first_token_seconds", "from a request to each text's first token",
+                                  now - self._exchange.started)
+        else:
+            self._metrics.observe("inter_token_seconds", "between the tokens of a text",
+                                  (now - before) / len(event.tokens))
+        self._last[event.row] = now
+
+
+@contextlib.asynccontextmanager
+async def running(exchange: Exchange, metrics: Metrics, served: Served, prompts: list[list[int]], settings: Sampling,
+                  ignore_eos: bool, priority: int, user: str, fields: tuple[str, ...]) -> AsyncIterator[Running]:
+    """A job of these prompts, cancelled at the end of the block unless it has ended. Raises Refused."""
+    one = Running(exchange, metrics)
+    eos: Any = None if ignore_eos else "config"
+    try:
+        one.job = await aside(lambda: served.engine.submit(
+            prompts, settings, f"{exchange.client}/{user}", priority, one.hear, eos=eos, op="completions"))
+    except Exception as error:
+        raise engine_error(error, fields) from error
+    try:
+        yield one
+    finally:
+        one.job.cancel()
+        if one.job.admitted is not None:
+            metrics.observe("request_queue_seconds", "from submission to the first slot",
+                            one.job.admitted - one.job.submitted)
+
+
+def engine_error(error: BaseException, fields: tuple[str, ...] = ()) -> Refused:
+    """What an error of an engine becomes."""
+    if isinstance(error, QueueFull):
+        wait = str(max(1, math.ceil(error.seconds)))
+        return Refused(429, str(error), None, "queue_full", (("retry-after", wait),))
+    if isinstance(error, Closed):
+        return shutting_down()
+    if isinstance(error, CancelledError):
+        return Refused(499, LEAVING, None, "cancelled")
+    return refused(error, fields)
+
+
+def shutting_down() -> Refused:
+    """The error of a server that ends."""
+    return Refused(503, "the server is shutting down", None, "shutting_down", (("retry-after", "5"),))
+
+
+async def work(exchange: Exchange, served: Served, steps: Iterable[Any]) -> list[Any]:
+    """What an iterator gives, step by step in turns with the engine's passes. Raises Refused."""
+    try:
+        future = asyncio.wrap_future(served.engine.run(steps))
+    except Closed:
+        raise shutting_down() from None
+    try:
+        await asyncio.wait({future, exchange.gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
+            raise Refused(499, LEAVING, None, "cancelled")
+        found: list[Any] = future.result()
+        return found
+    except (RuntimeError, ValueError, MemoryError, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and not future.done():
+            raise
+        raise engine_error(CancelledError() if isinstance(error, asyncio.CancelledError) else error) from error
+    finally:
+        future.cancel()

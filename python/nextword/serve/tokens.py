@@ -1,0 +1,55 @@
+"""/tokenize, /detokenize and /tokenizer_info, in vLLM's shapes: what evaluations count tokens by."""
+
+from __future__ import annotations
+
+from nextword.serve import answers
+from nextword.serve.bounds import TOKENS
+from nextword.serve.errors import Refused, wrong
+from nextword.serve.exchange import Exchange, aside
+from nextword.serve.requests import DetokenizeRequest, TokenizeRequest
+from nextword.serve.served import Served
+from nextword.serve.state import State
+from nextword.serve.templates import own_template, token_names, written
+from nextword.text.ids import text_of
+
+
+async def tokenize(exchange: Exchange, state: State, asked: TokenizeRequest) -> None:
+    """Ids of a text; names of special tokens stand for them."""
+    if (asked.prompt is None) == (asked.messages is None):
+        raise Refused(400, "prompt or messages must be given, and not both", "prompt", "missing_required_parameter")
+    await exchange.answer(await aside(_tokens, state.model(asked.model), asked))
+
+
+def _tokens(served: Served, asked: TokenizeRequest) -> answers.Tokens:
+    text, adds = asked.prompt or "", asked.add_special_tokens is not False
+    if asked.messages is not None:
+        text, adds = written(served, asked.messages, asked.add_generation_prompt is not False)
+        adds = adds and asked.add_special_tokens is not False
+    ids = served.ids("prompt", text, "all", False)
+    if adds and served.lm.tokenizer is not None:
+        ids = [*served.lm.tokenizer.beginning, *ids]
+    texts = [served.token(token) for token in ids] if asked.return_token_strs else None
+    return answers.Tokens(len(ids), served.window, ids, texts)
+
+
+async def detokenize(exchange: Exchange, state: State, asked: DetokenizeRequest) -> None:
+    """The text of ids."""
+    served = state.model(asked.model)
+    if served.lm.tokenizer is None:
+        raise Refused(400, f"the model has no vocabulary {served.lm.no_tokenizer}".strip(), "model", "no_vocabulary")
+    if len(asked.tokens) > TOKENS:
+        raise wrong("tokens", f"at most {TOKENS} ids", len(asked.tokens))
+    ids = served.ids("tokens", asked.tokens, (), False)
+    await exchange.answer(answers.Text(await aside(text_of, served.lm.tokenizer, ids)))
+
+
+async def tokenizer_info(exchange: Exchange, state: State, asked: None) -> None:
+    """What the tokenizer of the first model is."""
+    served = state.model(None)
+    tokenizer = served.lm.tokenizer
+    if tokenizer is None:
+        raise Refused(404, f"the model has no vocabulary {served.lm.no_tokenizer}".strip(), None, "no_vocabulary")
+    names = token_names(served)
+    end, begin = names["eos_token"] or None, names["bos_token"] or None
+    await exchange.answer(answers.TokenizerInfo("GPT2Tokenizer", len(tokenizer), served.window, end, begin, end,
+                                                own_template(served)))
