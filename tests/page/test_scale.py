@@ -229,3 +229,15 @@ def test_the_skyline_fits_small_screens(browser, address):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_model_that_is_none_of_the_family_stands_beside_it(browser, address):
+    page = opened(browser, address, screen="scale", lang="en", ready="#ledger")
+    assert page.locator("#models tbody tr").count() == 6
+    assert "demo open here" in page.inner_text("#models tr:has-text('open here') th")
+    own = """m.models({ name: 'mine', layers: 2, width: 6, vocabulary: 40, parameters: { parts:
+      m.tensorsOf({ vocabulary: 40, window: 5, layers: 2, width: 6 }).map(one =>
+        one.name === 'wte.weight' ? { ...one, shape: [6, 40] } : one) } })"""
+    drawn = evaluated(page, "sizes", own)
+    assert [(one["name"], one["own"]) for one in drawn[5:]] == [("GPT-2 1558M", False), ("mine", True)]
+    assert drawn[6]["parts"][0]["shape"] == [40, 6]  # as in files, a row a token
