@@ -78,7 +78,8 @@ def test_areas_and_proportions_are_true_and_nothing_overlaps(browser, address):
     page = opened(browser, address, screen="scale", lang="en", ready="#ledger")
     boxes = page.evaluate("""async () => { const { models } = await import('page/sizes.js');
       const { skyline } = await import('page/skyline.js'); const { model } = await import('page/run.js');
-      return skyline(models(model.value)).boxes.map(({ x, y, w, h, part }) => ({ x, y, w, h, shape: part.shape, count: part.count })); }""")
+      return skyline(models(model.value)).boxes
+        .map(({ x, y, w, h, part }) => ({ x, y, w, h, shape: part.shape, count: part.count })); }""")
     drawn = page.evaluate("[...document.querySelectorAll('.sheet rect[data-at]')].map(one =>"
                           " ['x', 'y', 'width', 'height'].map(name => one[name].baseVal.value))")
     assert len(drawn) == len(boxes) > 1500
@@ -98,7 +99,7 @@ def test_areas_and_proportions_are_true_and_nothing_overlaps(browser, address):
 def test_a_matrix_is_told_when_it_is_pointed_at_or_reached_by_keys(browser, address):
     page = opened(browser, address, screen="scale", lang="en", ready="#ledger")
     page.focus(".sheet")
-    assert page.inner_text("#tensor").startswith("GPT-2 124M wte.weight 50,257 × 768 = 38,597,376")
+    assert page.inner_text("#tensor").startswith("GPT-2 124M wte.weight 50,257 \u00d7 768 = 38,597,376")
     page.keyboard.press("PageUp")
     page.wait_for_function("() => document.querySelector('#tensor').textContent.startsWith('demo')")
     page.keyboard.press("Home")
@@ -112,7 +113,7 @@ def test_a_matrix_is_told_when_it_is_pointed_at_or_reached_by_keys(browser, addr
     page.wait_for_function("() => document.querySelector('.sheet svg').viewBox.baseVal.width < 2000")  # it flew there
     page.locator(".sheet rect[data-at='4']").hover()
     page.wait_for_function("() => document.querySelector('#tensor code').textContent === 'h.0.attn.c_attn.weight'")
-    assert "48 × 144 = 6,912" in page.inner_text("#tensor")
+    assert "48 \u00d7 144 = 6,912" in page.inner_text("#tensor")
     page.mouse.move(0, 0)
     page.wait_for_function("() => document.querySelector('#tensor code').textContent === 'wte.weight'")
     assert page.faults == []
@@ -163,7 +164,8 @@ def test_the_image_of_a_unit_vector_can_be_dragged_and_typed(browser, address):
     page.mouse.move(x + unit, y + 2 * unit, steps=3)
     page.mouse.up()
     page.wait_for_function("() => document.querySelector('#determinant').textContent.includes('Determinant 2:')")
-    assert page.locator(".matrix-entries input").evaluate_all("all => all.map(one => one.value)") == ["2", "0", "-2", "1"]
+    entries = page.locator(".matrix-entries input").evaluate_all("all => all.map(one => one.value)")
+    assert entries == ["2", "0", "-2", "1"]
     page.fill(".matrix-entries input >> nth=3", "-1")
     assert "Determinant -2:" in page.inner_text("#determinant")
 
@@ -204,8 +206,8 @@ def test_the_map_takes_differences_of_words_as_axes(browser, address, lm):
     page = opened(browser, address, screen="words", lang="en", ready="#similarity")
     page.fill("#axes input >> nth=0", "queen - king")
     page.keyboard.press("Tab")
-    page.wait_for_selector("svg.plane text:has-text('queen − king')")
-    words = [f" {word}" for word in "king queen man woman father mother".split()]
+    page.wait_for_selector("svg.plane text:has-text('queen \u2212 king')")
+    words = [f" {word}" for word in ("king", "queen", "man", "woman", "father", "mother")]
     points = lm.word_map(words, [(" queen", " king")]).points
     label = page.get_attribute("figure:has(svg.plane) svg[aria-label^='Map']", "aria-label")
     for word, point in zip(words, points.tolist(), strict=True):
@@ -229,3 +231,15 @@ def test_the_skyline_fits_small_screens(browser, address):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_model_that_is_none_of_the_family_stands_beside_it(browser, address):
+    page = opened(browser, address, screen="scale", lang="en", ready="#ledger")
+    assert page.locator("#models tbody tr").count() == 6
+    assert "demo open here" in page.inner_text("#models tr:has-text('open here') th")
+    own = """m.models({ name: 'mine', layers: 2, width: 6, vocabulary: 40, parameters: { parts:
+      m.tensorsOf({ vocabulary: 40, window: 5, layers: 2, width: 6 }).map(one =>
+        one.name === 'wte.weight' ? { ...one, shape: [6, 40] } : one) } })"""
+    drawn = evaluated(page, "sizes", own)
+    assert [(one["name"], one["own"]) for one in drawn[5:]] == [("GPT-2 1558M", False), ("mine", True)]
+    assert drawn[6]["parts"][0]["shape"] == [40, 6]  # as in files, a row a token

@@ -148,7 +148,7 @@ class NearAnswer(TypedDict):
 
 
 class PlaneAnswer(TypedDict):
-    """A plane that vectors are drawn on: its two axes' names, each one's share of the variance, the cosine between them."""
+    """A plane that vectors are drawn on: its axes' names, each one's share of the variance, the cosine between them."""
 
     names: list[str]
     shares: list[float]
@@ -176,7 +176,7 @@ class PullAnswer(TypedDict):
 
     A word's vector before the first layer and after each, compared with reference words, in several contexts. rows: the
     names of these activations. cosines: [contexts][rows][towards]; between: [rows][contexts][contexts]; path:
-    [contexts][rows][2] and points: [towards][2], on the plane. same: pairs of contexts that are the same up to the word.
+    [contexts][rows][2] and points: [towards][2], on the plane. same: pairs of contexts, the same up to the word.
     """
 
     word: str
