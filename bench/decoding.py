@@ -21,7 +21,7 @@ import nextword
 from nextword import Sampling, cpu
 from nextword.decoding import batch
 from nextword.decoding.explain import Step
-from nextword.decoding.row import token_logprob
+from nextword.decoding.row import token_logprobs
 from nextword.decoding.rules import Rules
 from nextword.decoding.sampling import choose
 from nextword.models.gpt2 import GPT2, GPT2Config
@@ -60,7 +60,7 @@ def step(settings: Sampling, explain: int = 0) -> Callable[[], int]:
         if explain:
             Step(logits, final, edits, settings, choice, explain, 0.0, None)
         if settings.logprobs is not None:
-            token_logprob(logits, choice.token, settings.logprobs)
+            token_logprobs(logits[None], np.array([choice.token]), settings.logprobs)
         return choice.token
 
     return call

@@ -360,6 +360,29 @@ void exact_typical(Candidates& c, double share, double* cuts, const Exact& exact
   c.retain([&](int64_t i) { return shifts[i] <= cuts[4]; });
 }
 
+// log(sum(exp(x))), of which `top` is the largest.
+double log_sum_from(const float* x, int64_t n, float top) {
+  return static_cast<double>(top) + std::log(kernels().exp_sum_double(x, top, n));
+}
+
+// The ids of the k largest, 1 <= k <= n, of which `most` is the largest; survey has left the maxima of groups.
+std::vector<int64_t> head(const float* x, int64_t n, int64_t k, float most, int64_t groups) {
+  const float least = kth_largest(x, n, k, most, groups);
+  const Band band = band_of(x, n, {least, infinite, 0});
+  std::vector<std::pair<float, int64_t>> above;  // -logit, id
+  std::vector<int64_t> out, equal;
+  for (int64_t i = 0; i < band.count; ++i) {
+    const float logit = at_least(x[band.at[i]], least);
+    if (logit > least) above.emplace_back(-logit, band.at[i]);
+    else if (static_cast<int64_t>(equal.size()) < k) equal.push_back(band.at[i]);
+  }
+  std::sort(above.begin(), above.end());
+  for (const auto& one : above) out.push_back(one.second);
+  out.insert(out.end(), equal.begin(), equal.end());
+  out.resize(static_cast<size_t>(k));
+  return out;
+}
+
 }  // namespace
 
 Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
@@ -434,8 +457,7 @@ Kept keep(const char* op, const float* x, int64_t n, const Rules& rules) {
 
 double log_sum_exp(const char* op, const float* x, int64_t n) {
   int64_t groups;
-  const float top = survey(op, x, n, no_limit, groups);
-  return static_cast<double>(top) + std::log(kernels().exp_sum_double(x, top, n));
+  return log_sum_from(x, n, survey(op, x, n, no_limit, groups));
 }
 
 std::vector<int64_t> top(const char* op, const float* x, int64_t n, int64_t k) {
@@ -443,20 +465,19 @@ std::vector<int64_t> top(const char* op, const float* x, int64_t n, int64_t k) {
   if (k < 1) return {};
   int64_t groups;
   const float most = survey(op, x, n, -infinite, groups);
-  const float least = kth_largest(x, n, k, most, groups);
-  const Band band = band_of(x, n, {least, infinite, 0});
-  std::vector<std::pair<float, int64_t>> above;  // -logit, id
-  std::vector<int64_t> out, equal;
-  for (int64_t i = 0; i < band.count; ++i) {
-    const float logit = at_least(x[band.at[i]], least);
-    if (logit > least) above.emplace_back(-logit, band.at[i]);
-    else if (static_cast<int64_t>(equal.size()) < k) equal.push_back(band.at[i]);
-  }
-  std::sort(above.begin(), above.end());
-  for (const auto& one : above) out.push_back(one.second);
-  out.insert(out.end(), equal.begin(), equal.end());
-  out.resize(static_cast<size_t>(k));
-  return out;
+  return head(x, n, k, most, groups);
+}
+
+void log_probabilities(const char* op, const float* x, int64_t n, const int64_t* targets, int64_t count, double* out, int64_t k,
+                       int64_t* ids, double* values) {
+  int64_t groups;
+  const float most = survey(op, x, n, no_limit, groups);
+  const double sum = log_sum_from(x, n, most);
+  const auto value = [&](int64_t id) { return static_cast<double>(x[id]) - sum; };
+  for (int64_t i = 0; i < count; ++i) out[i] = value(targets[i]);
+  if (k < 1) return;
+  const auto best = head(x, n, k, most, groups);
+  for (int64_t i = 0; i < k; ++i) values[i] = value(ids[i] = best[static_cast<size_t>(i)]);
 }
 
 }  // namespace nextword

@@ -60,4 +60,9 @@ double log_sum_exp(const char* op, const float* logits, int64_t size);
 // The ids of the k largest of `size` logits, descending, of equals the lower id first; -inf is allowed and last.
 std::vector<int64_t> top(const char* op, const float* logits, int64_t size, int64_t k);
 
+// Log-probabilities, each logit - log_sum_exp in float64: of `count` tokens, ids 0 .. size - 1, to out [count]; of the
+// tokens of `top`, 0 <= k <= size, to values [k], and their ids to ids [k]. All numbers of a token are the same.
+void log_probabilities(const char* op, const float* logits, int64_t size, const int64_t* tokens, int64_t count, double* out,
+                       int64_t k, int64_t* ids, double* values);
+
 }  // namespace nextword

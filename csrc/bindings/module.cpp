@@ -3,10 +3,12 @@
 
 #include "calls.h"
 #include "instances.h"
+#include "stop.h"
 #include "unlocked.h"
 
 namespace py = pybind11;
 
+void bind_stop(py::module_& m);
 void bind_cpu(py::module_& m);
 void bind_machine(py::module_& m);
 void bind_ops(py::module_& m);
@@ -32,8 +34,11 @@ PYBIND11_MODULE(_core, m) {
     try {
       if (thrown) std::rethrow_exception(thrown);
     } catch (const nextword::bindings::Interrupted&) {  // Python's error is set
+    } catch (const nextword::bindings::Stopped&) {
+      nextword::bindings::raise_stopped();
     }
   });
+  bind_stop(m);
   bind_cpu(m);
   bind_machine(m);
   bind_ops(m);
@@ -41,6 +46,6 @@ PYBIND11_MODULE(_core, m) {
   bind_program(m);
   bind_sampling(m);
   bind_bpe(m);
-  for (const char* name : {"Packed", "Program", "PieceCounts", "Bpe"}) refuse_pickle(m.attr(name));
+  for (const char* name : {"Packed", "Program", "Stop", "PieceCounts", "Bpe"}) refuse_pickle(m.attr(name));
   word_call_errors(m);  // of all of them: stays last
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -23,6 +24,13 @@ namespace nextword::bindings {
 
 // Thrown where a signal's handler has raised: Python's error is set, and the bindings return it as it is.
 struct Interrupted {};
+
+// What another thread says so that work ends. Python's `Stop`.
+struct Stop {
+  std::atomic<bool> on{false};
+};
+// Thrown where it has been said.
+struct Stopped {};
 
 // fn(), whose Python exception leaves it as Interrupted: an object of Python's must not pass where the lock is given up.
 template <class F>
@@ -67,15 +75,21 @@ inline bool handles_signals() {
 
 // Without the interpreter lock as long as it lives; only views of Python's objects may be used then.
 // work: multiply-adds or what takes as long, roughly. From `long_work` on, signals are looked for meanwhile: what a handler raises, such
-// as Ctrl-C's KeyboardInterrupt, leaves the work as `Interrupted`.
+// as Ctrl-C's KeyboardInterrupt, leaves the work as `Interrupted`. stop: null, or what then is looked at, too: `Stopped`.
 class Unlocked {
  public:
   static constexpr int64_t long_work = int64_t{1} << 22;  // a millisecond or so
   static int64_t of_text(size_t bytes) { return static_cast<int64_t>(bytes) * 64; }  // encoding, at its slowest
 
-  explicit Unlocked(int64_t work = 0) : state_(Py_IsInitialized() ? PyEval_SaveThread() : nullptr) {  // else the lock is ours
-    if (state_ && work >= long_work && handles_signals())
-      asks_.emplace([this] { locked([] { if (PyErr_CheckSignals()) throw Interrupted(); }); });
+  explicit Unlocked(int64_t work = 0, const Stop* stop = nullptr)
+      : state_(Py_IsInitialized() ? PyEval_SaveThread() : nullptr) {  // else the lock is ours
+    if (!state_ || work < long_work) return;
+    const bool signals = handles_signals();
+    if (!signals && !stop) return;
+    asks_.emplace([this, stop, signals] {
+      if (stop && stop->on.load(std::memory_order_relaxed)) throw Stopped();
+      if (signals) locked([] { if (PyErr_CheckSignals()) throw Interrupted(); });
+    });
   }
   ~Unlocked() { lock(); }
   Unlocked(const Unlocked&) = delete;

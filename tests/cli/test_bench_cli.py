@@ -1,4 +1,4 @@
-"""bench_cli.py: what is measured and shown, never how fast."""
+"""cli/bench.py: what is measured and shown, never how fast."""
 
 from __future__ import annotations
 

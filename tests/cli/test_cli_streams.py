@@ -1,4 +1,4 @@
-"""All commands through closed, piped, full, non-UTF-8 and missing streams: cli.py, streams.py, startup.py."""
+"""All commands through closed, piped, full, non-UTF-8 and missing streams: cli/main.py, streams.py, startup.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""doctor_cli.py: what it finds and how it words it."""
+"""cli/doctor.py: what it finds and how it words it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cli.py: what each command prints, where, and with which exit code."""
+"""cli/main.py: what each command prints, where, and with which exit code."""
 
 from __future__ import annotations
 

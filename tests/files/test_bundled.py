@@ -36,6 +36,7 @@ def test_the_folder_is_what_the_tool_makes_of_the_data(shared, tool):
 
 
 def test_letters_are_its_alphabet(sorter):
+    assert nextword.Tokenizer.load(NAME).encode("CAB") == [2, 0, 1]
     assert (sorter.tokenizer.encode("CAB"), sorter.ends) == ([2, 0, 1], frozenset())
     with pytest.raises(ValueError, match="for which the vocabulary has no token"):
         sorter.generate("cab")

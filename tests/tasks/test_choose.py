@@ -1,4 +1,4 @@
-"""choose.py and choose_cli.py: probabilities of continuations, the cache they share, and what the command prints."""
+"""tasks/choose.py and cli/choose.py: probabilities of continuations, the cache they share, and the command."""
 
 from __future__ import annotations
 

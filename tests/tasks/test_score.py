@@ -1,4 +1,4 @@
-"""score.py and score_cli.py: log-probabilities, windows, batches, and what the command prints."""
+"""tasks/score.py and cli/score.py: log-probabilities, windows, batches, and what the command prints."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@
 
 #include "activations.h"
 #include "arithmetic/kinds.h"
+#include "bindings/stop.h"
 #include "bindings/unlocked.h"
 #include "cache.h"
 
@@ -185,8 +186,11 @@ struct Recorded {
   }
 
   py::array_t<float> run(const py::object& ids_, const py::object& slots_, const py::object& fresh_, const py::object& wanted_,
-                         const py::list& caches, const py::object& seconds_) const {
+                         const py::list& caches, const py::object& seconds_, const py::object& stop_) const {
     if (!program.closed()) throw std::invalid_argument(std::string(op) + ": it must be closed before it runs");
+    if (!stop_.is_none() && !py::isinstance<Stop>(stop_))
+      throw py::type_error(std::string(op) + ": stop must be a Stop or None, got " + type_name(stop_));
+    const Stop* const stop = stop_.is_none() ? nullptr : &stop_.cast<const Stop&>();
     const auto slots = indices(op, "slots", slots_, {"sequences"});
     const auto sequences = static_cast<int64_t>(slots.size());
     const auto fresh = indices(op, "fresh", fresh_, {sequences});
@@ -228,7 +232,8 @@ struct Recorded {
     auto made = empty({result.rows == Rows::tokens ? tokens : wanted_count, result.cols});
     float* const out = made.mutable_data();
     {
-      const Unlocked unlocked(tokens * program.products[0] + wanted_count * program.products[1]);
+      const Unlocked unlocked(tokens * program.products[0] + wanted_count * program.products[1], stop);
+      if (stop && stop->on.load(std::memory_order_relaxed)) throw Stopped();
       nextword::run(program, pass, out, clock);  // in here only views are used
     }
     for (PastArgs& one : given)
@@ -265,11 +270,12 @@ and the operand if a shape does not fit.)")
       .def("operations", method(&Recorded::operations), R"(A tuple for each operation: its name; what the result has a row for each of, "tokens" or "wanted"; its columns; the bytes
 of weights that it reads a pass; its multiply-adds with weights a row.)")
       .def("run", method(&Recorded::run), py::arg("ids"), py::arg("slots"), py::arg("fresh"), py::arg("wanted"), py::arg("caches"),
-           py::arg("seconds"), R"(Run new tokens of some sequences and remember them in the caches; the result, float32 [wanted, vocabulary].
+           py::arg("seconds"), py::arg("stop") = py::none(), R"(Run new tokens of some sequences and remember them in the caches; the result, float32 [wanted, vocabulary].
 
 ids: int64 [tokens], one sequence after the other; slots, fresh: int64 [sequences], where each lives and how many of the
 tokens are its own; wanted: int64, the tokens that give logits; caches: (lengths, keys, values, scales, before) of each
 KVCache, whose lengths, int64 [slots], are raised by what is new at the end. seconds: None, or float64 [operations], to
-which the time of each is added. Raises IndexError for an id, place, slot or row out of range, ValueError if a shape does
+which the time of each is added. stop: None, or a Stop, which another thread may set: StoppedError is raised soon after, and
+nothing is remembered. Raises IndexError for an id, place, slot or row out of range, ValueError if a shape does
 not fit; then nothing is remembered.)");
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <string>
 
+#include "arithmetic/log_probabilities.h"
 #include "arithmetic/philox.h"
 #include "bindings/arrays.h"
 #include "bindings/unlocked.h"
@@ -112,6 +113,28 @@ void bind_sampling(py::module_& m) {
     const Unlocked unlocked;  // below this line only views are used
     return log_sum_exp("log_sum_exp", row.data, row.size);
   }, py::arg("logits"));
+  m.def("log_probabilities", [](const py::object& logits_, const py::object& targets_, int64_t k) {
+    const char *const op = "sampling: log_probabilities", *const name = "log_probabilities";
+    const auto logits = array<float>(op, "logits", logits_, {"rows", "vocabulary"});
+    const int64_t rows = logits.shape(0), size = logits.shape(1);
+    require(size < int64_t{1} << 31, name, "the number of logits", "below 2**31", py::int_(size));
+    require(k >= 0, name, "top", "0 or more", py::int_(k));
+    const bool several = py::isinstance<py::array>(targets_) && targets_.cast<py::array>().ndim() == 2;
+    const auto targets = several ? indices(op, "targets", targets_, {rows, "targets"}) : indices(op, "targets", targets_, {rows});
+    const int64_t count = several ? targets_.cast<py::array>().shape(1) : 1, best = std::min(k, size);
+    check_indices(op, "targets", targets.data(), static_cast<int64_t>(targets.size()), size);
+    py::array_t<double> out(several ? std::vector<py::ssize_t>{rows, count} : std::vector<py::ssize_t>{rows});
+    py::array_t<double> values(std::vector<py::ssize_t>{rows, best});
+    py::array_t<int64_t> ids(std::vector<py::ssize_t>{rows, best});
+    double *const to = out.mutable_data(), *const to_values = values.mutable_data();
+    int64_t* const to_ids = ids.mutable_data();
+    const float* const from = data<float>(logits);
+    {
+      const Unlocked unlocked(rows * size * work_of_a_logit);  // in this scope only views are used
+      log_probabilities_of_rows(name, from, rows, size, targets.data(), count, to, best, to_ids, to_values);
+    }
+    return py::make_tuple(out, ids, values);
+  }, py::arg("logits"), py::arg("targets"), py::arg("top"));
   m.def("top", [](const py::object& logits, int64_t k) {
     const Logits row("top", logits);
     require(k >= 0, "top", "k", "0 or more", py::int_(k));

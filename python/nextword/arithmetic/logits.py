@@ -92,6 +92,25 @@ def log_sum_exp(logits: Floats) -> float:
     return _core.log_sum_exp(logits)
 
 
+def log_probabilities(logits: Floats, targets: Ints, top: int = 0) -> tuple[Doubles, Ints, Doubles]:
+    """Natural logarithms of softmax probabilities, of each row those of its targets and of its `top` best tokens.
+
+    logits: [rows, vocabulary]; -inf is a probability of 0. targets: int64 [rows], or [rows, n] for several of each row.
+    Returns (of the targets, float64 of their shape; ids of the best, int64 [rows, k], k = min(top, vocabulary),
+    descending, of equal ones the lower id first; theirs, float64 [rows, k]).
+    Each number is the logit less `log_sum_exp` of its row, in float64, rounded once: the same bits for the same logits,
+    whatever the other rows, whether it was asked for as a target or as one of the best, and on every instruction set
+    and number of threads. All log-probabilities of the library are these.
+    Raises ValueError if a logit is NaN or inf, all of a row are -inf, or top is negative; IndexError for a target that
+    is not in the vocabulary.
+
+    >>> of_targets, ids, best = log_probabilities(np.log(np.float32([[1, 2, 1], [1, 1, 6]])), np.array([0, 2]), 2)
+    >>> np.exp(of_targets).round(3).tolist(), ids.tolist(), np.exp(best).round(3).tolist()
+    ([0.25, 0.75], [[1, 0], [2, 0]], [[0.5, 0.25], [0.75, 0.125]])
+    """
+    return _core.log_probabilities(logits, targets, top)
+
+
 def top(logits: Floats, k: int) -> Ints:
     """The ids of the k largest logits, descending, of equal ones the lower id first.
 

@@ -106,6 +106,21 @@ def log_sum_exp(logits: Floats) -> float:
     return float(x.max() + np.log(np.exp(x - x.max()).sum()))
 
 
+def log_probabilities(logits: Floats, targets: Ints, top: int = 0) -> tuple[Doubles, Ints, Doubles]:
+    """Natural logarithms of softmax probabilities, of each row those of its targets and of its `top` best tokens."""
+    if top < 0:
+        raise ValueError(f"sampling: log_probabilities: top must be 0 or more, got {top}")
+    if targets.size and not 0 <= targets.min() <= targets.max() < logits.shape[1]:
+        raise IndexError(f"sampling: log_probabilities: targets must be 0 .. {logits.shape[1] - 1}")
+    for row in logits:
+        _check_logits(row, "log_probabilities")
+    values = logits.astype(np.float64) - np.array([log_sum_exp(row) for row in logits]).reshape(-1, 1)
+    ids = np.argsort(-logits.astype(np.float64), axis=1, kind="stable")[:, :top]
+    several = targets.reshape(len(logits), 1 if targets.ndim == 1 else targets.shape[1])
+    of_targets = np.take_along_axis(values, several, 1).reshape(targets.shape)
+    return of_targets, ids, np.take_along_axis(values, ids, 1)
+
+
 def top(logits: Floats, k: int) -> Ints:
     """The ids of the k largest logits, descending, of equal ones the lower id first."""
     if np.isnan(logits).any() or np.isposinf(logits).any():

@@ -16,12 +16,20 @@ from numpy.typing import NDArray
 from nextword.arithmetic.arrays import Doubles, Floats, Ints, Panels
 from nextword.arithmetic.digest import checksum
 from nextword.arithmetic.formats import check_packed, decoded, encoded, multiplied
-from nextword.arithmetic.logits_reference import chances, distribution, log_sum_exp, philox, sample, top
+from nextword.arithmetic.logits_reference import (
+    chances,
+    distribution,
+    log_probabilities,
+    log_sum_exp,
+    philox,
+    sample,
+    top,
+)
 
 __all__ = ["Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution",
-           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_sum_exp", "matmul", "matmul_activated",
-           "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox", "quick_gelu", "relu",
-           "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
+           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
+           "matmul_activated", "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox",
+           "quick_gelu", "relu", "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
 
 _PANEL = 32
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from nextword.decoding.assembly import TOLD
 from nextword.decoding.beginnings import common_beginning
 from nextword.decoding.drafting import Pace
 from nextword.decoding.prefix import PrefixCache
@@ -36,14 +37,16 @@ class Batch:
     def __init__(self, model: Model, rows: list[Row], overflow: Overflow, store: PrefixCache | None = None,
                  draft: Draft | None = None, op: str = "generate") -> None:
         self.model, self.rows, self.overflow, self.store, self.draft = model, rows, overflow, store, draft
-        self.window = model.limit
+        self.window, self._op = model.limit, op
         self.cache: KVCache | None = None
         going = [row for row in rows if row.finish is None]
         longest = max((len(row) + row.remaining for row in going), default=1)
         self._capacity = min(self.window, longest)
         # What all rows begin with is held once, unless a row may slide, which begins anew, or a store does the sharing.
         slides = overflow == "slide" and longest > self.window
-        self._common = 0 if slides or store is not None else common_beginning([row.prompt for row in going])
+        self._told = any(row.telling for row in going)  # of these, all logits are wanted
+        alone = slides or self._told or store is not None
+        self._common = 0 if alone else common_beginning([row.prompt for row in going])
         self._slots = memory.fitting(max(1, len(going)), self._needed)
         memory.require(op, f"{self._slots} texts of up to {self._capacity} tokens", self._needed(self._slots),
                        "ask for fewer or shorter ones: fewer prompts, a lower n, best_of or max_new_tokens")
@@ -56,10 +59,13 @@ class Batch:
         held = bytes_of(slots, self._capacity - self._common) + bytes_of(1, self._common)
         if isinstance(self.draft, Model):
             held += self.draft.cache_bytes(slots, min(self.draft.limit, self._capacity))
-        return held + 4 * (max(CHUNK, slots) * model.widest + slots * model.vocabulary)
+        return held + 4 * (max(CHUNK, slots) * model.widest + (slots + TOLD * self._told) * model.vocabulary)
 
     def steps(self) -> Iterator[object]:
         """Run to the end: a pass through the model at a time, and of what it said, a token of each row at a time."""
+        if self._told and self.cache is not None:
+            raise ValueError(f"{self._op}: prompt_logprobs must be None in a session, whose text is encoded already; "
+                             "generate or score the text without a session")
         self._scheduler = scheduler = self._begun()
         self._seats = [scheduler.submit(row, self.overflow, None if self.cache is None else 0) for row in self.rows]
         yield from scheduler.steps()

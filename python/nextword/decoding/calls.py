@@ -62,6 +62,7 @@ class Call:
         for prompt, one, own_seed in zip(prompts, every, own, strict=True):
             rules, grammar, stops = self.rules(one), self._grammar(one), self.stops(one)
             tokens = self.prompt(prompt, one.max_new_tokens)
+            self._check_told(len(tokens), one)
             first = one.row + (0 if own_seed else len(rows))  # rows with a common seed draw by their number
             if first + (one.best_of or one.n) > 2**64:
                 raise ValueError(f"{self.op}: row must leave room below 2**64 for {count} texts, got {one.row}")
@@ -71,6 +72,17 @@ class Call:
                 rows.append(Row(tokens, one, rules, first + i, self.ends, stops, decoder, own_grammar, self.explain,
                                 shown_as))
         return rows
+
+    def _check_told(self, tokens: int, one: Sampling) -> None:
+        """Whether the prompt's log-probabilities can be told, and there is memory for them."""
+        if one.prompt_logprobs is None:
+            return
+        if tokens > self.model.limit:
+            raise ValueError(f"{self.op}: prompt must fit into the context window of {self.model.limit} tokens for "
+                             f"prompt_logprobs, got {tokens}; shorten it, or see `score`, which takes longer texts")
+        count, each = one.best_of or one.n, 1 + min(one.prompt_logprobs, self.model.vocabulary)
+        memory.require(self.op, f"prompt_logprobs={one.prompt_logprobs} of {tokens} tokens",
+                       count * tokens * each * TOLD, "ask for fewer")
 
     def prompt(self, prompt: Any, fresh: int) -> Ints:
         """The prompt's ids, checked against vocabulary and window. fresh: new tokens at most."""

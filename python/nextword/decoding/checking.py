@@ -39,7 +39,11 @@ class Checked:
 
 
 def check(model: Model, cache: KVCache, parts: list[Part], drafts: Mapping[int, Ints]) -> list[Checked]:
-    """Send parts through the model, and drafts, by slot, behind those that are whole; what it says of these."""
+    """Send parts through the model, and drafts, by slot, behind those that are whole; what it says of these.
+
+    Of a prompt that is told of, its row reads the logits of all tokens; a row that has ended with that is not among
+    what is returned.
+    """
     batch: list[Ints] = []
     slots: list[int] = []
     wanted: list[int] = []  # tokens of the batch that give logits
@@ -49,13 +53,22 @@ def check(model: Model, cache: KVCache, parts: list[Part], drafts: Mapping[int, 
         fresh = ids if draft is None else np.concatenate([ids, draft])
         batch.append(fresh)
         slots.append(seat.slot)
-        first, count = count + len(ids) - 1, count + len(fresh)
-        if whole:
+        first, count = count + (0 if seat.row.telling else len(ids) - 1), count + len(fresh)
+        if whole or seat.row.telling:
             wanted += range(first, count)
     logits = model(batch, cache, slots, wanted)
     checked, at = [], 0
-    for seat, _, whole in parts:
-        if not whole:
+    for seat, ids, whole in parts:
+        if seat.row.telling:
+            rows = logits[at : at + len(ids)]
+            at += len(rows) - whole  # the last one is its text's, if it is the prompt's
+            try:
+                seat.row.read(rows, int(cache.lengths[seat.slot]) - len(ids))
+            except Exception as error:  # not an interrupt: what was not read is read again
+                seat.error = error
+                raise
+        if not whole or seat.row.finish is not None:
+            at += whole
             continue
         draft, end = drafts.get(seat.slot) if drafts else None, at + 1
         if draft is not None:

@@ -35,7 +35,8 @@ class Timings:
 class TokenLogprob:
     """The natural logarithm of a token's probability by the model, before all rules, and the most probable tokens'.
 
-    top: (token, logprob), the most probable first; empty for logprobs=0.
+    top: (token, logprob), the most probable first, of equal ones the lower id; empty for logprobs=0. The token was the
+    most probable one if it stands first in a top of one or more, where its number is the same.
     """
 
     token: int
@@ -51,7 +52,10 @@ class Generation:
     tokens: the new token ids, a stop id and those of a stop string included, the end token not.
     finish_reason: "stop" (end token, stop string or stop id), "length" (max_new_tokens), "context" (window full).
     seed, row: what numbers were drawn with: generate with both gives the same text, bit for bit, alone.
-    logprobs: one for each token, if asked for by logprobs=k.
+    logprobs: one for each token, if asked for by logprobs=k, and behind them one for the end token where one ended the
+        text, which `tokens` leave out and whose text is "".
+    prompt_logprobs: one for each token of the prompt, if asked for by prompt_logprobs=k: of its probability given the
+        tokens before it, with the bits of `score`. None for the first, before which there is nothing.
     steps: why each token, the end token too, was chosen, if asked for by explain=True.
     removed_mass: for regex and json_schema, at each step the probability of what the constraint forbade.
     drafted, accepted: how many tokens a draft proposed, and how many of those came to be; None without a draft.
@@ -72,3 +76,4 @@ class Generation:
     score: float | None = None
     beams: Any = field(default=None, repr=False)
     row: int = 0
+    prompt_logprobs: list[TokenLogprob | None] | None = field(default=None, repr=False)

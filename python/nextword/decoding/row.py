@@ -10,7 +10,7 @@ from nextword.arithmetic.arrays import Floats, Ints
 from nextword.decoding.explain import Step
 from nextword.decoding.results import Generation, Timings, TokenLogprob
 from nextword.decoding.rules import Edit, Rules
-from nextword.decoding.sampling import choose, log_probabilities
+from nextword.decoding.sampling import choose
 from nextword.decoding.settings import Sampling
 from nextword.decoding.stops import StopMatcher
 from nextword.text.tokenizer import Decoder
@@ -40,7 +40,8 @@ class Row:
         self.tokens: list[int] = []
         self._new = np.empty(64, np.int64)  # the tokens as an array, which grows
         self.text = ""
-        self.finish: str | None = None if settings.max_new_tokens else "length"
+        self.prompt_logprobs: list[TokenLogprob | None] | None = None if settings.prompt_logprobs is None else [None]
+        self.finish: str | None = None if settings.max_new_tokens or self.telling else "length"
         self._released = 0
         self.logprobs: list[TokenLogprob] = []
         self.steps: list[Step] = []
@@ -54,6 +55,23 @@ class Row:
         """Prompt and text from token `begin` on: int64 [len(self) - begin], an array of its own."""
         before = len(self.prompt)
         return np.concatenate([self.prompt[begin:], self._new[max(0, begin - before) : len(self) - before]])
+
+    @property
+    def telling(self) -> bool:
+        """Whether log-probabilities of the prompt's tokens are still to come."""
+        return self.prompt_logprobs is not None and len(self.prompt_logprobs) < len(self.prompt)
+
+    def read(self, logits: Floats, first: int) -> None:
+        """Take the log-probabilities of the prompt's tokens from the logits [tokens, vocabulary] of those before them,
+        which begin at the prompt's token `first`. What is known already is not taken again."""
+        told, k = self.prompt_logprobs, self.settings.prompt_logprobs
+        assert told is not None
+        assert k is not None
+        known = len(told)
+        targets = self.prompt[known : first + len(logits) + 1]
+        told += token_logprobs(logits[known - 1 - first :][: len(targets)], targets, k) if len(targets) else []
+        if not self.settings.max_new_tokens and not self.telling and self.finish is None:
+            self.end("length")
 
     @property
     def last(self) -> Ints:
@@ -81,11 +99,11 @@ class Row:
         token = choice.token
         if self.explain:
             self.steps.append(Step(logits, final, edits, self.settings, choice, self.explain, removed, self.text_of))
+        if self.settings.logprobs is not None or self.settings.best_of is not None:
+            self.logprobs += token_logprobs(logits[None], np.array([token]), self.settings.logprobs or 0)
         if token in self.ends:
             self.end("stop")
             return token
-        if self.settings.logprobs is not None or self.settings.best_of is not None:
-            self.logprobs.append(token_logprob(logits, token, self.settings.logprobs or 0))
         self._push(token)
         return token
 
@@ -145,8 +163,9 @@ class Row:
 
     @property
     def mean_logprob(self) -> float:
-        """Log-probability a token, what best_of ranks by; nothing said ranks last."""
-        return sum(t.logprob for t in self.logprobs) / len(self.logprobs) if self.logprobs else -np.inf
+        """Log-probability a token, what best_of ranks by, an end token left out; nothing said ranks last."""
+        told = self.logprobs[: len(self.tokens)]
+        return sum(t.logprob for t in told) / len(told) if told else -np.inf
 
     def result(self, timings: Timings) -> Generation:
         """What came of it."""
@@ -154,12 +173,15 @@ class Row:
             self.text if self.decoder is not None else None, self.tokens, self.prompt.tolist(), self.finish or "length",
             self.settings.seed or 0, timings, self.logprobs if self.settings.logprobs is not None else None,
             self.steps if self.explain else None, self.removed_mass if self.grammar is not None else None,
-            row=self.number,
+            row=self.number, prompt_logprobs=self.prompt_logprobs,
         )  # fmt: skip
 
 
-def token_logprob(logits: Floats, token: int, top: int) -> TokenLogprob:
-    """Log-probabilities of a token and of the `top` most probable ones. logits: float32 [vocabulary]."""
-    best = ops.top(logits, min(top, logits.size)) if top else np.empty(0, np.int64)
-    first, *others = log_probabilities(logits, np.concatenate([[token], best])).tolist()
-    return TokenLogprob(token, first, tuple(zip(best.tolist(), others, strict=True)))
+def token_logprobs(logits: Floats, tokens: Ints, top: int) -> list[TokenLogprob]:
+    """Log-probabilities of a token of each row, and of the `top` most probable ones.
+
+    logits: float32 [rows, vocabulary]; tokens: int64 [rows].
+    """
+    found = ops.log_probabilities(logits, tokens, min(top, logits.shape[1]))
+    return [TokenLogprob(token, value, tuple(zip(ids, values, strict=True)))
+            for token, value, ids, values in zip(tokens.tolist(), *(x.tolist() for x in found), strict=True)]

@@ -53,15 +53,16 @@ def probabilities(logits: Floats, settings: Sampling) -> tuple[NDArray[np.int64]
 
 
 def log_probabilities(logits: Floats, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-    """Natural logarithms of the softmax probabilities of some tokens: each logit less `ops.log_sum_exp` of all.
+    """`ops.log_probabilities` of some tokens of one row.
 
-    logits: float32 [vocabulary], as the model gives them; tokens: ids. All log-probabilities of the library are these.
-    Raises ValueError if a logit is NaN or all are -inf.
+    logits: float32 [vocabulary], as the model gives them; tokens: ids. Raises ValueError if a logit is NaN or all are
+    -inf, IndexError for a token that is not in the vocabulary.
 
     >>> log_probabilities(np.zeros(4, np.float32), np.array([2, 0])).round(4).tolist()  # log(1 / 4)
     [-1.3863, -1.3863]
     """
-    return np.asarray(logits[tokens].astype(np.float64) - ops.log_sum_exp(logits))
+    found, _, _ = ops.log_probabilities(logits[None], np.asarray(tokens, np.int64)[None])
+    return np.asarray(found[0])
 
 
 def choose(logits: Floats, settings: Sampling, row: int = 0, step: int = 0) -> Choice:

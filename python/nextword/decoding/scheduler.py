@@ -70,7 +70,8 @@ class Scheduler:
         overflow: whether it ends or slides when the window is full; "error": it has been seen to that it never is.
         slot: a free one that holds the first tokens of the prompt, not the last; the row goes on there at once.
         A row that has ended takes none.
-        Raises ValueError for a row that might outgrow its slot, and for a slot that is not free.
+        Raises ValueError for a row that might outgrow its slot, for a slot that is not free, and for a row that is to
+        tell of its prompt's tokens where the first of them are held already.
         """
         seat = Seat(row, overflow)
         if row.finish is not None:
@@ -79,6 +80,9 @@ class Scheduler:
         if longest > self.cache.capacity:
             raise ValueError(f"submit: a row must fit into its slot of {self.cache.capacity} tokens, got up to "
                              f"{longest}; make the cache with a larger capacity")
+        if row.telling and (slot is not None or self.cache.prefix is not None):
+            raise ValueError("submit: a row with prompt_logprobs must read all of its prompt; submit it without a "
+                             "slot, to a cache without a prefix")
         if slot is None:
             self.waiting.append(seat)
         else:
@@ -110,9 +114,12 @@ class Scheduler:
         """
         start = time.perf_counter()
         self.parts = []
+        self._settle()
         self._leave_ended()
         while self.waiting and self.slots.free:
-            self._join(self.waiting[0])
+            seat = self.waiting[0]  # until it has a slot: who is interrupted here goes on with the next step
+            if seat not in self.running and seat.row.finish is None and seat.error is None:
+                self._join(seat)
             self.waiting.popleft()
         parts, read = assemble(self.running, self.slots, self.budget)
         self.parts = parts
@@ -131,28 +138,41 @@ class Scheduler:
                 break
             checked, start = right, time.perf_counter()
 
+    def _settle(self) -> None:
+        """Mend what an interrupt has left of a row that was to join, leave or slide."""
+        if not self.slots.settled:
+            self.slots.settle(self.running)
+
     def _join(self, seat: Seat) -> None:
+        self._settle()
+        self.slots.settled = False
         self.slots.take(seat)
-        self.running[seat] = None
         if self._speculation is not None:
             self._speculation.begin(seat.slot)
+        self.running[seat] = None
+        self.slots.settled = True
 
     def _leave_ended(self) -> None:
         for seat in [seat for seat in self.running if seat.row.finish is not None or seat.error is not None]:
             self._leave(seat)
 
     def _leave(self, seat: Seat) -> None:
+        self._settle()
+        self.slots.settled = False
         self.slots.leave(seat)
         del self.running[seat]  # last: who is interrupted here leaves once more with the next step
+        self.slots.settled = True
 
     def _checked(self, parts: list[Part], read: int) -> list[Checked]:
         """Send parts and drafts through the model. read: how many tokens of the parts are of prompts."""
         drafts = {} if self._speculation is None else self._drafts(parts, read)
         checked = check(self.model, self.cache, parts, drafts)
         self.prefill_tokens += read
+        self._leave_ended()  # who has told of its prompt, and wanted no more
         if self.store is not None:
-            for seat in (one.seat for one in checked if not one.seat.row.tokens and not one.seat.begin):
-                self.store.remember(seat.row.prompt.tolist(), self.cache, seat.slot)
+            for row, slot in ((one.seat.row, one.seat.slot) for one in checked if not one.seat.begin):
+                if not row.tokens and row.prompt_logprobs is None:
+                    self.store.remember(row.prompt.tolist(), self.cache, slot)
         return checked
 
     def _drafts(self, parts: list[Part], read: int) -> dict[int, Ints]:

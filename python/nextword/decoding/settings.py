@@ -54,6 +54,8 @@ class Sampling:
         of n is repeated alone by the seed and the row that its result tells.
     n: texts for each prompt. best_of: so many are sampled, the n with the highest mean log-probability returned.
     logprobs: log-probabilities by the model (before all rules) of each token and of so many most probable ones.
+    prompt_logprobs: the same of the prompt's tokens, each given those before it. The prompt is then read in pieces of
+        64 tokens, all of it, whatever was encoded before, for each of n or best_of texts; max_new_tokens may be 0.
 
     Beam search: num_beams > 1 keeps that many texts and takes the most probable as a whole, as `transformers` does;
     n <= num_beams are returned. length_penalty: the score is log-probability / length ** length_penalty.
@@ -98,6 +100,7 @@ class Sampling:
     n: int = 1
     best_of: int | None = None
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     num_beams: int = 1
     num_beam_groups: int = 1
     diversity_penalty: float = 0.0
@@ -166,6 +169,9 @@ class Sampling:
         if self.temperature != 0 or self.best_of is not None or self.uniform:
             raise ValueError("sampling: beam search (num_beams > 1) and contrastive search (penalty_alpha > 0) draw "
                              "nothing; temperature must be 0, uniform False and best_of None")
+        if self.prompt_logprobs is not None:
+            raise ValueError("sampling: prompt_logprobs do not go with beam search or contrastive search; ask for them "
+                             "in a call with max_new_tokens=0")
         if self.regex is not None or self.json_schema is not None:
             raise ValueError("sampling: regex and json_schema do not go with beam search or contrastive search; "
                              "leave num_beams at 1 and penalty_alpha at 0")
@@ -220,7 +226,7 @@ NUMBERS = {
 }
 INTEGERS = {"row": 0, "no_repeat_ngram_size": 0, "min_new_tokens": 0, "top_k": 0, "max_new_tokens": 0, "n": 1,
             "num_beams": 1, "num_beam_groups": 1}
-OPTIONAL_INTEGERS = {"seed": 0, "best_of": 1, "logprobs": 0}
+OPTIONAL_INTEGERS = {"seed": 0, "best_of": 1, "logprobs": 0, "prompt_logprobs": 0}
 NAMES = tuple(field.name for field in fields(Sampling))
 
 # What transformers, OpenAI's API and llama.cpp call it, and what it is here.

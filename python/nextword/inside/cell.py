@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nextword.arithmetic.arrays import Doubles
 from nextword.inside.activations import Activations
 from nextword.inside.host import place
-from nextword.inside.made import Index, Made, Source, made
+from nextword.inside.made import Index, Made, given, made
 from nextword.inside.tables import Table, escaped, number
 from nextword.inside.weights import Weights
 from nextword.machine.shown import listed, shown
@@ -20,8 +19,8 @@ from nextword.machine.shown import listed, shown
 LARGEST = 8  # terms of a sum that are shown
 
 
-@dataclass(frozen=True)
-class Cell:
+@dataclass(frozen=True, kw_only=True)
+class Cell(Made):
     """A number and where it comes from.
 
     name, index: of an activation, or of a weight by its name in the model's files. value: the model's float32 number.
@@ -34,12 +33,6 @@ class Cell:
     name: str
     index: Index
     value: float
-    formula: str
-    exact: float
-    bound: float
-    sources: list[Source] = field(repr=False)
-    terms: Doubles = field(repr=False)
-    operands: dict[str, Any] = field(repr=False)
 
     def largest(self, count: int = LARGEST) -> list[tuple[int, float]]:
         """The terms that are largest in size: their places among the terms and the terms; of equal ones, the first."""
@@ -74,19 +67,23 @@ def cell(x: Activations, weights: Weights, name: str, index: Sequence[int] | int
                        f"and {listed(weights.tensors, 8)}")
     at = _at(name, index, weights.shape(name))
     value = weights.value(name, at)
-    return Cell(name, at, value, "a weight of the model", value, 0.0, [], np.empty(0), {})
+    return _cell(name, at, value, given("a weight of the model", value))
 
 
 def _of_activation(x: Activations, weights: Weights, name: str, at: Index) -> Cell:
     value = float(x.row(name, at[0])[at[1]] if len(at) == 2 else x[name][at])
     step = x.model.steps().get(name)
     if step is None:
-        found = Made("not declared: its architecture does not say what it is made of", value, 0.0, [], np.empty(0), {})
+        found = given("not declared: its architecture does not say what it is made of", value)
     else:
         found = made(x, weights, name, step, at)
         if name in x.replaced and not (value == found.exact or abs(value - found.exact) <= found.bound):
-            found = Made("put there by an intervention", value, 0.0, [], np.empty(0), {})
-    return Cell(name, at, value, found.formula, found.exact, found.bound, found.sources, found.terms, found.operands)
+            found = given("put there by an intervention", value)
+    return _cell(name, at, value, found)
+
+
+def _cell(name: str, at: Index, value: float, found: Made) -> Cell:
+    return Cell(name=name, index=at, value=value, **vars(found))
 
 
 def _at(name: str, index: Any, shape: tuple[int, ...]) -> Index:

@@ -59,6 +59,11 @@ def made(x: Activations, weights: Weights, name: str, step: Step, index: Index) 
     return found
 
 
+def given(why: str, value: float) -> Made:
+    """A number that is made of no others. why: what it is, in the place of a formula."""
+    return Made(why, value, 0.0, [], np.empty(0), {})
+
+
 def _many(name: str, at: Iterable[Index], values: Any) -> list[Source]:
     return [Source(name, one, value) for one, value in zip(at, np.asarray(values).tolist(), strict=True)]
 
@@ -137,14 +142,10 @@ def _activated(x: Activations, weights: Weights, name: str, step: Activated, ind
                 [Source(step.of, index, value)], np.array([exact]), {"x": value})
 
 
-def _hidden(formula: str, value: float) -> Made:
-    return Made(formula, value, 0.0, [], np.empty(0), {})
-
-
 def _scores(x: Activations, weights: Weights, name: str, step: Scores, index: Index) -> Made:
     head, query, key = index
     if key > query:
-        return _hidden(f"-inf: token {query} does not see token {key}, which comes after it", -np.inf)
+        return given(f"-inf: token {query} does not see token {key}, which comes after it", -np.inf)
     q, k = x[step.queries][head, query], x[step.keys][head, key]
     held, scales = as_held(x.model, k[None])
     terms = step.scale * q.astype(np.float64) * held[0]
@@ -162,7 +163,7 @@ def _scores(x: Activations, weights: Weights, name: str, step: Scores, index: In
 def _softmax(x: Activations, weights: Weights, name: str, step: Softmax, index: Index) -> Made:
     head, query, key = index
     if key > query:
-        return _hidden(f"0: token {query} does not see token {key}, which comes after it", 0.0)
+        return given(f"0: token {query} does not see token {key}, which comes after it", 0.0)
     row = x[step.of][head, query, : query + 1].astype(np.float64)
     most = float(row.max())
     e = np.exp(row - most)

@@ -16,6 +16,7 @@ from nextword.arithmetic import recorder
 from nextword.arithmetic.arrays import Doubles, Floats, Ints
 from nextword.arithmetic.formats import DTYPES, PackedBytes
 from nextword.arithmetic.recorder import Operation
+from nextword.machine import stop
 from nextword.machine.shown import is_integer, shown
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
 from nextword.models.layers import Linear
@@ -129,6 +130,7 @@ class Model(ABC):
     def _on(self, layer: int, x: Floats, wanted: Ints, past: Past, tap: Tap) -> Floats:
         """From what goes into a layer to the logits."""
         for one in range(layer, self.layers):
+            stop.check()
             x = self.block(one, x, past, tap)
         return self.end(x[wanted], tap.only(wanted))
 
@@ -231,8 +233,8 @@ class Model(ABC):
         seconds: None, or float64 [operations], to which the time of each of `operations` is added.
         Returns float32 [rows, vocabulary]. Threads may call at once, each with a cache of its own.
         Raises IndexError if an id is not in the vocabulary, a row is none of the tokens, or a sequence outgrows the
-        context window or the cache, ValueError if ids are no integers, two sequences share a slot, or seconds are asked
-        for where a tap looks, RuntimeError if another thread is running the model on the cache.
+        window or cache, ValueError if ids are no integers, two share a slot, or seconds are asked for where a tap
+        looks, RuntimeError if another thread is running the model on the cache, StoppedError if one has stopped it.
         """
         with cache.guard:
             return self._run(batch, cache, slots, rows, tap_of(self) if tap is None else tap, seconds)
@@ -306,7 +308,7 @@ class Model(ABC):
         ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
         if not tap.looks and hasattr(self.ops, "Program"):
             caches = [(cache.lengths, cache.keys, cache.values, cache.scales, cache.before)]
-            found: Floats = self._recorded().run(ids, past.slots, fresh, wanted, caches, seconds)
+            found: Floats = self._recorded().run(ids, past.slots, fresh, wanted, caches, seconds, stop.current())
             return found
         if seconds is not None:
             raise ValueError("model: seconds are those of a program's operations; end the trace, or see `trace` for "

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.arithmetic import ops
 from nextword.decoding.defaults import Defaults, first_tokens
-from nextword.decoding.sampling import log_probabilities
 from nextword.models.model import Model
 from nextword.models.passes import CHUNK, passes, read
 from nextword.text.ids import Special, token_ids
@@ -120,9 +120,9 @@ def _log_probabilities(model: Model, prompt: list[int], choices: list[list[int]]
     capacity = len(prompt) + max(map(len, inputs))
     width = min(len(longer), max(1, CHUNK // capacity))  # choices that go through the model together
     cache = model.cache(1 + width, capacity)
-    logits = read(model, np.array(prompt, np.int64), cache, last=1)[0]
-    firsts = log_probabilities(logits, np.array([choice[0] for choice in choices])).tolist()
-    found = [[first] for first in firsts]
+    logits = read(model, np.array(prompt, np.int64), cache, last=1)
+    firsts, _, _ = ops.log_probabilities(logits, np.array([[choice[0] for choice in choices]]))
+    found = [[first] for first in firsts[0].tolist()]
     cache.prompts[:] = len(prompt)
     for array in [*cache.keys, *cache.values, *cache.scales]:
         array[1:] = array[0]
@@ -133,6 +133,5 @@ def _log_probabilities(model: Model, prompt: list[int], choices: list[list[int]]
         for parts in passes(model, texts, cache, range(1, 1 + len(group)), [len(ids) for ids in texts]):
             for i, rows in zip(group, parts, strict=True):
                 targets = choices[i][len(found[i]) : len(found[i]) + len(rows)]
-                found[i] += [float(log_probabilities(x, np.array([target]))[0])
-                             for x, target in zip(rows, targets, strict=True)]
+                found[i] += ops.log_probabilities(rows, np.array(targets, np.int64))[0].tolist()
     return found

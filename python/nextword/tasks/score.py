@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.arithmetic import ops
 from nextword.decoding.defaults import Defaults
-from nextword.decoding.sampling import log_probabilities
 from nextword.machine.shown import is_integer
 from nextword.models.cache import PANEL
 from nextword.models.model import Model
@@ -185,15 +185,13 @@ def _groups(windows: list[Window]) -> list[list[Window]]:
     return groups
 
 
-def _run(model: Model, group: list[Window]) -> Iterator[tuple[int, int, list[float]]]:
+def _run(model: Model, group: list[Window]) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
     """(number of the text, place, log-probabilities from there on) of each window, pass by pass."""
     cache = model.cache(len(group), max(len(window.ids) for window in group))
     targets = [len(window.targets) for window in group]
     done = [0] * len(group)
     for found in passes(model, [window.ids for window in group], cache, range(len(group)), targets):
         for i, (window, logits) in enumerate(zip(group, found, strict=True)):
-            which = range(done[i], done[i] + len(logits))
-            values = [float(log_probabilities(x, window.targets[j : j + 1])[0])
-                      for j, x in zip(which, logits, strict=True)]
-            yield window.text, window.place + which.start, values
-            done[i] = which.stop
+            first, done[i] = done[i], done[i] + len(logits)
+            values, _, _ = ops.log_probabilities(logits, window.targets[first : done[i]])
+            yield window.text, window.place + first, values

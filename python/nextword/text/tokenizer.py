@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nextword import _core
+from nextword.files.bundled import bundled
 from nextword.text.added_tokens import AddedToken
 from nextword.text.normalizer import Normalizer, Step
 from nextword.text.surrogates import joined
@@ -103,12 +104,13 @@ class Tokenizer(_core.Bpe):
 
         path: a folder with vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json, read together with
         each other and with added_tokens.json, special_tokens_map.json and tokenizer_config.json; one file of the first
-        three kinds, alone; or a rank file named after its encoding, such as cl100k_base.tiktoken.
+        three kinds, alone; a rank file named after its encoding, such as cl100k_base.tiktoken; or a bundled model's
+        name, such as nextword:demo.
 
         Raises FileNotFoundError if there is no vocabulary, ValueError with file and line or field if one is malformed,
         if two disagree, or for a part that changes ids and that this library does not have (docs/tokenizer.md).
         """
-        path = Path(path)
+        path = Path(bundled(path) or path)
         if path.is_dir():
             return cls._of(read_folder(path))
         if not path.is_file():
