@@ -292,6 +292,7 @@ def test_beyond_its_bounds_the_queue_is_full_and_says_for_how_long(lm):
                 engine.submit(prompts, Sampling(max_new_tokens=new), eos=None)
             assert caught.value.seconds > 0
         others.pop().cancel()
+        gate.let()  # it is seen to after the pass that runs
         until(lambda: engine.stats().waiting == 2)
         with pytest.raises(QueueFull):  # 8 tokens wait
             engine.submit("ab" * 30, Sampling(max_new_tokens=41), eos=None, on_overflow="stop")

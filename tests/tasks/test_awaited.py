@@ -163,7 +163,7 @@ def test_loops_of_several_threads_share_the_engine(lm):
     assert len([one for one in threading.enumerate() if one is lm._engine._thread]) == 1
 
 
-def test_a_pass_wakes_the_loop_about_once_for_all_its_texts(lm):
+def test_a_pass_wakes_the_loop_once_for_all_its_texts(lm):
     async def counted():
         loop, woken = asyncio.get_running_loop(), []
         plain = loop.call_soon_threadsafe
@@ -176,7 +176,7 @@ def test_a_pass_wakes_the_loop_about_once_for_all_its_texts(lm):
         return len(woken)
 
     woken = asyncio.run(counted())
-    assert woken < lm._engine.stats().generated_tokens / 4  # 16 texts take a token in most passes
+    assert woken <= lm._engine.stats().passes + 1  # and once by asyncio.run
 
 
 def test_errors_are_those_of_generate_and_leave_the_loop_as_it_was(lm):

@@ -125,7 +125,8 @@ class Engine:
         on_overflow, allowed_special and explain as `LanguageModel.generate` takes them, without searches.
         client: slots go to whom the fewest tokens were given, who waits; priority: the lowest number before all others.
         hear: is called on the engine's thread after each pass with the events of this job: what is new of its rows,
-        their results, or an error. It must not wait. op: how errors call this.
+        their results, or an error. It must not wait. A function that it returns is called once after all jobs of the
+        pass have heard. op: how errors call this.
         Raises ValueError, TypeError or IndexError as `generate` does, QueueFull, and Closed once the engine is closed.
         """
         job = self.prepared(prompts, settings, client, priority, hear, eos=eos, on_overflow=on_overflow,
