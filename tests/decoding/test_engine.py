@@ -363,6 +363,24 @@ def test_who_cancels_while_a_prompt_is_read_or_a_text_grows_is_in_no_later_pass(
             gate.open()
 
 
+def test_a_pass_that_nobody_wants_ends_before_its_time_and_costs_nobody_a_bit(lm):
+    with lm.engine(slots=2, store=False) as engine:
+        gate, whole = Gate(engine), lm.generate("abc", max_new_tokens=9, logprobs=0, eos=None)
+        job = engine.submit("ab", Sampling(max_new_tokens=60), eos=None)
+        until(lambda: engine._worker.going)
+        job.cancel()
+        assert engine._worker.stop.is_set()
+        gate.open()
+        with pytest.raises(CancelledError):
+            job.result(SOON)
+        job = engine.submit("abc", Sampling(max_new_tokens=9, logprobs=0), eos=None)
+        while not job.done:
+            engine._worker.stop.set()
+            time.sleep(0.01)
+        assert told(job.result(SOON)[0])[:4] == told(whole)[:4]
+        assert free(engine) == 2
+
+
 def test_two_hundred_cancels_at_any_moment_leave_all_slots_free(lm):
     drawn = random.Random(4)
     with lm.engine(slots=4, max_queue=None) as engine:
@@ -479,6 +497,7 @@ def test_a_thread_that_dies_fails_all_jobs_and_says_why(lm):
     for job in jobs:
         with pytest.raises(Closed, match="its thread has ended, by ZeroDivisionError"):
             job.result(SOON)
+    engine._thread.join(SOON)
     with pytest.raises(Closed, match="by ZeroDivisionError"):
         engine.submit("ab")
 

@@ -168,6 +168,7 @@ class Engine:
     def cancel(self, job: Job) -> None:
         """See `Job.cancel`."""
         self._worker.commands.put(partial(self._worker.cancel, job))
+        self._worker.stop_unwanted()
 
     @property
     def closed(self) -> bool:
@@ -239,9 +240,10 @@ _alive: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def _stop(worker: Worker, process: int) -> None:
-    """Let the thread end after its pass; jobs that are left fail."""
+    """Let the thread end, in the middle of a pass if need be; jobs that are left fail."""
     if process == os.getpid():
         worker.commands.put(partial(setattr, worker, "stopping", Closed("engine: it was closed before this was done")))
+        worker.stop.set()
 
 
 @atexit.register

@@ -47,13 +47,15 @@ class Job:
     """Texts that an engine generates for a caller.
 
     every: the settings of each prompt. rows: those of all texts of all prompts; those of a prompt follow each other.
-    admitted: when its first row got a slot, by `time.perf_counter`; None before.
+    unwanted: whether it has been cancelled. admitted: when its first row got a slot, by `time.perf_counter`; None
+    before.
     """
 
     def __init__(self, engine: Any, every: list[Sampling], rows: list[Row], overflow: Overflow, client: str,
                  priority: int, hear: Hear | None) -> None:
         self.every, self.rows, self.overflow = every, rows, overflow
         self.client, self.priority, self.hear = client, priority, hear
+        self.unwanted = False
         self.submitted = time.perf_counter()
         self.admitted: float | None = None
         self.results: list[Generation | None] = [None] * len(rows)
@@ -75,8 +77,10 @@ class Job:
         self._engine.enqueue(self)
 
     def cancel(self) -> None:
-        """End it, from any thread: its rows are in no pass after the one that runs. One that has ended stays so."""
+        """End it, from any thread: its rows are in no pass after the one that runs, which ends at once if nobody
+        else is in it. One that has ended stays so."""
         if self._process == os.getpid() and not self.done:
+            self.unwanted = True
             self._engine.cancel(self)
 
     def result(self, timeout: float | None = None) -> list[Generation]:
@@ -104,10 +108,12 @@ class Job:
             if self.hear is not None:
                 after = self.hear(events)
         except BaseException as error:
+            self.hear = None
             self.future.set_exception(error)
             return None
         found = [result for result in self.results if result is not None]
         if len(found) == len(self.rows):
+            self.hear = None  # which may know the job: it is to go as soon as nobody wants it
             self.future.set_result(found)
         return after
 
@@ -122,6 +128,7 @@ class Job:
                     after()
         except BaseException as other:
             error = other
+        self.hear = None
         if isinstance(error, CancelledError):
             self.future.cancel()
             self.future.set_running_or_notify_cancel()

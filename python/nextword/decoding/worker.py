@@ -17,6 +17,7 @@ from nextword.decoding.job import Closed, Event, Job
 from nextword.decoding.results import Timings
 from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Seat
+from nextword.machine.stop import Stop, StoppedError, stopped_by
 
 Command = Callable[[], None]
 
@@ -44,6 +45,7 @@ class Worker:
         self.scheduler, self.budget, self.admission, self.turn = scheduler, budget, admission, turn
         self.on_pass = on_pass
         self.commands: SimpleQueue[Command] = SimpleQueue()
+        self.stop = Stop()  # set by other threads once nobody wants the pass that runs
         self.closed = False  # no more jobs come; set and read under `admission.lock`
         self.failure: BaseException | None = None
         self.stopping: BaseException | None = None  # what ends all jobs that are left, now
@@ -69,6 +71,7 @@ class Worker:
 
     def _turned(self) -> bool:
         """What has been asked, rows that may come, one pass, a piece of other work. False once it is to stop."""
+        self.stop.clear()  # before the commands: who sets it has sent his
         busy = bool(self.admission or self.going or self.works)
         if not busy and self.draining:
             return False
@@ -104,6 +107,11 @@ class Worker:
         self.works.clear()
 
     # Commands
+
+    def stop_unwanted(self) -> None:
+        """From any thread: end the pass that runs if all its jobs have been cancelled."""
+        if all(going.job.unwanted for going in tuple(self.going.values())):
+            self.stop.set()
 
     def cancel(self, job: Job) -> None:
         """A caller wants no more of a job."""
@@ -148,8 +156,11 @@ class Worker:
         with self.turn:
             start = time.perf_counter()
             try:
-                for _ in scheduler.step():
-                    pass
+                with stopped_by(self.stop):
+                    for _ in scheduler.step():
+                        pass
+            except StoppedError:  # whoever still wants it gets it by the next one
+                return
             except BaseException as raised:
                 error = raised
             spent = time.perf_counter() - start
