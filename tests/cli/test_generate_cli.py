@@ -45,6 +45,7 @@ GIVEN = {
     "n": (["--n", "2"], 2),
     "best_of": (["--best-of", "5"], 5),
     "logprobs": (["--logprobs", "4"], 4),
+    "prompt_logprobs": (["--prompt-logprobs", "2"], 2),
     "num_beams": (["--num-beams", "4"], 4),
     "num_beam_groups": (["--num-beam-groups", "2"], 2),
     "diversity_penalty": (["--diversity-penalty", "0.5"], 0.5),
@@ -157,8 +158,20 @@ def test_json_has_logprobs_and_steps(capsys):
     found = json.loads(capsys.readouterr().out)
     assert [t["token"] for t in found["logprobs"]] == found["tokens"] == [s["token"] for s in found["steps"]]
     assert len(found["logprobs"][0]["top"]) == 2
+    assert "prompt_logprobs" not in found
     chosen = [c for c in found["steps"][0]["candidates"] if c["token"] == found["tokens"][0]]
     assert chosen[0]["probability"] == pytest.approx(found["steps"][0]["probability"], rel=1e-5)
+
+
+def test_json_has_the_prompts_logprobs(capsys, demo):
+    arguments_ = ["--max-new-tokens", "0", "--prompt-logprobs", "2", "Once upon a time"]
+    assert cli.main(["generate", "--json", *arguments_]) == 0
+    found = json.loads(capsys.readouterr().out)
+    first, *told = found["prompt_logprobs"]
+    assert (first, found["tokens"], found["text"]) == (None, [], "")
+    assert [t["token"] for t in told] == found["prompt_tokens"][1:]
+    assert [t["logprob"] for t in told] == demo.score(found["prompt_tokens"], start=None).logprobs[1:].tolist()
+    assert all(len(t["top"]) == 2 for t in told)
 
 
 def test_explain_shows_the_choice_and_what_was_cut(capsys):

@@ -156,3 +156,16 @@ def test_the_end_token_has_its_entry_in_logprobs_alone(lm):
     assert (ended.tokens, stopped.tokens) == (whole.tokens[:at], whole.tokens[: at + 1])
     assert ended.logprobs == stopped.logprobs == whole.logprobs[: at + 1]
     assert ended.finish_reason == stopped.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("search", [{"num_beams": 3}, {"penalty_alpha": 0.5}])
+def test_the_end_token_of_a_search_has_its_entry(lm, search):
+    ends = list(range(0, 37, 2))
+    out = lm.generate(STORY[:20], max_new_tokens=9, logprobs=1, eos=ends, min_new_tokens=2,
+                      logit_bias=dict.fromkeys(ends, 6.0), **search)
+    assert out.finish_reason == "stop"
+    told = [one.token for one in out.logprobs]
+    assert told[:-1] == out.tokens
+    assert told[-1] in ends
+    scored = lm.score(STORY[:20] + told, start=None).logprobs[20:].tolist()
+    assert [one.logprob for one in out.logprobs] == scored

@@ -42,6 +42,7 @@ NUMBER_FLAGS = (
     ("n", "N", "write N texts"),
     ("best_of", "N", "sample N texts and keep the --n most probable ones"),
     ("logprobs", "K", "with --json: log-probability of each token and of the K most probable ones"),
+    ("prompt_logprobs", "K", "with --json: the same of each token of the prompt"),
     ("num_beams", "N", "beam search with N beams instead of sampling"),
     ("num_beam_groups", "N", "diverse beam search: divide the beams into N groups"),
     ("diversity_penalty", "X", "subtract X for each earlier group that chose the same token"),

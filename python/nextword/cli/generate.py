@@ -26,7 +26,7 @@ from nextword.cli.terminal import columns, print_json, progress, style
 
 if TYPE_CHECKING:
     from nextword.decoding.explain import Candidate, Step
-    from nextword.decoding.results import Generation
+    from nextword.decoding.results import Generation, TokenLogprob
     from nextword.tasks.language_model import LanguageModel
 
 DEFAULTS = {"max_new_tokens": 120, "temperature": 0.8, "top_p": 0.95}
@@ -189,8 +189,10 @@ def as_json(out: Generation, load_seconds: float) -> dict[str, Any]:
             "decode_tokens_per_second": out.timings.decode_tokens_per_second,
         },
     }  # fmt: skip
-    if out.logprobs is not None:
-        found["logprobs"] = [{"token": t.token, "logprob": t.logprob, "top": t.top} for t in out.logprobs]
+    for name in ("logprobs", "prompt_logprobs"):
+        told: list[TokenLogprob | None] | None = getattr(out, name)
+        if told is not None:
+            found[name] = [t and {"token": t.token, "logprob": t.logprob, "top": t.top} for t in told]
     if out.steps is not None:
         found["steps"] = [
             {"token": s.token, "probability": s.probability, "kept": s.kept, "drawn": s.drawn,

@@ -37,6 +37,7 @@ class Beam:
     score: logprob / len(logprobs) ** length_penalty. logprob: the sum of logprobs.
     logprobs: what each token added, and the end token where one came; after penalties and `process`.
     finish_reason: "stop" (end token, stop string or stop id), "length" (max_new_tokens), "context" (window full).
+    end: the end token, where one ended it.
     """
 
     tokens: list[int]
@@ -45,6 +46,7 @@ class Beam:
     logprob: float
     logprobs: list[float]
     finish_reason: str
+    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,8 @@ class BeamSearch:
     def _ended(self, path: Path, reason: str) -> Beam:
         tokens, text = self.ends.cut(path.tokens)
         score = self._score(path.logprob, len(path.tokens))
-        return Beam(tokens, text, score, path.logprob, path.logprobs, reason)
+        end = path.tokens[-1] if len(tokens) < len(path.tokens) else None
+        return Beam(tokens, text, score, path.logprob, path.logprobs, reason, end)
 
     def _score(self, logprob: float, length: int) -> float:
         return logprob / float(length) ** self.settings.length_penalty if length else logprob

@@ -38,7 +38,7 @@ class ContrastiveResult:
 
     tokens: the new token ids, a stop id and those of a stop string included, the end token not. text: the new text up
     to what ended it; None without `decode`. finish_reason: "stop", "length" or "context" (window full).
-    prefill_seconds: until the first logits.
+    prefill_seconds: until the first logits. end: the end token, where one ended it.
     """
 
     tokens: list[int]
@@ -46,6 +46,7 @@ class ContrastiveResult:
     finish_reason: str
     steps: list[list[ContrastiveCandidate]]
     prefill_seconds: float = field(default=0.0, compare=False)
+    end: int | None = None
 
 
 CANDIDATE = 250  # bytes that a candidate takes, about
@@ -153,7 +154,9 @@ def contrastive_search(
         if ends.reached(tokens):
             reason = "stop"
             break
-    return ContrastiveResult(*ends.cut(tokens), reason, steps, prefill_seconds)
+    kept, text = ends.cut(tokens)
+    end = tokens[-1] if len(kept) < len(tokens) else None
+    return ContrastiveResult(kept, text, reason, steps, prefill_seconds, end)
 
 
 def _directions(x: Floats) -> NDArray[np.float64]:

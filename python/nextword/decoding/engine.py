@@ -70,11 +70,11 @@ class Engine:
 
     slots: rows that run at once; as many as fit into kv_memory, 64 at most, if None. kv_memory: bytes for keys and
     values, those of the stored beginnings among them; a quarter of what is free, at most 4 GiB, if None. pass_ms: what
-    a pass beside growing texts is to take; see `nextword.decoding.budget`. max_queue, max_queue_tokens: rows, and tokens
-    of prompts and texts, that may wait for slots; None for any number. store: True keeps beginnings of prompts, or a
-    PrefixCache of the model; False keeps none. draft: "lookup" or a model that guesses tokens. turn: what engines
-    share that are to compute one after the other. on_pass: is called on the thread after each pass with its seconds and
-    tokens.
+    a pass beside growing texts is to take; see `nextword.decoding.budget`. max_queue, max_queue_tokens: rows, and
+    tokens of prompts and texts, that may wait for slots; None for any number. store: True keeps beginnings of prompts,
+    or a PrefixCache of the model; False keeps none. draft: "lookup" or a model that guesses tokens. turn: what engines
+    share that are to compute one after the other. on_pass: is called on the thread after each pass with its seconds
+    and tokens.
 
     Raises ValueError or TypeError that names the argument, MemoryError for more than there is.
 
@@ -125,7 +125,8 @@ class Engine:
         on_overflow, allowed_special and explain as `LanguageModel.generate` takes them, without searches.
         client: slots go to whom the fewest tokens were given, who waits; priority: the lowest number before all others.
         hear: is called on the engine's thread after each pass with the events of this job: what is new of its rows,
-        their results, or an error. It must not wait. op: how errors call this.
+        their results, or an error. It must not wait. A function that it returns is called once after all jobs of the
+        pass have heard. op: how errors call this.
         Raises ValueError, TypeError or IndexError as `generate` does, QueueFull, and Closed once the engine is closed.
         """
         job = self.prepared(prompts, settings, client, priority, hear, eos=eos, on_overflow=on_overflow,

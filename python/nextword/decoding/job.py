@@ -39,6 +39,7 @@ class Event:
     error: BaseException | None = field(default=None)
 
 
+# What it returns, if that can be called, is called once after all jobs of the pass have heard, however many return it.
 Hear = Callable[[Sequence[Event]], object]
 
 
@@ -93,19 +94,22 @@ class Job:
         chose them. Raises as `result` does."""
         return chosen(self.every, self.rows, self.result(timeout))
 
-    def tell(self, events: Sequence[Event]) -> None:
-        """Pass on what is new; with the last row's result the job has ended. What `hear` raises ends it, too."""
+    def tell(self, events: Sequence[Event]) -> object:
+        """Pass on what is new; with the last row's result the job has ended. What `hear` raises ends it, too. Returns
+        what `hear` does."""
         if self.done:
-            return
+            return None
+        after: object = None
         try:
             if self.hear is not None:
-                self.hear(events)
+                after = self.hear(events)
         except BaseException as error:
             self.future.set_exception(error)
-            return
+            return None
         found = [result for result in self.results if result is not None]
         if len(found) == len(self.rows):
             self.future.set_result(found)
+        return after
 
     def fail(self, error: BaseException) -> None:
         """End it with an error."""
@@ -113,7 +117,9 @@ class Job:
             return
         try:
             if self.hear is not None:
-                self.hear([Event(-1, "", (), None, error)])
+                after = self.hear([Event(-1, "", (), None, error)])
+                if callable(after):
+                    after()
         except BaseException as other:
             error = other
         if isinstance(error, CancelledError):

@@ -38,26 +38,28 @@ def searched(model: Model, logits: Callable[[Ints], Floats], prompt: Any, one: S
     }  # fmt: skip
     started = time.perf_counter()
 
-    def logprobs(new: list[int]) -> list[TokenLogprob] | None:
-        """Log-probabilities by the model of tokens that were chosen otherwise."""
+    def logprobs(new: list[int], end: int | None) -> list[TokenLogprob] | None:
+        """Log-probabilities by the model of tokens that were chosen otherwise, and of the end token behind them."""
         if one.logprobs is None:
             return None
+        new = new if end is None else [*new, end]
         rows = logits(np.concatenate([tokens, np.array(new, np.int64)])[:-1] if new else tokens)
         return token_logprobs(rows[len(tokens) - 1 :][: len(new)], np.array(new, np.int64), one.logprobs)
 
-    def told(text: str | None, new: list[int], reason: str, steps: int, prefill: float, **more: Any) -> Generation:
+    def told(text: str | None, new: list[int], reason: str, end: int | None, steps: int, prefill: float,
+             **more: Any) -> Generation:
         spent = time.perf_counter() - started - prefill
         timings = Timings(len(tokens), prefill, max(0, steps - 1), spent)
-        return Generation(text, new, tokens.tolist(), reason, one.seed or 0, timings, logprobs(new), row=one.row,
+        return Generation(text, new, tokens.tolist(), reason, one.seed or 0, timings, logprobs(new, end), row=one.row,
                           **more)
 
     if one.penalty_alpha:
         best = contrastive_search(model, tokens, penalty_alpha=one.penalty_alpha, top_k=one.top_k or 4, **common)
-        return told(best.text, best.tokens, best.finish_reason, len(best.steps), best.prefill_seconds)
+        return told(best.text, best.tokens, best.finish_reason, best.end, len(best.steps), best.prefill_seconds)
     early: Any = one.early_stopping
     found = beam_search(
         model, tokens, num_beams=one.num_beams, num_return_sequences=one.n, length_penalty=one.length_penalty,
         early_stopping=early, num_beam_groups=one.num_beam_groups, diversity_penalty=one.diversity_penalty, **common)
-    every = [told(beam.text, beam.tokens, beam.finish_reason, len(found.tree), found.prefill_seconds,
+    every = [told(beam.text, beam.tokens, beam.finish_reason, beam.end, len(found.tree), found.prefill_seconds,
                   score=beam.score, beams=found) for beam in found.beams]
     return every if one.n > 1 else every[0]

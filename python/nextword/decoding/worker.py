@@ -209,8 +209,18 @@ class Worker:
             if row.finish is not None:
                 event = replace(event, result=self._result(seat, self._leave(seat)))
             told.setdefault(going.job, []).append(event)
+        afters: dict[Callable[[], object], list[Job]] = {}
         for job, events in told.items():
-            job.tell(events)
+            after = job.tell(events)
+            if callable(after):
+                afters.setdefault(after, []).append(job)
+        for after, jobs in afters.items():
+            try:
+                after()
+            except BaseException as error:
+                for job in jobs:
+                    job.fail(error)
+        for job in told:
             if job.done:  # with all its rows, or since its caller could not hear
                 self._drop(job, Closed("engine: its job has ended"))
 

@@ -17,27 +17,30 @@ from nextword.decoding.results import Generation
 
 
 class Mailbox:
-    """What other threads want to be called on an event loop. All that comes before the loop looks wakes it once."""
+    """What other threads want to be called on an event loop, which is woken once for all of it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
         self._lock = threading.Lock()
         self._calls: list[Callable[[], None]] = []
 
-    def put(self, call: Callable[[], None]) -> None:
-        """From any thread. Raises RuntimeError where the loop has ended."""
+    def put(self, call: Callable[[], None]) -> Callable[[], None]:
+        """From any thread. Returns what wakes the loop; an engine calls that once a pass."""
         with self._lock:
             self._calls.append(call)
-            if len(self._calls) > 1:
-                return
-            loop = self._loop()
-            try:
-                if loop is None:
-                    raise RuntimeError("the event loop has ended")
-                loop.call_soon_threadsafe(self._look)
-            except RuntimeError:
+        return self.wake
+
+    def wake(self) -> None:
+        """Let the loop look. Raises RuntimeError where it has ended."""
+        loop = self._loop()
+        try:
+            if loop is None:
+                raise RuntimeError("the event loop has ended")
+            loop.call_soon_threadsafe(self._look)
+        except RuntimeError:
+            with self._lock:
                 self._calls.clear()
-                raise
+            raise
 
     def _look(self) -> None:
         with self._lock:
@@ -68,10 +71,9 @@ async def awaited(job: Job) -> list[Generation]:
             else:
                 done.set_exception(_of_asyncio(error))
 
-    def hear(events: Sequence[Event]) -> None:
+    def hear(events: Sequence[Event]) -> object:
         error = events[-1].error
-        if error is not None or None not in job.results:
-            box.put(partial(settle, error))
+        return box.put(partial(settle, error)) if error is not None or None not in job.results else None
 
     job.hear = hear
     job.start()
