@@ -15,7 +15,8 @@ ANY_OBJECT = {"type": "object"}
 
 
 def sampling_of(asked: Settings, vocabulary: int, longest: int, n: int, best_of: int | None = None,
-                logprobs: int | None = None, prompt_logprobs: int | None = None, stop: tuple[str, ...] = ()) -> Sampling:
+                logprobs: int | None = None, prompt_logprobs: int | None = None,
+                stop: tuple[str, ...] = ()) -> Sampling:
     """The settings, with a seed. vocabulary: its size; longest: new tokens at most; stop: more strings.
 
     Raises Refused or ValueError that names the field.
