@@ -11,6 +11,7 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from no_server import serves_nobody
 
 import nextword
 from nextword import Sampling, rules
@@ -27,7 +28,7 @@ FLAGS = [(command, max(action.option_strings, key=len), action) for command, par
 TAKING = [(command, flag) for command, flag, action in FLAGS if action.nargs != 0]
 WORDS = {"generate": ["Once"], "next": ["Once"], "choose": ["Once", " upon"], "score": ["Once upon"],
          "tokenize": ["Once"], "bench": ["--tokens", "1"], "quantize": [], "doctor": [],
-         "explain": ["Once"]}  # fmt: skip
+         "explain": ["Once"], "serve": []}  # fmt: skip
 BAD = ["", "-1", "0", "1.5", "nan", "-inf", "1e400", "x", "99999999999999999999", "9" * 5000, "#99999=1",
        "a=nan", "=1", "a=", r"\q", "\\", r"\xff", r"\ud800", "a\udcff", "{", "[" * 3000, '{"a":' * 5000, "a\0b",
        "no/such/place", "x" * 5000, "gpt99", ",", "1,,2"]  # fmt: skip
@@ -71,6 +72,7 @@ def quick(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(bench_cli, "SECONDS", 0.01)
     monkeypatch.setattr(bench_cli, "LOOK", 0.001)
+    serves_nobody(monkeypatch)
 
 
 @pytest.mark.parametrize(("command", "flag"), TAKING)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import pytest
+from no_server import serves_nobody
 
 import nextword
 from nextword.cli import bench as bench_cli
@@ -31,6 +32,7 @@ COMMANDS = {
     "bench": ["--model", DEMO, "--tokens", "1", "--threads", "1", "--dtypes", "int8"],
     "quantize": ["--out", "OUT"],
     "explain": ["--out", "OUT", "Es war König"],
+    "serve": ["--port", "0", "--kv-memory", "64M"],
 }
 
 
@@ -38,6 +40,7 @@ COMMANDS = {
 def run(monkeypatch, tmp_path):
     """`run(command, stdout=..., stderr=..., stdin=...)`: the exit code of a command with streams of its own."""
     monkeypatch.setattr(bench_cli, "SECONDS", 0.01)
+    serves_nobody(monkeypatch)
     monkeypatch.setattr(bench_cli, "LOOK", 0.001)
     numbers = iter(range(100))
 
@@ -124,11 +127,11 @@ def test_any_object_that_takes_text_is_an_output(run, command):
         shown[name] = stream.text if name == "bare" else stream.buffer.getvalue() if name != "strict" else (
             stream.stream.getvalue())
     assert len(shown["bare"]) > 10
-    if command not in ("bench", "explain", "quantize"):  # those tell times and places, which change
+    if command not in ("bench", "explain", "quantize", "serve"):  # those tell times and places, which change
         assert shown["utf-8"].decode() == shown["bare"] == shown["utf-16"].decode("utf-16")
     assert shown["ascii"].isascii()
     assert shown["strict"].isascii()
-    assert b"?" in shown["ascii"] or command in ("doctor", "bench", "explain", "quantize", "tokenize")
+    assert b"?" in shown["ascii"] or command in ("doctor", "bench", "explain", "quantize", "serve", "tokenize")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -141,3 +141,16 @@ def test_another_host_needs_a_key(capsys):
 
     assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 1
     assert "--no-auth" in capsys.readouterr().err
+
+
+def test_a_reader_that_takes_nothing_is_given_up_and_stops_nobody_else(server, client, monkeypatch):
+    import nextword.serve.exchange as module
+
+    monkeypatch.setattr(module, "STALLED_SECONDS", 0.3)
+    with sent(server, {**LONG, "stream": True, "n": 12, "temperature": 1, "logprobs": 20}):  # 9 MB, none of them read
+        assert until(lambda: server.engine.stats().running > 0)
+        body = {"prompt": "The king", "max_tokens": 2, "temperature": 0}
+        assert client.post(PATH, json=body).status_code == 200
+        assert until(lambda: server.state.busy == 0, 60)
+    assert until(lambda: server.engine.stats().running == 0)
+    assert any('"stalled"' in line for line in server.log)

@@ -112,7 +112,10 @@ def _keys(path: str | None) -> list[str]:
 
     found = api_keys(os.environ.get(KEYS, ""))
     if path is not None:
-        given = api_keys(file_text(Path(path)))
+        try:
+            given = api_keys(file_text(Path(path)))
+        except OSError as error:
+            raise ValueError(f"serve: --api-key-file {path} cannot be read: {error.strerror or error}") from None
         if not given:
             raise ValueError(f"serve: --api-key-file {path} holds no key; write one a line")
         found += given

@@ -52,8 +52,8 @@ async def chat(exchange: Exchange, state: State, asked: ChatRequest) -> None:
     served = state.model(asked.model)
     stream_options_fit(asked)
     one: Chatting = await aside(Chatting, served, asked)
-    told: dict[str, Any] = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name,
-                            "system_fingerprint": served.fingerprint}
+    told: dict[str, Any] = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()),
+                            "model": served.name, "system_fingerprint": served.fingerprint}
     fields = asked.__struct_fields__
     async with running(exchange, state.metrics, served, [one.prompt], one.settings, bool(asked.ignore_eos),
                        asked.priority or 0, asked.user or "", fields) as job:

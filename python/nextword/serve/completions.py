@@ -72,8 +72,8 @@ async def completions(exchange: Exchange, state: State, asked: CompletionRequest
     served = state.model(asked.model)
     stream_options_fit(asked)
     one: Completing = await aside(Completing, served, asked)
-    told: dict[str, Any] = {"id": f"cmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name,
-                            "system_fingerprint": served.fingerprint}
+    told: dict[str, Any] = {"id": f"cmpl-{secrets.token_hex(12)}", "created": int(time.time()),
+                            "model": served.name, "system_fingerprint": served.fingerprint}
     fields = asked.__struct_fields__
     async with running(exchange, state.metrics, served, one.prompts, one.settings, bool(asked.ignore_eos),
                        asked.priority or 0, asked.user or "", fields) as job:

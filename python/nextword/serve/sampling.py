@@ -14,9 +14,10 @@ from nextword.serve.requests import Settings
 ANY_OBJECT = {"type": "object"}
 
 
-def sampling_of(asked: Settings, vocabulary: int, longest: int, n: int, best_of: int | None = None, logprobs: int | None = None,
-                prompt_logprobs: int | None = None, stop: tuple[str, ...] = ()) -> Sampling:
-    """The settings, with a seed. vocabulary: its size; longest: new tokens at most; stop: further strings, of a template.
+def sampling_of(asked: Settings, vocabulary: int, longest: int, n: int, best_of: int | None = None,
+                logprobs: int | None = None, prompt_logprobs: int | None = None,
+                stop: tuple[str, ...] = ()) -> Sampling:
+    """The settings, with a seed. vocabulary: its size; longest: new tokens at most; stop: more strings.
 
     Raises Refused or ValueError that names the field.
     """

@@ -124,13 +124,24 @@ class Server:
                 if self.cycle is None or self.cycle.response_complete:
                     self.transport.close()
 
-        self._server = listening.serving(self.app, ready, Signalled, http=Timed, limit_concurrency=CONNECTIONS,
+        failed: list[BaseException] = []
+
+        def told() -> None:
+            try:
+                ready()
+            except BaseException as error:  # nobody can be told where it is
+                failed.append(error)
+                self.stop()
+
+        self._server = listening.serving(self.app, told, Signalled, http=Timed, limit_concurrency=CONNECTIONS,
                                          timeout_graceful_shutdown=2)
         try:
             self._server.run(sockets=[self._socket])
         finally:
             for one in self.state.models.values():
                 one.engine.close(0.0)
+        if failed:
+            raise failed[0]
 
     def stop(self) -> None:
         """End `run`, from any thread or a signal's handler: take nothing new, let what runs finish within `drain`

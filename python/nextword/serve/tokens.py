@@ -51,5 +51,5 @@ async def tokenizer_info(exchange: Exchange, state: State, asked: None) -> None:
         raise Refused(404, f"the model has no vocabulary {served.lm.no_tokenizer}".strip(), None, "no_vocabulary")
     names = token_names(served)
     end, begin = names["eos_token"] or None, names["bos_token"] or None
-    await exchange.answer(answers.TokenizerInfo("GPT2Tokenizer", len(tokenizer), served.window, end, begin, end,
-                                                own_template(served)))
+    await exchange.answer(answers.TokenizerInfo(type(tokenizer).__name__, len(tokenizer), served.window, end, begin,
+                                                end, own_template(served)))
