@@ -1,5 +1,6 @@
 """openai's client where the server refuses: classes of errors, what they hold, and when it asks again."""
 
+import itertools
 import threading
 import time
 
@@ -98,5 +99,5 @@ def test_a_full_queue_is_429_and_the_client_asks_again_after_the_time_that_it_is
         running.close()
     assert [status for _, status, _ in seen] == [429] * (len(seen) - 1) + [200]
     assert len(seen) > 1
-    for (before, _, told), (after, _, _) in zip(seen, seen[1:], strict=False):
+    for (before, _, told), (after, _, _) in itertools.pairwise(seen):
         assert after - before >= int(told)
