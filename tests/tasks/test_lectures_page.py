@@ -1,4 +1,4 @@
-"""docs/lectures.md: every topic points to a screen, station or tour of the page that exists, by its name and address."""
+"""docs/lectures.md: each topic points to a screen, station or tour of the page that exists, by its name and address."""
 
 import json
 import re
