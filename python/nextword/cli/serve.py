@@ -50,17 +50,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="answer requests to this name of the machine, too; all but its address and localhost get "
                              "421 (repeatable)")
     parser.add_argument("--api-key-file", metavar="FILE", type=place,
-                        help="ask for `Authorization: Bearer KEY`, with one of the keys of this file, one a line, or of the "
-                             f"variable {KEYS}, with commas between them")
-    parser.add_argument("--no-auth", action="store_true", help="start without keys at any --host: whoever reaches it is let in")
+                        help="ask for `Authorization: Bearer KEY`, with one of the keys of this file, one a line, or "
+                             f"of the variable {KEYS}, with commas between them")
+    parser.add_argument("--no-auth", action="store_true",
+                        help="start without keys at any --host: whoever reaches it is let in")
     parser.add_argument("--dtype", choices=DTYPES,
-                        help="hold the weights so: fewer bits are faster and less exact (float32; a folder of `nextword quantize` has its own)")
+                        help="hold the weights so: fewer bits are faster and less exact (float32; a folder of "
+                             "`nextword quantize` has its own)")
     parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
                         help="hold keys and values so: shorter ones take less memory and time in long texts (float32)")
     parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
     parser.add_argument("--kv-memory", type=_size, metavar="SIZE",
                         help="take so much memory for keys and values, such as 2G or 500M, divided among the models; "
-                             "it bounds how many texts run at once (for each model a quarter of what is free, 4G at most)")
+                             "it bounds how many texts run at once (for each model a quarter of what is free, 4G at "
+                             "most)")
     parser.add_argument("--slots", type=positive, metavar="N",
                         help="run at most N texts of a model at once (as many as fit into the memory, 64 at most)")
     parser.add_argument("--pass-ms", type=_milliseconds, default=25.0, metavar="MS",
