@@ -2,7 +2,7 @@
 
     python tools/page_picture.py
 
-The walk of a prompt with one attention score opened in the inspector, 1440 px wide, light, in 64 colours.
+The walk of a prompt with one attention score opened in the inspector, 1440 px wide, light, in 256 colours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "explain.png
 PROMPT = "Once upon a time there was a little"
 VIEW = {"theme": "light", "lang": "en", "layer": 3, "head": 2, "open": "attention",
         "cell": json.dumps({"name": "h.3.attn.scores", "index": [2, 8, 4]})}
-WIDTH, HEIGHT, COLOURS = 1440, 1000, 64
+WIDTH, HEIGHT, COLOURS = 1440, 1000, 256
 
 
 def main() -> None:

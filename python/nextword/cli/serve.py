@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 HELP = "serve models over HTTP, as OpenAI's API does"
 EXAMPLES = """examples:
-  nextword serve                                     the demo, at 127.0.0.1:8000
-  nextword serve gpt2=/models/gpt2 --port 0          any free port, told on stdout
+  nextword serve                              the demo, at 127.0.0.1:8000
+  nextword serve gpt2=/models/gpt2 --port 0   any free port, told on stdout
   nextword serve small=gpt2 large=gpt2-large --dtype int8 --kv-memory 4G
   nextword serve --host 0.0.0.0 --allow-host my.host --api-key-file keys.txt
 
-  curl -s http://127.0.0.1:8000/v1/completions -H "Content-Type: application/json" \\
-    -d '{"model": "demo", "prompt": "Once upon a time", "max_tokens": 20}'
+  curl 127.0.0.1:8000/v1/completions -H "Content-Type: application/json" \\
+    -d '{"prompt": "Once upon a time", "max_tokens": 20}'
 
-Once it answers, one line on stdout says where; stderr has a line of JSON for each
-request. SIGTERM and Ctrl-C let what runs finish; a second one ends it at once.
-It needs pip install "nextword[serve]"."""
+Once it answers, one line on stdout says where; stderr has a line of JSON for
+each request. SIGTERM and Ctrl-C let what runs finish; a second one ends it at
+once. It needs pip install "nextword[serve]"."""
 
 KEYS = "NEXTWORD_API_KEYS"
 LOCAL = ("127.0.0.1", "localhost", "::1")
