@@ -99,11 +99,13 @@ def commanded(browser: Any, model: list[str]) -> float:
     page, begun = browser.new_page(), time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        page.goto(process.stdout.readline().split()[0])
-        page.wait_for_selector("#main mark")
-        seconds = time.perf_counter() - begun
-        page.close()
-        process.terminate()
+        try:
+            page.goto(process.stdout.readline().split()[0])
+            page.wait_for_selector("#main mark")
+            seconds = time.perf_counter() - begun
+            page.close()
+        finally:
+            process.terminate()
     return seconds
 
 
@@ -112,7 +114,7 @@ def painted(browser: Any, address: str) -> float:
     context = browser.new_context()
     page = context.new_page()
     page.goto(address)
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+    page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
     found = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     context.close()
     return float(found) / 1000

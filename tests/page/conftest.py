@@ -49,22 +49,22 @@ def server(lm):
 # In a real browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """One browser for all tests of a process."""
+    """One browser for the tests of a file: while it is open, no other event loop may run on this thread."""
     with browsing() as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def address(browser):
+def address():
     """The page of the bundled model, served by the command."""
     with serving() as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def sorter_address(browser):
+def sorter_address():
     """The page of the bundled model that sorts letters."""
     with serving("--model", "nextword:nano-sort") as found:
         yield found
@@ -86,7 +86,7 @@ def open_page(browser, address):
     assert foreign == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _pages(browser, address):
     """A page of each language, which tests share."""
     pages = {lang: opened(browser, address, lang=lang, prompt=PROMPT) for lang in LANGUAGES}

@@ -63,7 +63,7 @@ def tab_to(page, wanted, most=120):
 
 def test_grids_inspector_and_switches_are_used_by_keys_and_give_the_keyboard_back(open_page, lang, t):
     page = open_page(prompt=PROMPT, lang=lang, open="attention", layer=0, head=0)
-    keys, hash_ = page.keyboard, "new URLSearchParams(location.hash.slice(1))"
+    keys, hash_ = page.keyboard, "() => new URLSearchParams(location.hash.slice(1))"
     station = page.locator("#inside-attention")
     station.get_by_role("group", name=t("attention.heads")).locator("[aria-pressed=true]").focus()
     keys.press("ArrowRight")

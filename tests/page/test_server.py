@@ -369,6 +369,19 @@ def test_a_port_that_is_taken_is_one_clear_error(server, lm):
         Server(Page(lm), server.port)
 
 
+def test_who_opens_the_address_before_it_is_served_waits(lm):
+    from nextword.page.server import Server
+
+    one = Server(Page(lm))
+    with socket.create_connection(("127.0.0.1", one.port), timeout=30) as early:
+        early.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{one.port}\r\nConnection: close\r\n\r\n".encode())
+        with pytest.raises(OSError, match="cannot be used"):
+            Server(Page(lm), one.port)
+        one.begin()
+        assert early.recv(65536).startswith(b"HTTP/1.1 200")
+    one.stop()
+
+
 def test_it_listens_to_this_machine_alone_and_the_key_is_in_the_fragment(server):
     assert server.address == f"http://127.0.0.1:{server.port}/#key={server.key}"
     assert len(server.key) >= 32
