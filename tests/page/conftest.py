@@ -70,6 +70,20 @@ def sorter_address():
         yield found
 
 
+@pytest.fixture(autouse=True)
+def _closed(request):
+    """What a test opens in the browser is closed after it; the pages that tests share stay."""
+    yield
+    if "browser" in request.fixturenames:
+        browser, shared = request.getfixturevalue("browser"), {page.context for page in _shared.values()}
+        for context in browser.contexts:
+            if context not in shared:
+                context.close()
+
+
+_shared = {}  # a page of each language
+
+
 @pytest.fixture
 def open_page(browser, address):
     """Opens a page at a view; when the test is over, none has asked anybody else for anything."""
@@ -89,11 +103,11 @@ def open_page(browser, address):
 @pytest.fixture(scope="module")
 def _pages(browser, address):
     """A page of each language, which tests share."""
-    pages = {lang: opened(browser, address, lang=lang, prompt=PROMPT) for lang in LANGUAGES}
-    yield pages
-    for page in pages.values():
+    _shared.update({lang: opened(browser, address, lang=lang, prompt=PROMPT) for lang in LANGUAGES})
+    yield _shared
+    for page in _shared.values():
         page.context.close()
-    assert [url for page in pages.values() for url in page.foreign] == []
+    assert [url for page in _shared.values() for url in page.foreign] == []
 
 
 @pytest.fixture(params=LANGUAGES)

@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -230,7 +231,9 @@ def test_work_stops_when_the_client_goes(server):
 
 
 def run_async(work):
-    return asyncio.run(asyncio.wait_for(work(), 30))
+    """In a thread of its own: playwright, where a browser is open, has an event loop in this one."""
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(lambda: asyncio.run(asyncio.wait_for(work(), 30))).result()
 
 
 def test_of_more_than_four_waiting_runs_the_next_is_told_to_come_again():
