@@ -64,6 +64,15 @@ def test_a_job_that_was_cancelled_before_it_started_joins_no_more(lm):
         assert engine.stats().waiting == 0
 
 
+def test_who_waits_too_short_a_time_is_told_by_pythons_own_error(lm):
+    with lm.engine(slots=1) as engine:
+        job = engine.prepared("ab", SHORT, eos=None)
+        with pytest.raises(TimeoutError, match=r"the job has not ended within 0\.01 s; it goes on"):
+            job.result(0.01)
+        job.start()
+        assert len(job.result(SOON)[0].tokens) == 3
+
+
 @pytest.mark.parametrize(("name", "value"), [("client", ["me"]), ("client", None), ("priority", "high"),
     ("priority", math.nan), ("priority", None), ("hear", 5)])  # fmt: skip
 def test_what_no_queue_can_order_is_refused_at_once(lm, name, value):

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import TimeoutError as Late  # another one than Python's own before 3.11
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,7 +95,12 @@ class Job:
         """
         if self._process != os.getpid() and not self.done:
             raise RuntimeError(FORKED)
-        return self.future.result(timeout)
+        try:
+            return self.future.result(timeout)
+        except Late:
+            if self.done:
+                return self.future.result()
+            raise TimeoutError(f"engine: the job has not ended within {timeout} s; it goes on") from None
 
     def chosen(self, timeout: float | None = None) -> list[Any]:
         """What `generate` gives for each prompt: a Generation, or with n > 1 a list, the most probable first if best_of
