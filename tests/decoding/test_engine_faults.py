@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import random
 import threading
 import time
-from concurrent.futures import CancelledError
+import weakref
+from concurrent.futures import CancelledError, wait
 
 import numpy as np
 import pytest
@@ -133,6 +135,28 @@ def test_other_work_that_cannot_be_closed_harms_nobody(lm):
     for work in works[::2]:
         with pytest.raises(RuntimeError, match="engine: it was closed before this was done"):
             work.result(SOON)
+
+
+@pytest.mark.parametrize("how", ["ends", "fails", "is cancelled"])
+def test_nothing_is_kept_of_a_text_that_has_ended(lm, how):
+    def fails(logits):
+        raise ZeroDivisionError
+
+    with lm.engine(slots=1) as engine:
+        goes_on(engine)
+        settings = SHORT.changed(processors=[fails] if how == "fails" else [], max_new_tokens=60 if "is" in how else 3)
+        job = engine.submit("ab", settings, eos=None, explain=True)
+        row = weakref.ref(job.rows[0])
+        if how == "is cancelled":
+            job.cancel()
+        wait([job.future], SOON)
+        assert job.done
+        del job
+        end = time.monotonic() + SOON
+        while row() is not None and time.monotonic() < end:
+            gc.collect()
+            time.sleep(0.01)
+        assert row() is None
 
 
 def test_a_future_that_is_cancelled_as_it_is_settled_harms_nobody(lm):

@@ -86,6 +86,7 @@ class Worker:
         self._admit()
         if self.going:
             self._pass()
+            self.scheduler.parts = []  # whose rows nobody may want by the time of the next pass
         self._work()
         return True
 
