@@ -55,7 +55,7 @@ def main() -> None:
             import explain_browser
 
             model = [f"--{name}={value}" for name, value in (("model", args.model), ("dtype", args.dtype)) if value]
-            rows += explain_browser.rows(server.address, lm.model.vocabulary, args.rounds, model)
+            rows += explain_browser.rows(server.address, lm.tokenizer is not None, args.rounds, model)
     finally:
         server.stop()
         thread.join()

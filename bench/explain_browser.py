@@ -57,19 +57,19 @@ HEATED = """
     return found;"""  # noqa: E501 - as the page writes it
 
 
-def rows(address: str, vocabulary: int, rounds: int, model: list[str]) -> Iterator[dict[str, Any]]:
-    """Rows of a page that is served at an address. model: arguments of the command that serves the same, or []."""
+def rows(address: str, has_text: bool, rounds: int, model: list[str]) -> Iterator[dict[str, Any]]:
+    """Rows of a page that is served at an address. has_text: whether its model has a vocabulary, else there are fewer
+    rows. model: arguments of the command that serves the same, or []."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        tokens = "" if vocabulary == VOCABULARY else f"&prompt={PROMPT.replace(' ', '+')}"
-        if tokens:
+        if has_text:
             yield row("command to page ready", [commanded(browser, model) for _ in range(rounds)], COMMAND)
         paints = [painted(browser, address) for _ in range(rounds)]
         yield row("first contentful paint", paints, PAINT)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(f"{address}{tokens}&open={STATIONS}")
+        page.goto(f"{address}&prompt={PROMPT.replace(' ', '+') if has_text else ''}&open={STATIONS}")
 
         def timed(script: str, size: int = 0) -> Callable[[], float]:
             def run() -> float:
@@ -77,7 +77,7 @@ def rows(address: str, vocabulary: int, rounds: int, model: list[str]) -> Iterat
                 return float(page.evaluate(f"async size => {{ {script} }}", size)) / 1000
             return run
 
-        if tokens:
+        if has_text:
             page.wait_for_selector("#inside-next .controls")
             page.wait_for_selector("#inside-chance .bars")
             yield row("a word, to pixels", repeated(timed(STEPPED), rounds), STEP)
@@ -99,11 +99,13 @@ def commanded(browser: Any, model: list[str]) -> float:
     page, begun = browser.new_page(), time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        page.goto(process.stdout.readline().split()[0])
-        page.wait_for_selector("#main mark")
-        seconds = time.perf_counter() - begun
-        page.close()
-        process.terminate()
+        try:
+            page.goto(process.stdout.readline().split()[0])
+            page.wait_for_selector("#main mark")
+            seconds = time.perf_counter() - begun
+            page.close()
+        finally:
+            process.terminate()
     return seconds
 
 
@@ -112,7 +114,7 @@ def painted(browser: Any, address: str) -> float:
     context = browser.new_context()
     page = context.new_page()
     page.goto(address)
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+    page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
     found = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     context.close()
     return float(found) / 1000

@@ -40,7 +40,8 @@ class StandIn:
         return SimpleNamespace(
             text=self.text if self.tokenizer else None, tokens=[*self.text.encode()],
             prompt_tokens=[*prompt.encode()] if isinstance(prompt, str) else prompt, finish_reason=self.reason,
-            seed=settings.get("seed", 5), timings=timings, logprobs=None, steps=None, removed_mass=None,
+            seed=settings.get("seed", 5), timings=timings, logprobs=None, prompt_logprobs=None,
+            steps=None, removed_mass=None,
             drafted=None, accepted=None, score=None, row=0,
         )  # fmt: skip
 

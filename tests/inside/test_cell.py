@@ -105,3 +105,9 @@ def test_a_cell_is_shown_with_its_text_escaped():
     shown = nextword.load().inside("Once").cell("logits", (0, 5))._repr_html_()
     assert "<script" not in shown
     assert "made of" in shown
+
+
+def test_a_cell_is_made_and_shown_with_its_name_first():
+    one = nextword.load().inside("Once").cell("logits", (0, 3))
+    assert repr(one).startswith(f"Cell(name='logits', index=(0, 3), value={one.value!r}, formula='sum over k of ")
+    assert type(one).__match_args__[:3] == ("name", "index", "value")

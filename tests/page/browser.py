@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -46,6 +47,7 @@ def browsing():
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     if not _shared["users"]:
+        api.expect.set_options(timeout=30_000)  # as all other waits: how busy a machine is decides no test
         _shared["playwright"] = api.sync_playwright().start()
         _shared["browser"] = _shared["playwright"].chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
     _shared["users"] += 1
@@ -64,7 +66,10 @@ def opened(browser, address, *, ready="section.station, section.card", width=128
     context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion=motion,
                                   locale="en-US")
     page = context.new_page()
-    page.faults, page.foreign, origin = [], [], address.split("#")[0]
+    page.faults, page.foreign, page.asked, origin = [], [], set(), address.split("#")[0]
+    page.on("request", lambda one: page.asked.add(one))
+    page.on("requestfinished", lambda one: page.asked.discard(one))
+    page.on("requestfailed", lambda one: page.asked.discard(one))
     page.on("console", lambda said: page.faults.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("request", lambda one: None if one.url.startswith((origin, "data:")) else page.foreign.append(one.url))
@@ -94,9 +99,19 @@ def set_view(page, **fields):
                   " for (const name in fields) now.set(name, fields[name]); location.hash = now; }", fields)
 
 
-def settled(page):
-    """Wait until the page asks for nothing more."""
-    page.wait_for_load_state("networkidle")
+# Nothing is awaited: no grey field, no prompt that is read, no station in view whose module has not come.
+CALM = """() => !document.querySelector("main .skeleton, [aria-busy=true], .busy") && document.querySelector("main > *")
+    && [...document.querySelectorAll(".station:not(:has(.summary))")].every(one => {
+        const box = one.getBoundingClientRect(); return box.bottom < 0 || box.top > innerHeight; })"""
+
+
+def settled(page, seconds=30):
+    """Wait until a page that `opened` gave asks for nothing more, and shows what it asked for."""
+    until, calm = time.monotonic() + seconds, 0
+    while calm < 3:
+        assert time.monotonic() < until, f"still awaited: {[one.url for one in page.asked]}"
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        calm = calm + 1 if not page.asked and page.evaluate(CALM) else 0
 
 
 def texts(lang):

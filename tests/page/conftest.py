@@ -49,25 +49,39 @@ def server(lm):
 # In a real browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """One browser for all tests of a process."""
+    """One browser for the tests of a file: while it is open, no other event loop may run on this thread."""
     with browsing() as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def address(browser):
+def address():
     """The page of the bundled model, served by the command."""
     with serving() as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def sorter_address(browser):
+def sorter_address():
     """The page of the bundled model that sorts letters."""
     with serving("--model", "nextword:nano-sort") as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _closed(request):
+    """What a test opens in the browser is closed after it; the pages that tests share stay."""
+    yield
+    if "browser" in request.fixturenames:
+        browser, shared = request.getfixturevalue("browser"), {page.context for page in _shared.values()}
+        for context in browser.contexts:
+            if context not in shared:
+                context.close()
+
+
+_shared = {}  # a page of each language
 
 
 @pytest.fixture
@@ -86,14 +100,14 @@ def open_page(browser, address):
     assert foreign == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _pages(browser, address):
     """A page of each language, which tests share."""
-    pages = {lang: opened(browser, address, lang=lang, prompt=PROMPT) for lang in LANGUAGES}
-    yield pages
-    for page in pages.values():
+    _shared.update({lang: opened(browser, address, lang=lang, prompt=PROMPT) for lang in LANGUAGES})
+    yield _shared
+    for page in _shared.values():
         page.context.close()
-    assert [url for page in pages.values() for url in page.foreign] == []
+    assert [url for page in _shared.values() for url in page.foreign] == []
 
 
 @pytest.fixture(params=LANGUAGES)

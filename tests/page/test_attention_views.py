@@ -9,21 +9,9 @@ import numpy as np
 import pytest
 
 import nextword
-from page.browser import PROMPT, browsing, opened, serving
+from page.browser import PROMPT, opened, settled
 
 LONG = "Once upon a time there was a little girl who lived in a wood. " * 20
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(browser):
-    with serving() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +85,7 @@ def test_a_long_prompt_has_an_overview_and_an_exact_part(browser, address, lm):
 def test_strips_never_show_the_numbers_of_what_was_followed_before(browser, address, lm):
     """The server's next answers are held back: what is seen meanwhile has no numbers."""
     page = attention(browser, address)
-    page.wait_for_load_state("networkidle")
+    settled(page)
     held, free = [], threading.Event()
 
     def hold(route):
@@ -129,6 +117,6 @@ def test_axe_finds_nothing_in_any_view(browser, address):
             for of in ("weight \u00d7 value", "weight"):
                 page.click(f"#station-attention button:text-is('{view}')")
                 page.click(f"#station-attention button:text-is('{of}')")
-                page.wait_for_load_state("networkidle")
+                settled(page)
                 found = axe.Axe().run(page)
                 assert found.violations_count == 0, f"{view} {of} {theme}: {found.generate_report()}"

@@ -84,18 +84,21 @@ def test_1_gpt_2_s_vocabulary(open_page, gpt2_address, lang, t):
 # 2 and 3. Words in the plane
 
 
-def similarities(page):
-    return {row.get_attribute("data-pair"): row.locator("td").all_inner_texts()
-            for row in page.locator("tr[data-pair]").all()}
+def similarities(page, t):
+    """A word pair's measures in the table beside the plane."""
+    rows = page.get_by_role("region", name=t("bench.similar")).locator("tr[data-pair]")
+    expect(rows).to_have_count(6)
+    return {row.get_attribute("data-pair"): row.locator("td").all_inner_texts() for row in rows.all()}
 
 
 def test_2_three_measures_of_two_words(page_of, t):
     page = page_of(screen="bench")
-    expect(page.locator("tr[data-pair=orange-phone] td")).to_have_text(["0", "0", "0"])
-    assert similarities(page)["apple-orange"] == ["6", "4.24", "0.707"]
+    found = similarities(page, t)
+    assert found["orange-phone"] == ["0", "0", "0"]
+    assert found["apple-orange"] == ["6", "4.24", "0.707"]
     for axis, value in (("x", 3), ("y", 1)):  # the lecture's apple
         page.get_by_role("spinbutton", name=t("bench.coordinate", word=t("word.apple"), axis=axis)).fill(str(value))
-    found = similarities(page)
+    found = similarities(page, t)
     assert [found[pair][0] for pair in ("apple-phone", "apple-orange", "orange-phone")] == ["12", "3", "0"]
     assert [found[pair][1] for pair in ("apple-phone", "apple-orange", "orange-phone")] == ["8.49", "2.12", "0"]
 
@@ -136,6 +139,7 @@ def test_4_the_lecture_s_table_of_temperatures(page_of):
 def test_5_rules_and_seeded_draws(page_of, t):
     page = page_of(screen="bench")
     rules, chances = page.get_by_role("group", name=t("bench.rule")), page.locator("#chances .number")
+    card = page.locator("section.card", has=page.locator("#drawn"))
     for rule, amount, expected in [
             ("greedy", None, ["0", "0", "1", "0", "0"]), ("uniform", "3", ["0.333", "0", "0.333", "0", "0.333"]),
             ("top_k", "2", ["0.0879", "0", "0.912", "0", "0"]), ("top_p", "0.9", ["0.0879", "0", "0.912", "0", "0"]),
@@ -150,13 +154,12 @@ def test_5_rules_and_seeded_draws(page_of, t):
     for _ in range(2):
         drawn = []
         for step in range(5):
-            page.locator("#drawn").locator("xpath=ancestor::section").get_by_role(
-                "button", name=t("bench.draw"), exact=True).click()
+            card.get_by_role("button", name=t("bench.draw"), exact=True).click()
             number = uniform(1, 0, step)
             drawn.append(str(int(np.searchsorted(ends, number, side="right")) + 1))
             expect(page.locator("#drawn")).to_have_text(
                 t("bench.drawn", number=format(number, ".6g"), index=drawn[-1], all=" ".join(drawn)))
-        page.get_by_role("button", name=t("bench.anew")).click()
+        card.get_by_role("button", name=t("bench.anew"), exact=True).click()
 
 
 # 6. Who looks at whom

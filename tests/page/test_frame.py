@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nextword.inside.rules import Zero
-from page.browser import PROMPT, browsing
+from page.browser import PROMPT
 
 HOSTILE = "</script><img src=x onerror=\"parent.hurt = hurt = 1\">"
 # What a notebook does for a widget: get, on, off, send, and messages from the kernel with their buffers.
@@ -35,12 +35,6 @@ HOST = """async ([module, widgets]) => {
     }
   })();
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -9,21 +9,9 @@ import pytest
 
 import nextword
 from nextword.inside.rules import Scale, Value, Zero
-from page.browser import PROMPT, browsing, opened, serving
+from page.browser import PROMPT, opened, settled
 
 SECOND = "Once upon a time there were two little"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(browser):
-    with serving() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +135,7 @@ def test_switches_are_added_by_a_form(browser, address, lm):
 
     def only(rules):
         page.wait_for_selector(".rules li")
-        page.wait_for_load_state("networkidle")
+        settled(page)
         page.wait_for_selector(".busy", state="detached")
         assert after(page) == best(lm, rules)[1]
         page.click("button:text-is('Remove all')")
@@ -173,7 +161,7 @@ def test_a_switch_that_changes_nothing_says_so_and_a_factor_is_the_library_s(bro
     for _ in range(4):
         page.keyboard.press("ArrowRight")
     page.wait_for_selector(".rules output:text-is('\u00d7 2')")
-    page.wait_for_load_state("networkidle")
+    settled(page)
     page.wait_for_selector(".busy", state="detached")
     assert after(page) == best(lm, [Scale("h.3.attn.z", heads=[2], factor=2.0)])[1]
 

@@ -5,25 +5,13 @@ from __future__ import annotations
 import pytest
 
 from nextword.page.single import document
-from page.browser import PROMPT, browsing, opened, serving
+from page.browser import PROMPT, opened, settled
 from page.test_static import FIRST
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(browser):
-    with serving() as address:
-        yield address
 
 
 def loaded(page):
     """Bytes of every file of the page that came, by its path."""
-    page.wait_for_load_state("networkidle")
+    settled(page)
     return dict(page.evaluate("""() => ['resource', 'navigation'].flatMap(kind => performance.getEntriesByType(kind))
         .filter(one => !one.name.includes('/api/')).map(one => [new URL(one.name).pathname, one.decodedBodySize])"""))
 

@@ -63,7 +63,7 @@ def tab_to(page, wanted, most=120):
 
 def test_grids_inspector_and_switches_are_used_by_keys_and_give_the_keyboard_back(open_page, lang, t):
     page = open_page(prompt=PROMPT, lang=lang, open="attention", layer=0, head=0)
-    keys, hash_ = page.keyboard, "new URLSearchParams(location.hash.slice(1))"
+    keys, hash_ = page.keyboard, "() => new URLSearchParams(location.hash.slice(1))"
     station = page.locator("#inside-attention")
     station.get_by_role("group", name=t("attention.heads")).locator("[aria-pressed=true]").focus()
     keys.press("ArrowRight")
@@ -127,7 +127,7 @@ def test_no_screen_traps_the_keyboard_and_focus_is_always_seen(open_page, lang, 
 # Screen readers
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("lang", "theme"), [("de", "light"), ("en", "dark")])
 def test_axe_finds_nothing_on_any_screen(open_page, lang, t, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page = open_page(prompt=PROMPT, lang=lang, theme=theme, open=STATIONS)

@@ -11,7 +11,7 @@ import pytest
 
 import nextword
 from model_files import write_model
-from page.browser import PROMPT, STATIONS, four, serving, shown
+from page.browser import PROMPT, STATIONS, four, serving, settled, shown
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 OTHER = "The king"
@@ -140,7 +140,7 @@ def test_an_answer_that_is_no_longer_wanted_is_dropped(open_page, lm, lang, t):
     sees(page, lm, "The queen")
     for route in held:
         route.continue_()
-    page.wait_for_load_state("networkidle")
+    settled(page)
     sees(page, lm, "The queen")
     expect(page.get_by_role(BANNER)).to_have_count(0)
 
@@ -176,10 +176,14 @@ def test_a_run_that_was_forgotten_is_computed_again_without_a_word(open_page, lm
 
 
 def forget(page):
-    """Let the server run so many other prompts that it forgets those of the page."""
+    """Let the server run so many other prompts that it forgets those of the page, which asks for nothing meanwhile."""
+    settled(page)
     page.evaluate("""async () => { const { given } = await import("page/state.js");
-        for (let i = 0; i < 9; i++) await fetch("/api/run", { method: "POST", body: JSON.stringify({ ids: [400 + i] }),
-            headers: { "Content-Type": "application/json", "X-Nextword-Key": given("key") } }); }""")
+        for (let i = 0; i < 9; i++) {
+            const answer = await fetch("/api/run", { method: "POST", body: JSON.stringify({ ids: [400 + i] }),
+                headers: { "Content-Type": "application/json", "X-Nextword-Key": given("key") } });
+            await answer.text();
+        } }""")
 
 
 def test_numbers_that_are_not_finite_are_traced_to_the_first(open_page, tmp_path, lang, t):
@@ -211,12 +215,12 @@ def test_an_intervention_that_changes_nothing_says_so(page_of, t):
 @pytest.mark.parametrize("prompt", ["</script><img src=x onerror=window.hurt=1>", "<b>x</b>\u2028{window}"])
 def test_a_hostile_prompt_stays_text(open_page, lang, t, prompt):
     page = open_page(prompt=prompt, prompt2=prompt, open=STATIONS, lang=lang)
-    page.wait_for_load_state("networkidle")
+    settled(page)
     assert page.input_value("#prompt") == prompt
     nav = page.get_by_role("navigation", name=t("nav.label")).get_by_role("button")
     for at in range(nav.count()):
         nav.nth(at).click()
-        page.wait_for_load_state("networkidle")
+        settled(page)
         assert page.evaluate("window.hurt") is None
         assert page.locator("#app img, #app b:text-is('x')").count() == 0
     assert [fault for fault in page.faults if "40" not in fault] == []  # what is refused, the browser logs

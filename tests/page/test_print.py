@@ -8,25 +8,13 @@ import re
 import pytest
 
 import nextword
-from page.browser import PROMPT, browsing, opened, serving
+from page.browser import PROMPT, opened, settled
 
 STATIONS = "tokens,embedding,attention,mlp,stream,chance,next"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(browser):
-    with serving() as address:
-        yield address
-
-
 def drawn(page):
-    page.wait_for_load_state("networkidle")
+    settled(page)
     page.wait_for_function("() => !document.querySelector('main .skeleton')")
 
 
@@ -104,7 +92,7 @@ def test_forced_colours_keep_focus_and_selection(browser, address):
 def test_at_400_percent_nothing_scrolls_sideways_and_nothing_covers_the_page(browser, address, view):
     page = opened(browser, address, prompt=PROMPT, lang="de", width=320, **view)  # 1280 x 1024 at 400 %
     page.set_viewport_size({"width": 320, "height": 256})
-    page.wait_for_load_state("networkidle")
+    settled(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     stuck = page.evaluate("""() => [...document.querySelectorAll('#app :not(.tour-ring)')]
         .filter(x => ['fixed', 'sticky'].includes(getComputedStyle(x).position))

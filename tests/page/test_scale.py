@@ -8,24 +8,12 @@ import pytest
 
 import nextword
 from nextword.models.gpt2 import GPT2Config
-from page.browser import browsing, opened, serving
+from page.browser import opened, settled
 
 # Sums of the published shapes (Radford et al. 2019), as transformers counts them.
 PUBLISHED = {"GPT-2 124M": 124_439_808, "GPT-2 355M": 354_823_168, "GPT-2 774M": 774_030_080,
              "GPT-2 1558M": 1_557_611_200}
 READY = {"scale": "#ledger", "bench": "#halving", "words": "#between"}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(browser):
-    with serving() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +207,7 @@ def test_axe_finds_nothing(browser, address, screen):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     for lang, theme in [("de", "light"), ("en", "dark"), ("de", "dark"), ("en", "light")]:
         page = opened(browser, address, screen=screen, lang=lang, theme=theme, ready=READY[screen])
-        page.wait_for_load_state("networkidle")
+        settled(page)
         found = axe.Axe().run(page)
         assert found.violations_count == 0, f"{lang} {theme}: {found.generate_report()}"
         page.context.close()

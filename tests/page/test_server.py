@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -230,7 +231,9 @@ def test_work_stops_when_the_client_goes(server):
 
 
 def run_async(work):
-    return asyncio.run(asyncio.wait_for(work(), 30))
+    """In a thread of its own: playwright, where a browser is open, has an event loop in this one."""
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(lambda: asyncio.run(asyncio.wait_for(work(), 30))).result()
 
 
 def test_of_more_than_four_waiting_runs_the_next_is_told_to_come_again():
@@ -367,6 +370,19 @@ def test_a_port_that_is_taken_is_one_clear_error(server, lm):
 
     with pytest.raises(OSError, match=f"port {server.port} cannot be used"):
         Server(Page(lm), server.port)
+
+
+def test_who_opens_the_address_before_it_is_served_waits(lm):
+    from nextword.page.server import Server
+
+    one = Server(Page(lm))
+    with socket.create_connection(("127.0.0.1", one.port), timeout=30) as early:
+        early.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{one.port}\r\nConnection: close\r\n\r\n".encode())
+        with pytest.raises(OSError, match="cannot be used"):
+            Server(Page(lm), one.port)
+        one.begin()
+        assert early.recv(65536).startswith(b"HTTP/1.1 200")
+    one.stop()
 
 
 def test_it_listens_to_this_machine_alone_and_the_key_is_in_the_fragment(server):

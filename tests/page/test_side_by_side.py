@@ -8,21 +8,9 @@ import pytest
 
 import nextword
 from nextword.inside.rules import Zero
-from page.browser import PROMPT, browsing, opened, serving
+from page.browser import PROMPT, opened, serving, settled
 
 SECOND = "Once upon a time there was a very old"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(browser):
-    with serving() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +21,7 @@ def lm():
 def sides(page):
     """What both sides show: next words, attention rows, lens."""
     page.wait_for_selector("#side-lens tbody tr td:nth-child(6)")
-    page.wait_for_load_state("networkidle")
+    settled(page)
     page.wait_for_selector("#side-attention .cell:not(:empty)")
     words = [part.locator(".number").all_inner_texts() for part in page.locator("#side-next > div").all()]
     rows = [[text for text in row.locator("td").all_inner_texts() if text]
@@ -126,7 +114,7 @@ def test_templates_fill_the_table_in_either_language(browser, address):
         page = opened(browser, address, ready="#compare tbody", screen="compare", lang=lang)
         for n in range(4):
             page.click(f".templates button >> nth={n}")
-            page.wait_for_load_state("networkidle")
+            settled(page)
             page.wait_for_selector("#compare tbody tr")
             prompts = set(page.locator("#compare tbody th:not(:has(.unseen))").all_inner_texts())
             assert len(prompts) >= 2

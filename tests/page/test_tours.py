@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import nextword
-from page.browser import browsing, opened, serving
+from page.browser import opened, settled
 
 STATIC = Path(nextword.__file__).parent / "page" / "static"
 TOURS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((STATIC / "tours").glob("*.json"))}
@@ -24,18 +24,6 @@ RINGED = """selector => { const ring = document.querySelector('.tour-ring')?.get
     return ring && one && Math.abs(ring.top - one.top) < 1 && Math.abs(ring.width - one.width) < 1
         && one.top < innerHeight && one.bottom > 0
         && !document.querySelector('.tour-text').textContent.includes('…'); }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(browser):
-    with serving() as address:
-        yield address
 
 
 def card_shown(page, name):
@@ -155,6 +143,6 @@ def test_axe_finds_nothing_in_a_tour(browser, address):
     for lang, theme, card in [("de", "light", "attention.6"), ("en", "dark", "roots.5"), ("en", "light", "bias.1")]:
         page = opened(browser, address, lang=lang, theme=theme, tour=card)
         card_shown(page, card)
-        page.wait_for_load_state("networkidle")
+        settled(page)
         found = axe.Axe().run(page)
         assert found.violations_count == 0, f"{card}: {found.generate_report()}"

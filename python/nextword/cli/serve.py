@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 HELP = "serve models over HTTP, as OpenAI's API does"
 EXAMPLES = """examples:
-  nextword serve                                  the demo model, as "demo"
-  nextword serve gpt2=/models/gpt2 --port 8000
-  nextword serve small=gpt2 large=gpt2-large --dtype int8
-  NEXTWORD_API_KEYS=secret nextword serve --host 0.0.0.0 --allow-host my.host
+  nextword serve                              the demo, at 127.0.0.1:8000
+  nextword serve gpt2=/models/gpt2 --port 0   any free port, told on stdout
+  nextword serve small=gpt2 large=gpt2-large --dtype int8 --kv-memory 4G
+  nextword serve --host 0.0.0.0 --allow-host my.host --api-key-file keys.txt
 
-Once it answers, one line on stdout says where. SIGTERM and Ctrl-C let what runs
-finish; a second one ends it at once. It needs pip install "nextword[serve]"."""
+  curl 127.0.0.1:8000/v1/completions -H "Content-Type: application/json" \\
+    -d '{"prompt": "Once upon a time", "max_tokens": 20}'
+
+Once it answers, one line on stdout says where; stderr has a line of JSON for
+each request. SIGTERM and Ctrl-C let what runs finish; a second one ends it at
+once. It needs pip install "nextword[serve]"."""
 
 KEYS = "NEXTWORD_API_KEYS"
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -35,36 +39,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from nextword.arithmetic.formats import DTYPES
 
     parser.add_argument("model", nargs="*", metavar="[NAME=]MODEL", type=place,
-                        help="serve this model, a folder or a hub id, under NAME, or the last part of its own name "
-                             "(the demo, as demo)")
+                        help="serve this model, a folder or a hub id such as gpt2, under this name: the model of "
+                             "requests (the last part of MODEL; the demo model, as demo)")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
-                        help="listen at this address; one that others reach needs keys, or --no-auth (127.0.0.1)")
-    parser.add_argument("--port", type=_port, default=8000, metavar="N", help="listen at this port; 0: any free one "
-                                                                              "(8000)")
+                        help="listen at this address, 0.0.0.0 for all of the machine's; one that others reach needs "
+                             "keys, or --no-auth (127.0.0.1, this machine alone)")
+    parser.add_argument("--port", type=_port, default=8000, metavar="N", help="listen at this port; 0: any that is "
+                                                                              "free (8000)")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", type=_host,
-                        help="answer to this name of the machine, too (repeatable)")
+                        help="answer requests to this name of the machine, too; all but its address and localhost get "
+                             "421 (repeatable)")
     parser.add_argument("--api-key-file", metavar="FILE", type=place,
-                        help=f"let in who has a key of this file, one a line; {KEYS} has them, too, with commas")
-    parser.add_argument("--no-auth", action="store_true", help="let anyone in at any address")
-    parser.add_argument("--dtype", choices=DTYPES, help="hold the weights so (float32)")
+                        help="ask for `Authorization: Bearer KEY`, with one of the keys of this file, one a line, or "
+                             f"of the variable {KEYS}, with commas between them")
+    parser.add_argument("--no-auth", action="store_true",
+                        help="start without keys at any --host: whoever reaches it is let in")
+    parser.add_argument("--dtype", choices=DTYPES,
+                        help="hold the weights so: fewer bits are faster and less exact (float32; a folder of "
+                             "`nextword quantize` has its own)")
     parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
-                        help="hold keys and values so (float32)")
+                        help="hold keys and values so: shorter ones take less memory and time in long texts (float32)")
     parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
     parser.add_argument("--kv-memory", type=_size, metavar="SIZE",
-                        help="take so much memory for keys and values in all, such as 2G or 500M (a quarter of what is "
-                             "free, 4G at most)")
-    parser.add_argument("--slots", type=positive, metavar="N", help="run N texts of a model at once, at most (64)")
+                        help="take so much memory for keys and values, such as 2G or 500M, divided among the models; "
+                             "it bounds how many texts run at once (for each model a quarter of what is free, 4G at "
+                             "most)")
+    parser.add_argument("--slots", type=positive, metavar="N",
+                        help="run at most N texts of a model at once (as many as fit into the memory, 64 at most)")
     parser.add_argument("--pass-ms", type=_milliseconds, default=25.0, metavar="MS",
-                        help="let a pass beside growing texts take about so long (25)")
+                        help="read prompts in pieces, so that texts that are being written wait about so long for "
+                             "their next token; less is smoother, more gets prompts read sooner (25)")
     parser.add_argument("--max-queue", type=positive, default=256, metavar="N",
-                        help="let N texts wait, and answer 429 beyond (256)")
+                        help="let N texts wait for their turn, and answer 429 beyond (256)")
     parser.add_argument("--max-queue-tokens", type=positive, metavar="N",
-                        help="let texts of so many tokens wait (any number)")
+                        help="let texts wait that have N tokens in all, prompts and what they may become (any number)")
     parser.add_argument("--drain", type=_seconds, default=30.0, metavar="S",
-                        help="at the end, give running requests S seconds (30)")
+                        help="at the end, let running requests go on for S seconds (30)")
     parser.add_argument("--explain", action="store_true", help="serve the page of `nextword explain`, too, of the "
-                                                               "first model; stderr says where")
-    parser.add_argument("--log-prompts", action="store_true", help="write the bodies of requests to the log")
+                                                               "first model; stderr tells its address")
+    parser.add_argument("--log-prompts", action="store_true", help="write the bodies of requests to the log on stderr")
 
 
 def run(args: argparse.Namespace) -> int:

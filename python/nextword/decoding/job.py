@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import TimeoutError as Late  # another one than Python's own before 3.11
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +60,10 @@ class Job:
         self.submitted = time.perf_counter()
         self.admitted: float | None = None
         self.results: list[Generation | None] = [None] * len(rows)
+        self.left = len(rows)  # without a result
         self.future: Future[list[Generation]] = Future()
+        if not rows:
+            self.future.set_result([])
         self._engine, self._process = engine, os.getpid()  # which lives as long as anybody waits for it
 
     @property
@@ -91,7 +95,12 @@ class Job:
         """
         if self._process != os.getpid() and not self.done:
             raise RuntimeError(FORKED)
-        return self.future.result(timeout)
+        try:
+            return self.future.result(timeout)
+        except Late:
+            if self.done:
+                return self.future.result()
+            raise TimeoutError(f"engine: the job has not ended within {timeout} s; it goes on") from None
 
     def chosen(self, timeout: float | None = None) -> list[Any]:
         """What `generate` gives for each prompt: a Generation, or with n > 1 a list, the most probable first if best_of
@@ -109,12 +118,11 @@ class Job:
                 after = self.hear(events)
         except BaseException as error:
             self.hear = None
-            self.future.set_exception(error)
+            settle(self.future, error)
             return None
-        found = [result for result in self.results if result is not None]
-        if len(found) == len(self.rows):
+        if not self.left:
             self.hear = None  # which may know the job: it is to go as soon as nobody wants it
-            self.future.set_result(found)
+            settle(self.future, None, [result for result in self.results if result is not None])
         return after
 
     def fail(self, error: BaseException) -> None:
@@ -133,4 +141,15 @@ class Job:
             self.future.cancel()
             self.future.set_running_or_notify_cancel()
         else:
-            self.future.set_exception(error)
+            settle(self.future, error)
+
+
+def settle(future: Future[list[Any]], error: BaseException | None, found: list[Any] | None = None) -> None:
+    """Let those who wait have what was found, or an error, unless one of them has cancelled the future, maybe now."""
+    try:
+        if error is None:
+            future.set_result(found or [])
+        else:
+            future.set_exception(error)
+    except InvalidStateError:
+        pass

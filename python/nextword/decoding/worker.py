@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, InvalidStateError
-from contextlib import AbstractContextManager
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from nextword.decoding.admission import Admission
 from nextword.decoding.budget import Budget
-from nextword.decoding.job import Closed, Event, Job
+from nextword.decoding.job import Closed, Event, Job, settle
 from nextword.decoding.results import Timings
 from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Seat
@@ -86,6 +86,7 @@ class Worker:
         self._admit()
         if self.going:
             self._pass()
+            self.scheduler.parts = []  # whose rows nobody may want by the time of the next pass
         self._work()
         return True
 
@@ -102,8 +103,7 @@ class Worker:
             self._drop(job, error)
         for steps, _, future in self.works:
             _close(steps)
-            if not future.cancelled():
-                future.set_exception(error)
+            settle(future, error)
         self.works.clear()
 
     # Commands
@@ -159,9 +159,9 @@ class Worker:
                 with stopped_by(self.stop):
                     for _ in scheduler.step():
                         pass
-            except StoppedError:  # whoever still wants it gets it by the next one
-                return
             except BaseException as raised:
+                if isinstance(raised, StoppedError) and not any(seat.error for seat in self.going):
+                    return  # whoever still wants the pass gets it by the next one
                 error = raised
             spent = time.perf_counter() - start
         self._count(set(begun), spent, error is None)
@@ -242,6 +242,7 @@ class Worker:
         if self.scheduler.drafts:
             result = replace(result, drafted=seat.pace.drafted, accepted=seat.pace.accepted)
         going.job.results[going.number] = result
+        going.job.left -= 1
         return result
 
     # Other work
@@ -265,23 +266,15 @@ class Worker:
                 found.append(next(steps))
             self.works.append((steps, found, future))
         except StopIteration:
-            _settle(future, found, None)
+            settle(future, None, found)
         except BaseException as error:
-            _settle(future, found, error)
+            settle(future, error)
         self._owed = time.perf_counter() - start
 
 
-def _settle(future: Future[list[Any]], found: list[Any], error: BaseException | None) -> None:
-    try:
-        if error is None:
-            future.set_result(found)
-        else:
-            future.set_exception(error)
-    except InvalidStateError:  # cancelled
-        pass
-
-
 def _close(steps: Iterator[Any]) -> None:
+    """Let the steps clean up. What they raise there nobody waits for."""
     close = getattr(steps, "close", None)
     if close is not None:
-        close()
+        with suppress(Exception):
+            close()

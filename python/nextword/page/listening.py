@@ -9,13 +9,17 @@ from typing import Any
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket at a port; 0 takes any that is free. Raises OSError with the way out where it is taken."""
+    """A socket that listens at a port; 0 takes any that is free. Who comes before it is served waits.
+
+    Raises OSError with the way out where the port is taken.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With its protocol named asyncio sends at once; else an answer of two parts would wait 40 ms for an ACK.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
+        made.listen()
     except OSError as error:
         made.close()
         raise OSError(error.errno, f"port {port} cannot be used ({error.strerror}); take another, or 0") from None

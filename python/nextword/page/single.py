@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 POLICY = ("default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; img-src data:; "
           "base-uri 'none'; form-action 'none'")
 PREFIX = "/page/"  # of addresses in the page
+LATER = "later.css"  # the style sheet that the page fetches itself; it stands before the other
 
 
 def write(lm: LanguageModel, prompt: str, path: Path, *, lang: str | None = None, compare: str | None = None) -> int:
@@ -73,7 +74,8 @@ def _assembled(data: dict[str, Any], body: str) -> str:
     texts = {name: json.loads(file.data) for name, file in every.items() if name.endswith(".json")}
     found = IMPORT_MAP.sub(lambda _: _import_map(json.loads(IMPORT_MAP.findall(index())[0])["imports"]), index())
     found = re.sub(r'<link rel="stylesheet" href="/page/([\w./-]+)">',
-                   lambda link: f"<style>\n{every[link[1]].data.decode()}</style>", found)
+                   lambda link: f"<style>\n{''.join(every[name].data.decode() for name in (LATER, link[1]))}</style>",
+                   found)
     found = re.sub(r'<script type="module" src="/page/([\w./-]+)"></script>',
                    lambda script: f'{_data({**data, "files": texts})}\n'
                                   f'<script type="module">import "page/{script[1]}";</script>', found)

@@ -1,6 +1,7 @@
-// Fetches the texts of the language that is chosen: those of the first screen, and the others once something is opened.
+// Fetches the texts of the language that is chosen: those of the first screen; the others, and their style sheet, once
+// something is opened.
 import { signal } from "@preact/signals";
-import { file } from "page/source.js";
+import { file, style } from "page/source.js";
 import { addTexts, language } from "page/text.js";
 
 /** Languages of the page, with their own names. */
@@ -25,8 +26,8 @@ export function learn() {
   return Promise.all(parts.value.map((part) => fetched(language.value, part)));
 }
 
-/** The texts of what is opened later, too. */
+/** The texts and the style sheet of what is opened later, too. */
 export function learnMore() {
   if (parts.peek().length === 1) parts.value = ["first", "later"];
-  return learn();
+  return Promise.all([learn(), style("later.css")]);
 }

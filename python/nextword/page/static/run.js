@@ -34,8 +34,20 @@ export const bodyOf = (text) => ({ prompt: text, interventions: [], lens: { at: 
 const told = (fault) => (fault instanceof Refused ? { ...fault.failure, status: fault.status } : { code: "unknown", message: String(fault) });
 /** Whether the same call may be answered later: nobody was there, or too many asked. */
 const passes = (fault) => fault.status === 0 || fault.status === 429;
+/** Somebody answers: what the banner said of silence goes. */
+export const answered = () => { if (failure.peek() && passes(failure.peek())) failure.value = null; };
+/** Whether nobody answers; the banner says so. */
+export async function isGone() {
+  try {
+    await call("GET", "/api/model");
+  } catch (fault) {
+    if (passes(fault)) failure.value = told(fault);
+    return passes(fault);
+  }
+  return false;
+}
 /** Milliseconds until it is tried again. @param {number} tries */
-const pause = (tries) => Math.min(8000, 500 * 2 ** tries);
+export const pause = (tries) => Math.min(8000, 500 * 2 ** tries);
 
 /** Runs the model on what the view says: the prompt, words appended to it, rules that change the run. */
 async function look(text, more, rules) {
@@ -84,7 +96,7 @@ const fetchedOnce = new Map();
 function once(name, get) {
   if (!fetchedOnce.has(name)) {
     const promise = get();
-    promise.then(() => { if (failure.peek() && passes(failure.peek())) failure.value = null; }, () => fetchedOnce.delete(name));
+    promise.then(answered, () => fetchedOnce.delete(name));
     fetchedOnce.set(name, promise);
     if (fetchedOnce.size > 400) fetchedOnce.delete(fetchedOnce.keys().next().value);
   }

@@ -131,3 +131,19 @@ export async function file(path) {
   if (!answer.ok) throw new Refused({ code: "unknown", message: path }, answer.status);
   return answer.json();
 }
+
+/** @type {Map<string, Promise<void>>} */
+const styles = new Map();
+/** A style sheet that stands before those that are there, which win. @param {string} path @returns {Promise<void>} */
+export function style(path) {
+  if (data) return Promise.resolve();  // all of them are in the file
+  if (!styles.has(path)) {
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: `/page/${path}` });
+    styles.set(path, new Promise((resolve, reject) => {
+      link.onload = () => resolve();
+      link.onerror = () => { styles.delete(path); link.remove(); reject(new Refused({ code: "server_gone", message: path }, 0)); };
+    }));
+    document.querySelector("link[rel=stylesheet]").before(link);
+  }
+  return styles.get(path);
+}
