@@ -9,6 +9,7 @@ from spawned import command, environment, needs
 needs("schemathesis")
 
 SECONDS, EXAMPLES, SEED = 500, 10, 7  # examples: of each operation in its last phase
+# A chat of 127 texts that fill their windows is valid, and takes the longest: 60,000 tokens.
 # What a schema cannot tell is refused with 400: a model's vocabulary, width and window, and which fields go together.
 CONFIG = """[checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "404"]
@@ -21,7 +22,7 @@ def test_every_answer_fits_its_schema(address, tmp_path):
     found = subprocess.run(
         [command("schemathesis"), "--config-file", str(config), "run", f"{address}/openapi.json", "--checks", "all",
          "--max-examples", str(EXAMPLES), "--seed", str(SEED), "--phases", "examples,coverage,fuzzing",
-         "--generation-database", "none", "--request-timeout", "30", "--no-color"],
+         "--generation-database", "none", "--request-timeout", "120", "--max-response-time", "120", "--no-color"],
         cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL,
         check=False)
     assert found.returncode == 0, found.stdout[-20_000:] + found.stderr[-2_000:]
