@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Sequence
@@ -10,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from nextword.decoding.calls import Eos
 from nextword.decoding.defaults import Defaults
-from nextword.decoding.engine import Engine
 from nextword.decoding.per_prompt import chosen
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.models.model import Model
-from nextword.tasks.async_stream import AsyncStream, awaited
 from nextword.text.ids import Prompt, Special, is_batch
 from nextword.text.no_vocabulary import tells_why
 from nextword.text.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what runs for many is imported where it is used, and asyncio with it: most programs do without
+    from nextword.decoding.engine import Engine
     from nextword.decoding.job import Job
+    from nextword.tasks.async_stream import AsyncStream
 
 _making = threading.Lock()
 
@@ -56,6 +55,8 @@ class Awaited:
         ...     [len(result.tokens) for result in job.result()]
         [2, 2]
         """
+        from nextword.decoding.engine import Engine
+
         more["draft"] = self._drafter("engine", more.get("draft"), [])  # type: ignore[attr-defined]
         return Engine(self.model, self.tokenizer, self._defaults, slots, kv_memory, pass_ms, max_queue,
                       max_queue_tokens, **more)
@@ -79,6 +80,10 @@ class Awaited:
         ...                                                       for text in ("The king", "Once")]
         True
         """
+        import asyncio
+
+        from nextword.tasks.async_stream import awaited
+
         _only_generates("agenerate", settings)
         if settings.get("num_beams", 1) not in (1, None) or settings.get("penalty_alpha") or any(
                 one.num_beams > 1 or one.penalty_alpha for one in _each(sampling)):
@@ -105,6 +110,8 @@ class Awaited:
         >>> "".join(asyncio.run(told())) == nextword.load().generate("Once upon a time", max_new_tokens=3).text
         True
         """
+        from nextword.tasks.async_stream import AsyncStream
+
         _only_generates("astream", settings)
         job = self._prepared("astream", prompt, sampling, settings, on_overflow=on_overflow, eos=eos, explain=explain,
                              allowed_special=allowed_special, one=True)
