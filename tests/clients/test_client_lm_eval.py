@@ -40,20 +40,20 @@ def folder(tmp_path_factory):
         answer = draw.randrange(CHOICES)
         choices = [" " + one for one in (*others[:answer], found[at + 1], *others[answer:])]
         cloze.append({"before": found[at], "choices": choices, "answer": answer})
+    starts = range(20_000, 20_000 + 9000 * PAGES, 9000)
     documents = {"nw_cloze": cloze,
                  "nw_gen": [{"before": " ".join(one.split()[:8]), "after": one} for one in found[5:500:25]],
-                 "nw_roll": [{"page": text[start:start + 3000]} for start in range(20_000, 20_000 + 9000 * PAGES, 9000)]}
+                 "nw_roll": [{"page": text[start:start + 3000]} for start in starts]}
     for name, rows in documents.items():
         (path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 def evaluated(folder, name, *arguments):
-    """The samples of each task, by the numbers of their documents, and the results."""
-    tasks = ["--tasks", "nw_cloze,nw_gen,nw_roll", "--include_path", str(TASKS)]
-    subprocess.run([command("lm_eval"), "run", *arguments, "--batch_size", "1", *tasks, "--log_samples", "--output_path",
-                    name], cwd=folder, env=environment(HF_HOME=str(folder / "hf")), check=True, timeout=300,
-                   stdin=subprocess.DEVNULL)
+    """The samples of each task, in the order of the documents, and the results."""
+    subprocess.run([command("lm_eval"), "run", *arguments, "--tasks", "nw_cloze,nw_gen,nw_roll", "--include_path",
+                    str(TASKS), "--log_samples", "--output_path", name], cwd=folder, check=True, timeout=500,
+                   env=environment(HF_HOME=str(folder / "hf"), OMP_NUM_THREADS="1"), stdin=subprocess.DEVNULL)
     samples = {}
     for task in ("nw_cloze", "nw_gen", "nw_roll"):
         path, = (folder / name).rglob(f"samples_{task}_*.jsonl")
@@ -66,13 +66,13 @@ def evaluated(folder, name, *arguments):
 @pytest.fixture(scope="module")
 def server(folder, address, lm):
     arguments = f"model=demo,base_url={address}/v1/completions,max_length={lm.model.limit},num_concurrent=8"
-    return evaluated(folder, "server", "--model", "local-completions", "--model_args", arguments)
+    return evaluated(folder, "server", "--model", "local-completions", "--model_args", arguments, "--batch_size", "1")
 
 
 @pytest.fixture(scope="module")
 def hf(folder, lm):
     arguments = f"pretrained={files('nextword.demo')},max_length={lm.model.limit - 2},dtype=float32"
-    return evaluated(folder, "hf", "--model", "hf", "--model_args", arguments, "--device", "cpu")
+    return evaluated(folder, "hf", "--model", "hf", "--model_args", arguments, "--device", "cpu", "--batch_size", "8")
 
 
 def arguments_of(sample):
