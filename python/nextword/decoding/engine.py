@@ -28,7 +28,7 @@ from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.decoding.speculation import Draft
-from nextword.decoding.worker import Worker
+from nextword.decoding.worker import Work, Worker
 from nextword.machine.shown import is_integer, shown
 from nextword.machine.turn import Turn
 from nextword.models.model import Model
@@ -159,10 +159,13 @@ class Engine:
         """Do other work with the model in turns with the passes: each step of an iterator, on the engine's thread.
 
         Where texts grow meanwhile, they get as much time as the steps. The future's result is the list of what the
-        iterator gave; cancelling it ends the work before its next step. Raises Closed.
+        iterator gave; cancelling it ends the work, in the middle of a pass if need be. Raises Closed, and QueueFull
+        where as much work waits as rows may.
         """
         worker, future = self._there(), Future[list[Any]]()
-        self._command(partial(worker.work, iter(steps), future))
+        worker.admission.reserve_work()
+        future.add_done_callback(lambda _: worker.admission.release_work())
+        self._command(partial(worker.work, Work(iter(steps), future)), partial(future.cancel))
         return future
 
     def cancel(self, job: Job) -> None:
@@ -243,7 +246,7 @@ def _stop(worker: Worker, process: int) -> None:
     """Let the thread end, in the middle of a pass if need be; jobs that are left fail."""
     if process == os.getpid():
         worker.commands.put(partial(setattr, worker, "stopping", Closed("engine: it was closed before this was done")))
-        worker.stop.set()
+        worker.stop_all()
 
 
 @atexit.register
