@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -28,7 +29,7 @@ class Connection(H11Protocol):  # type: ignore[misc]
         self._timer = self.loop.call_later(bounds.HEADER_SECONDS, self._late)
         there = len(self.connections)
         if there > bounds.CONNECTIONS:
-            self.app = _Crowded(self.app)
+            self.app = _Crowded(self.app, self.connections)
         if there > 2 * bounds.CONNECTIONS:
             transport.close()
 
@@ -55,15 +56,15 @@ class Connection(H11Protocol):  # type: ignore[misc]
 
 
 class _Crowded:
-    """What a connection beyond the bound is answered."""
+    """What a connection that came beyond the bound is answered, while there are so many."""
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
+    def __init__(self, app: Any, connections: Sized) -> None:
+        self._app, self._connections = app, connections
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] in OPEN:
+        if scope["type"] != "http" or scope["path"] in OPEN or len(self._connections) <= bounds.CONNECTIONS:
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":
+        else:
             said = Refused(503, f"the server has {bounds.CONNECTIONS} connections, as many as it takes", None,
                            "too_many_connections", (("retry-after", "1"), ("connection", "close")))
             exchange = Exchange(scope, receive, send, headers_of(scope))
