@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +61,10 @@ class Job:
         self.submitted = time.perf_counter()
         self.admitted: float | None = None
         self.results: list[Generation | None] = [None] * len(rows)
+        self.left = len(rows)  # without a result
         self.future: Future[list[Generation]] = Future()
+        if not rows:
+            self.future.set_result([])
         self._engine, self._process = engine, os.getpid()  # which lives as long as anybody waits for it
 
     @property
@@ -111,12 +114,11 @@ class Job:
                 after = self.hear(events)
         except BaseException as error:
             self.hear = None
-            self.future.set_exception(error)
+            settle(self.future, error)
             return None
-        found = [result for result in self.results if result is not None]
-        if len(found) == len(self.rows):
+        if not self.left:
             self.hear = None  # which may know the job: it is to go as soon as nobody wants it
-            self.future.set_result(found)
+            settle(self.future, None, [result for result in self.results if result is not None])
         return after
 
     def fail(self, error: BaseException) -> None:
@@ -135,4 +137,15 @@ class Job:
             self.future.cancel()
             self.future.set_running_or_notify_cancel()
         else:
-            self.future.set_exception(error)
+            settle(self.future, error)
+
+
+def settle(future: Future[list[Any]], error: BaseException | None, found: list[Any] | None = None) -> None:
+    """Let those who wait have what was found, or an error, unless one of them has cancelled the future, maybe now."""
+    try:
+        if error is None:
+            future.set_result(found or [])
+        else:
+            future.set_exception(error)
+    except InvalidStateError:
+        pass

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, InvalidStateError
-from contextlib import AbstractContextManager
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from nextword.decoding.admission import Admission
 from nextword.decoding.budget import Budget
-from nextword.decoding.job import Closed, Event, Job
+from nextword.decoding.job import Closed, Event, Job, settle
 from nextword.decoding.results import Timings
 from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Seat
@@ -114,7 +114,7 @@ class Worker:
             self._drop(job, error)
         for work in self.works:
             _close(work.steps)
-            _settle(work.future, [], error)
+            settle(work.future, error)
         self.works.clear()
 
     # Commands
@@ -175,9 +175,9 @@ class Worker:
                 with stopped_by(self.stop):
                     for _ in scheduler.step():
                         pass
-            except StoppedError:  # whoever still wants it gets it by the next one
-                return
             except BaseException as raised:
+                if isinstance(raised, StoppedError) and not any(seat.error for seat in self.going):
+                    return  # whoever still wants the pass gets it by the next one
                 error = raised
             spent = time.perf_counter() - start
         self._count(begun, spent, error is None)
@@ -259,6 +259,7 @@ class Worker:
         if self.scheduler.drafts:
             result = replace(result, drafted=seat.pace.drafted, accepted=seat.pace.accepted)
         going.job.results[going.number] = result
+        going.job.left -= 1
         return result
 
     # Other work
@@ -284,28 +285,20 @@ class Worker:
                     work.found.append(next(work.steps))
                 self.works.append(work)
         except StopIteration:
-            _settle(work.future, work.found, None)
+            settle(work.future, None, work.found)
         except BaseException as error:
             if isinstance(error, StoppedError) and work.stop.is_set():
                 self.works.append(work)  # its end is on its way
             else:
-                _settle(work.future, work.found, error)
+                settle(work.future, error)
         finally:
             self.working = None
         self._owed = time.perf_counter() - start
 
 
-def _settle(future: Future[list[Any]], found: list[Any], error: BaseException | None) -> None:
-    try:
-        if error is None:
-            future.set_result(found)
-        else:
-            future.set_exception(error)
-    except InvalidStateError:  # cancelled
-        pass
-
-
 def _close(steps: Iterator[Any]) -> None:
+    """Let the steps clean up. What they raise there nobody waits for."""
     close = getattr(steps, "close", None)
     if close is not None:
-        close()
+        with suppress(Exception):
+            close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 _making = threading.Lock()
 
 
+def _after_fork() -> None:
+    """In a forked process: a thread that was making an engine is not there."""
+    global _making
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Awaited:
     """What a LanguageModel generates for many callers at once."""
 
@@ -38,7 +49,7 @@ class Awaited:
                max_queue: int | None = 256, max_queue_tokens: int | None = None, **more: Any) -> Engine:
         """A thread that generates for many callers at once, in passes that they share, with a bounded queue.
 
-        Arguments: see `nextword.decoding.engine.Engine`.
+        Arguments: see `nextword.decoding.engine.Engine`; draft as `generate` takes it.
 
         >>> import nextword
         >>> with nextword.load().engine(slots=4) as engine:
@@ -46,6 +57,7 @@ class Awaited:
         ...     [len(result.tokens) for result in job.result()]
         [2, 2]
         """
+        more["draft"] = self._drafter("engine", more.get("draft"), [])  # type: ignore[attr-defined]
         return Engine(self.model, self.tokenizer, self._defaults, slots, kv_memory, pass_ms, max_queue,
                       max_queue_tokens, **more)
 
