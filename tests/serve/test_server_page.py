@@ -1,4 +1,4 @@
-"""docs/server.md: each curl of the page, run as it stands there, gives JSON or events that hold what is said of them."""
+"""docs/server.md: each curl of the page, run as it stands there, gives JSON or events that hold what is said."""
 
 import json
 import shutil

@@ -235,7 +235,7 @@ class Engine:
             raise RuntimeError(FORKED)
         return self._worker
 
-    def _command(self, command: Callable[[], None], undo: Callable[[], None] | None = None) -> None:
+    def _command(self, command: Callable[[], None], undo: Callable[[], object] | None = None) -> None:
         """Send something that the thread will see to; not once it has been closed."""
         worker = self._worker
         with worker.admission.lock:

@@ -21,6 +21,7 @@ class Connection(H11Protocol):  # type: ignore[misc]
     lives; beyond twice as many it is closed without a word.
     """
 
+    app: Any
     _timer: Any = None
 
     def connection_made(self, transport: Any) -> None:
@@ -28,8 +29,7 @@ class Connection(H11Protocol):  # type: ignore[misc]
         super().connection_made(transport)
         self._timer = self.loop.call_later(bounds.HEADER_SECONDS, self._late)
         there = len(self.connections)
-        if there > bounds.CONNECTIONS:
-            self.app = _Crowded(self.app, self.connections)
+        self.app = _Bounded(self.app, transport, self.connections if there > bounds.CONNECTIONS else ())
         if there > 2 * bounds.CONNECTIONS:
             transport.close()
 
@@ -55,13 +55,15 @@ class Connection(H11Protocol):  # type: ignore[misc]
             self.transport.close()
 
 
-class _Crowded:
-    """What a connection that came beyond the bound is answered, while there are so many."""
+class _Bounded:
+    """The app of a connection. beside: all connections, for one that came beyond the bound: as long as they are so many
+    it is told so."""
 
-    def __init__(self, app: Any, connections: Sized) -> None:
-        self._app, self._connections = app, connections
+    def __init__(self, app: Any, transport: Any, beside: Sized) -> None:
+        self._app, self._transport, self._connections = app, transport, beside
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["nextword.abort"] = self._transport.abort
         if scope["type"] != "http" or scope["path"] in OPEN or len(self._connections) <= bounds.CONNECTIONS:
             await self._app(scope, receive, send)
         else:

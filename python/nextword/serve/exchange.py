@@ -36,6 +36,7 @@ class Exchange:
         self.told: dict[str, Any] = {}
         self._receive, self._send = bounded(receive, BODY, too_large), send
         self._gone: asyncio.Future[Any] | None = None
+        self._abort: Callable[[], object] = scope.get("nextword.abort", lambda: None)
 
     async def body(self, kind: type[Request]) -> Request:
         """The body as a struct. Raises Refused for one that is too large, too slow or wrong."""
@@ -106,6 +107,7 @@ class Exchange:
             async with deadline(STALLED_SECONDS):
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})
         except TimeoutError:
+            self._abort()  # to close it would wait for the reader
             raise Refused(499, f"the reader took nothing for {STALLED_SECONDS:g} s", None, "stalled") from None
 
 

@@ -56,13 +56,13 @@ class Server:
         self.app: Any = App(self.state, Guard(keys, with_port), log)
         self.page: str | None = None
         if explain:
-            self._add_page(next(iter(models.values())), (*names,))
+            self._add_page(next(iter(models.values())), (*names,), turn)
         self._drain = drain
         self._server: Any = None
         self._loop: Any = None
         self._ending: Any = None
 
-    def _add_page(self, lm: LanguageModel, hosts: tuple[str, ...]) -> None:
+    def _add_page(self, lm: LanguageModel, hosts: tuple[str, ...], turn: Turn) -> None:
         """The page has a key and a guard of its own."""
         import secrets
 
@@ -70,7 +70,7 @@ class Server:
         from nextword.page.calls import Page
 
         key, api = secrets.token_urlsafe(24), self.app
-        page = app_of(Page(lm), key, self.port, hosts)
+        page = app_of(Page(lm, turn=turn), key, self.port, hosts)
         self.page = f"{self.address}/#key={key}"
 
         async def both(scope: Any, receive: Any, send: Any) -> None:
