@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -37,6 +36,7 @@ class Exchange:
         self.told: dict[str, Any] = {}
         self._receive, self._send = bounded(receive, BODY, too_large), send
         self._gone: asyncio.Future[Any] | None = None
+        self._abort: Callable[[], object] = scope.get("nextword.abort", lambda: None)
 
     async def body(self, kind: type[Request]) -> Request:
         """The body as a struct. Raises Refused for one that is too large, too slow or wrong."""
@@ -107,6 +107,7 @@ class Exchange:
             async with deadline(STALLED_SECONDS):
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})
         except TimeoutError:
+            self._abort()  # to close it would wait for the reader
             raise Refused(499, f"the reader took nothing for {STALLED_SECONDS:g} s", None, "stalled") from None
 
 
@@ -121,26 +122,27 @@ def request_id(headers: Headers) -> str:
     return given.decode() if plain else f"req-{secrets.token_hex(12)}"
 
 
-@contextlib.asynccontextmanager
-async def deadline(seconds: float) -> Any:
+class deadline:  # noqa: N801 - it reads as a function
     """What is awaited in the block takes no longer. Raises TimeoutError."""
-    task, late = asyncio.current_task(), False
-    assert task is not None
 
-    def stop() -> None:
-        nonlocal late
-        late = True
+    __slots__ = ("_late", "_seconds", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._late = seconds, False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._stop, task)
+
+    def _stop(self, task: asyncio.Task[Any]) -> None:
+        self._late = True
         task.cancel()
 
-    timer = asyncio.get_running_loop().call_later(seconds, stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if late:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: Any) -> None:
+        self._timer.cancel()
+        if self._late and kind is asyncio.CancelledError:
             raise TimeoutError from None
-        raise
-    finally:
-        timer.cancel()
 
 
 async def aside(function: Callable[..., Any], *args: Any) -> Any:

@@ -12,6 +12,7 @@ from nextword.decoding.defaults import Defaults
 from nextword.decoding.per_prompt import chosen
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
+from nextword.machine.stop import Stop, stopped_by
 from nextword.models.model import Model
 from nextword.text.ids import Prompt, Special, is_batch
 from nextword.text.no_vocabulary import tells_why
@@ -70,7 +71,7 @@ class Awaited:
         Arguments, results, bit for bit, and errors are those of `generate`, but for `prefix` and `draft`: the model's
         engine keeps beginnings of prompts by itself, and an engine with a draft is `engine(draft=...)`. It is made at
         first use, with the memory that is its default, and goes with the model. A task that is cancelled ends its rows.
-        Searches (num_beams, penalty_alpha) run beside it on threads of their own, to their ends.
+        Searches (num_beams, penalty_alpha) run beside it on threads of their own.
 
         >>> import asyncio, nextword
         >>> lm = nextword.load()
@@ -87,9 +88,14 @@ class Awaited:
         _only_generates("agenerate", settings)
         if settings.get("num_beams", 1) not in (1, None) or settings.get("penalty_alpha") or any(
                 one.num_beams > 1 or one.penalty_alpha for one in _each(sampling)):
-            return await asyncio.to_thread(
-                self.generate, prompt, sampling=sampling, on_overflow=on_overflow, eos=eos,  # type: ignore[attr-defined]
-                explain=explain, allowed_special=allowed_special, **settings)
+            with stopped_by(Stop()) as stop:
+                try:
+                    return await asyncio.to_thread(
+                        self.generate, prompt, sampling=sampling, on_overflow=on_overflow,  # type: ignore[attr-defined]
+                        eos=eos, explain=explain, allowed_special=allowed_special, **settings)
+                except asyncio.CancelledError:
+                    stop.set()
+                    raise
         job = self._prepared("agenerate", prompt, sampling, settings, on_overflow=on_overflow, eos=eos,
                              explain=explain, allowed_special=allowed_special)
         results = chosen(job.every, job.rows, await awaited(job))
