@@ -90,6 +90,7 @@ async def running(exchange: Exchange, metrics: Metrics, served: Served, prompts:
             prompts, settings, f"{exchange.client}/{user}", priority, one.hear, eos=eos, op="completions"))
     except Exception as error:
         raise engine_error(error, fields) from error
+    exchange.checked()
     try:
         yield one
     finally:
@@ -122,6 +123,7 @@ async def work(exchange: Exchange, served: Served, steps: Iterable[Any]) -> list
         future = asyncio.wrap_future(served.engine.run(steps))
     except Closed:
         raise shutting_down() from None
+    exchange.checked()
     try:
         await asyncio.wait({future, exchange.gone}, return_when=asyncio.FIRST_COMPLETED)
         if not future.done():

@@ -82,7 +82,8 @@ class Server:
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Answer until SIGTERM, Ctrl-C or `stop`; `ready` is called once it listens."""
         import uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol
+
+        from nextword.serve.pace import Paced
 
         outer = self
 
@@ -96,7 +97,7 @@ class Server:
                 outer._loop = asyncio.get_running_loop()
                 await super().startup(sockets)
 
-        class Timed(H11Protocol):  # type: ignore[misc]
+        class Timed(Paced):
             """A connection whose next request must be there, with all its headers, in time."""
 
             _timer: Any = None
