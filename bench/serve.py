@@ -63,12 +63,13 @@ def library(python: str, folder: Path, dtype: str, threads: int, prompts: Sequen
 import json, sys, time, nextword
 lm = nextword.load({str(folder / HF)!r}, {dtype!r}, threads={threads})
 prompts = json.load(sys.stdin)
-lm.generate("warm", max_new_tokens=4)
+def run(prompts):
+    if len(prompts) == 1:
+        return ["".join(lm.stream(prompts[0], max_new_tokens={NEW}, temperature=0))]
+    return [one.text for one in lm.generate(prompts, max_new_tokens={NEW}, temperature=0)]
+run(["Warm: " + prompt for prompt in prompts])
 start = time.perf_counter()
-if len(prompts) == 1:
-    texts = ["".join(lm.stream(prompts[0], max_new_tokens={NEW}, temperature=0))]
-else:
-    texts = [one.text for one in lm.generate(prompts, max_new_tokens={NEW}, temperature=0)]
+texts = run(prompts)
 json.dump({{"seconds": time.perf_counter() - start, "texts": texts}}, sys.stdout)
 """
     done = subprocess.run([python, "-c", program], input=json.dumps(list(prompts)), text=True, check=True,
@@ -94,7 +95,7 @@ def measured(running: Running, server: Server, args: argparse.Namespace, round_:
              ) -> list[dict[str, Any]]:
     """The rows of one server in one round."""
     model = server.model(args.dir)
-    together(running.url, bodies(model, [prompt(9999, 8)], 4))
+    together(running.url, bodies(model, [prompt(9000 + i, 60) for i in range(max(args.clients))], 4))  # warm
     rows: list[dict[str, Any]] = []
     for clients in args.clients:
         prompts = prompts_of(round_, clients)

@@ -269,7 +269,7 @@ def test_the_budget_is_what_the_clock_allows_whatever_one_pass_was_disturbed(fix
     found = budget.tokens(decoding, 1)
     assert LEAST <= found <= CHUNK
     alone = fixed + each * decoding
-    right = (max(0.025, 2 * alone) - alone) / each
+    right = min(2 * 65, (max(0.025, 2 * alone) - alone) / each)
     assert abs(found - min(CHUNK, max(LEAST, right))) <= 1 + 1e-6 * right
 
 
@@ -598,3 +598,13 @@ assert len(job.result(60)[0].tokens) == 400
 print("both")
 """
     assert run(code) == (0, "both\n", "")
+
+
+def test_small_passes_are_trusted_to_twice_their_size():
+    budget = Budget(25)
+    for tokens in (20, 1, 1, 1):  # one token costs what twenty do
+        budget.learn(tokens, 0.018)
+    assert budget.tokens(1, 0) == LEAST
+    for tokens in (65, 1, 1, 129):
+        budget.learn(tokens, 0.018 if tokens == 1 else 0.001 * tokens)
+    assert LEAST <= budget.tokens(1, 0) <= 2 * 129

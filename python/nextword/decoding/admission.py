@@ -1,6 +1,7 @@
 """Admission: the rows that wait for a slot, within bounds, and whose turn it is. Runs no model."""
 
 import threading
+from itertools import islice
 
 from nextword.decoding.job import Job
 from nextword.decoding.row import Row
@@ -32,8 +33,11 @@ class Admission:
         self.most_rows, self.most_tokens = rows, tokens
         self.rows = self.tokens = 0  # that wait, those of jobs on their way to the thread among them
         self.rejected = 0
+        self.works = 0  # that have not ended, and generate nothing
         self.lock = threading.Lock()
-        self._jobs: dict[Job, int] = {}  # and the next row of each, in the order in which they came
+        self._jobs: dict[Job, int] = {}  # and the next row of each
+        self._queues: dict[tuple[int, str], dict[Job, int]] = {}  # by priority and client: jobs, and how many came before
+        self._came = 0
         self._served: dict[str, int] = {}  # tokens, by client
         self._active: dict[str, int] = {}  # rows of a client that wait or run
 
@@ -59,6 +63,19 @@ class Admission:
             self.rows += rows
             self.tokens += tokens
 
+    def reserve_work(self) -> None:
+        """Count work that is no job, from any thread. Raises QueueFull where as much is there as rows may wait."""
+        with self.lock:
+            if self.most_rows is not None and self.works >= self.most_rows:
+                self.rejected += 1
+                raise QueueFull(f"engine: {self.works} pieces of work wait, as many as may; ask again in 1 s", 1.0)
+            self.works += 1
+
+    def release_work(self) -> None:
+        """Work has ended, whoever ended it."""
+        with self.lock:
+            self.works -= 1
+
     def add(self, job: Job) -> None:
         """A job that was reserved takes its place in the queue."""
         if not self._active.get(job.client):
@@ -66,13 +83,16 @@ class Admission:
             self._served[job.client] = max(self._served.get(job.client, 0), min(there, default=0))
         self._active[job.client] = self._active.get(job.client, 0) + len(job.rows)
         self._jobs[job] = 0
+        self._queues.setdefault((job.priority, job.client), {})[job] = self._came
+        self._came += 1
 
     def next(self) -> tuple[Job, int]:
         """The row whose turn it is, by job and number; it waits no longer. Its prompt counts as served."""
-        job = min(self._jobs, key=lambda job: (job.priority, self._served[job.client]))
+        _, job = min(((priority, self._served[client], came), job) for (priority, client), queue in self._queues.items()
+                     for job, came in islice(queue.items(), 1))  # fmt: skip
         number = self._jobs[job]
         if number + 1 == len(job.rows):
-            del self._jobs[job]
+            self._forget(job)
         else:
             self._jobs[job] = number + 1
         self._less(job.rows[number : number + 1])
@@ -89,8 +109,8 @@ class Admission:
 
     def drop(self, job: Job) -> None:
         """A job's rows wait no longer."""
-        number = self._jobs.pop(job, len(job.rows))
-        if number < len(job.rows):
+        if job in self._jobs:
+            number = self._forget(job)
             self._less(job.rows[number:])
             self.left(job.client, len(job.rows) - number)
 
@@ -105,6 +125,14 @@ class Admission:
             del self._active[client]
         if len(self._served) > 2 * len(self._active) + KEPT:
             self._served = {client: self._served[client] for client in self._active}
+
+    def _forget(self, job: Job) -> int:
+        """None of a job's rows wait any longer; the number of the first that does by now."""
+        queue = self._queues[job.priority, job.client]
+        del queue[job]
+        if not queue:
+            del self._queues[job.priority, job.client]
+        return self._jobs.pop(job)
 
     def _less(self, rows: list[Row]) -> None:
         with self.lock:

@@ -20,7 +20,8 @@ class Budget:
     prompts get as long again as they: a server that is full would else never get new texts begun.
 
     A pass costs a + b * tokens: all weights are read once, then each token is computed. Both are learnt from the
-    medians of the last 64 passes, small ones and large ones, so that one that was disturbed says nothing.
+    medians of the last 64 passes, small ones and large ones, so that one that was disturbed says nothing. The first
+    tokens cost nothing while memory is waited for: what small passes say of larger ones is trusted to twice their size.
 
     >>> budget = Budget(pass_ms=25)
     >>> budget.tokens(decoding=3, others=0), budget.tokens(decoding=0, others=0)
@@ -68,7 +69,8 @@ class Budget:
         if not each:
             return LEAST
         alone = fixed + each * decoding
-        return min(CHUNK, max(LEAST, int((max(self.seconds, 2 * alone) - alone) / each)))
+        most = min(CHUNK, 2 * max(tokens for tokens, _ in self._seen))
+        return max(LEAST, min(most, int((max(self.seconds, 2 * alone) - alone) / each)))
 
 
 def _medians(passes: list[tuple[int, float]]) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.decoding.speculation import Draft
-from nextword.decoding.worker import Worker
+from nextword.decoding.worker import Work, Worker
 from nextword.machine.shown import is_integer, shown
 from nextword.machine.turn import Turn
 from nextword.models.model import Model
@@ -99,8 +99,10 @@ class Engine:
                 raise ValueError(f"engine: {name} must be None or an integer of at least 1, got {shown(value)}")
         if isinstance(pass_ms, bool) or not isinstance(pass_ms, int | float) or not 0 < pass_ms < math.inf:
             raise ValueError(f"engine: pass_ms must be a number of milliseconds above 0, got {shown(pass_ms)}")
-        if isinstance(store, PrefixCache) and store.model is not model:
-            raise ValueError("engine: store must be a PrefixCache of this model; make it with PrefixCache(lm.model)")
+        if not isinstance(store, bool) and not (isinstance(store, PrefixCache) and store.model is model):
+            raise ValueError("engine: store must be True, False or a PrefixCache of this model, got "
+                             f"{shown(store)}; make one with PrefixCache(lm.model)")
+        _check("engine", "on_pass", "a function or None", on_pass, on_pass is None or callable(on_pass))
         found = room(model, draft if isinstance(draft, Model) else None, slots, kv_memory, store is True)
         kept = store if isinstance(store, PrefixCache) else PrefixCache(model, found.stored) if found.stored else None
         self.slots = found.slots
@@ -139,6 +141,9 @@ class Engine:
                  allowed_special: Special = (), explain: bool | int = False, op: str = "submit",
                  changes: dict[str, Any] | None = None) -> Job:
         """A job that `enqueue` takes: checked, and not yet on its way. changes: fields of all settings, by name."""
+        _check(op, "client", "a text", client, isinstance(client, str))
+        _check(op, "priority", "an integer", priority, is_integer(priority))
+        _check(op, "hear", "a function or None", hear, hear is None or callable(hear))
         prompts = list(prompts) if is_batch(prompts) else [prompts]
         every, own = settings_of(op, prompts, settings, dict(changes or {}))
         if any(one.num_beams > 1 or one.penalty_alpha for one in every):
@@ -150,8 +155,10 @@ class Engine:
         return Job(self, every, call.rows(prompts, every, own), call.on_overflow, client, priority, hear)
 
     def enqueue(self, job: Job) -> None:
-        """Let a prepared job join. Raises QueueFull and Closed."""
+        """Let a prepared job join, unless it has ended: without a text, or cancelled. Raises QueueFull and Closed."""
         worker = self._there()
+        if job.done:
+            return
         worker.admission.reserve(job, worker.scheduler.slots.free, worker.budget.rate)
         self._command(partial(worker.admission.add, job), partial(worker.admission.release, job))
 
@@ -159,10 +166,15 @@ class Engine:
         """Do other work with the model in turns with the passes: each step of an iterator, on the engine's thread.
 
         Where texts grow meanwhile, they get as much time as the steps. The future's result is the list of what the
-        iterator gave; cancelling it ends the work before its next step. Raises Closed.
+        iterator gave; cancelling it ends the work, in the middle of a pass if need be. Raises Closed, TypeError for no
+        iterable, and QueueFull where as much work waits as rows may.
         """
+        _check("run", "steps", "an iterable of steps", steps, isinstance(steps, Iterable))
         worker, future = self._there(), Future[list[Any]]()
-        self._command(partial(worker.work, iter(steps), future))
+        work = Work(iter(steps), future)
+        worker.admission.reserve_work()
+        future.add_done_callback(lambda _: worker.admission.release_work())
+        self._command(partial(worker.work, work), partial(future.cancel))
         return future
 
     def cancel(self, job: Job) -> None:
@@ -178,8 +190,9 @@ class Engine:
     def close(self, drain: float = 30.0) -> None:
         """Take no more work, finish what was submitted within `drain` seconds, and end the rest with Closed.
 
-        Another call may shorten the time. On the engine's own thread it does not wait.
+        Another call may shorten the time. On the engine's own thread it does not wait. math.inf waits for all.
         """
+        _check("close", "drain", "a number of seconds", drain, isinstance(drain, int | float) and not math.isnan(drain))
         if self._process != os.getpid():
             return
         worker = self._worker
@@ -190,7 +203,7 @@ class Engine:
             if drain <= 0:
                 _stop(worker, self._process)
             return
-        self._thread.join(max(0.0, drain))
+        self._thread.join(min(max(0.0, drain), threading.TIMEOUT_MAX))
         _stop(worker, self._process)
         self._thread.join()
 
@@ -236,6 +249,11 @@ class Engine:
             raise Closed(f"engine: it is closed{why}; make another with lm.engine()") from worker.failure
 
 
+def _check(op: str, name: str, expected: str, value: object, right: bool) -> None:
+    if not right:
+        raise TypeError(f"{op}: {name} must be {expected}, got {shown(value)}")
+
+
 _alive: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
@@ -243,7 +261,7 @@ def _stop(worker: Worker, process: int) -> None:
     """Let the thread end, in the middle of a pass if need be; jobs that are left fail."""
     if process == os.getpid():
         worker.commands.put(partial(setattr, worker, "stopping", Closed("engine: it was closed before this was done")))
-        worker.stop.set()
+        worker.stop_all()
 
 
 @atexit.register

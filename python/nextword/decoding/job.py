@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,8 @@ class Job:
     """Texts that an engine generates for a caller.
 
     every: the settings of each prompt. rows: those of all texts of all prompts; those of a prompt follow each other.
-    unwanted: whether it has been cancelled. admitted: when its first row got a slot, by `time.perf_counter`; None
+    cached: tokens of each row's prompt that did not go through the model, once its text has begun. unwanted: whether it
+    has been cancelled. admitted: when its first row got a slot, by `time.perf_counter`; None
     before.
     """
 
@@ -55,11 +56,15 @@ class Job:
                  priority: int, hear: Hear | None) -> None:
         self.every, self.rows, self.overflow = every, rows, overflow
         self.client, self.priority, self.hear = client, priority, hear
+        self.cached = [0] * len(rows)
         self.unwanted = False
         self.submitted = time.perf_counter()
         self.admitted: float | None = None
         self.results: list[Generation | None] = [None] * len(rows)
+        self.left = len(rows)  # without a result
         self.future: Future[list[Generation]] = Future()
+        if not rows:
+            self.future.set_result([])
         self._engine, self._process = engine, os.getpid()  # which lives as long as anybody waits for it
 
     @property
@@ -109,12 +114,11 @@ class Job:
                 after = self.hear(events)
         except BaseException as error:
             self.hear = None
-            self.future.set_exception(error)
+            settle(self.future, error)
             return None
-        found = [result for result in self.results if result is not None]
-        if len(found) == len(self.rows):
+        if not self.left:
             self.hear = None  # which may know the job: it is to go as soon as nobody wants it
-            self.future.set_result(found)
+            settle(self.future, None, [result for result in self.results if result is not None])
         return after
 
     def fail(self, error: BaseException) -> None:
@@ -133,4 +137,15 @@ class Job:
             self.future.cancel()
             self.future.set_running_or_notify_cancel()
         else:
-            self.future.set_exception(error)
+            settle(self.future, error)
+
+
+def settle(future: Future[list[Any]], error: BaseException | None, found: list[Any] | None = None) -> None:
+    """Let those who wait have what was found, or an error, unless one of them has cancelled the future, maybe now."""
+    try:
+        if error is None:
+            future.set_result(found or [])
+        else:
+            future.set_exception(error)
+    except InvalidStateError:
+        pass

@@ -92,13 +92,14 @@ class Scheduler:
 
     def cancel(self, seat: Seat) -> None:
         """End a row with what it has, as "cancelled"; its slot is free at once. One that has ended stays as it is."""
-        if seat.row.finish is None and seat.error is None:
+        ended = seat.row.finish is not None or seat.error is not None
+        if not ended:
             seat.row.end("cancelled")
             seat.row.finish = "cancelled"  # even if half a character, shown at last, ends by a stop string
-            if seat in self.running:
-                self._leave(seat)
-            else:
-                self.waiting.remove(seat)
+        if seat in self.running:
+            self._leave(seat)
+        elif not ended:
+            self.waiting.remove(seat)
 
     def steps(self) -> Iterator[Sequence[Seat]]:
         """Pass by pass until no row is left; see `step`."""

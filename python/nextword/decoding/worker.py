@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, InvalidStateError
-from contextlib import AbstractContextManager
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from nextword.decoding.admission import Admission
 from nextword.decoding.budget import Budget
-from nextword.decoding.job import Closed, Event, Job
+from nextword.decoding.job import Closed, Event, Job, settle
 from nextword.decoding.results import Timings
 from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Seat
@@ -31,6 +31,17 @@ class Going:
         self.job, self.number = job, number
         self.told = self.prefill_tokens = 0
         self.prefill_seconds = self.decode_seconds = 0.0
+
+
+class Work:
+    """Work that goes step by step, and what it gave. stop: ends the step that runs."""
+
+    __slots__ = ("found", "future", "steps", "stop")
+
+    def __init__(self, steps: Iterator[Any], future: Future[list[Any]]) -> None:
+        self.steps, self.future, self.stop = steps, future, Stop()
+        self.found: list[Any] = []
+        future.add_done_callback(lambda future: self.stop.set() if future.cancelled() else None)
 
 
 class Worker:
@@ -51,7 +62,8 @@ class Worker:
         self.stopping: BaseException | None = None  # what ends all jobs that are left, now
         self.draining = False
         self.going: dict[Seat, Going] = {}
-        self.works: deque[tuple[Iterator[Any], list[Any], Future[list[Any]]]] = deque()
+        self.works: deque[Work] = deque()
+        self.working: Work | None = None  # whose step runs
         self.prompt = self.generated = self.cached = self.hits = self.passes = self.cancelled = self.failed = 0
         self.seconds = 0.0
         self._owed = 0.0  # seconds that the last piece of other work took, less those of passes since
@@ -100,10 +112,9 @@ class Worker:
                 break
         for job in {going.job: None for going in self.going.values()} | dict.fromkeys(self.admission.jobs()):
             self._drop(job, error)
-        for steps, _, future in self.works:
-            _close(steps)
-            if not future.cancelled():
-                future.set_exception(error)
+        for work in self.works:
+            _close(work.steps)
+            settle(work.future, error)
         self.works.clear()
 
     # Commands
@@ -112,6 +123,13 @@ class Worker:
         """From any thread: end the pass that runs if all its jobs have been cancelled."""
         if all(going.job.unwanted for going in tuple(self.going.values())):
             self.stop.set()
+
+    def stop_all(self) -> None:
+        """From any thread, which has sent the command to stop: end the pass or the step that runs."""
+        self.stop.set()
+        work = self.working
+        if work is not None:
+            work.stop.set()
 
     def cancel(self, job: Job) -> None:
         """A caller wants no more of a job."""
@@ -147,11 +165,9 @@ class Worker:
     def _pass(self) -> None:
         """One pass, and what came of it."""
         scheduler = self.scheduler
-        decoding = sum(1 for seat in self.going if seat.row.tokens)
-        others = self.admission.rows
-        room = self.budget.tokens(decoding, others)
-        scheduler.budget = decoding + room
-        begun = [seat for seat in self.going if seat.row.tokens]
+        begun = {seat for seat in self.going if seat.row.tokens}
+        if len(begun) < len(self.going) or any(going.job.overflow == "slide" for going in self.going.values()):
+            scheduler.budget = len(begun) + self.budget.tokens(len(begun), self.admission.rows)
         error: BaseException | None = None
         with self.turn:
             start = time.perf_counter()
@@ -159,12 +175,12 @@ class Worker:
                 with stopped_by(self.stop):
                     for _ in scheduler.step():
                         pass
-            except StoppedError:  # whoever still wants it gets it by the next one
-                return
             except BaseException as raised:
+                if isinstance(raised, StoppedError) and not any(seat.error for seat in self.going):
+                    return  # whoever still wants the pass gets it by the next one
                 error = raised
             spent = time.perf_counter() - start
-        self._count(set(begun), spent, error is None)
+        self._count(begun, spent, error is None)
         if error is not None:
             self._failed(error)
         self._tell()
@@ -187,8 +203,9 @@ class Worker:
             going.prefill_tokens += count
             self.prompt += count
             if last and seat.row.tokens:
-                saved = len(seat.row.prompt) - going.prefill_tokens
-                self.cached += max(0, saved)
+                saved = max(0, len(seat.row.prompt) - going.prefill_tokens)
+                going.job.cached[going.number] = saved
+                self.cached += saved
                 self.hits += saved > 0
             elif seat in self.scheduler.running:
                 self.scheduler.running[seat] = self.scheduler.running.pop(seat)
@@ -216,9 +233,9 @@ class Worker:
             fresh, going.told = tokens[going.told :], len(tokens)
             self.generated += len(fresh)
             self.admission.served(going.job.client, len(fresh))
-            event = Event(going.number, row.release(), fresh)
-            if row.finish is not None:
-                event = replace(event, result=self._result(seat, self._leave(seat)))
+            text = row.release()
+            result = None if row.finish is None else self._result(seat, self._leave(seat))
+            event = Event(going.number, text, fresh, result)
             told.setdefault(going.job, []).append(event)
         afters: dict[Callable[[], object], list[Job]] = {}
         for job, events in told.items():
@@ -242,46 +259,46 @@ class Worker:
         if self.scheduler.drafts:
             result = replace(result, drafted=seat.pace.drafted, accepted=seat.pace.accepted)
         going.job.results[going.number] = result
+        going.job.left -= 1
         return result
 
     # Other work
 
-    def work(self, steps: Iterator[Any], future: Future[list[Any]]) -> None:
+    def work(self, work: Work) -> None:
         """Take up work that goes step by step."""
-        self.works.append((steps, [], future))
+        self.works.append(work)
 
     def _work(self) -> None:
         """A step of the work whose turn it is, unless texts that grow are owed the time of the last one."""
         if not self.works or (self.going and self._owed > 0):
             return
-        steps, found, future = self.works.popleft()
-        if future.cancelled():
-            _close(steps)
-            return
+        self.working = work = self.works.popleft()
         start = time.perf_counter()
         try:
-            with self.turn:
-                start = time.perf_counter()
-                found.append(next(steps))
-            self.works.append((steps, found, future))
+            if self.stop.is_set():  # whatever is to end is seen to first
+                self.works.appendleft(work)
+            elif work.future.cancelled():
+                _close(work.steps)
+            else:
+                with self.turn, stopped_by(work.stop):
+                    start = time.perf_counter()
+                    work.found.append(next(work.steps))
+                self.works.append(work)
         except StopIteration:
-            _settle(future, found, None)
+            settle(work.future, None, work.found)
         except BaseException as error:
-            _settle(future, found, error)
+            if isinstance(error, StoppedError) and work.stop.is_set():
+                self.works.append(work)  # its end is on its way
+            else:
+                settle(work.future, error)
+        finally:
+            self.working = None
         self._owed = time.perf_counter() - start
 
 
-def _settle(future: Future[list[Any]], found: list[Any], error: BaseException | None) -> None:
-    try:
-        if error is None:
-            future.set_result(found)
-        else:
-            future.set_exception(error)
-    except InvalidStateError:  # cancelled
-        pass
-
-
 def _close(steps: Iterator[Any]) -> None:
+    """Let the steps clean up. What they raise there nobody waits for."""
     close = getattr(steps, "close", None)
     if close is not None:
-        close()
+        with suppress(Exception):
+            close()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from nextword.arithmetic.arrays import Doubles
 from nextword.inside.activations import Activations
 from nextword.inside.host import place
-from nextword.inside.made import Index, Made, given, made
+from nextword.inside.made import Index, Made, Source, given, made
 from nextword.inside.tables import Table, escaped, number
 from nextword.inside.weights import Weights
 from nextword.machine.shown import listed, shown
@@ -19,8 +20,8 @@ from nextword.machine.shown import listed, shown
 LARGEST = 8  # terms of a sum that are shown
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell(Made):
+@dataclass(frozen=True)
+class Cell:
     """A number and where it comes from.
 
     name, index: of an activation, or of a weight by its name in the model's files. value: the model's float32 number.
@@ -33,6 +34,12 @@ class Cell(Made):
     name: str
     index: Index
     value: float
+    formula: str
+    exact: float
+    bound: float
+    sources: list[Source] = field(repr=False)
+    terms: Doubles = field(repr=False)
+    operands: dict[str, Any] = field(repr=False)
 
     def largest(self, count: int = LARGEST) -> list[tuple[int, float]]:
         """The terms that are largest in size: their places among the terms and the terms; of equal ones, the first."""
@@ -83,7 +90,7 @@ def _of_activation(x: Activations, weights: Weights, name: str, at: Index) -> Ce
 
 
 def _cell(name: str, at: Index, value: float, found: Made) -> Cell:
-    return Cell(name=name, index=at, value=value, **vars(found))
+    return Cell(name, at, value, **vars(found))
 
 
 def _at(name: str, index: Any, shape: tuple[int, ...]) -> Index:

@@ -29,7 +29,16 @@ class Turn:
                 return
             mine = threading.Event()
             self._waiting.append(mine)
-        mine.wait()
+        try:
+            mine.wait()
+        except BaseException:  # an interrupt: whoever is next must not wait for this one
+            with self._lock:
+                waits = not mine.is_set()
+                if waits:
+                    self._waiting.remove(mine)
+            if not waits:
+                self.__exit__(None, None, None)
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         with self._lock:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -142,26 +141,27 @@ def request_id(headers: Headers) -> str:
     return given.decode() if plain else f"req-{secrets.token_hex(12)}"
 
 
-@contextlib.asynccontextmanager
-async def deadline(seconds: float) -> Any:
+class deadline:  # noqa: N801 - it reads as a function
     """What is awaited in the block takes no longer. Raises TimeoutError."""
-    task, late = asyncio.current_task(), False
-    assert task is not None
 
-    def stop() -> None:
-        nonlocal late
-        late = True
+    __slots__ = ("_late", "_seconds", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._late = seconds, False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._stop, task)
+
+    def _stop(self, task: asyncio.Task[Any]) -> None:
+        self._late = True
         task.cancel()
 
-    timer = asyncio.get_running_loop().call_later(seconds, stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if late:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: Any) -> None:
+        self._timer.cancel()
+        if self._late and kind is asyncio.CancelledError:
             raise TimeoutError from None
-        raise
-    finally:
-        timer.cancel()
 
 
 async def aside(function: Callable[..., Any], *args: Any) -> Any:

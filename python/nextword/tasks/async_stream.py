@@ -50,14 +50,12 @@ class Mailbox:
 
 
 _boxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = weakref.WeakKeyDictionary()
-_finding = threading.Lock()
 
 
 def mailbox() -> Mailbox:
     """That of the running event loop."""
     loop = asyncio.get_running_loop()
-    with _finding:
-        return _boxes.setdefault(loop, Mailbox(loop))
+    return _boxes.setdefault(loop, Mailbox(loop))
 
 
 async def awaited(job: Job) -> list[Generation]:
@@ -73,10 +71,12 @@ async def awaited(job: Job) -> list[Generation]:
 
     def hear(events: Sequence[Event]) -> object:
         error = events[-1].error
-        return box.put(partial(settle, error)) if error is not None or None not in job.results else None
+        return box.put(partial(settle, error)) if error is not None or not job.left else None
 
     job.hear = hear
     job.start()
+    if not job.rows:
+        return []
     try:
         await done
     except BaseException:

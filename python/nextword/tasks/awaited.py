@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from nextword.decoding.engine import Engine
 from nextword.decoding.per_prompt import chosen
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
+from nextword.machine.stop import Stop, stopped_by
 from nextword.models.model import Model
 from nextword.tasks.async_stream import AsyncStream, awaited
 from nextword.text.ids import Prompt, Special, is_batch
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
     from nextword.decoding.job import Job
 
 _making = threading.Lock()
+
+
+def _after_fork() -> None:
+    """In a forked process: a thread that was making an engine is not there."""
+    global _making
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Awaited:
@@ -37,7 +49,7 @@ class Awaited:
                max_queue: int | None = 256, max_queue_tokens: int | None = None, **more: Any) -> Engine:
         """A thread that generates for many callers at once, in passes that they share, with a bounded queue.
 
-        Arguments: see `nextword.decoding.engine.Engine`.
+        Arguments: see `nextword.decoding.engine.Engine`; draft as `generate` takes it.
 
         >>> import nextword
         >>> with nextword.load().engine(slots=4) as engine:
@@ -45,6 +57,7 @@ class Awaited:
         ...     [len(result.tokens) for result in job.result()]
         [2, 2]
         """
+        more["draft"] = self._drafter("engine", more.get("draft"), [])  # type: ignore[attr-defined]
         return Engine(self.model, self.tokenizer, self._defaults, slots, kv_memory, pass_ms, max_queue,
                       max_queue_tokens, **more)
 
@@ -57,7 +70,7 @@ class Awaited:
         Arguments, results, bit for bit, and errors are those of `generate`, but for `prefix` and `draft`: the model's
         engine keeps beginnings of prompts by itself, and an engine with a draft is `engine(draft=...)`. It is made at
         first use, with the memory that is its default, and goes with the model. A task that is cancelled ends its rows.
-        Searches (num_beams, penalty_alpha) run beside it on threads of their own, to their ends.
+        Searches (num_beams, penalty_alpha) run beside it on threads of their own.
 
         >>> import asyncio, nextword
         >>> lm = nextword.load()
@@ -70,9 +83,14 @@ class Awaited:
         _only_generates("agenerate", settings)
         if settings.get("num_beams", 1) not in (1, None) or settings.get("penalty_alpha") or any(
                 one.num_beams > 1 or one.penalty_alpha for one in _each(sampling)):
-            return await asyncio.to_thread(
-                self.generate, prompt, sampling=sampling, on_overflow=on_overflow, eos=eos,  # type: ignore[attr-defined]
-                explain=explain, allowed_special=allowed_special, **settings)
+            with stopped_by(Stop()) as stop:
+                try:
+                    return await asyncio.to_thread(
+                        self.generate, prompt, sampling=sampling, on_overflow=on_overflow,  # type: ignore[attr-defined]
+                        eos=eos, explain=explain, allowed_special=allowed_special, **settings)
+                except asyncio.CancelledError:
+                    stop.set()
+                    raise
         job = self._prepared("agenerate", prompt, sampling, settings, on_overflow=on_overflow, eos=eos,
                              explain=explain, allowed_special=allowed_special)
         results = chosen(job.every, job.rows, await awaited(job))
