@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -13,6 +14,7 @@ from serving import error_of, serving
 pytest.importorskip("msgspec", reason='needs msgspec: pip install "nextword[test]"')
 pytest.importorskip("uvicorn", reason='needs uvicorn: pip install "nextword[test]"')
 
+from nextword.decoding.budget import Budget
 from nextword.serve import bodies, bounds
 from nextword.serve.app import to_stderr
 from nextword.serve.errors import Refused
@@ -47,6 +49,24 @@ def test_brackets_in_a_text_are_no_lists(client, text):
     response = client.post("/tokenize", json={"prompt": prompt})
     assert response.status_code == 200
     assert client.post("/detokenize", json={"tokens": response.json()["tokens"]}).json()["prompt"] == prompt
+
+
+def test_the_rate_of_passes_may_be_read_while_more_are_learnt():
+    budget, ends = Budget(25.0), threading.Event()
+
+    def learn():
+        while not ends.is_set():
+            budget.learn(10, 1.0)
+
+    learning = threading.Thread(target=learn)
+    learning.start()
+    try:
+        ends_at = time.monotonic() + 0.3
+        while time.monotonic() < ends_at:
+            assert budget.rate in (0.0, pytest.approx(10.0))
+    finally:
+        ends.set()
+        learning.join()
 
 
 def test_a_models_name_is_decoded_once(lm):

@@ -20,6 +20,7 @@ class Connection(Paced):
     lives; beyond twice as many it is closed without a word.
     """
 
+    app: Any
     _timer: Any = None
 
     def connection_made(self, transport: Any) -> None:
