@@ -86,13 +86,17 @@ async def completions(exchange: Exchange, state: State, asked: CompletionRequest
         assert job.job is not None
         found = chosen(job.job.every, job.job.rows, job.results())
         texts = [one.copies * (each if isinstance(each, list) else [each]) for each in found]
-        choices = [one.choice(i * len(every) + k, ids, result)
-                   for i, (ids, every) in enumerate(zip(one.prompts, texts, strict=True))
-                   for k, result in enumerate(every)]
+
+        def choices() -> list[answers.Choice]:
+            return [one.choice(i * len(every) + k, ids, result)
+                    for i, (ids, every) in enumerate(zip(one.prompts, texts, strict=True))
+                    for k, result in enumerate(every)]
+
+        made = choices() if asked.logprobs is None else await aside(choices)  # of each token, its most probable ones
         usage = usage_of(one.prompts, job.job, one.copies)
         note(exchange, usage)
         drawn = draws([result for every in texts for result in every])
-        await exchange.answer(answers.Completion(**told, choices=choices, usage=usage, nextword=drawn))
+        await exchange.answer(answers.Completion(**told, choices=made, usage=usage, nextword=drawn))
 
 
 async def _stream(exchange: Exchange, one: Completing, job: Any, told: dict[str, Any], fields: tuple[str, ...]) -> None:
@@ -116,7 +120,8 @@ async def _stream(exchange: Exchange, one: Completing, job: Any, told: dict[str,
                 if asked.echo:
                     text = prompt_text(one.served, prompt) + text
                     if asked.logprobs is not None:
-                        logprobs = teller.prompt(prompt, job.job.rows[event.row].prompt_logprobs or [])
+                        found = job.job.rows[event.row].prompt_logprobs or []
+                        logprobs = await aside(teller.prompt, prompt, found)
                 elif asked.logprobs is not None:
                     teller.skip(prompt)
             if asked.logprobs is not None and event.tokens:
@@ -128,10 +133,10 @@ async def _stream(exchange: Exchange, one: Completing, job: Any, told: dict[str,
                 empty = None if asked.logprobs is None else answers.Logprobs([], [], [], [])
                 await chunk(answers.Choice(event.row, "", empty, finish(event.result)),
                             nextword=draws([event.result]))
-    found = usage_of(one.prompts, job.job, one.copies)
-    note(exchange, found)
+    total = usage_of(one.prompts, job.job, one.copies)
+    note(exchange, total)
     if usage:
-        await exchange.event(answers.Completion(**told, choices=[], usage=found))
+        await exchange.event(answers.Completion(**told, choices=[], usage=total))
     await exchange.event(b"[DONE]")
     await exchange.end()
 

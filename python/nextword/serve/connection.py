@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from nextword.page.asgi import headers_of
 from nextword.serve import bounds
 from nextword.serve.errors import Refused
 from nextword.serve.exchange import Exchange
 from nextword.serve.guard import OPEN
+from nextword.serve.pace import Paced
 
 
-class Connection(H11Protocol):  # type: ignore[misc]
+class Connection(Paced):
     """A connection whose next request must be there, with all its headers, in time.
 
     Beyond `bounds.CONNECTIONS` of them a new one is told so and closed, but for paths that say whether the server

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from nextword.page.asgi import Headers, bounded, disconnected
-from nextword.serve.bounds import BODY, BODY_SECONDS, STALLED_SECONDS
+from nextword.serve.bodies import Bodies, Body
+from nextword.serve.bounds import BODY, BODY_SECONDS, LARGE, STALLED_SECONDS
 from nextword.serve.errors import Refused
 from nextword.serve.guard import too_large
 from nextword.serve.reading import read
@@ -24,9 +25,13 @@ NOSNIFF = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-stor
 
 
 class Exchange:
-    """A request on its way. client: a word for its key; told: what its line in the log says beside the usual."""
+    """A request on its way. client: a word for its key; told: what its line in the log says beside the usual.
 
-    def __init__(self, scope: Any, receive: Any, send: Any, headers: Headers) -> None:
+    bodies: what it shares with others; keeps: whether `told` keeps the body.
+    """
+
+    def __init__(self, scope: Any, receive: Any, send: Any, headers: Headers, bodies: Bodies | None = None,
+                 keeps: bool = False) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers, self.client = headers, ""
@@ -37,6 +42,8 @@ class Exchange:
         self._receive, self._send = bounded(receive, BODY, too_large), send
         self._gone: asyncio.Future[Any] | None = None
         self._abort: Callable[[], object] = scope.get("nextword.abort", lambda: None)
+        self._body: Body = (bodies or Bodies()).one()
+        self._keeps, self._whole = keeps, False
 
     async def body(self, kind: type[Request]) -> Request:
         """The body as a struct. Raises Refused for one that is too large, too slow or wrong."""
@@ -49,13 +56,26 @@ class Exchange:
                     if message["type"] == "http.disconnect":
                         raise Refused(499, "the client went away", None, "cancelled")
                     parts.append(message.get("body", b""))
+                    self._body.grow(len(parts[-1]))
                     more = message.get("more_body", False)
         except TimeoutError:
             raise Refused(408, f"the body must come within {BODY_SECONDS:g} s", None, "timeout") from None
         raw = b"".join(parts)
-        found = await aside(read, kind, raw) if len(raw) > 65536 else read(kind, raw)
-        self.told["body"] = raw
+        self._whole = True
+        if self._keeps:
+            self.told["body"] = raw
+        if len(raw) <= LARGE:
+            self._body.decoded()
+            return read(kind, raw)
+        del parts
+        await self._body.turn(self.gone)
+        found: Request = await aside(read, kind, raw)
+        self._body.decoded()
         return found
+
+    def checked(self) -> None:
+        """The body is no longer needed."""
+        self._body.checked()
 
     @property
     def gone(self) -> asyncio.Future[Any]:
@@ -66,6 +86,7 @@ class Exchange:
 
     def close(self) -> None:
         """No longer look whether the client is there."""
+        self._body.checked()
         if self._gone is not None:
             self._gone.cancel()
 
@@ -82,8 +103,7 @@ class Exchange:
             await self.end()
             return
         left = () if error.status < 400 or self.method in ("GET", "HEAD") else (("connection", "close"),)
-        read_whole = "body" in self.told
-        await self.answer(error.answer(), error.status, headers=(*error.headers, *(() if read_whole else left)))
+        await self.answer(error.answer(), error.status, headers=(*error.headers, *(() if self._whole else left)))
 
     async def event(self, found: Any) -> None:
         """Send a server-sent event; the first begins the response. Raises Refused where the reader takes nothing."""
@@ -97,6 +117,7 @@ class Exchange:
         await self._part(b"", False)
 
     async def _begin(self, status: int, kind: str, headers: Pairs) -> None:
+        self.checked()
         self.status = status
         told = (("content-type", kind), ("x-request-id", self.id), *headers)
         pairs = [*NOSNIFF, *((name.encode(), value.encode("latin-1")) for name, value in told)]

@@ -103,6 +103,7 @@ async def running(exchange: Exchange, state: State, served: Served, prompts: lis
                 prompts, settings, f"{exchange.client}/{user}", priority, one.hear, eos=eos, op="completions"))
         except Exception as error:
             raise engine_error(error, fields) from error
+        exchange.checked()
         try:
             yield one
         finally:
@@ -135,6 +136,7 @@ async def work(exchange: Exchange, served: Served, steps: Iterable[Any]) -> list
         future = asyncio.wrap_future(served.engine.run(steps))
     except (Closed, QueueFull) as error:
         raise engine_error(error) from None
+    exchange.checked()
     try:
         await asyncio.wait({future, exchange.gone}, return_when=asyncio.FIRST_COMPLETED)
         if not future.done():
