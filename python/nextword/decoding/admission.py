@@ -36,7 +36,7 @@ class Admission:
         self.works = 0  # that have not ended, and generate nothing
         self.lock = threading.Lock()
         self._jobs: dict[Job, int] = {}  # and the next row of each
-        self._queues: dict[tuple[int, str], dict[Job, int]] = {}  # of each priority and client; when it came
+        self._queues: dict[tuple[int, str], dict[Job, int]] = {}  # by priority and client: jobs, how many came before
         self._came = 0
         self._served: dict[str, int] = {}  # tokens, by client
         self._active: dict[str, int] = {}  # rows of a client that wait or run

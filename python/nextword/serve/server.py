@@ -28,7 +28,19 @@ class Server:
     take at the end. explain: whether the page of `nextword explain` is there, too, of the first model, at `page`.
     max_rows_per_key: texts that a key may have on their way, None for any number.
     engine: settings of `LanguageModel.engine`, which models share: kv_memory is divided among them.
+    app: the whole as an ASGI app; it answers to its own address alone, so that it belongs behind this very port.
     Raises OSError where the port is taken, ImportError where the extra "serve" is not installed.
+
+    >>> import threading, urllib.request, nextword
+    >>> server, ready = Server({"demo": nextword.load()}, log=lambda line: None), threading.Event()
+    >>> thread = threading.Thread(target=server.run, args=(ready.set,))
+    >>> thread.start()
+    >>> ready.wait(30)
+    True
+    >>> urllib.request.urlopen(f"{server.address}/health").read()
+    b'{"status":"ok"}'
+    >>> server.stop()
+    >>> thread.join()
     """
 
     def __init__(self, models: Mapping[str, LanguageModel], host: str = "127.0.0.1", port: int = 0,
