@@ -150,7 +150,7 @@ def test_numbers_of_what_was_asked_before_are_not_shown_for_what_is_asked_now(op
     parts = page.locator(".parts-table")
     expect(parts.locator("tfoot")).to_be_visible()
     before, held = parts.inner_text(), []
-    page.route("**/attribute", held.append)
+    page.route("**/attribute", lambda route: held.append(route))
     page.get_by_label(t("stream.watch")).select_option(index=1)
     expect(parts.locator("tfoot")).to_be_hidden()
     for route in held:
@@ -163,7 +163,7 @@ def test_the_page_keeps_its_language_until_the_texts_of_the_other_are_there(open
     page = open_page(prompt=PROMPT, lang="de", open="stream")
     settled(page)
     held, german = [], texts("de")
-    page.route("**/text/en/*.json", held.append)
+    page.route("**/text/en/*.json", lambda route: held.append(route))
     page.get_by_role("button", name="EN", exact=True).click()
     expect(page.get_by_role("button", name="EN", exact=True)).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("button", name=german("walk.stream.title"), exact=True)).to_be_visible()
