@@ -56,11 +56,16 @@ def operation(path: str, one: Endpoint, of: dict[Any, Any]) -> dict[str, Any]:
     else:
         content = {"text/plain": {"schema": {"type": "string"}}}
     if one.chunk is not None:
-        events = [of[one.chunk], of[answers.Failure], {"const": "[DONE]"}]
-        content["text/event-stream"] = {"schema": {"anyOf": events}}
+        content["text/event-stream"] = {"schema": event({"anyOf": [of[one.chunk], of[answers.Failure]]})}
     found["responses"] = {"200": {"description": "The answer", "content": content},
                           **{code: {"description": text, "content": failure} for code, text in ERRORS.items()}}
     return found
+
+
+def event(held: dict[str, Any]) -> dict[str, Any]:
+    """Of one server-sent event, whose data are JSON, or "[DONE]" in the last one."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": held}
+    return {"type": "object", "properties": {"data": {"anyOf": [{"const": "[DONE]"}, data]}}, "required": ["data"]}
 
 
 def text() -> str:

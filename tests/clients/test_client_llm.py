@@ -37,9 +37,10 @@ def test_a_prompt(llm, lm, model, prompt, stop, whole):
 
 
 def test_usage_is_told(llm, lm):
-    code, _, err = llm("-m", "nw", PROMPT, "-o", "max_tokens", "5", "-o", "temperature", "0", "--usage")
+    right = lm.generate(f"User: {PROMPT}\nAssistant:", max_new_tokens=5, stop=["\nUser:", "\nSystem:"])
+    code, _, err = llm("-m", "nw-chat", PROMPT, "-o", "max_tokens", "5", "-o", "temperature", "0", "--usage")
     assert code == 0
-    assert f"{len(lm.tokenizer.encode(PROMPT))} input, 5 output" in err
+    assert f"{len(right.prompt_tokens)} input, {len(right.tokens)} output" in err
 
 
 def test_an_error_is_told(llm):
