@@ -111,11 +111,11 @@ def test_a_station_that_lost_the_server_is_filled_when_it_is_back(open_page, lm,
 def test_a_busy_model_is_asked_again(open_page, lm, lang, t):
     page = open_page(prompt=PROMPT, lang=lang, open="")
     sees(page, lm, PROMPT)
-    asked = []
+    asked, others = [], ["at work"]
 
     def full(route):
         asked.append(route.request.url)
-        if len(asked) > 2:
+        if not others:
             route.continue_()
             return
         error = {"code": "busy", "message": "4 requests wait already; try again", "waiting": 4}
@@ -124,9 +124,11 @@ def test_a_busy_model_is_asked_again(open_page, lm, lang, t):
     page.route("**/api/run", full)
     typed(page, t, OTHER)
     expect(page.get_by_role(BANNER)).to_have_text(t("error.busy", waiting=4))
+    sees(page, lm, PROMPT)
+    others.clear()
     sees(page, lm, OTHER)
     expect(page.get_by_role(BANNER)).to_have_count(0)
-    assert len(asked) == 3
+    assert len(asked) >= 2
 
 
 def test_an_answer_that_is_no_longer_wanted_is_dropped(open_page, lm, lang, t):
