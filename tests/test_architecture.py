@@ -43,7 +43,7 @@ LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors
              "inside": {"matplotlib"}, "page": {"anywidget", "starlette", "traitlets", "uvicorn"},
              "serve": {"uvicorn", "msgspec", "jinja2"}}  # fmt: skip
 # A room may be an extra as a whole: its libraries are imported where its modules are, and it only inside of functions.
-EXTRA_ROOMS = {"serve": {"msgspec"}}
+EXTRA_ROOMS = {"serve": {"msgspec", "uvicorn"}}
 
 # C++: room -> rooms that it may include, itself not named. Arrows go up this list only.
 CPP_ROOMS = {

@@ -113,6 +113,15 @@ def test_two_widgets_show_the_library_s_numbers_side_by_side(tab, lm, widget_of)
     assert (tab.faults, tab.asked) == ([], [])
 
 
+def test_a_frame_is_open_to_everyone(tab, widget_of):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    (frame,) = notebook(tab, widget_of(PROMPT))
+    frame.click("#station-attention h2 button")
+    frame.wait_for_selector("#inside-attention table")
+    found = axe.Axe().run(tab, context="iframe")
+    assert found.violations_count == 0, found.generate_report()
+
+
 def test_other_prompts_and_interventions_are_computed_by_the_kernel(tab, lm, widget_of):
     (frame,) = notebook(tab, widget_of(PROMPT))
     frame.click("#station-next h2 button")

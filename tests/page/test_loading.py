@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from nextword.page.single import document
-from page.browser import PROMPT, opened, settled
+from page.browser import PROMPT, STATIONS, opened, settled, texts
 from page.test_static import FIRST
 
 
@@ -68,3 +70,32 @@ def test_the_file_opens_its_parts_and_its_tours_without_a_network(browser, lm, t
     page.wait_for_selector('.tour[data-card="whatif.4"] .told')  # it says what it needs
     assert page.locator("[role=alert]").count() == 0
     assert faults == []
+
+
+@pytest.fixture
+def of_file(browser, lm, tmp_path):
+    """The file of a prompt, opened without a network."""
+    path = tmp_path / "walk.html"
+    path.write_text(document(lm, PROMPT, lang="de"), "utf-8")
+    page = browser.new_context(offline=True, locale="en-US", reduced_motion="reduce").new_page()
+    page.goto(f"{path.as_uri()}#open={STATIONS}")
+    page.wait_for_selector("#inside-next .bars")
+    page.wait_for_selector("#inside-stream .parts-table tfoot")
+    return page
+
+
+def test_the_file_is_open_to_everyone_and_prints_its_stations(of_file):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = axe.Axe().run(of_file)
+    assert found.violations_count == 0, found.generate_report()
+    assert len(re.findall(rb"/Type /Page\b", of_file.pdf(format="A4"))) >= 4
+
+
+def test_the_file_says_what_it_does_not_hold(of_file):
+    t = texts("de")
+    nav = of_file.get_by_role("navigation", name=t("nav.label")).get_by_role("button")
+    nav.nth(2).click()
+    of_file.wait_for_selector(f"#pull .hint:text-is('{t('missing.file')}')")
+    nav.nth(1).click()
+    of_file.wait_for_selector(f"#patch .hint:text-is('{t('missing.file')}')")
+    assert t("words.refused") not in of_file.inner_text("main")

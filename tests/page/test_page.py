@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 import nextword
@@ -49,3 +51,21 @@ def test_the_sliders_preview_is_the_library_s_step(open_page):
         ids, p, _ = nextword.ops.distribution(logits, *values, 1.0, False)
         expected = {int(token): format(float(chance), ".4g") for token, chance in zip(ids, p, strict=True)}
         assert {token: format(chance, ".4g") for token, chance in shown} == expected
+
+
+def test_each_term_of_a_projection_leads_to_the_number_that_it_was_made_of(open_page):
+    page = open_page(prompt=PROMPT, lang="en", open="", cell=json.dumps({"name": "h.1.attn.out", "index": [3, 5]}))
+    page.wait_for_selector(".inspector .terms")
+    terms = page.evaluate("() => [...document.querySelectorAll('.inspector .terms tbody tr')].map(row =>"
+                          " [Number(row.querySelector('th').textContent), row.querySelector('button')?.textContent])")
+    terms = [(row, int(at), value) for row, (at, value) in enumerate(terms) if value]  # the bias has no factors
+    beyond = [term for term in terms if term[1] >= 64]  # head 0 has 64 columns
+    assert beyond
+    for row, at, value in beyond[:3]:
+        page.locator(".inspector .terms tbody tr").nth(row).locator("button").first.click()
+        page.wait_for_selector(f".inspector .name:has-text('h.1.attn.z[{at // 64}, 3, {at % 64}]')")
+        page.wait_for_function("value => document.querySelector('.inspector .big')?.textContent === value", arg=value)
+        page.evaluate("cell => { const now = new URLSearchParams(location.hash.slice(1)); now.set('cell', cell);"
+                      " location.hash = now; }", json.dumps({"name": "h.1.attn.out", "index": [3, 5]}))
+        page.wait_for_selector(".inspector .terms")
+        page.wait_for_selector(".inspector .name:has-text('h.1.attn.out[3, 5]')")

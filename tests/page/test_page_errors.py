@@ -11,7 +11,7 @@ import pytest
 
 import nextword
 from model_files import write_model
-from page.browser import PROMPT, STATIONS, four, serving, settled, shown
+from page.browser import PROMPT, STATIONS, four, serving, settled, shown, texts
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 OTHER = "The king"
@@ -111,11 +111,11 @@ def test_a_station_that_lost_the_server_is_filled_when_it_is_back(open_page, lm,
 def test_a_busy_model_is_asked_again(open_page, lm, lang, t):
     page = open_page(prompt=PROMPT, lang=lang, open="")
     sees(page, lm, PROMPT)
-    asked = []
+    asked, others = [], ["at work"]
 
     def full(route):
         asked.append(route.request.url)
-        if len(asked) > 2:
+        if not others:
             route.continue_()
             return
         error = {"code": "busy", "message": "4 requests wait already; try again", "waiting": 4}
@@ -124,9 +124,11 @@ def test_a_busy_model_is_asked_again(open_page, lm, lang, t):
     page.route("**/api/run", full)
     typed(page, t, OTHER)
     expect(page.get_by_role(BANNER)).to_have_text(t("error.busy", waiting=4))
+    sees(page, lm, PROMPT)
+    others.clear()
     sees(page, lm, OTHER)
     expect(page.get_by_role(BANNER)).to_have_count(0)
-    assert len(asked) == 3
+    assert len(asked) >= 2
 
 
 def test_an_answer_that_is_no_longer_wanted_is_dropped(open_page, lm, lang, t):
@@ -143,6 +145,36 @@ def test_an_answer_that_is_no_longer_wanted_is_dropped(open_page, lm, lang, t):
     settled(page)
     sees(page, lm, "The queen")
     expect(page.get_by_role(BANNER)).to_have_count(0)
+
+
+def test_numbers_of_what_was_asked_before_are_not_shown_for_what_is_asked_now(open_page, t, lang):
+    page = open_page(prompt=PROMPT, lang=lang, open="stream")
+    parts = page.locator(".parts-table")
+    expect(parts.locator("tfoot")).to_be_visible()
+    before, held = parts.inner_text(), []
+    page.route("**/attribute", lambda route: held.append(route))
+    page.get_by_label(t("stream.watch")).select_option(index=1)
+    expect(parts.locator("tfoot")).to_be_hidden()
+    for route in held:
+        route.continue_()
+    expect(parts.locator("tfoot")).to_be_visible()
+    assert parts.inner_text() != before
+
+
+def test_the_page_keeps_its_language_until_the_texts_of_the_other_are_there(open_page):
+    page = open_page(prompt=PROMPT, lang="de", open="stream")
+    settled(page)
+    held, german = [], texts("de")
+    page.route("**/text/en/*.json", lambda route: held.append(route))
+    page.get_by_role("button", name="EN", exact=True).click()
+    expect(page.get_by_role("button", name="EN", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name=german("walk.stream.title"), exact=True)).to_be_visible()
+    assert "walk.stream" not in page.inner_text("body")
+    assert page.evaluate("document.documentElement.lang") == "de"
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("button", name=texts("en")("walk.stream.title"), exact=True)).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
 def test_a_scan_can_be_cancelled(open_page, lm, lang, t):

@@ -8,7 +8,7 @@ import re
 import pytest
 
 import nextword
-from page.browser import PROMPT, opened, settled
+from page.browser import PROMPT, opened, set_view, settled
 
 STATIONS = "tokens,embedding,attention,mlp,stream,chance,next"
 
@@ -126,3 +126,22 @@ def test_formulas_are_mathml_with_the_names_of_their_operands(browser, address, 
     for element in drawn_with:
         assert page.locator(f".inspector math {element}").count() > 0, element
     assert page.locator(".inspector .formula code").count() == 0
+
+
+def test_pictures_are_printed_in_the_light_palette(browser, address):
+    page = opened(browser, address, prompt=PROMPT, lang="en", theme="dark", open="embedding,attention")
+    settled(page)
+    painted = "() => [...document.querySelectorAll('main canvas')].map(one => one.toDataURL())"
+    dark = page.evaluate(painted)
+    page.emulate_media(media="print")
+    settled(page)
+    paper = page.evaluate(painted)
+    page.emulate_media(media="screen")
+    settled(page)
+    assert page.evaluate(painted) == dark
+    set_view(page, theme="light")
+    settled(page)
+    light = page.evaluate(painted)
+    assert paper == light
+    assert len(light) > 16
+    assert not set(light) & set(dark)

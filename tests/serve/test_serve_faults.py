@@ -152,5 +152,6 @@ def test_a_reader_that_takes_nothing_is_given_up_and_stops_nobody_else(server, c
         body = {"prompt": "The king", "max_tokens": 2, "temperature": 0}
         assert client.post(PATH, json=body).status_code == 200
         assert until(lambda: server.state.busy == 0, 60)
+        assert until(lambda: len(server._server.server_state.connections) <= 1)  # its own is closed
     assert until(lambda: server.engine.stats().running == 0)
     assert any('"stalled"' in line for line in server.log)

@@ -106,9 +106,9 @@ def test_the_page_is_there_with_its_own_key(locked):
 
 
 def test_a_connection_that_sends_no_head_is_closed(lm, monkeypatch):
-    import nextword.serve.server as module
+    from nextword.serve import bounds
 
-    monkeypatch.setattr(module, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.2)
     with serving({"demo": lm}) as one, socket.create_connection(("127.0.0.1", one.port), timeout=10) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nhos")
         assert slow.recv(100) == b""

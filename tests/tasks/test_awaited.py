@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -220,3 +222,10 @@ def test_a_closed_engine_is_made_anew_and_goes_with_its_model(lm):
     thread.join(SOON)
     assert gone() is None
     assert not thread.is_alive()
+
+
+def test_who_generates_for_one_imports_nothing_of_event_loops():
+    code = ("import sys, nextword; nextword.load().generate('x', max_new_tokens=1); "
+            "print({'asyncio', 'concurrent.futures', 'nextword.decoding.engine'} & set(sys.modules))")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"

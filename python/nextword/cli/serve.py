@@ -73,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="let N texts wait for their turn, and answer 429 beyond (256)")
     parser.add_argument("--max-queue-tokens", type=positive, metavar="N",
                         help="let texts wait that have N tokens in all, prompts and what they may become (any number)")
+    parser.add_argument("--max-rows-per-key", type=positive, metavar="N",
+                        help="let each key have N texts on their way, and answer 429 beyond (any number)")
     parser.add_argument("--drain", type=_seconds, default=30.0, metavar="S",
                         help="at the end, let running requests go on for S seconds (30)")
     parser.add_argument("--explain", action="store_true", help="serve the page of `nextword explain`, too, of the "
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     memory = {} if args.kv_memory is None else {"kv_memory": max(1, args.kv_memory // len(models))}
     server = Server(models, args.host, args.port, keys, args.allow_host, args.drain, args.log_prompts, args.explain,
                     slots=args.slots, pass_ms=args.pass_ms, max_queue=args.max_queue,
-                    max_queue_tokens=args.max_queue_tokens, **memory)
+                    max_queue_tokens=args.max_queue_tokens, max_rows_per_key=args.max_rows_per_key, **memory)
     if server.page is not None:
         print(f"page: {server.page}", file=sys.stderr, flush=True)
     server.run(ready=lambda: print(f"nextword: {server.address}", flush=True))

@@ -33,9 +33,10 @@ class Admission:
         self.most_rows, self.most_tokens = rows, tokens
         self.rows = self.tokens = 0  # that wait, those of jobs on their way to the thread among them
         self.rejected = 0
+        self.works = 0  # that have not ended, and generate nothing
         self.lock = threading.Lock()
         self._jobs: dict[Job, int] = {}  # and the next row of each
-        self._queues: dict[tuple[int, str], dict[Job, int]] = {}  # of each priority and client; when it came
+        self._queues: dict[tuple[int, str], dict[Job, int]] = {}  # by priority and client: jobs, how many came before
         self._came = 0
         self._served: dict[str, int] = {}  # tokens, by client
         self._active: dict[str, int] = {}  # rows of a client that wait or run
@@ -61,6 +62,19 @@ class Admission:
                                 f"{self.rows} rows of {self.tokens} tokens wait; ask again in {seconds:.1f} s", seconds)
             self.rows += rows
             self.tokens += tokens
+
+    def reserve_work(self) -> None:
+        """Count work that is no job, from any thread. Raises QueueFull where as much is there as rows may wait."""
+        with self.lock:
+            if self.most_rows is not None and self.works >= self.most_rows:
+                self.rejected += 1
+                raise QueueFull(f"engine: {self.works} pieces of work wait, as many as may; ask again in 1 s", 1.0)
+            self.works += 1
+
+    def release_work(self) -> None:
+        """Work has ended, whoever ended it."""
+        with self.lock:
+            self.works -= 1
 
     def add(self, job: Job) -> None:
         """A job that was reserved takes its place in the queue."""

@@ -4,7 +4,7 @@ The bits of a text do not depend on how its prompt was cut, so that the cut may 
 """
 
 from collections import deque
-from statistics import median
+from collections.abc import Sequence
 
 from nextword.models.passes import CHUNK
 
@@ -35,16 +35,13 @@ class Budget:
     def __init__(self, pass_ms: float) -> None:
         self.seconds = pass_ms / 1000
         self._seen: deque[tuple[int, float]] = deque(maxlen=SEEN)
+        self.rate = 0.0  # tokens a second of the last passes, which other threads read; 0.0 before the first
         self._slope = 0.0  # seconds a token, 0.0 while passes of one size alone were seen
 
     def learn(self, tokens: int, seconds: float) -> None:
         """A pass of so many tokens has taken so long."""
         self._seen.append((tokens, seconds))
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second of the last passes; 0.0 before the first."""
-        return sum(n for n, _ in self._seen) / max(1e-9, sum(s for _, s in self._seen)) if self._seen else 0.0
+        self.rate = sum(n for n, _ in self._seen) / max(1e-9, sum(s for _, s in self._seen))
 
     def cost(self) -> tuple[float, float]:
         """Seconds of a pass, and of each of its tokens; of these 0.0 while unknown."""
@@ -74,4 +71,10 @@ class Budget:
 
 
 def _medians(passes: list[tuple[int, float]]) -> tuple[float, float]:
-    return median(tokens for tokens, _ in passes), median(seconds for _, seconds in passes)
+    return _median([tokens for tokens, _ in passes]), _median([seconds for _, seconds in passes])
+
+
+def _median(numbers: Sequence[float]) -> float:
+    """That of statistics, whose import takes longer than that of this whole room."""
+    ordered, half = sorted(numbers), len(numbers) // 2
+    return (ordered[half] + ordered[~half]) / 2

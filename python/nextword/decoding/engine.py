@@ -28,7 +28,7 @@ from nextword.decoding.scheduler import Scheduler
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
 from nextword.decoding.speculation import Draft
-from nextword.decoding.worker import Worker
+from nextword.decoding.worker import Work, Worker
 from nextword.machine.shown import is_integer, shown
 from nextword.machine.turn import Turn
 from nextword.models.model import Model
@@ -166,11 +166,15 @@ class Engine:
         """Do other work with the model in turns with the passes: each step of an iterator, on the engine's thread.
 
         Where texts grow meanwhile, they get as much time as the steps. The future's result is the list of what the
-        iterator gave; cancelling it ends the work before its next step. Raises Closed, TypeError for no iterable.
+        iterator gave; cancelling it ends the work, in the middle of a pass if need be. Raises Closed, TypeError for no
+        iterable, and QueueFull where as much work waits as rows may.
         """
         _check("run", "steps", "an iterable of steps", steps, isinstance(steps, Iterable))
         worker, future = self._there(), Future[list[Any]]()
-        self._command(partial(worker.work, iter(steps), future))
+        work = Work(iter(steps), future)
+        worker.admission.reserve_work()
+        future.add_done_callback(lambda _: worker.admission.release_work())
+        self._command(partial(worker.work, work), partial(future.cancel))
         return future
 
     def cancel(self, job: Job) -> None:
@@ -231,7 +235,7 @@ class Engine:
             raise RuntimeError(FORKED)
         return self._worker
 
-    def _command(self, command: Callable[[], None], undo: Callable[[], None] | None = None) -> None:
+    def _command(self, command: Callable[[], None], undo: Callable[[], object] | None = None) -> None:
         """Send something that the thread will see to; not once it has been closed."""
         worker = self._worker
         with worker.admission.lock:
@@ -257,7 +261,7 @@ def _stop(worker: Worker, process: int) -> None:
     """Let the thread end, in the middle of a pass if need be; jobs that are left fail."""
     if process == os.getpid():
         worker.commands.put(partial(setattr, worker, "stopping", Closed("engine: it was closed before this was done")))
-        worker.stop.set()
+        worker.stop_all()
 
 
 @atexit.register

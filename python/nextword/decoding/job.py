@@ -48,7 +48,8 @@ class Job:
     """Texts that an engine generates for a caller.
 
     every: the settings of each prompt. rows: those of all texts of all prompts; those of a prompt follow each other.
-    unwanted: whether it has been cancelled. admitted: when its first row got a slot, by `time.perf_counter`; None
+    cached: tokens of each row's prompt that did not go through the model, once its text has begun. unwanted: whether it
+    has been cancelled. admitted: when its first row got a slot, by `time.perf_counter`; None
     before.
     """
 
@@ -56,6 +57,7 @@ class Job:
                  priority: int, hear: Hear | None) -> None:
         self.every, self.rows, self.overflow = every, rows, overflow
         self.client, self.priority, self.hear = client, priority, hear
+        self.cached = [0] * len(rows)
         self.unwanted = False
         self.submitted = time.perf_counter()
         self.admitted: float | None = None

@@ -33,6 +33,17 @@ class Going:
         self.prefill_seconds = self.decode_seconds = 0.0
 
 
+class Work:
+    """Work that goes step by step, and what it gave. stop: ends the step that runs."""
+
+    __slots__ = ("found", "future", "steps", "stop")
+
+    def __init__(self, steps: Iterator[Any], future: Future[list[Any]]) -> None:
+        self.steps, self.future, self.stop = steps, future, Stop()
+        self.found: list[Any] = []
+        future.add_done_callback(lambda future: self.stop.set() if future.cancelled() else None)
+
+
 class Worker:
     """Runs a scheduler for jobs. All but `commands`, what is read for statistics, and `admission.reserve` is its
     thread's own.
@@ -51,7 +62,8 @@ class Worker:
         self.stopping: BaseException | None = None  # what ends all jobs that are left, now
         self.draining = False
         self.going: dict[Seat, Going] = {}
-        self.works: deque[tuple[Iterator[Any], list[Any], Future[list[Any]]]] = deque()
+        self.works: deque[Work] = deque()
+        self.working: Work | None = None  # whose step runs
         self.prompt = self.generated = self.cached = self.hits = self.passes = self.cancelled = self.failed = 0
         self.seconds = 0.0
         self._owed = 0.0  # seconds that the last piece of other work took, less those of passes since
@@ -101,9 +113,9 @@ class Worker:
                 break
         for job in {going.job: None for going in self.going.values()} | dict.fromkeys(self.admission.jobs()):
             self._drop(job, error)
-        for steps, _, future in self.works:
-            _close(steps)
-            settle(future, error)
+        for work in self.works:
+            _close(work.steps)
+            settle(work.future, error)
         self.works.clear()
 
     # Commands
@@ -112,6 +124,13 @@ class Worker:
         """From any thread: end the pass that runs if all its jobs have been cancelled."""
         if all(going.job.unwanted for going in tuple(self.going.values())):
             self.stop.set()
+
+    def stop_all(self) -> None:
+        """From any thread, which has sent the command to stop: end the pass or the step that runs."""
+        self.stop.set()
+        work = self.working
+        if work is not None:
+            work.stop.set()
 
     def cancel(self, job: Job) -> None:
         """A caller wants no more of a job."""
@@ -147,11 +166,9 @@ class Worker:
     def _pass(self) -> None:
         """One pass, and what came of it."""
         scheduler = self.scheduler
-        decoding = sum(1 for seat in self.going if seat.row.tokens)
-        others = self.admission.rows
-        room = self.budget.tokens(decoding, others)
-        scheduler.budget = decoding + room
-        begun = [seat for seat in self.going if seat.row.tokens]
+        begun = {seat for seat in self.going if seat.row.tokens}
+        if len(begun) < len(self.going) or any(going.job.overflow == "slide" for going in self.going.values()):
+            scheduler.budget = len(begun) + self.budget.tokens(len(begun), self.admission.rows)
         error: BaseException | None = None
         with self.turn:
             start = time.perf_counter()
@@ -164,7 +181,7 @@ class Worker:
                     return  # whoever still wants the pass gets it by the next one
                 error = raised
             spent = time.perf_counter() - start
-        self._count(set(begun), spent, error is None)
+        self._count(begun, spent, error is None)
         if error is not None:
             self._failed(error)
         self._tell()
@@ -187,8 +204,9 @@ class Worker:
             going.prefill_tokens += count
             self.prompt += count
             if last and seat.row.tokens:
-                saved = len(seat.row.prompt) - going.prefill_tokens
-                self.cached += max(0, saved)
+                saved = max(0, len(seat.row.prompt) - going.prefill_tokens)
+                going.job.cached[going.number] = saved
+                self.cached += saved
                 self.hits += saved > 0
             elif seat in self.scheduler.running:
                 self.scheduler.running[seat] = self.scheduler.running.pop(seat)
@@ -216,9 +234,9 @@ class Worker:
             fresh, going.told = tokens[going.told :], len(tokens)
             self.generated += len(fresh)
             self.admission.served(going.job.client, len(fresh))
-            event = Event(going.number, row.release(), fresh)
-            if row.finish is not None:
-                event = replace(event, result=self._result(seat, self._leave(seat)))
+            text = row.release()
+            result = None if row.finish is None else self._result(seat, self._leave(seat))
+            event = Event(going.number, text, fresh, result)
             told.setdefault(going.job, []).append(event)
         afters: dict[Callable[[], object], list[Job]] = {}
         for job, events in told.items():
@@ -247,28 +265,35 @@ class Worker:
 
     # Other work
 
-    def work(self, steps: Iterator[Any], future: Future[list[Any]]) -> None:
+    def work(self, work: Work) -> None:
         """Take up work that goes step by step."""
-        self.works.append((steps, [], future))
+        self.works.append(work)
 
     def _work(self) -> None:
         """A step of the work whose turn it is, unless texts that grow are owed the time of the last one."""
         if not self.works or (self.going and self._owed > 0):
             return
-        steps, found, future = self.works.popleft()
-        if future.cancelled():
-            _close(steps)
-            return
+        self.working = work = self.works.popleft()
         start = time.perf_counter()
         try:
-            with self.turn:
-                start = time.perf_counter()
-                found.append(next(steps))
-            self.works.append((steps, found, future))
+            if self.stop.is_set():  # whatever is to end is seen to first
+                self.works.appendleft(work)
+            elif work.future.cancelled():
+                _close(work.steps)
+            else:
+                with self.turn, stopped_by(work.stop):
+                    start = time.perf_counter()
+                    work.found.append(next(work.steps))
+                self.works.append(work)
         except StopIteration:
-            settle(future, None, found)
+            settle(work.future, None, work.found)
         except BaseException as error:
-            settle(future, error)
+            if isinstance(error, StoppedError) and work.stop.is_set():
+                self.works.append(work)  # its end is on its way
+            else:
+                settle(work.future, error)
+        finally:
+            self.working = None
         self._owed = time.perf_counter() - start
 
 

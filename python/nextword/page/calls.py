@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from nextword.page.errors import Refused
 from nextword.page.fields import BODY, PROMPT, WORD, Fields
 from nextword.page.runs import Run, Runs
 from nextword.page.steps import SEEDS, Event, generated, settings_of, step_answer
-from nextword.page.stopping import stoppable
+from nextword.page.stopping import in_turns
 from nextword.page.texts import described, one_token, pieces_of, texts_of
 from nextword.page.view_answers import AblateAnswer
 from nextword.text.merges import merge_order
@@ -39,13 +40,16 @@ MERGED = 64  # bytes of a piece whose merges are shown
 class Page:
     """What the page of one language model answers. Calls are made one at a time.
 
-    against: the page of another model, which the first is compared with.
+    against: the page of another model, which the first is compared with. turn: what each pass waits for, where others
+    compute, too.
     """
 
-    def __init__(self, lm: LanguageModel, start: Start | None = None, against: Page | None = None) -> None:
-        kind = type(lm)
-        self.lm = kind(stoppable(lm.model), lm.tokenizer, lm.source, lm.generation_config)
-        self.lm.no_tokenizer = lm.no_tokenizer
+    def __init__(self, lm: LanguageModel, start: Start | None = None, against: Page | None = None,
+                 turn: AbstractContextManager[Any] | None = None) -> None:
+        self.lm = lm
+        if turn is not None:
+            self.lm = type(lm)(in_turns(lm.model, turn), lm.tokenizer, lm.source, lm.generation_config)
+            self.lm.no_tokenizer = lm.no_tokenizer
         self.start: Start = start or {"prompt": "", "compare": None, "lang": None}
         self.against = against
         if against is not None:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from nextword.files.json_text import json_text
+from nextword.machine.stop import Stop
 from nextword.page.answers import Start
 from nextword.page.calls import Page
 from nextword.page.errors import Refused, refused
@@ -33,7 +34,7 @@ class Desk:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._thread = ThreadPoolExecutor(1, "nextword page")
-        self._calls: dict[Key, tuple[str, threading.Event]] = {}  # those that are not answered: lane, what ends them
+        self._calls: dict[Key, tuple[str, Stop]] = {}  # those that are not answered: lane, what ends them
         self._lock = threading.Lock()
 
     def hear(self, message: Any, start: Start, reply: Reply) -> None:
@@ -66,7 +67,7 @@ class Desk:
             raise Refused("not_json", "the body must be a text of JSON")
         return route, parsed(str(told["path"])[:80], body.encode("utf-8", "surrogatepass")) if body else None
 
-    def _enter(self, key: Key, lane: str) -> threading.Event:
+    def _enter(self, key: Key, lane: str) -> Stop:
         """Wait for a turn. Raises Refused where too many wait, as the server does."""
         with self._lock:
             before = sum(one == lane for one, _ in self._calls.values()) - 1  # one of them has its turn
@@ -74,7 +75,7 @@ class Desk:
                 raise Refused("busy", f"{before} requests wait already; try again", waiting=before)
             if key in self._calls:
                 raise Refused("bad_argument", "a call must have a number of its own", argument="id")
-            stop = threading.Event()
+            stop = Stop()
             self._calls[key] = lane, stop
             return stop
 
@@ -84,7 +85,7 @@ class Desk:
                 if key[0] == view and number in (None, key[1]):
                     stop.set()
 
-    def _work(self, key: Key, route: Route, body: Any, start: Start, stop: threading.Event, answer: Reply) -> None:
+    def _work(self, key: Key, route: Route, body: Any, start: Start, stop: Stop, answer: Reply) -> None:
         try:
             if stop.is_set():
                 raise Refused("cancelled", "the frame is gone")

@@ -22,9 +22,9 @@ TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=u
          ".txt": "text/plain; charset=utf-8"}
 INDEX = "index.html"
 # The first words of the keys of all texts on the first screen.
-FIRST = frozenset({"and", "close", "error", "file", "follow", "footer", "head", "headline", "help", "language", "layer", "live",
-                   "missing", "model", "nav", "play", "print", "prompt", "river", "skip", "step", "stop", "theme",
-                   "title", "tokens", "tour", "walk"})  # fmt: skip
+FIRST = frozenset({"and", "close", "error", "file", "follow", "footer", "head", "headline", "help", "language", "layer",
+                   "live", "missing", "model", "nav", "play", "print", "prompt", "river", "skip", "step", "stop",
+                   "theme", "title", "tokens", "tour", "walk"})  # fmt: skip
 IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.S)
 
 

@@ -34,7 +34,7 @@ class Guarded:
 
     def __init__(self, app: Any, key: str, names: Iterable[str], scripts: Iterable[str]) -> None:
         self._app, self._key = app, key.encode()
-        self._names = {name.encode() for name in names}
+        self._names = {name.lower().encode() for name in names}
         self._origins = {b"http://" + name for name in self._names}
         policy = POLICY.format(" ".join(scripts)).replace("  ", " ").replace(" ;", ";")
         self._headers = [*HEADERS, (b"content-security-policy", policy.encode())]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from nextword.machine.stop import Stop
 from nextword.page.errors import Refused
 from nextword.page.stopping import until
 
@@ -65,7 +65,7 @@ class Work:
     """A request's work, step by step on threads in one context, until the client is gone."""
 
     def __init__(self, gone: asyncio.Future[Any]) -> None:
-        self._gone, self._stop, self._context = gone, threading.Event(), contextvars.copy_context()
+        self._gone, self._stop, self._context = gone, Stop(), contextvars.copy_context()
 
     async def do(self, function: Callable[..., Result], *args: Any) -> Result:
         """What a function gives. Raises Refused "cancelled" where the client went away meanwhile."""

@@ -19,7 +19,7 @@ class Usage(Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: PromptDetails | UnsetType = UNSET
+    prompt_tokens_details: PromptDetails
 
 
 class Logprobs(Struct):

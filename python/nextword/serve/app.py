@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 from nextword.files.json_text import json_text
 from nextword.page.asgi import headers_of
+from nextword.serve.bodies import Bodies
 from nextword.serve.errors import Refused, refused
 from nextword.serve.exchange import Exchange
 from nextword.serve.guard import Guard
@@ -26,6 +28,7 @@ class App:
 
     def __init__(self, state: State, guard: Guard, log: Callable[[str], object]) -> None:
         self.state, self._guard, self._log = state, guard, log
+        self._bodies = Bodies()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request."""
@@ -33,14 +36,16 @@ class App:
             if scope["type"] == "websocket":  # there are none
                 await send({"type": "websocket.close", "code": 1008})
             return
-        exchange = Exchange(scope, receive, send, headers_of(scope))
+        exchange = Exchange(scope, receive, send, headers_of(scope), self._bodies, self.state.log_prompts)
         name = "other"
         self.state.busy += 1
         try:
             name = await self._answer(exchange)
         except asyncio.CancelledError:
             exchange.told["error"] = "cancelled"
-            raise
+            if not self.state.draining:
+                raise
+            name = await self._failed(exchange, shutting_down())  # the server's end, which waits no longer
         except Exception as error:
             name = await self._failed(exchange, error)
         finally:
@@ -95,4 +100,5 @@ class App:
 
 def to_stderr(line: str) -> None:
     """The log's usual place."""
-    print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it, the disk is full, or it is closed
+        print(line, file=sys.stderr, flush=True)

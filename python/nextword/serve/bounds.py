@@ -1,6 +1,10 @@
 """How much a request may ask for, in one place."""
 
 BODY = 8 * 2**20  # bytes
+BODIES = 8 * BODY  # of all requests on their way
+LARGE = 64 * 1024  # bytes of a body that is decoded on a thread
+CONTAINERS = 2**18  # lists and objects of a body: Python objects, of many times their bytes
+READ = 16 * 1024  # bytes that are taken of a connection at once: in pieces of one they take long to parse
 PROMPTS = 1024  # of a request
 ROWS = 1024  # texts that a request has at once: prompts times n or best_of
 N, BEST_OF, LOGPROBS, STOPS = 128, 20, 20, 64

@@ -12,7 +12,7 @@ from nextword.serve.errors import Refused
 from nextword.serve.exchange import Exchange, aside
 from nextword.serve.jobs import running
 from nextword.serve.requests import ChatRequest
-from nextword.serve.sampling import sampling_of
+from nextword.serve.sampling import draws_of, sampling_of
 from nextword.serve.served import Served
 from nextword.serve.state import State
 from nextword.serve.telling import Told, finish, padded, usage_of
@@ -26,7 +26,8 @@ class Chatting:
     """
 
     def __init__(self, served: Served, asked: ChatRequest) -> None:
-        self.served, self.asked, self.n = served, asked, asked.n or 1
+        self.served, self.asked = served, asked
+        self.n, self.copies = draws_of(asked, asked.n or 1)
         if asked.max_tokens is not None and asked.max_completion_tokens is not None:
             raise Refused(400, "max_tokens and max_completion_tokens are the same; give one", "max_tokens",
                           "invalid_value")
@@ -55,7 +56,7 @@ async def chat(exchange: Exchange, state: State, asked: ChatRequest) -> None:
     told: dict[str, Any] = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()),
                             "model": served.name, "system_fingerprint": served.fingerprint}
     fields = asked.__struct_fields__
-    async with running(exchange, state.metrics, served, [one.prompt], one.settings, bool(asked.ignore_eos),
+    async with running(exchange, state, served, [one.prompt], one.settings, bool(asked.ignore_eos),
                        asked.priority or 0, asked.user or "", fields) as job:
         if asked.stream:
             await _stream(exchange, one, job, told, fields)
@@ -63,13 +64,13 @@ async def chat(exchange: Exchange, state: State, asked: ChatRequest) -> None:
         async for _ in job.passes(fields):
             pass
         assert job.job is not None
-        results = job.results()
+        results = one.copies * job.results()
         choices = [answers.ChatChoice(i, answers.ChatMessage(result.text or ""), one.logprobs(result.logprobs),
                                       finish(result)) for i, result in enumerate(results)]
-        usage = usage_of([one.prompt], sum(row.generated for row in job.job.rows))
+        usage = usage_of([one.prompt], job.job, one.copies)
         note(exchange, usage)
         await exchange.answer(answers.ChatCompletion(**told, choices=choices, usage=usage,
-                                                     nextword=draws(asked, results)))
+                                                     nextword=draws(results)))
 
 
 async def _stream(exchange: Exchange, one: Chatting, job: Any, told: dict[str, Any], fields: tuple[str, ...]) -> None:
@@ -79,8 +80,9 @@ async def _stream(exchange: Exchange, one: Chatting, job: Any, told: dict[str, A
     begun: set[int] = set()
 
     async def chunk(row: int, delta: answers.Delta, logprobs: Any = None, end: Any = None, **more: Any) -> None:
-        made = answers.ChatChunk(**told, choices=[answers.ChatDelta(row, delta, logprobs, end)], **usage, **more)
-        await exchange.event(padded(made, delta.content or "") if obfuscate else made)
+        for index in range(row * one.copies, (row + 1) * one.copies):
+            made = answers.ChatChunk(**told, choices=[answers.ChatDelta(index, delta, logprobs, end)], **usage, **more)
+            await exchange.event(padded(made, delta.content or "") if obfuscate else made)
 
     async for events in job.passes(fields):
         for event in events:
@@ -92,8 +94,8 @@ async def _stream(exchange: Exchange, one: Chatting, job: Any, told: dict[str, A
                 await chunk(event.row, answers.Delta(content=event.text), logprobs)
             if event.result is not None:
                 await chunk(event.row, answers.Delta(), None, finish(event.result),
-                            nextword=draws(one.asked, [event.result]))
-    found = usage_of([one.prompt], sum(row.generated for row in job.job.rows))
+                            nextword=draws([event.result]))
+    found = usage_of([one.prompt], job.job, one.copies)
     note(exchange, found)
     if usage:
         await exchange.event(answers.ChatChunk(**told, choices=[], usage=found))

@@ -15,7 +15,7 @@ from nextword.serve.exchange import Exchange, aside
 from nextword.serve.jobs import running
 from nextword.serve.prompts import prompts
 from nextword.serve.requests import CompletionRequest, Settings
-from nextword.serve.sampling import sampling_of
+from nextword.serve.sampling import draws_of, sampling_of
 from nextword.serve.served import Served
 from nextword.serve.state import State
 from nextword.serve.telling import Told, finish, joined, padded, prompt_text, usage_of
@@ -29,21 +29,22 @@ class Completing:
     def __init__(self, served: Served, asked: CompletionRequest) -> None:
         self.served, self.asked = served, asked
         given = prompts("prompt", asked.prompt)
-        self.n, self.count = asked.n or 1, asked.best_of or asked.n or 1
-        if asked.best_of is not None and asked.best_of < self.n:
-            raise wrong("best_of", f"at least n ({self.n})", asked.best_of)
+        n, count = asked.n or 1, asked.best_of or asked.n or 1
+        if count < n:
+            raise wrong("best_of", f"at least n ({n})", asked.best_of)
         if asked.best_of is not None and asked.best_of > 1 and asked.stream:
             raise unsupported("best_of", "which texts are the best is known at their ends; stream must be false")
-        if len(given) * self.count > bounds.ROWS:
+        if len(given) * count > bounds.ROWS:
             raise wrong("n" if asked.n else "best_of", f"such that there are at most {bounds.ROWS} texts",
-                        len(given) * self.count)
+                        len(given) * count)
         fresh = DEFAULT_TOKENS if asked.max_tokens is None else asked.max_tokens
         special = "all" if asked.parse_special else ()
         self.prompts = [served.ids("prompt", one, special) for one in given]
         for ids in self.prompts:
             served.fit("prompt", ids, fresh)
         echoed = asked.logprobs if asked.echo else None
-        best_of = asked.best_of if self.count > self.n else None
+        self.n, self.copies = draws_of(asked, n)
+        best_of = asked.best_of if count > n and asked.temperature != 0 else None
         self.settings = sampling_of(asked, served.lm.model.vocabulary, fresh, self.n, best_of, asked.logprobs, echoed)
         self.ends = frozenset() if asked.ignore_eos else served.lm.ends
 
@@ -62,7 +63,7 @@ class Completing:
         return answers.Choice(index, text, logprobs, finish(result))
 
 
-def draws(asked: Settings, results: Sequence[Generation]) -> answers.Drawn:
+def draws(results: Sequence[Generation]) -> answers.Drawn:
     """The seed as it was given, or drawn, and the rows."""
     return answers.Drawn(results[0].seed, [result.row for result in results])
 
@@ -75,7 +76,7 @@ async def completions(exchange: Exchange, state: State, asked: CompletionRequest
     told: dict[str, Any] = {"id": f"cmpl-{secrets.token_hex(12)}", "created": int(time.time()),
                             "model": served.name, "system_fingerprint": served.fingerprint}
     fields = asked.__struct_fields__
-    async with running(exchange, state.metrics, served, one.prompts, one.settings, bool(asked.ignore_eos),
+    async with running(exchange, state, served, one.prompts, one.settings, bool(asked.ignore_eos),
                        asked.priority or 0, asked.user or "", fields) as job:
         if asked.stream:
             await _stream(exchange, one, job, told, fields)
@@ -84,14 +85,18 @@ async def completions(exchange: Exchange, state: State, asked: CompletionRequest
             pass
         assert job.job is not None
         found = chosen(job.job.every, job.job.rows, job.results())
-        texts = [list(each) if isinstance(each, list) else [each] for each in found]
-        choices = [one.choice(i * one.n + k, ids, result)
-                   for i, (ids, every) in enumerate(zip(one.prompts, texts, strict=True))
-                   for k, result in enumerate(every)]
-        usage = usage_of(one.prompts, sum(row.generated for row in job.job.rows))
+        texts = [one.copies * (each if isinstance(each, list) else [each]) for each in found]
+
+        def choices() -> list[answers.Choice]:
+            return [one.choice(i * len(every) + k, ids, result)
+                    for i, (ids, every) in enumerate(zip(one.prompts, texts, strict=True))
+                    for k, result in enumerate(every)]
+
+        made = choices() if asked.logprobs is None else await aside(choices)  # of each token, its most probable ones
+        usage = usage_of(one.prompts, job.job, one.copies)
         note(exchange, usage)
-        drawn = draws(asked, [result for every in texts for result in every])
-        await exchange.answer(answers.Completion(**told, choices=choices, usage=usage, nextword=drawn))
+        drawn = draws([result for every in texts for result in every])
+        await exchange.answer(answers.Completion(**told, choices=made, usage=usage, nextword=drawn))
 
 
 async def _stream(exchange: Exchange, one: Completing, job: Any, told: dict[str, Any], fields: tuple[str, ...]) -> None:
@@ -102,7 +107,9 @@ async def _stream(exchange: Exchange, one: Completing, job: Any, told: dict[str,
 
     async def chunk(choice: answers.Choice, **more: Any) -> None:
         made = answers.Completion(**told, choices=[choice], **usage, **more)
-        await exchange.event(padded(made, choice.text) if obfuscate else made)
+        row = choice.index
+        for choice.index in range(row * one.copies, (row + 1) * one.copies):
+            await exchange.event(padded(made, choice.text) if obfuscate else made)
 
     async for events in job.passes(fields):
         for event in events:
@@ -113,7 +120,8 @@ async def _stream(exchange: Exchange, one: Completing, job: Any, told: dict[str,
                 if asked.echo:
                     text = prompt_text(one.served, prompt) + text
                     if asked.logprobs is not None:
-                        logprobs = teller.prompt(prompt, job.job.rows[event.row].prompt_logprobs or [])
+                        found = job.job.rows[event.row].prompt_logprobs or []
+                        logprobs = await aside(teller.prompt, prompt, found)
                 elif asked.logprobs is not None:
                     teller.skip(prompt)
             if asked.logprobs is not None and event.tokens:
@@ -124,11 +132,11 @@ async def _stream(exchange: Exchange, one: Completing, job: Any, told: dict[str,
             if event.result is not None:
                 empty = None if asked.logprobs is None else answers.Logprobs([], [], [], [])
                 await chunk(answers.Choice(event.row, "", empty, finish(event.result)),
-                            nextword=draws(asked, [event.result]))
-    found = usage_of(one.prompts, sum(row.generated for row in job.job.rows))
-    note(exchange, found)
+                            nextword=draws([event.result]))
+    total = usage_of(one.prompts, job.job, one.copies)
+    note(exchange, total)
     if usage:
-        await exchange.event(answers.Completion(**told, choices=[], usage=found))
+        await exchange.event(answers.Completion(**told, choices=[], usage=total))
     await exchange.event(b"[DONE]")
     await exchange.end()
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -13,7 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from nextword.page.asgi import Headers, bounded, disconnected
-from nextword.serve.bounds import BODY, BODY_SECONDS, STALLED_SECONDS
+from nextword.serve.bodies import Bodies, Body
+from nextword.serve.bounds import BODY, BODY_SECONDS, LARGE, STALLED_SECONDS
 from nextword.serve.errors import Refused
 from nextword.serve.guard import too_large
 from nextword.serve.reading import read
@@ -25,9 +25,13 @@ NOSNIFF = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-stor
 
 
 class Exchange:
-    """A request on its way. client: a word for its key; told: what its line in the log says beside the usual."""
+    """A request on its way. client: a word for its key; told: what its line in the log says beside the usual.
 
-    def __init__(self, scope: Any, receive: Any, send: Any, headers: Headers) -> None:
+    bodies: what it shares with others; keeps: whether `told` keeps the body.
+    """
+
+    def __init__(self, scope: Any, receive: Any, send: Any, headers: Headers, bodies: Bodies | None = None,
+                 keeps: bool = False) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers, self.client = headers, ""
@@ -37,6 +41,9 @@ class Exchange:
         self.told: dict[str, Any] = {}
         self._receive, self._send = bounded(receive, BODY, too_large), send
         self._gone: asyncio.Future[Any] | None = None
+        self._abort: Callable[[], object] = scope.get("nextword.abort", lambda: None)
+        self._body: Body = (bodies or Bodies()).one()
+        self._keeps, self._whole = keeps, False
 
     async def body(self, kind: type[Request]) -> Request:
         """The body as a struct. Raises Refused for one that is too large, too slow or wrong."""
@@ -49,13 +56,26 @@ class Exchange:
                     if message["type"] == "http.disconnect":
                         raise Refused(499, "the client went away", None, "cancelled")
                     parts.append(message.get("body", b""))
+                    self._body.grow(len(parts[-1]))
                     more = message.get("more_body", False)
         except TimeoutError:
             raise Refused(408, f"the body must come within {BODY_SECONDS:g} s", None, "timeout") from None
         raw = b"".join(parts)
-        found = await aside(read, kind, raw) if len(raw) > 65536 else read(kind, raw)
-        self.told["body"] = raw
+        self._whole = True
+        if self._keeps:
+            self.told["body"] = raw
+        if len(raw) <= LARGE:
+            self._body.decoded()
+            return read(kind, raw)
+        del parts
+        await self._body.turn(self.gone)
+        found: Request = await aside(read, kind, raw)
+        self._body.decoded()
         return found
+
+    def checked(self) -> None:
+        """The body is no longer needed."""
+        self._body.checked()
 
     @property
     def gone(self) -> asyncio.Future[Any]:
@@ -66,6 +86,7 @@ class Exchange:
 
     def close(self) -> None:
         """No longer look whether the client is there."""
+        self._body.checked()
         if self._gone is not None:
             self._gone.cancel()
 
@@ -82,8 +103,7 @@ class Exchange:
             await self.end()
             return
         left = () if error.status < 400 or self.method in ("GET", "HEAD") else (("connection", "close"),)
-        read_whole = "body" in self.told
-        await self.answer(error.answer(), error.status, headers=(*error.headers, *(() if read_whole else left)))
+        await self.answer(error.answer(), error.status, headers=(*error.headers, *(() if self._whole else left)))
 
     async def event(self, found: Any) -> None:
         """Send a server-sent event; the first begins the response. Raises Refused where the reader takes nothing."""
@@ -97,6 +117,7 @@ class Exchange:
         await self._part(b"", False)
 
     async def _begin(self, status: int, kind: str, headers: Pairs) -> None:
+        self.checked()
         self.status = status
         told = (("content-type", kind), ("x-request-id", self.id), *headers)
         pairs = [*NOSNIFF, *((name.encode(), value.encode("latin-1")) for name, value in told)]
@@ -107,6 +128,7 @@ class Exchange:
             async with deadline(STALLED_SECONDS):
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})
         except TimeoutError:
+            self._abort()  # to close it would wait for the reader
             raise Refused(499, f"the reader took nothing for {STALLED_SECONDS:g} s", None, "stalled") from None
 
 
@@ -121,26 +143,27 @@ def request_id(headers: Headers) -> str:
     return given.decode() if plain else f"req-{secrets.token_hex(12)}"
 
 
-@contextlib.asynccontextmanager
-async def deadline(seconds: float) -> Any:
+class deadline:  # noqa: N801 - it reads as a function
     """What is awaited in the block takes no longer. Raises TimeoutError."""
-    task, late = asyncio.current_task(), False
-    assert task is not None
 
-    def stop() -> None:
-        nonlocal late
-        late = True
+    __slots__ = ("_late", "_seconds", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._late = seconds, False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._stop, task)
+
+    def _stop(self, task: asyncio.Task[Any]) -> None:
+        self._late = True
         task.cancel()
 
-    timer = asyncio.get_running_loop().call_later(seconds, stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if late:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: Any) -> None:
+        self._timer.cancel()
+        if self._late and kind is asyncio.CancelledError:
             raise TimeoutError from None
-        raise
-    finally:
-        timer.cancel()
 
 
 async def aside(function: Callable[..., Any], *args: Any) -> Any:

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any
 
 from nextword.decoding.admission import QueueFull
@@ -18,6 +20,8 @@ from nextword.serve.errors import Refused, refused
 from nextword.serve.exchange import Exchange, aside
 from nextword.serve.metrics import Metrics
 from nextword.serve.served import Served
+from nextword.serve.state import State
+from nextword.tasks.async_stream import mailbox
 
 LEAVING = "the client went away"
 
@@ -27,20 +31,29 @@ class Running:
 
     def __init__(self, exchange: Exchange, metrics: Metrics) -> None:
         self._exchange, self._metrics = exchange, metrics
-        self._loop = asyncio.get_running_loop()
-        self._heard: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
+        self._box = mailbox()
+        self._heard: deque[Sequence[Event]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
         self._last: dict[int, float] = {}  # when a row last told of tokens
         self.job: Job | None = None
 
-    def hear(self, events: Sequence[Event]) -> None:
-        """What the engine calls on its thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._heard.put_nowait, events)
+    def hear(self, events: Sequence[Event]) -> object:
+        """What the engine calls on its thread; it wakes the loop once a pass for all jobs."""
+        return self._box.put(partial(self._add, events))
+
+    def _add(self, events: Sequence[Event]) -> None:
+        self._heard.append(events)
+        self._wake()
+
+    def _wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def passes(self, fields: tuple[str, ...] = ()) -> AsyncIterator[Sequence[Event]]:
         """The events of each pass, until all rows have ended. Raises Refused. fields: see `refused`."""
         assert self.job is not None
         left = len(self.job.rows)
+        self._exchange.gone.add_done_callback(self._wake)
         while left:
             events = await self._next()
             for event in events:
@@ -56,14 +69,12 @@ class Running:
         return [one for one in self.job.results if one is not None]
 
     async def _next(self) -> Sequence[Event]:
-        coming = asyncio.ensure_future(self._heard.get())
-        try:
-            await asyncio.wait({coming, self._exchange.gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
+        while not self._heard:
+            if self._exchange.gone.done():
                 raise Refused(499, LEAVING, None, "cancelled")
-            return coming.result()
-        finally:
-            coming.cancel()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._heard.popleft()
 
     def _time(self, event: Event) -> None:
         if not event.tokens:
@@ -80,23 +91,26 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(exchange: Exchange, metrics: Metrics, served: Served, prompts: list[list[int]], settings: Sampling,
+async def running(exchange: Exchange, state: State, served: Served, prompts: list[list[int]], settings: Sampling,
                   ignore_eos: bool, priority: int, user: str, fields: tuple[str, ...]) -> AsyncIterator[Running]:
     """A job of these prompts, cancelled at the end of the block unless it has ended. Raises Refused."""
+    metrics, rows = state.metrics, len(prompts) * max(settings.n, settings.best_of or 1)
     one = Running(exchange, metrics)
     eos: Any = None if ignore_eos else "config"
-    try:
-        one.job = await aside(lambda: served.engine.submit(
-            prompts, settings, f"{exchange.client}/{user}", priority, one.hear, eos=eos, op="completions"))
-    except Exception as error:
-        raise engine_error(error, fields) from error
-    try:
-        yield one
-    finally:
-        one.job.cancel()
-        if one.job.admitted is not None:
-            metrics.observe("request_queue_seconds", "from submission to the first slot",
-                            one.job.admitted - one.job.submitted)
+    with state.texts(exchange.client, rows):
+        try:
+            one.job = await aside(lambda: served.engine.submit(
+                prompts, settings, f"{exchange.client}/{user}", priority, one.hear, eos=eos, op="completions"))
+        except Exception as error:
+            raise engine_error(error, fields) from error
+        exchange.checked()
+        try:
+            yield one
+        finally:
+            one.job.cancel()
+            if one.job.admitted is not None:
+                metrics.observe("request_queue_seconds", "from submission to the first slot",
+                                one.job.admitted - one.job.submitted)
 
 
 def engine_error(error: BaseException, fields: tuple[str, ...] = ()) -> Refused:
@@ -120,8 +134,9 @@ async def work(exchange: Exchange, served: Served, steps: Iterable[Any]) -> list
     """What an iterator gives, step by step in turns with the engine's passes. Raises Refused."""
     try:
         future = asyncio.wrap_future(served.engine.run(steps))
-    except Closed:
-        raise shutting_down() from None
+    except (Closed, QueueFull) as error:
+        raise engine_error(error) from None
+    exchange.checked()
     try:
         await asyncio.wait({future, exchange.gone}, return_when=asyncio.FIRST_COMPLETED)
         if not future.done():

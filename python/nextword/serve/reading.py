@@ -7,7 +7,9 @@ import re
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 
+from nextword.serve.bounds import CONTAINERS
 from nextword.serve.errors import Refused, unsupported
 from nextword.serve.requests import UNSUPPORTED
 
@@ -21,6 +23,8 @@ def read(kind: type[Request], body: bytes) -> Request:
     >>> read(DetokenizeRequest, b'{"tokens": [1.0, 2]}').tokens
     [1, 2]
     """
+    if _containers(body) > CONTAINERS:
+        raise Refused(400, f"the body must have at most {CONTAINERS} lists and objects", None, "invalid_json")
     try:
         data = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -31,6 +35,16 @@ def read(kind: type[Request], body: bytes) -> Request:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise _field(str(error), kind, data) from None
+
+
+def _containers(body: bytes) -> int:
+    """How many lists and objects JSON has. Brackets in texts are looked at only where there are many in all."""
+    count = body.count(b"[") + body.count(b"{")
+    if count <= CONTAINERS:
+        return count
+    signs = np.frombuffer(body.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
+    within = np.logical_xor.accumulate(signs == ord('"'))  # a text
+    return int(np.count_nonzero(((signs == ord("[")) | (signs == ord("{"))) & ~within))
 
 
 def _number(text: str) -> int | float:

@@ -25,9 +25,6 @@ def sampling_of(asked: Settings, vocabulary: int, longest: int, n: int, best_of:
     if not bounds.SEED[0] <= seed <= bounds.SEED[1]:
         raise wrong("seed", "a whole number -2**63 .. 2**64 - 1", seed)
     temperature = 1.0 if asked.temperature is None else asked.temperature
-    if temperature == 0 and max(n, best_of or 1) > 1:
-        raise Refused(400, f"{'n' if n > 1 else 'best_of'} must be 1 at temperature 0, where every text is the same",
-                      "n" if n > 1 else "best_of", "invalid_value")
     if asked.min_tokens and asked.min_tokens > longest:
         raise wrong("min_tokens", f"at most max_tokens ({longest})", asked.min_tokens)
     for token in asked.stop_token_ids or ():
@@ -45,6 +42,11 @@ def sampling_of(asked: Settings, vocabulary: int, longest: int, n: int, best_of:
     if prompt_logprobs is not None:
         given["prompt_logprobs"] = prompt_logprobs
     return Sampling(**given)
+
+
+def draws_of(asked: Settings, n: int) -> tuple[int, int]:
+    """How many texts are generated of a prompt, and how often each is told: at temperature 0 all are the same."""
+    return (1, n) if asked.temperature == 0 else (n, 1)
 
 
 def _stops(asked: Settings) -> tuple[str, ...]:

@@ -13,10 +13,12 @@ from nextword.serve.prompts import Given, prompts
 from nextword.serve.requests import ScoreRequest
 from nextword.serve.served import Served
 from nextword.serve.state import State
+from nextword.tasks.choose import choosing
+from nextword.tasks.score import scoring
 
 
 class Scoring:
-    """A request of scores, checked; `steps` does the work, a text or all continuations at a time."""
+    """A request of scores, checked; `steps` does the work, a pass at a time."""
 
     def __init__(self, served: Served, asked: ScoreRequest) -> None:
         self.served, self.special = served, "all" if asked.parse_special else ()
@@ -44,15 +46,18 @@ class Scoring:
             raise wrong("input", f"at most {bounds.TOKENS} tokens in all", self.count)
 
     def steps(self) -> Iterator[list[answers.Scored]]:
-        """What is answered, part by part."""
+        """What is answered, text by text or all continuations at once; nothing at the other passes."""
         lm = self.served.lm
+        more: Any = {"allowed_special": self.special, "defaults": lm._defaults}
         for i, text in enumerate(self.texts):
-            one: Any = lm.score(text, allowed_special=self.special)
+            (one,), steps = scoring(lm.model, lm.tokenizer, [text], **more)
+            for _ in steps:
+                yield []
             yield [answers.Scored(i, one.logprob, one.tokens, one.logprobs.tolist(), one.perplexity, one.bits_per_byte)]
         if self.choices:
-            found = lm.choose(self.prompt, self.choices, allowed_special=self.special)
-            yield [answers.Scored(i, one.logprob, one.tokens, one.logprobs.tolist(), share=one.share)
-                   for i, one in enumerate(found)]
+            for chosen in choosing(lm.model, lm.tokenizer, self.prompt, self.choices, **more):
+                yield [answers.Scored(i, one.logprob, one.tokens, one.logprobs.tolist(), share=one.share)
+                       for i, one in enumerate(chosen)]
 
 
 async def score(exchange: Exchange, state: State, asked: ScoreRequest) -> None:

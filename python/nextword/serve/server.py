@@ -11,7 +11,6 @@ from typing import Any
 from nextword.machine.turn import Turn
 from nextword.page import listening
 from nextword.serve.app import App, to_stderr
-from nextword.serve.bounds import CONNECTIONS, HEADER_SECONDS
 from nextword.serve.guard import Guard
 from nextword.serve.metrics import Metrics
 from nextword.serve.served import Served
@@ -27,13 +26,27 @@ class Server:
     models: by the names that requests give. host, port: where; 0 takes any port that is free. keys: of which a request
     must have one; none asks for none. hosts: further names of this machine. drain: seconds that running requests may
     take at the end. explain: whether the page of `nextword explain` is there, too, of the first model, at `page`.
+    max_rows_per_key: texts that a key may have on their way, None for any number.
     engine: settings of `LanguageModel.engine`, which models share: kv_memory is divided among them.
+    app: the whole as an ASGI app; it answers to its own address alone, so that it belongs behind this very port.
     Raises OSError where the port is taken, ImportError where the extra "serve" is not installed.
+
+    >>> import threading, urllib.request, nextword
+    >>> server, ready = Server({"demo": nextword.load()}, log=lambda line: None), threading.Event()
+    >>> thread = threading.Thread(target=server.run, args=(ready.set,))
+    >>> thread.start()
+    >>> ready.wait(30)
+    True
+    >>> urllib.request.urlopen(f"{server.address}/health").read()
+    b'{"status":"ok"}'
+    >>> server.stop()
+    >>> thread.join()
     """
 
     def __init__(self, models: Mapping[str, LanguageModel], host: str = "127.0.0.1", port: int = 0,
                  keys: Iterable[str] = (), hosts: Iterable[str] = (), drain: float = 30.0, log_prompts: bool = False,
-                 explain: bool = False, log: Callable[[str], object] = to_stderr, **engine: Any) -> None:
+                 explain: bool = False, log: Callable[[str], object] = to_stderr, max_rows_per_key: int | None = None,
+                 **engine: Any) -> None:
         listening.require("serve: the server", "msgspec", "starlette", "uvicorn")
         self._socket = listening.bound(host, port)
         self.port: int = self._socket.getsockname()[1]
@@ -48,20 +61,20 @@ class Server:
 
         try:
             self.state = State({name: Served(name, lm, lm.engine(turn=turn, on_pass=passed, **engine))
-                                for name, lm in models.items()}, metrics, log_prompts)
+                                for name, lm in models.items()}, metrics, log_prompts, max_rows_per_key)
         except BaseException:
             self._socket.close()
             raise
         self.app: Any = App(self.state, Guard(keys, with_port), log)
         self.page: str | None = None
         if explain:
-            self._add_page(next(iter(models.values())), (*names,))
+            self._add_page(next(iter(models.values())), (*names,), turn)
         self._drain = drain
         self._server: Any = None
         self._loop: Any = None
         self._ending: Any = None
 
-    def _add_page(self, lm: LanguageModel, hosts: tuple[str, ...]) -> None:
+    def _add_page(self, lm: LanguageModel, hosts: tuple[str, ...], turn: Turn) -> None:
         """The page has a key and a guard of its own."""
         import secrets
 
@@ -69,7 +82,7 @@ class Server:
         from nextword.page.calls import Page
 
         key, api = secrets.token_urlsafe(24), self.app
-        page = app_of(Page(lm), key, self.port, hosts)
+        page = app_of(Page(lm, turn=turn), key, self.port, hosts)
         self.page = f"{self.address}/#key={key}"
 
         async def both(scope: Any, receive: Any, send: Any) -> None:
@@ -82,7 +95,8 @@ class Server:
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Answer until SIGTERM, Ctrl-C or `stop`; `ready` is called once it listens."""
         import uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol
+
+        from nextword.serve.connection import Connection
 
         outer = self
 
@@ -96,34 +110,6 @@ class Server:
                 outer._loop = asyncio.get_running_loop()
                 await super().startup(sockets)
 
-        class Timed(H11Protocol):  # type: ignore[misc]
-            """A connection whose next request must be there, with all its headers, in time."""
-
-            _timer: Any = None
-
-            def connection_made(self, transport: Any) -> None:
-                super().connection_made(transport)
-                self._timer = self.loop.call_later(HEADER_SECONDS, self._late)
-
-            def data_received(self, data: bytes) -> None:
-                super().data_received(data)
-                waits = self.cycle is None or self.cycle.response_complete
-                if not waits and self._timer is not None:
-                    self._timer.cancel()
-                    self._timer = None
-                elif waits and self._timer is None:
-                    self._timer = self.loop.call_later(HEADER_SECONDS, self._late)
-
-            def connection_lost(self, exc: Any) -> None:
-                if self._timer is not None:
-                    self._timer.cancel()
-                super().connection_lost(exc)
-
-            def _late(self) -> None:
-                self._timer = None
-                if self.cycle is None or self.cycle.response_complete:
-                    self.transport.close()
-
         failed: list[BaseException] = []
 
         def told() -> None:
@@ -133,8 +119,7 @@ class Server:
                 failed.append(error)
                 self.stop()
 
-        self._server = listening.serving(self.app, told, Signalled, http=Timed, limit_concurrency=CONNECTIONS,
-                                         timeout_graceful_shutdown=2)
+        self._server = listening.serving(self.app, told, Signalled, http=Connection, timeout_graceful_shutdown=2)
         try:
             self._server.run(sockets=[self._socket])
         finally:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import unquote
 
 from nextword.serve import answers, metrics
 from nextword.serve.exchange import Exchange
@@ -28,7 +27,7 @@ async def models(exchange: Exchange, state: State, asked: None) -> None:
 
 async def model(exchange: Exchange, state: State, asked: None) -> None:
     """The model that the path names."""
-    await exchange.answer(_card(state.model(unquote(exchange.path.removeprefix(MODELS)))))
+    await exchange.answer(_card(state.model(exchange.path.removeprefix(MODELS))))
 
 
 async def live(exchange: Exchange, state: State, asked: None) -> None:

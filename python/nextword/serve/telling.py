@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from nextword.decoding.job import Job
 from nextword.decoding.results import Generation, TokenLogprob
 from nextword.serve import answers
 from nextword.serve.served import Served
@@ -108,10 +109,13 @@ def finish(result: Generation) -> Finish:
     return "stop" if result.finish_reason == "stop" else "length"
 
 
-def usage_of(prompts: Sequence[Sequence[int]], completion: int) -> answers.Usage:
-    """completion: tokens of all texts."""
-    count = sum(map(len, prompts))
-    return answers.Usage(count, completion, count + completion)
+def usage_of(prompts: Sequence[Sequence[int]], job: Job, copies: int = 1) -> answers.Usage:
+    """Of a job that has ended. copies: how often each of its texts is told. Of a prompt that several texts go on from
+    counts as cached what none of them read."""
+    count, each = sum(map(len, prompts)), len(job.rows) // len(prompts)
+    completion = copies * sum(row.generated for row in job.rows)
+    cached = sum(min(job.cached[i * each : (i + 1) * each]) for i in range(len(prompts)))
+    return answers.Usage(count, completion, count + completion, answers.PromptDetails(cached))
 
 
 def padded(chunk: Any, text: str) -> Any:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from nextword.files.hub import fetch, parse
 from nextword.serve.errors import Refused
 from nextword.serve.requests import Message
 from nextword.serve.served import Served
@@ -49,14 +50,16 @@ def content(message: Message) -> str:
 
 
 def own_template(served: Served) -> str | None:
-    """The template of the model's folder, None where it has none."""
+    """The template of the model's folder, which may be one of the hub's; None where it has none."""
     source = served.lm.source
-    return None if source is None or source.path is None else _of_folder(source.path)
+    return None if source is None or source.path is None else _of_files(source.path, source.revision)
 
 
 @lru_cache(maxsize=32)
-def _of_folder(path: str) -> str | None:
+def _of_files(path: str, revision: str | None) -> str | None:
     folder = Path(path)
+    if not folder.is_dir() and (named := parse(path, revision)) is not None:
+        folder = fetch(*named, (FILE, CONFIG))
     if (folder / FILE).is_file():
         return (folder / FILE).read_text(encoding="utf-8")
     if not (folder / CONFIG).is_file():

@@ -39,8 +39,12 @@ async def detokenize(exchange: Exchange, state: State, asked: DetokenizeRequest)
         raise Refused(400, f"the model has no vocabulary {served.lm.no_tokenizer}".strip(), "model", "no_vocabulary")
     if len(asked.tokens) > TOKENS:
         raise wrong("tokens", f"at most {TOKENS} ids", len(asked.tokens))
-    ids = served.ids("tokens", asked.tokens, (), False)
-    await exchange.answer(answers.Text(await aside(text_of, served.lm.tokenizer, ids)))
+    tokenizer = served.tokenizer
+
+    def text() -> str:
+        return text_of(tokenizer, served.ids("tokens", asked.tokens, (), False))
+
+    await exchange.answer(answers.Text(await aside(text)))
 
 
 async def tokenizer_info(exchange: Exchange, state: State, asked: None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Sequence
@@ -10,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from nextword.decoding.calls import Eos
 from nextword.decoding.defaults import Defaults
-from nextword.decoding.engine import Engine
 from nextword.decoding.per_prompt import chosen
 from nextword.decoding.seats import Overflow
 from nextword.decoding.settings import Sampling
+from nextword.machine.stop import Stop, stopped_by
 from nextword.models.model import Model
-from nextword.tasks.async_stream import AsyncStream, awaited
 from nextword.text.ids import Prompt, Special, is_batch
 from nextword.text.no_vocabulary import tells_why
 from nextword.text.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what runs for many is imported where it is used, and asyncio with it: most programs do without
+    from nextword.decoding.engine import Engine
     from nextword.decoding.job import Job
+    from nextword.tasks.async_stream import AsyncStream
 
 _making = threading.Lock()
 
@@ -56,6 +56,8 @@ class Awaited:
         ...     [len(result.tokens) for result in job.result()]
         [2, 2]
         """
+        from nextword.decoding.engine import Engine
+
         more["draft"] = self._drafter("engine", more.get("draft"), [])  # type: ignore[attr-defined]
         return Engine(self.model, self.tokenizer, self._defaults, slots, kv_memory, pass_ms, max_queue,
                       max_queue_tokens, **more)
@@ -69,7 +71,7 @@ class Awaited:
         Arguments, results, bit for bit, and errors are those of `generate`, but for `prefix` and `draft`: the model's
         engine keeps beginnings of prompts by itself, and an engine with a draft is `engine(draft=...)`. It is made at
         first use, with the memory that is its default, and goes with the model. A task that is cancelled ends its rows.
-        Searches (num_beams, penalty_alpha) run beside it on threads of their own, to their ends.
+        Searches (num_beams, penalty_alpha) run beside it on threads of their own.
 
         >>> import asyncio, nextword
         >>> lm = nextword.load()
@@ -79,12 +81,21 @@ class Awaited:
         ...                                                       for text in ("The king", "Once")]
         True
         """
+        import asyncio
+
+        from nextword.tasks.async_stream import awaited
+
         _only_generates("agenerate", settings)
         if settings.get("num_beams", 1) not in (1, None) or settings.get("penalty_alpha") or any(
                 one.num_beams > 1 or one.penalty_alpha for one in _each(sampling)):
-            return await asyncio.to_thread(
-                self.generate, prompt, sampling=sampling, on_overflow=on_overflow, eos=eos,  # type: ignore[attr-defined]
-                explain=explain, allowed_special=allowed_special, **settings)
+            with stopped_by(Stop()) as stop:
+                try:
+                    return await asyncio.to_thread(
+                        self.generate, prompt, sampling=sampling, on_overflow=on_overflow,  # type: ignore[attr-defined]
+                        eos=eos, explain=explain, allowed_special=allowed_special, **settings)
+                except asyncio.CancelledError:
+                    stop.set()
+                    raise
         job = self._prepared("agenerate", prompt, sampling, settings, on_overflow=on_overflow, eos=eos,
                              explain=explain, allowed_special=allowed_special)
         results = chosen(job.every, job.rows, await awaited(job))
@@ -105,6 +116,8 @@ class Awaited:
         >>> "".join(asyncio.run(told())) == nextword.load().generate("Once upon a time", max_new_tokens=3).text
         True
         """
+        from nextword.tasks.async_stream import AsyncStream
+
         _only_generates("astream", settings)
         job = self._prepared("astream", prompt, sampling, settings, on_overflow=on_overflow, eos=eos, explain=explain,
                              allowed_special=allowed_special, one=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nextword.arithmetic import ops
 from nextword.decoding.defaults import Defaults, first_tokens
 from nextword.models.model import Model
-from nextword.models.passes import CHUNK, passes, read
+from nextword.models.passes import CHUNK, passes
 from nextword.text.ids import Special, token_ids
 from nextword.text.tokenizer import Tokenizer
 
@@ -68,6 +68,16 @@ def choose(model: Model, tokenizer: Tokenizer | None, prompt: Any, choices: Sequ
     >>> 0 < he.probability < 1, round(he.share + she.share, 12)
     (True, 1.0)
     """
+    *_, found = choosing(model, tokenizer, prompt, choices, allowed_special=allowed_special, defaults=defaults)
+    return found
+
+
+def choosing(model: Model, tokenizer: Tokenizer | None, prompt: Any, choices: Sequence[Any], *,
+             allowed_special: Special = (), defaults: Defaults | None = None) -> Iterator[list[Choice]]:
+    """What `choose` gives, at the last step; at those before, a pass each, an empty list.
+
+    Arguments and errors as there.
+    """
     size = model.vocabulary
 
     def whole_ids(text: Any) -> list[int]:
@@ -80,12 +90,12 @@ def choose(model: Model, tokenizer: Tokenizer | None, prompt: Any, choices: Sequ
         raise TypeError(f"choose: choices must be a list of texts or of lists of token ids, got {choices!r}")
     ids = [token_ids("choose", "each choice", choice, tokenizer, size, allowed_special) for choice in choices]
     _check(model, given, list(choices), ids)
-    found = _log_probabilities(model, given, ids)
+    found = yield from _log_probabilities(model, given, ids)
     logprobs = np.array([math.fsum(one) for one in found])
     top = logprobs.max()
     weights = np.exp(logprobs - top) if math.isfinite(top) else np.zeros(len(ids))
     shares = weights / weights.sum() if weights.any() else weights
-    return [
+    yield [
         Choice(
             text if isinstance(text, str) else None,
             tokens,
@@ -113,15 +123,18 @@ def _check(model: Model, given: list[int], choices: list[Any], ids: list[list[in
                              f"context window of {context}; shorten one")
 
 
-def _log_probabilities(model: Model, prompt: list[int], choices: list[list[int]]) -> list[list[float]]:
+def _log_probabilities(model: Model, prompt: list[int],
+                       choices: list[list[int]]) -> Generator[list[Any], None, list[list[float]]]:
     """Of each choice's tokens. The prompt stays in slot 0 of the cache, copies of it are continued in the others."""
     inputs = [np.array(choice[:-1], np.int64) for choice in choices]
     longer = [i for i, one in enumerate(inputs) if len(one)]
     capacity = len(prompt) + max(map(len, inputs))
     width = min(len(longer), max(1, CHUNK // capacity))  # choices that go through the model together
     cache = model.cache(1 + width, capacity)
-    logits = read(model, np.array(prompt, np.int64), cache, last=1)
-    firsts, _, _ = ops.log_probabilities(logits, np.array([[choice[0] for choice in choices]]))
+    for (logits,) in passes(model, [np.array(prompt, np.int64)], cache, [0], [1]):
+        if len(logits):  # the prompt's end
+            firsts, _, _ = ops.log_probabilities(logits, np.array([[choice[0] for choice in choices]]))
+        yield []
     found = [[first] for first in firsts[0].tolist()]
     cache.prompts[:] = len(prompt)
     for array in [*cache.keys, *cache.values, *cache.scales]:
@@ -134,4 +147,5 @@ def _log_probabilities(model: Model, prompt: list[int], choices: list[list[int]]
             for i, rows in zip(group, parts, strict=True):
                 targets = choices[i][len(found[i]) : len(found[i]) + len(rows)]
                 found[i] += ops.log_probabilities(rows, np.array(targets, np.int64))[0].tolist()
+            yield []
     return found

@@ -106,27 +106,50 @@ def score(model: Model, tokenizer: Tokenizer | None, texts: Any, *, window: int 
     >>> result.bytes, len(result.logprobs) == result.count, 1 < result.perplexity < 4096
     (16, True, True)
     """
+    found, steps = scoring(model, tokenizer, texts, window=window, stride=stride, start=start,
+                           allowed_special=allowed_special, defaults=defaults)
+    for done, total in steps:
+        if progress is not None:
+            progress(done, total)
+    return found if is_batch(texts) else found[0]
+
+
+def scoring(model: Model, tokenizer: Tokenizer | None, texts: Any, *, window: int | None = None,
+            stride: int | None = None, start: Start = "eos", allowed_special: Special = (),
+            defaults: Defaults | None = None) -> tuple[list[Score], Iterator[tuple[int, int]]]:
+    """The scores of a text, or of each of a list, and what fills them in: a pass at each step, which tells how many
+    tokens have been scored, and how many are to be.
+
+    Arguments and errors as of `score`. A text's score is whole once the steps have ended.
+
+    >>> import nextword
+    >>> lm = nextword.load()
+    >>> (found,), steps = scoring(lm.model, lm.tokenizer, "Once upon a time")
+    >>> list(steps)[-1] == (found.count, found.count)
+    True
+    """
     context = model.limit
     low = min(2, context)
     span = context if window is None else _integer("score", "window", window, low, context, "the context window")
     step = max(1, span // 2) if stride is None else _integer("score", "stride", stride, 1, span, "the window")
     first = _start(model, tokenizer, start, defaults)
-    many = is_batch(texts)
     found = []
-    for text in texts if many else [texts]:
+    for text in texts if is_batch(texts) else [texts]:
         ids = token_ids("score", "text", text, tokenizer, model.vocabulary, allowed_special)
         if isinstance(text, str) and tokenizer is not None and tokenizer.beginning:
             ids = [*tokenizer.beginning[isinstance(start, str) :], *ids]  # the first of them is the start
         found.append(_prepared(ids, first, tokenizer, span, step))
-    todo = [w for number, one in enumerate(found) for w in _windows(one, number, span, step)]
+    return found, _steps(model, found)
+
+
+def _steps(model: Model, found: list[Score]) -> Iterator[tuple[int, int]]:
+    todo = [w for number, one in enumerate(found) for w in _windows(one, number, one.window, one.stride)]
     total, done = sum(one.count for one in found), 0
     for group in _groups(todo):
         for number, place, value in _run(model, group):
             found[number].logprobs[place : place + len(value)] = value
             done += len(value)
-            if progress is not None:
-                progress(done, total)
-    return found if many else found[0]
+            yield done, total
 
 
 def _integer(op: str, name: str, value: Any, low: int, high: int, limit: str) -> int:

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { screen, prompt, ask, theme, news, layer, head, cell, tour } from "page/state.js";
-import { language, t } from "page/text.js";
+import { language, spoken, t } from "page/text.js";
 import { isFile } from "page/source.js";
 import { model, run, busy } from "page/run.js";
 import { Banner } from "page/banner.js";
@@ -85,10 +85,9 @@ export function App({ languages }) {
     </div>
   </header>
   <${Banner} />
-  ${isFile && html`<p class="hint of-file">${t("file.says")}</p>`}
   ${asks && html`<${Prompt} />`}${isWalk && html`<${Tours} />`}
   <div class=${cell.value && isWalk ? "columns with-inspector" : "columns"}>
-    <main id="main" tabindex="-1"><${Screen} key=${`${screen.value} ${isWalk ? "" : language.value}`} /></main>
+    <main id="main" tabindex="-1">${isFile && html`<p class="hint of-file">${t("file.says")}</p>`}<${Screen} key=${`${screen.value} ${isWalk ? "" : spoken.value}`} /></main>
     ${isWalk && cell.value && html`<${Inspector} />`}
   </div>
   <footer><span>${t("footer")}</span>${isWalk && html`<button onClick=${printed}>${t("print")}</button>`}</footer>

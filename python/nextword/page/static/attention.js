@@ -1,5 +1,5 @@
 // Station 3: one layer's attention. All heads at a glance; the chosen one from query and keys to what it writes.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { layer, head, cell, themeNow } from "page/state.js";
 import { model, run, at, useTensor, useRow, useHeads } from "page/run.js";
@@ -18,7 +18,7 @@ const Lines = lazy(() => import("page/lines.js"), "Lines"), Dots = lazy(() => im
  * @param {{bytes: Uint8Array, size: number}} props  bytes: 255 * sqrt(weight) */
 function Thumb({ bytes, size }) {
   const canvas = useRef(null), theme = themeNow();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const table = ramp("share", theme), image = new ImageData(size, size);
     bytes.forEach((byte, i) => image.data.set([table[3 * byte], table[3 * byte + 1], table[3 * byte + 2], 255], 4 * i));
     canvas.current.getContext("2d").putImageData(image, 0, 0);

@@ -1,6 +1,6 @@
 // A picture of numbers: one cell a number, with its domain, unit and ramp beside it, a cursor that keys move, the
 // number under the cursor as text, and the same numbers as a table on demand.
-import { useRef, useEffect, useState } from "preact/hooks";
+import { useRef, useLayoutEffect, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { ramp, stepOf, gradient } from "page/colour.js";
 import { short, cellName } from "page/format.js";
@@ -87,7 +87,7 @@ export function Heat(props) {
   const limit = props.limit ?? (largest(values) || 1);
   const canvas = useRef(null), [[r, c], setCursor] = useState([row ?? 0, 0]);
   const theme = themeNow();
-  useEffect(() => { if (canvas.current) paint(canvas.current, { values, rows, cols, kind, limit, causal, shift }); },
+  useLayoutEffect(() => { if (canvas.current) paint(canvas.current, { values, rows, cols, kind, limit, causal, shift }); },
     [values, rows, cols, kind, limit, causal, shift, theme]);
   const i = Math.min(r, rows - 1), j = Math.min(c, cols - 1), value = values[i * cols + j];
   const hidden = causal && j > i + shift;

@@ -28,10 +28,22 @@ function Source({ name, index }) {
     aria-label=${index.includes(null) ? t("inspector.first", { cell: text }) : undefined}><code>${text}</code></button>`;
 }
 
+/** The cell of a term: its number counts along the axes that are taken whole, the last of them fastest. */
+function cellOf({ name, index }, at) {
+  const shape = run.value.names[name], found = [...index];
+  for (let axis = found.length - 1; axis >= 0; axis--) {
+    if (found[axis] !== null) continue;
+    const size = shape && found.indexOf(null) < axis ? shape[axis] : Infinity;  // the first of them takes what is left
+    found[axis] = size === Infinity ? at : at % size;
+    at = size === Infinity ? 0 : Math.floor(at / size);
+  }
+  return found;
+}
+
 /** One factor of a term: a number that leads to its own cell. */
 function Factor({ value, source, at }) {
   if (!source?.index.includes(null)) return html`${short(value)}`;
-  const index = source.index.map((one) => one ?? at);
+  const index = cellOf(source, at);
   return html`<button class="value" aria-label=${t("inspector.follow", { value: short(value), cell: cellName(source.name, index) })} onClick=${() => go(source.name, index)}>${short(value)}</button>`;
 }
 

@@ -2,7 +2,7 @@
 // something is opened.
 import { signal } from "@preact/signals";
 import { file, style } from "page/source.js";
-import { addTexts, language } from "page/text.js";
+import { addTexts, language, spoken } from "page/text.js";
 
 /** Languages of the page, with their own names. */
 export const LANGUAGES = { de: "Deutsch", en: "English" };
@@ -20,10 +20,12 @@ function fetched(name, part) {
   return asked.get(path);
 }
 
-/** Resolves when all texts that are needed so far are there. */
-export function learn() {
+/** Resolves when all texts that are needed so far are there; then the page speaks the language. */
+export async function learn() {
   if (!(language.value in LANGUAGES)) language.value = "en";
-  return Promise.all(parts.value.map((part) => fetched(language.value, part)));
+  const name = language.value;
+  await Promise.all(parts.value.map((part) => fetched(name, part)));
+  if (name === language.peek()) spoken.value = name;
 }
 
 /** The texts and the style sheet of what is opened later, too. */

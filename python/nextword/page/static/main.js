@@ -4,19 +4,20 @@ import { effect } from "@preact/signals";
 import { html } from "page/html.js";
 import { call, view, Refused } from "page/source.js";
 import { restore, followAddress, prompt, other, theme, dark } from "page/state.js";
-import { language, t } from "page/text.js";
+import { language, spoken, t } from "page/text.js";
 import { LANGUAGES, learn } from "page/learn.js";
 import { model, failure, followView } from "page/run.js";
 import { App } from "page/app.js";
 
 /** The theme that is seen: chosen, or the system's. */
 function followTheme() {
-  const system = matchMedia("(prefers-color-scheme: dark)");
+  const system = matchMedia("(prefers-color-scheme: dark)"), paper = matchMedia("print");
   const set = () => {
-    dark.value = theme.value === "dark" || (theme.value === "auto" && system.matches);
-    document.documentElement.dataset.theme = dark.value ? "dark" : "light";
+    const chosen = theme.value === "dark" || (theme.value === "auto" && system.matches);
+    document.documentElement.dataset.theme = chosen ? "dark" : "light";
+    dark.value = chosen && !paper.matches;  // paper is white: pictures are painted anew for it
   };
-  system.addEventListener("change", set);
+  for (const media of [system, paper]) media.addEventListener("change", set);
   effect(set);
 }
 
@@ -38,7 +39,7 @@ async function start() {
   }
   await learn();
   effect(() => { learn(); });
-  effect(() => { document.documentElement.lang = language.value; document.title = `nextword – ${t("title")}`; });
+  effect(() => { document.documentElement.lang = spoken.value; document.title = `nextword – ${t("title")}`; });
   followAddress();
   const root = document.getElementById("app");
   root.textContent = "";

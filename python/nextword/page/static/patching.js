@@ -5,7 +5,8 @@ import { other, prompt } from "page/state.js";
 import { base, bodyOf, model, useAnswer } from "page/run.js";
 import { shown, signed } from "page/format.js";
 import { t } from "page/text.js";
-import { Choice } from "page/parts.js";
+import { Choice, Missing, Typed } from "page/parts.js";
+import { isFile } from "page/source.js";
 import { GridPicture, Progress, useStream } from "page/grid.js";
 
 const AT = { position: ["resid_post", "resid_mid", "attn.out", "mlp.out", "attn.v", "attn.z"], head: ["attn.z", "attn.q", "attn.k", "attn.v"], layer: ["attn.out", "mlp.out"] };
@@ -23,11 +24,11 @@ export function Patching() {
   const end = grid?.end, texts = end && end.measure.map((id) => shown({ text: end.texts[id], id }));
   return html`<section class="card" aria-labelledby="patch-title" id="patch"><h2 id="patch-title">${t("patch.title")}</h2><p class="says">${t("patch.says")}</p>
     <div class="two"><p class="stack"><span>${t("patch.a")}</span><b translate="no">${prompt.value}</b></p>
-      <label class="stack"><span>${t("patch.b")}</span><input type="text" spellcheck="false" value=${second} onChange=${(event) => { other.value = event.currentTarget.value; }} /></label></div>
-    ${told === undefined ? html`<p class="told">${t("patch.refused")}</p>` : told && !fits && html`<p class="told">${t("patch.unequal", { a: tokens.length, b: told.tokens.length })}</p>`}
+      <label class="stack"><span>${t("patch.b")}</span><${Typed} value=${second} onChoose=${(text) => { other.value = text; }} /></label></div>
+    ${told === undefined ? (isFile ? html`<${Missing} />` : html`<p class="told">${t("patch.refused")}</p>`) : told && !fits && html`<p class="told">${t("patch.unequal", { a: tokens.length, b: told.tokens.length })}</p>`}
     <div class="controls"><${Choice} label=${t("patch.over")} value=${over} onChoose=${setOver} options=${Object.keys(AT).map((one) => [one, t(`patch.${one}`)])} />
       <label class="select"><span>${t("patch.at")}</span><select value=${at} onChange=${(event) => setKind(event.currentTarget.value)}>${AT[over].map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
-      <label class="select"><span>${t("patch.measure")}</span><input type="text" size="12" spellcheck="false" value=${words} placeholder=${t("patch.best")} onChange=${(event) => setWords(event.currentTarget.value)} /></label></div>
+      <label class="select"><span>${t("patch.measure")}</span><${Typed} size="22" value=${words} placeholder=${t("patch.best")} onChoose=${setWords} /></label></div>
     <div class="controls"><${Progress} grid=${grid} label=${t("patch.start")} disabled=${!fits} onStart=${() => start(`/api/run/${told.run}/patch`, body, Array.from({ length: layers }, (_, i) => i), cols)} onStop=${stop} /></div>
     ${grid && html`<${GridPicture} grid=${grid} kind="signed" unit=${t("patch.unit")} label=${t("patch.picture")} colText=${(j) => (over === "position" ? shown(tokens[j]) : over === "head" ? String(j) : t("patch.layer.column"))} where=${place} ruleOf=${ruleOf} />
       ${end && html`<p class="hint">${t(texts.length > 1 ? "patch.measured" : "patch.measured.one", { first: texts[0], second: texts[1] ?? "", clean: signed(end.clean), corrupted: signed(end.corrupted) })}</p>`}<p class="hint">${t("patch.click")}</p>`}</section>`;

@@ -4,6 +4,8 @@ import { html } from "page/html.js";
 import { useAnswer } from "page/run.js";
 import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
+import { isFile } from "page/source.js";
+import { Missing, Typed } from "page/parts.js";
 
 const WIDE = 480, HIGH = 260, LEFT = 44, BOTTOM = 34;
 const layerName = (name) => (name.endsWith("resid_pre") ? t("words.pull.first") : t("words.pull.layer", { layer: name.split(".")[1] }));
@@ -35,12 +37,12 @@ export function Pull() {
   const [word, setWord] = useState(t("words.pull.word")), [contexts, setContexts] = useState([1, 2].map((n) => t(`words.pull.context.${n}`))), [towards, setTowards] = useState(t("words.pull.words"));
   const names = towards.split(/[\s,]+/).filter(Boolean).slice(0, 4), ready = word.trim() && names.length && contexts.every((one) => one.includes(word.trim()));
   const told = useAnswer(ready ? "/api/pull" : null, { word: word.trim(), contexts, towards: names.map((one) => ` ${one}`), axes: names.length > 1 && names[0] !== names[1] ? [names.slice(0, 2).map((one) => ` ${one}`)] : null });
-  const current = told && told.contexts.join("\n") === contexts.join("\n") && told.towards.length === names.length;
+  const current = told?.current;
   const every = told ? told.cosines.flat(2) : [0], limits = [Math.min(...every), Math.max(...every)];
-  const field = (label, value, onChange, size) => html`<label class="stack"><span>${label}</span><input type="text" size=${size} value=${value} spellcheck="false" onChange=${(event) => onChange(event.currentTarget.value)} /></label>`;
+  const field = (label, value, onChange, size) => html`<label class="stack"><span>${label}</span><${Typed} size=${size} value=${value} onChoose=${onChange} /></label>`;
   return html`<section class="card" aria-labelledby="pull-title" id="pull"><h2 id="pull-title">${t("words.pull.title")}</h2><p class="says">${t("words.pull.says")}</p>
     <div class="fields">${field(t("bench.word"), word, setWord)}${[0, 1].map((i) => field(html`<span class=${`way-${i}`} aria-hidden="true" style=${{ display: "inline-block", width: "28px", borderTop: `3px ${i ? "dashed" : "solid"} var(--way)`, margin: "0 8px 4px 0" }}></span>${t("words.pull.sentence", { n: i + 1 })}`, contexts[i], (text) => setContexts(contexts.map((old, j) => (i === j ? text : old)))))}${field(t("words.pull.reference"), towards, setTowards)}</div>
-    ${!ready ? html`<p class="told">${t("words.pull.missing", { word: word.trim() })}</p>` : told === undefined ? html`<p class="told">${t("words.refused")}</p>` : !current ? html`<p class="skeleton tall"></p>` : html`
+    ${!ready ? html`<p class="told">${t("words.pull.missing", { word: word.trim() })}</p>` : told === undefined ? isFile ? html`<${Missing} />` : html`<p class="told">${t("words.refused")}</p>` : !current ? html`<p class="skeleton tall"></p>` : html`
       ${told.same.length > 0 && html`<p class="told">${t("words.pull.same")}</p>`}
       <div class="fields">${told.towards.map((id, i) => html`<${Lines} key=${id} told=${told} word=${i} limits=${limits} />`)}<${Path} told=${told} /></div>
       <p class="told" id="between">${t("words.pull.between", { first: short(told.between[0][0][1], 3), last: short(told.between.at(-1)[0][1], 3), word: told.word })}</p>

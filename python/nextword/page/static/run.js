@@ -103,7 +103,8 @@ function once(name, get) {
   return fetchedOnce.get(name);
 }
 
-/** A value that arrives: the last one stays until the next is there; null at first, undefined where it was refused.
+/** A value that arrives, and whether it is what is asked for now: the last one stays until the next is there; null at
+ * first, undefined where it was refused.
  * @param {string|null} name  of what is asked for; null asks for nothing
  * @param {() => Promise<any>} get */
 function useArrival(name, get) {
@@ -123,15 +124,16 @@ function useArrival(name, get) {
       });
     return () => { wanted = false; clearTimeout(timer); };
   }, [name, tries]);
-  return state.value;
+  return [state.value, state.name === name];
 }
 
-/** JSON of a POST about the run that is shown, or about the model where path starts with "/api".
- * @param {string|null} path @param {object} body @returns {any} */
+/** JSON of a POST about the run that is shown, or about the model where path starts with "/api"; `current` is false
+ * while it is still the answer to what was asked before. @param {string|null} path @param {object} body @returns {any} */
 export function useAnswer(path, body) {
   const id = run.value?.run;
   const whole = path === null || (!id && !path.startsWith("/api")) ? null : path.startsWith("/api") ? path : `/api/run/${id}/${path}`;
-  return useArrival(whole && `${whole} ${JSON.stringify(body)}`, () => call("POST", whole, body));
+  const [found, current] = useArrival(whole && `${whole} ${JSON.stringify(body)}`, () => call("POST", whole, body));
+  return found && { ...found, current };
 }
 
 /** Numbers of one activation of a run. `rows`, `cols` are ranges "a:b" of its last two axes, `head` of those that have
@@ -141,11 +143,11 @@ export function useAnswer(path, body) {
  * @returns {{values: Float32Array|Uint8Array, shape: number[], header: any, current: boolean}|null} */
 export function useTensorOf(root, name, part = {}) {
   const path = root && name !== null ? `${root}/tensor?${new URLSearchParams({ name, as: "f32", ...part })}` : null;
-  const found = useArrival(path, async () => {
+  const [found, current] = useArrival(path, async () => {
     const { buffer, header } = await bytes(path);
-    return { values: new (part.as === "u8" ? Uint8Array : Float32Array)(buffer), shape: header.shape, header, path };
+    return { values: new (part.as === "u8" ? Uint8Array : Float32Array)(buffer), shape: header.shape, header };
   });
-  return found && { ...found, current: found.path === path };
+  return found && { ...found, current };
 }
 
 /** The same of the run that is shown. @param {string|null} name @param {object} [part] */
@@ -158,10 +160,11 @@ export function useTensor(name, part = {}) {
  * @returns {{header: any, thumbs: Uint8Array, last: Float32Array}|null} */
 export function useHeads() {
   const path = run.value ? `/api/run/${run.value.run}/heads?size=32` : null;
-  return useArrival(path, async () => {
+  const [found] = useArrival(path, async () => {
     const { buffer, header } = await bytes(path);
     return { header, thumbs: new Uint8Array(buffer, 0, header.last), last: new Float32Array(buffer, header.last) };
   });
+  return found;
 }
 
 /** One row of an activation [tokens, columns] for the position that is followed. @param {string} name */

@@ -3,14 +3,14 @@ import { useMemo, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { model } from "page/run.js";
 import { percent, short } from "page/format.js";
-import { language, t } from "page/text.js";
+import { spoken, t } from "page/text.js";
 import { COLOURS, KINDS, byKind, kindOf, ledger, models, total } from "page/sizes.js";
 import { skyline } from "page/skyline.js";
 import { Sheet, fitting } from "page/sheet.js";
 
-const number = (n) => n.toLocaleString(language.value);
+const number = (n) => n.toLocaleString(spoken.value);
 const shapeOf = (shape) => shape.map(number).join(" × ");
-const decimal = (text) => (language.value === "de" ? text.replace(".", ",") : text);
+const decimal = (text) => (spoken.value === "de" ? text.replace(".", ",") : text);
 const share = (part) => decimal(percent(part));
 /** Width by height of the picture: taller on small screens, as names need their room. */
 const ASPECT = innerWidth < 720 ? 1.2 : 1.6;

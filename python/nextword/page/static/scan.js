@@ -28,7 +28,7 @@ export function Scan() {
       ${over === "neurons" && html`<${Stepper} label=${t("layer")} value=${l} count=${layers} onChoose=${(value) => { shownLayer.value = value; }} />`}
       <${Choice} label=${t("scan.measure")} value=${measure} onChoose=${setMeasure} options=${["logit", "logprob", "kl"].map((one) => [one, t(`scan.${one}`)])} />
       <${Choice} label=${t("rule.how")} value=${how} onChoose=${setHow} options=${["zero", "mean"].map((one) => [one, t(`rule.${one}`)])} />
-      ${measure !== "kl" && html`<label class="select"><span>${t("scan.target")}</span><${Typed} size="10" value=${target} placeholder=${t("switches.best")} onChoose=${setTarget} /></label>`}</div>
+      ${measure !== "kl" && html`<label class="select"><span>${t("scan.target")}</span><${Typed} size="22" value=${target} placeholder=${t("switches.best")} onChoose=${setTarget} /></label>`}</div>
     <div class="controls"><${Progress} grid=${grid} label=${t("scan.start")} onStart=${() => start(`/api/run/${run}/scan`, body, rows, cols)} onStop=${stop} /></div>
     ${grid && html`<${GridPicture} grid=${grid} kind=${measure === "kl" ? "share" : "signed"} unit=${t(`scan.unit.${measure}`)} label=${t(`scan.picture.${measure}`, { token: word })}
       colText=${(j) => (over === "layers" ? t(j ? "scan.mlp" : "scan.attention") : String(j))} where=${where} ruleOf=${(layer, column) => ruleOf(over, layer, column, how)} />

@@ -7,7 +7,7 @@ import { cellStyle } from "page/cell_style.js";
 import { short, shown, percent } from "page/format.js";
 import { t } from "page/text.js";
 import { strength, words } from "page/rules.js";
-import { Bars, Choice, Missing, Stepper, Token } from "page/parts.js";
+import { Bars, Choice, Missing, Stepper, Token, Typed } from "page/parts.js";
 
 const MOST = 300;  // tokens that are aligned as a longest common subsequence; longer texts place by place
 
@@ -84,7 +84,7 @@ export function SideBySide() {
   const two = Boolean(model.value?.start.against), kinds = ["prompts", ...(two ? ["models"] : []), "change"], kind = kinds.includes(sides.value) ? sides.value : "prompts";
   if (kind !== sides.value) sides.value = kind;
   if (!model.value) return html`<p class="skeleton tall"></p>`;
-  const field = (label, signal, shownValue) => html`<label class="stack"><span>${label}</span><input type="text" spellcheck="false" value=${shownValue} onChange=${(event) => { if (event.currentTarget.value) signal.value = event.currentTarget.value; }} /></label>`;
+  const field = (label, signal, shownValue) => html`<label class="stack"><span>${label}</span><${Typed} value=${shownValue} onChoose=${(text) => { if (text) signal.value = text; }} /></label>`;
   const nothing = kind === "change" && !interventions.value.length;
   return html`<section class="card" aria-labelledby="side-title" id="sides"><h2 id="side-title">${t("side.title")}</h2><p class="says">${t("side.says")}</p>
     <div class="controls"><${Choice} label=${t("side.what")} value=${kind} onChoose=${(next) => { sides.value = next; }} options=${kinds.map((one) => [one, t(`side.${one}`)])} /></div>

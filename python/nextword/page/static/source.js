@@ -32,7 +32,8 @@ async function remembering(attempt, send) {
   } catch (fault) {
     const first = fault.status === 410 && bodies.get(fault.failure.run);
     if (!first) throw fault;
-    await send("POST", "/api/run", first);
+    const again = await send("POST", "/api/run", first);
+    await again.text?.();  // an answer that is not read keeps its connection
     return attempt();
   }
 }

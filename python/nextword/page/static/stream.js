@@ -12,7 +12,7 @@ import { Legend, largest } from "page/heat.js";
 /** Layers x positions: the most probable next token after each. @param {{lens: any, watch: boolean}} props */
 function Lens({ lens, watch }) {
   const { tokens } = run.value, table = ramp("share", themeNow());
-  return html`<div class="scroll lens" tabindex="0" role="region" aria-label=${t("stream.lens")}><table>
+  return html`<div class=${`scroll lens ${lens.current ? "" : "awaited"}`} aria-busy=${!lens.current} tabindex="0" role="region" aria-label=${t("stream.lens")}><table>
     <thead><tr><td></td>${lens.positions.map((p) => html`<th scope="col" translate="no" class=${p === at.value ? "chosen" : ""}>${shown(tokens[p])}</th>`)}</tr></thead>
     <tbody>${lens.names.map((name, row) => html`<tr key=${name}><th scope="row"><code>${name}</code></th>${lens.positions.map((p, column) => {
       const id = lens.ids[row][column][0], chance = watch ? lens.watch.p[row][column] : lens.p[row][column][0], step = 3 * stepOf(chance, "share", 1);
@@ -42,7 +42,7 @@ function Parts({ target, by }) {
   const rest = told.parts.reduce((sum, part) => sum + part.value, 0) - parts.reduce((sum, part) => sum + part.value, 0);
   const bar = (name, value) => html`<tr key=${name}><th scope="row"><code>${name}</code></th><td class="number">${signed(value)}</td>
     <td class="wide"><span class="both"><span class=${value < 0 ? "minus" : "plus"} style=${{ width: `${50 * Math.min(1, Math.abs(value) / most)}%` }}></span></span></td></tr>`;
-  return html`<table class="plain parts-table"><caption>${t("stream.parts.says", { token: shown({ text: told.texts[told.target], id: told.target }), logit: short(told.logit, 7) })}</caption>
+  return html`<table class=${`plain parts-table ${told.current ? "" : "awaited"}`} aria-busy=${!told.current}><caption>${t("stream.parts.says", { token: shown({ text: told.texts[told.target], id: told.target }), logit: short(told.logit, 7) })}</caption>
     <tbody>${parts.map((part) => bar(part.name, part.value))}${parts.length < told.parts.length && bar(t("stream.rest", { count: told.parts.length - parts.length }), rest)}</tbody>
     <tfoot><tr><th scope="row">${t("stream.sum")}</th><td class="number">${short(told.parts.reduce((sum, part) => sum + part.value, 0), 7)}</td><td>${t("stream.bound", { bound: short(told.bound, 2) })}</td></tr></tfoot></table>`;
 }
@@ -54,13 +54,13 @@ export function Stream() {
   const lens = useAnswer("lens", { at: where, positions, top: 5, watch: target }), here = lens ? lens.positions.indexOf(at.value) : -1;
   const choices = next.slice(0, 8);
   const name = shown({ text: texts[target], id: target });
-  return html`<${Station} id="stream" summary=${lens && here >= 0 ? t("stream.summary", { words: lens.ids.map((row) => shown({ text: lens.texts[row[here][0]] })).join(" → ") }) : ""}>
+  return html`<${Station} id="stream" summary=${lens?.current && here >= 0 ? t("stream.summary", { words: lens.ids.map((row) => shown({ text: lens.texts[row[here][0]] })).join(" → ") }) : "\u00a0"}>
     <div class="controls"><${Choice} label=${t("stream.where")} value=${where} onChoose=${setWhere} options=${[["resid_mid", t("stream.mid")], ["resid_post", t("stream.post")]]} />
       <${Choice} label=${t("stream.colour")} value=${colour} onChoose=${setColour} options=${[["p", t("stream.colour.p")], ["watch", t("stream.colour.watch", { token: name })]]} />
       <label class="select"><span>${t("stream.watch")}</span><select value=${String(target)} onChange=${(event) => setWatched(Number(event.currentTarget.value))}>
         ${choices.map(({ id }) => html`<option value=${String(id)}>${shown({ text: texts[id], id })}</option>`)}</select></label></div>
     ${lens ? html`<${Lens} lens=${lens} watch=${colour === "watch" && lens.watch} /><p class="hint"><${Legend} kind="share" limit=${1} unit=${t("unit.probability")} /> ${t("stream.lens.says")}</p>` : html`<p class="skeleton tall"></p>`}
-    ${lens?.watch && here >= 0 && html`<${Path} names=${lens.names} values=${lens.watch.p.map((row) => row[here])} token=${name} />`}
+    ${lens?.current && lens.watch && here >= 0 && html`<${Path} names=${lens.names} values=${lens.watch.p.map((row) => row[here])} token=${name} />`}
     <h3>${t("stream.parts")}</h3><p class="hint">${t("stream.parts.why")}</p>
     <div class="controls"><${Choice} label=${t("stream.by")} value=${by} onChoose=${setBy} options=${[["part", t("stream.by.part")], ["head", t("stream.by.head")]]} /></div>
     <${Parts} target=${target} by=${by} />

@@ -1,12 +1,11 @@
 // Interventions: switches that change the run, each removable, and what they did to the next word.
-import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { interventions, watched } from "page/state.js";
 import { base, change, run, useAnswer } from "page/run.js";
 import { short, signed, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { placeOf, same, set, strength, words } from "page/rules.js";
-import { Token, Bars } from "page/parts.js";
+import { Bars, Token, Typed } from "page/parts.js";
 
 /** A button that switches something of the model off.
  * @param {{rule: {name: string, heads?: number[], columns?: number[]}, label: string, brief?: boolean}} props */
@@ -38,12 +37,12 @@ export function Rules() {
 
 /** What became of one token that is watched: its logit, its log-probability. */
 function Watched() {
-  const rules = interventions.value, word = watched.value, [text, setText] = useState(word);
+  const rules = interventions.value, word = watched.value;
   const told = useAnswer(base.value && rules.length ? `/api/run/${base.value.run}/ablate` : null, { interventions: rules, top: 8, ...(word ? { target: word } : {}) });
   const says = told === undefined ? t("switches.refused", { word: shown({ text: word }) }) : !told ? "…"
     : t("switches.watched", { token: shown({ text: told.texts[told.target.id], id: told.target.id }), logit: signed(told.target.logit), logprob: signed(told.target.logprob) });
-  return html`<p class="watched"><label class="select"><span>${t("switches.watch")}</span><input type="text" size="10" spellcheck="false" value=${text} placeholder=${t("switches.best")}
-    onChange=${(event) => { const next = event.currentTarget.value; setText(next); watched.value = next.trim() && ` ${next.trim()}`; }} /></label> <output>${says}</output></p>`;
+  return html`<p class="watched"><label class="select"><span>${t("switches.watch")}</span><${Typed} size="18" value=${word.trim()} placeholder=${t("switches.best")}
+    onChoose=${(next) => { watched.value = next.trim() && ` ${next.trim()}`; }} /></label> <output>${says}</output></p>`;
 }
 
 /** The next word before and after, and how far the distribution moved. */

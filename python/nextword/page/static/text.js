@@ -3,7 +3,8 @@ import { signal } from "@preact/signals";
 
 /** @type {Record<string, Record<string, string>>} */
 const tables = {};
-export const language = signal("en");
+/** The language that is chosen, and the one whose texts are all there, in which the page speaks. */
+export const language = signal("en"), spoken = signal("en");
 /** Counts the tables that arrived, so that what is drawn follows. */
 const arrived = signal(0);
 
@@ -18,6 +19,6 @@ export function addTexts(name, table) {
  * @returns {string} */
 export function t(key, values = {}) {
   arrived.value;
-  const text = tables[language.value]?.[key] ?? key;
+  const text = tables[spoken.value]?.[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }

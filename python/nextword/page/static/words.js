@@ -4,7 +4,8 @@ import { html } from "page/html.js";
 import { useAnswer } from "page/run.js";
 import { percent, short, shown } from "page/format.js";
 import { t } from "page/text.js";
-import { Bars, Choice, Typed } from "page/parts.js";
+import { Bars, Choice, Missing, Typed } from "page/parts.js";
+import { isFile } from "page/source.js";
 import { Pull } from "page/pull.js";
 
 /** A word as it stands in a sentence: with the space before it. @param {string} word */
@@ -20,7 +21,7 @@ function Analogy() {
   return html`<section class="card" aria-labelledby="analogy-title"><h2 id="analogy-title">${t("words.analogy.title")}</h2><p class="says">${t("words.analogy.says")}</p>
     <div class="controls" id="analogy">${field(0, "a")} <span aria-hidden="true">−</span> ${field(1, "b")} <span aria-hidden="true">+</span> ${field(2, "c")}
       <${Choice} label=${t("words.inputs")} value=${exclude} onChoose=${setExclude} options=${[["yes", t("words.without")], ["no", t("words.with")]]} /></div>
-    ${told === undefined ? html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<${Bars} limit=${1} label=${t("words.analogy.title")} rows=${told.near.map(({ id, cosine }) => ({ id, text: told.texts[id], p: cosine }))} />
+    ${told === undefined ? isFile ? html`<${Missing} />` : html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<${Bars} limit=${1} label=${t("words.analogy.title")} rows=${told.near.map(({ id, cosine }) => ({ id, text: told.texts[id], p: cosine }))} />
       <p class="hint">${t(without ? "words.why.without" : "words.why.with")}</p>`}</section>`;
 }
 
@@ -48,7 +49,7 @@ function Similar() {
       <${Choice} label=${t("bench.measure")} value=${measure} onChoose=${setMeasure} options=${[["dot", t("bench.dot")], ["scaled_dot", t("words.scaled")], ["cosine", t("bench.cosine")]]} /></div>
     <div class="controls" id="axes">${[0, 1].map((i) => html`<label class="select"><span>${t(`words.axes.${i}`)}</span><${Typed} size="16" value=${axes[i]} placeholder=${t("words.axes.most")} onChoose=${(text) => setAxes(axes.map((old, j) => (i === j ? text : old)))} /></label>`)}
       <button onClick=${() => setAxes([t("words.axes.example.0"), t("words.axes.example.1")])}>${t("words.axes.example.0")}, ${t("words.axes.example.1")}</button><button disabled=${!pairs.length} onClick=${() => setAxes(["", ""])}>${t("words.axes.most")}</button></div>
-    ${told === undefined ? html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<div class="two"><${WordMap} told=${told} chosen=${pairs.length} />
+    ${told === undefined ? isFile ? html`<${Missing} />` : html`<p class="told">${t("words.refused")}</p>` : !told ? html`<p class="skeleton tall"></p>` : html`<div class="two"><${WordMap} told=${told} chosen=${pairs.length} />
       <div class="scroll" tabindex="0" role="region" aria-label=${t("words.table")}><table class="plain" id="similarity"><thead><tr><td></td>${told.words.map((id) => html`<th scope="col" translate="no">${name(id)}</th>`)}</tr></thead>
       <tbody>${told.words.map((id, i) => html`<tr key=${id}><th scope="row" translate="no">${name(id)}</th>${told[measure][i].map((value) => html`<td>${short(value)}</td>`)}</tr>`)}</tbody></table></div></div>`}</section>`;
 }
