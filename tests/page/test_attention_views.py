@@ -118,5 +118,5 @@ def test_axe_finds_nothing_in_any_view(browser, address):
                 page.click(f"#station-attention button:text-is('{view}')")
                 page.click(f"#station-attention button:text-is('{of}')")
                 settled(page)
-                found = axe.Axe().run(page)
+                found = axe.Axe().run(page, context="#station-attention")
                 assert found.violations_count == 0, f"{view} {of} {theme}: {found.generate_report()}"

@@ -8,12 +8,11 @@ import pytest
 
 import nextword
 from nextword.models.gpt2 import GPT2Config
-from page.browser import opened, settled
+from page.browser import opened
 
 # Sums of the published shapes (Radford et al. 2019), as transformers counts them.
 PUBLISHED = {"GPT-2 124M": 124_439_808, "GPT-2 355M": 354_823_168, "GPT-2 774M": 774_030_080,
              "GPT-2 1558M": 1_557_611_200}
-READY = {"scale": "#ledger", "bench": "#halving", "words": "#between"}
 
 
 @pytest.fixture(scope="module")
@@ -200,17 +199,6 @@ def test_the_map_takes_differences_of_words_as_axes(browser, address, lm):
     label = page.get_attribute("figure:has(svg.plane) svg[aria-label^='Map']", "aria-label")
     for word, point in zip(words, points.tolist(), strict=True):
         assert f"{word.replace(' ', '·')} ({format(point[0], '.2g')}, {format(point[1], '.2g')})" in label
-
-
-@pytest.mark.parametrize("screen", READY)
-def test_axe_finds_nothing(browser, address, screen):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    for lang, theme in [("de", "light"), ("en", "dark"), ("de", "dark"), ("en", "light")]:
-        page = opened(browser, address, screen=screen, lang=lang, theme=theme, ready=READY[screen])
-        settled(page)
-        found = axe.Axe().run(page)
-        assert found.violations_count == 0, f"{lang} {theme}: {found.generate_report()}"
-        page.context.close()
 
 
 def test_the_skyline_fits_small_screens(browser, address):
