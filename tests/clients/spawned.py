@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+import nextword
+
 START_SECONDS = 60
+DEMO = Path(nextword.__file__).parent / "demo"  # the demo model's folder
 
 
 def needs(*distributions):

@@ -8,11 +8,10 @@ import json
 import random
 import re
 import subprocess
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from spawned import command, environment, needs
+from spawned import DEMO, command, environment, needs
 
 needs("lm_eval", "torch", "transformers", "aiohttp")
 
@@ -71,7 +70,7 @@ def server(folder, address, lm):
 
 @pytest.fixture(scope="module")
 def hf(folder, lm):
-    arguments = f"pretrained={files('nextword.demo')},max_length={lm.model.limit - 2},dtype=float32"
+    arguments = f"pretrained={DEMO},max_length={lm.model.limit - 2},dtype=float32"
     return evaluated(folder, "hf", "--model", "hf", "--model_args", arguments, "--device", "cpu", "--batch_size", "8")
 
 

@@ -5,11 +5,9 @@ import re
 import shutil
 import subprocess
 import urllib.request
-from importlib.resources import files
-from pathlib import Path
 
 import pytest
-from spawned import command, environment, needs, spawned
+from spawned import DEMO, command, environment, needs, spawned
 
 needs("schemathesis")
 
@@ -26,15 +24,15 @@ def address(tmp_path_factory):
     """Of the demo model's first layer, with a short window, so that the many texts are short."""
     from safetensors.numpy import load_file, save_file
 
-    demo, folder = Path(str(files("nextword.demo"))), tmp_path_factory.mktemp("small")
-    tensors = load_file(demo / "model.safetensors")
+    folder = tmp_path_factory.mktemp("small")
+    tensors = load_file(DEMO / "model.safetensors")
     kept = {name: tensor for name, tensor in tensors.items() if not re.search(r"\.h\.[1-9]", name)}
     kept["transformer.wpe.weight"] = kept["transformer.wpe.weight"][:WINDOW].copy()
     save_file(kept, folder / "model.safetensors")
-    config = json.loads((demo / "config.json").read_text()) | {"n_layer": 1, "n_positions": WINDOW}
+    config = json.loads((DEMO / "config.json").read_text()) | {"n_layer": 1, "n_positions": WINDOW}
     (folder / "config.json").write_text(json.dumps(config))
     for name in ("vocab.json", "merges.txt"):
-        shutil.copy(demo / name, folder / name)
+        shutil.copy(DEMO / name, folder / name)
     with spawned(folder, f"demo={folder}") as found:
         yield found
 
