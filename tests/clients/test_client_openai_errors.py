@@ -79,12 +79,12 @@ def test_a_full_queue_is_429_and_the_client_asks_again_after_the_time_that_it_is
         seen.append((time.monotonic(), response.status_code, response.headers.get("retry-after")))
 
     long = {"model": "demo", "prompt": PROMPT, "max_tokens": 500, "temperature": 1, "extra_body": {"ignore_eos": True}}
-    with spawned(tmp_path, "--slots", "1", "--max-queue", "1") as address:
-        running = client_of(address).completions.create(**long, stream=True)
+    with (spawned(tmp_path, "--slots", "1", "--max-queue", "1") as address, client_of(address) as plain,
+          client_of(address, max_retries=20) as patient):
+        running = plain.completions.create(**long, stream=True)
         next(iter(running))  # it has the slot
-        waiting = threading.Thread(target=lambda: client_of(address).completions.create(**long))
+        waiting = threading.Thread(target=lambda: plain.completions.create(**long))
         waiting.start()
-        plain = client_of(address)
         until = time.monotonic() + 60
         while 'waiting{model="demo"} 1' not in plain._client.get(f"{address}/metrics").text:
             assert time.monotonic() < until
@@ -92,7 +92,6 @@ def test_a_full_queue_is_429_and_the_client_asks_again_after_the_time_that_it_is
         with pytest.raises(openai.RateLimitError) as caught:
             plain.completions.create(model="demo", prompt=PROMPT, max_tokens=1)
         assert (caught.value.code, caught.value.type) == ("queue_full", "rate_limit_error")
-        patient = client_of(address, max_retries=20)
         patient._client.event_hooks = {"response": [hear]}
         assert patient.completions.create(model="demo", prompt=PROMPT, max_tokens=1).choices
         waiting.join(60)
