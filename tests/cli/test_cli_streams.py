@@ -18,7 +18,7 @@ from no_server import serves_nobody
 import nextword
 from nextword.cli import bench as bench_cli
 from nextword.cli import main as cli
-from nextword.cli import user_text
+from nextword.cli import terminal, user_text
 from nextword.cli.arguments import OPENINGS
 
 DEMO = str(nextword.DEMO)
@@ -42,6 +42,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setattr(bench_cli, "SECONDS", 0.01)
     serves_nobody(monkeypatch)
     monkeypatch.setattr(bench_cli, "LOOK", 0.001)
+    monkeypatch.setattr(terminal, "PATIENCE", 60.0)
     numbers = iter(range(100))
 
     def call(command, *more, words=None, **replaced):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -30,6 +31,16 @@ def serving(models, **options):
         one.stop()
         thread.join(30)
         assert not thread.is_alive()
+
+
+def until(condition, seconds=20.0):
+    """Whether it comes true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def events_of(response):

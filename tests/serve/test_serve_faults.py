@@ -6,28 +6,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 pytest.importorskip("msgspec", reason='needs msgspec: pip install "nextword[serve]"')
-from serving import error_of, events_of, serving
+from serving import error_of, events_of, serving, until
 
 import nextword
 
 PATH = "/v1/completions"
 LONG = {"prompt": "Once upon a time", "max_tokens": 500, "temperature": 0, "ignore_eos": True}
-
-
-def until(condition, seconds=20.0):
-    """Whether it comes true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.005)
-    return False
 
 
 def sent(server, body):

@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 
 import pytest
-from serving import error_of, serving
+from serving import error_of, serving, until
 
 pytest.importorskip("msgspec", reason='needs msgspec: pip install "nextword[test]"')
 pytest.importorskip("uvicorn", reason='needs uvicorn: pip install "nextword[test]"')
@@ -29,13 +29,6 @@ def head(server, path, length, more=""):
 
 def connected(server):
     return closing(socket.create_connection(("127.0.0.1", server.port), timeout=30))
-
-
-def until(true, seconds=20):
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def test_a_body_of_very_many_lists_is_refused_before_they_are_made(client):
@@ -80,11 +73,11 @@ def test_all_bodies_together_are_bounded_and_room_comes_back(server, client, mon
     asked = json.dumps({"prompt": "a", "max_tokens": 1, "user": "b" * 200}).ljust(50_000)
     with connected(server) as first:
         first.sendall(head(server, "/v1/completions", 90_000) + b" " * 80_000)
-        until(lambda: server.app._bodies._held == 80_000)
+        assert until(lambda: server.app._bodies._held == 80_000)
         refused = client.post("/v1/completions", content=asked, headers=JSON)
         assert error_of(refused) == (503, None, "too_many_bodies")
         assert refused.headers["retry-after"] == "1"
-    until(lambda: server.app._bodies._held == 0)
+    assert until(lambda: server.app._bodies._held == 0)
     assert client.post("/v1/completions", content=asked, headers=JSON).status_code == 200
     assert server.app._bodies._held == 0
 
@@ -122,8 +115,8 @@ def test_an_answer_that_nobody_reads_is_given_up(server, client, monkeypatch):
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.connect(("127.0.0.1", server.port))
         lazy.sendall(head(server, "/tokenize", len(body)) + body)
-        until(lambda: len(there) == before + 1)
-        until(lambda: len(there) == before)
+        assert until(lambda: len(there) == before + 1)
+        assert until(lambda: len(there) == before)
 
 
 def test_an_answer_that_is_read_slowly_comes_whole(server, monkeypatch):
@@ -143,7 +136,7 @@ def test_an_answer_that_is_read_slowly_comes_whole(server, monkeypatch):
 def test_little_of_a_connection_is_read_at_once(server):
     with connected(server) as one:
         one.sendall(head(server, "/tokenize", 100))
-        until(lambda: any(there.cycle is not None for there in server._server.server_state.connections))
+        assert until(lambda: any(there.cycle is not None for there in server._server.server_state.connections))
         sizes = {there.transport.max_size for there in server._server.server_state.connections}
     assert sizes == {bounds.READ}
 
@@ -151,7 +144,7 @@ def test_little_of_a_connection_is_read_at_once(server):
 def test_who_is_still_sending_at_the_end_is_told(lm):
     with serving({"demo": lm}, drain=0.1) as one, connected(one) as slow:
         slow.sendall(head(one, "/v1/completions", 100) + b"{")
-        until(lambda: one.state.busy == 1)
+        assert until(lambda: one.state.busy == 1)
         one.stop()
         answer = b""
         while part := slow.recv(4096):

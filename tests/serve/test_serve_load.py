@@ -21,22 +21,12 @@ import pytest
 from nextword import Sampling
 
 pytest.importorskip("msgspec", reason='needs msgspec: pip install "nextword[serve]"')
-from serving import error_of, events_of, serving
+from serving import error_of, events_of, serving, until
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 LEAVE = 1000 if THOROUGH else 40
 PATH = "/v1/completions"
 LONG = {"prompt": "Once upon a time", "max_tokens": 500, "temperature": 0, "ignore_eos": True}
-
-
-def until(condition, seconds=20.0):
-    """Whether it comes true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.005)
-    return False
 
 
 def sent(port, body, path=PATH):

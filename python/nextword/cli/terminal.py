@@ -11,10 +11,12 @@ from typing import Any, TextIO
 
 from nextword.files.json_text import json_text
 
+PATIENCE = 1.0  # seconds
+
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Say on stderr what takes longer than a second: with running seconds on a terminal, else one line.
+    """Say on stderr what takes longer than `PATIENCE`: with running seconds on a terminal, else one line.
 
     Yields a function to call with (done, total): from then on a terminal shows a bar, percentage and time left.
     """
@@ -26,7 +28,7 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     state: list[tuple[int, int]] = []
 
     def show() -> None:
-        if stop.wait(1.0):
+        if stop.wait(PATIENCE):
             return
         if not out.isatty():
             print(f"nextword: {label} ...", file=out, flush=True)
