@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -147,6 +148,16 @@ def test_an_answer_that_is_no_longer_wanted_is_dropped(open_page, lm, lang, t):
     expect(page.get_by_role(BANNER)).to_have_count(0)
 
 
+def let_go(page, pattern, held):
+    """Wait until a request has been held, and let it go on."""
+    until = time.monotonic() + 30
+    while not held:
+        assert time.monotonic() < until, f"nothing was asked of {pattern}"
+        page.wait_for_timeout(10)
+    for route in held:
+        route.continue_()
+
+
 def test_numbers_of_what_was_asked_before_are_not_shown_for_what_is_asked_now(open_page, t, lang):
     page = open_page(prompt=PROMPT, lang=lang, open="stream")
     parts = page.locator(".parts-table")
@@ -155,8 +166,7 @@ def test_numbers_of_what_was_asked_before_are_not_shown_for_what_is_asked_now(op
     page.route("**/attribute", lambda route: held.append(route))
     page.get_by_label(t("stream.watch")).select_option(index=1)
     expect(parts.locator("tfoot")).to_be_hidden()
-    for route in held:
-        route.continue_()
+    let_go(page, "**/attribute", held)
     expect(parts.locator("tfoot")).to_be_visible()
     assert parts.inner_text() != before
 
@@ -171,8 +181,7 @@ def test_the_page_keeps_its_language_until_the_texts_of_the_other_are_there(open
     expect(page.get_by_role("button", name=german("walk.stream.title"), exact=True)).to_be_visible()
     assert "walk.stream" not in page.inner_text("body")
     assert page.evaluate("document.documentElement.lang") == "de"
-    for route in held:
-        route.continue_()
+    let_go(page, "**/text/en/*.json", held)
     expect(page.get_by_role("button", name=texts("en")("walk.stream.title"), exact=True)).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", "en")
 
