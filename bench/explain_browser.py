@@ -19,13 +19,20 @@ STATIONS = "tokens,embedding,attention,mlp,stream,chance,next"
 VOCABULARY, SIDE = 50_257, 1024
 # seconds
 COMMAND, PAINT, STEP, SLIDER, HEAT = 1.5, 0.3, 0.06, 0.016, 0.04
-PIXELS = "const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));"
+PIXELS = """
+    const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+    const until = async (true_, end = performance.now() + 10000) => {
+        while (!true_()) {
+            if (performance.now() > end) throw new Error("nothing is seen after 10 s");
+            await new Promise(done => setTimeout(done));
+        }
+    };"""
 
 STEPPED = PIXELS + """
     const station = document.getElementById("inside-next"), count = () => station.querySelectorAll(".grown").length;
     const before = count(), begun = performance.now();
     station.querySelectorAll(".controls button")[1].click();
-    while (count() === before) await new Promise(done => setTimeout(done));
+    await until(() => count() !== before);
     await frame();
     return performance.now() - begun;"""
 SLID = PIXELS + """
@@ -34,7 +41,7 @@ SLID = PIXELS + """
     const before = bars(), begun = performance.now();
     slider.value = 0.5 + Math.random() * 4;
     slider.dispatchEvent(new Event("input", { bubbles: true }));
-    while (bars() === before) await new Promise(done => setTimeout(done));
+    await until(() => bars() !== before);
     return performance.now() - begun;"""
 CHANCES = """
     const { ordered, chances } = await import("page/sampling.js");
@@ -42,14 +49,14 @@ CHANCES = """
     const begun = performance.now();
     chances(logits, order, { temperature: 0.5 + Math.random(), top_k: 0, top_p: 0.9, min_p: 0 }, 20);
     return performance.now() - begun;"""
-HEATED = """
+HEATED = PIXELS + """
     const { render } = await import("preact"), { html } = await import("page/html.js"), { Heat } = await import("page/heat.js");
     const values = Float32Array.from({ length: size * size }, (_, i) => Math.abs(Math.sin(i))), box = document.createElement("div");
     document.body.append(box);
     const begun = performance.now();
     render(html`<${Heat} values=${values} rows=${size} cols=${size} kind="share" limit=${1} unit="" causal label="" name="x" index=${(i, j) => [i, j]} />`, box);
-    const canvas = box.querySelector("canvas"), blank = canvas.width;
-    while (canvas.width === blank) await new Promise(done => setTimeout(done));
+    const canvas = box.querySelector("canvas");
+    await until(() => canvas.width >= size);
     const found = performance.now() - begun, pixel = canvas.getContext("2d").getImageData(0, 0, 1, 1).data[3];
     render(null, box);
     box.remove();
