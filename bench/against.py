@@ -1,4 +1,4 @@
-"""GPT-2 124M on the CPU: nextword against other engines, same weights, checked first, then timed in turns.
+"""GPT-2 124M, or a Llama, on the CPU: nextword against other engines, same weights, checked first, then timed in turns.
 
   python bench/against.py prepare --dir DIR     environments, random weights and every engine's own format, under DIR
   python bench/against.py run --dir DIR         checks, times, writes bench/results/
@@ -6,6 +6,7 @@ See bench/README.md for what is measured and how.
 """
 
 import argparse
+import importlib
 import json
 import os
 import shlex
@@ -17,7 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from peers import limits, machine, report, rounds
+from peers import limits, machine, report, rounds, shape
 from peers.registry import CLASSES, PEERS, VARIANTS, WORKS, Peer, prompts
 
 BENCH = Path(__file__).resolve().parent
@@ -28,9 +29,15 @@ def python_of(folder: Path, name: str) -> Path:
     return folder / "venvs" / name / "bin" / "python"
 
 
-def converted_mark(folder: Path, name: str, precision: str) -> Path:
+def data_of(options: argparse.Namespace) -> Path:
+    """The weights of the shape."""
+    found: Path = options.dir / ("data" if options.shape == "gpt2" else f"data-{options.shape}")
+    return found
+
+
+def converted_mark(data: Path, name: str, precision: str) -> Path:
     """Its presence says that the peer's format of this precision is complete."""
-    return folder / "data" / "converted" / f"{name}-{precision}"
+    return data / "converted" / f"{name}-{precision}"
 
 
 def selection(text: str, known: Any, what: str) -> list[str]:
@@ -66,9 +73,9 @@ def worker_run(python: Path, script: str, *arguments: str, text: str | None = No
 
 
 def prepare(options: argparse.Namespace) -> None:
-    folder, data = options.dir, options.dir / "data"
+    folder, data = options.dir, data_of(options)
     failed = []
-    names = selection(options.peers, PEERS, "peer")
+    names = [name for name in selection(options.peers, PEERS, "peer") if shape.SHAPE.kind in PEERS[name].kinds]
     for name in dict.fromkeys(["numpy", *names]):  # the weights and the reference are NumPy's
         try:
             install(folder, name, PEERS[name], options.source)
@@ -82,7 +89,7 @@ def prepare(options: argparse.Namespace) -> None:
     for class_name in selection(options.classes, CLASSES, "class"):
         for name in names:
             for precision in PEERS[name].precisions.get(class_name, ()):
-                mark = converted_mark(folder, name, precision)
+                mark = converted_mark(data, name, precision)
                 python = python_of(folder, name)
                 made = mark.exists() and not PEERS[name].ours
                 if made or not python.exists() or not PEERS[name].converts:
@@ -127,12 +134,15 @@ def entries_of(options: argparse.Namespace, class_name: str, skipped: dict[str, 
         selection(name, PEERS, "peer")
         python = Path(pythons[label]) if label in pythons else python_of(options.dir, name)
         precisions = PEERS[name].precisions.get(class_name, ())
+        if shape.SHAPE.kind not in PEERS[name].kinds:
+            skipped[label] = f"its module knows no {shape.SHAPE.kind}"
+            continue
         if label not in pythons and not (options.dir / "venvs" / name / "installed").exists():
             skipped[label] = "not installed"
             continue
         for precision in precisions:
             title = label if len(precisions) == 1 else f"{label} {precision}"
-            if not PEERS[name].converts or converted_mark(options.dir, name, precision).exists():
+            if not PEERS[name].converts or converted_mark(data_of(options), name, precision).exists():
                 entries.append(rounds.Entry(title, PEERS[name], precision, python))
             else:
                 skipped[title] = f"its {precision} weights are not prepared"
@@ -142,12 +152,12 @@ def entries_of(options: argparse.Namespace, class_name: str, skipped: dict[str, 
 def run(options: argparse.Namespace) -> None:
     names = selection(options.work, WORKS, "work")
     warm, new_process = ([n for n in names if (WORKS[n].kind == "fresh") == fresh] for fresh in (False, True))
-    reference = options.dir / "data" / "reference.json"
+    reference = data_of(options) / "reference.json"
     if not reference.exists():
         raise SystemExit(f"against: {reference} is missing; run `prepare --dir {options.dir}` first")
     log = options.dir / "log"
     log.mkdir(exist_ok=True)
-    setting = rounds.Setting(options.dir / "data", log, options.lock, options.patience,
+    setting = rounds.Setting(data_of(options), log, options.lock, options.patience,
                              json.loads(reference.read_text()))
     program = limits.build(options.dir)
     rows: list[rounds.Row] = []
@@ -169,7 +179,8 @@ def run(options: argparse.Namespace) -> None:
     if "nextword" in versions and built.exists():
         versions["nextword"]["built from"] = built.read_text()
     result = {
-        "date": time.strftime("%Y-%m-%d"), "commit": commit_of(ROOT), "machine": machine.describe(),
+        "shape": shape.SHAPE.title, "date": time.strftime("%Y-%m-%d"), "commit": commit_of(ROOT),
+        "machine": machine.describe(),
         "command": shlex.join(["python", "bench/against.py", *hide(options, sys.argv[1:])]),
         "versions": versions, "skipped": skipped, "summary": report.summarise(rows), "rows": rows,
     }
@@ -201,6 +212,7 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--dir", type=Path, required=True, help="folder of environments and weights, outside the tree")
+    common.add_argument("--shape", choices=shape.SHAPES, default="gpt2", help="default: gpt2")
     common.add_argument("--peers", default=",".join(PEERS), help="default: all")
     common.add_argument("--classes", default="fp32", help=f"of {', '.join(CLASSES)}; default: fp32")
     command = commands.add_parser("prepare", parents=[common], help="make what `run` needs")
@@ -220,8 +232,11 @@ def parse() -> argparse.Namespace:
     command.set_defaults(action=run)
     options = parser.parse_args()
     options.dir = options.dir.resolve()
+    os.environ[shape.VARIABLE] = options.shape  # for the workers, too
+    importlib.reload(shape)
     if options.action is run:
-        name = f"against-{time.strftime('%Y-%m-%d')}-{commit_of(ROOT).split()[0]}"
+        of = "" if options.shape == "gpt2" else f"{options.shape}-"
+        name = f"against-{of}{time.strftime('%Y-%m-%d')}-{commit_of(ROOT).split()[0]}"
         options.out = None if options.no_out else options.out or BENCH / "results" / name
     else:
         options.source = options.source.resolve()

@@ -7,7 +7,7 @@ from typing import Any
 
 import llama_cpp as ll
 import numpy as np
-from shape import EPSILON, HEADS, HIDDEN, LAYERS, POSITIONS, VOCABULARY, WIDTH
+from shape import BASE, EPSILON, HEAD_WIDTH, HEADS, HIDDEN, KV_HEADS, LAYERS, POSITIONS, SHAPE, VOCABULARY, WIDTH
 
 
 @ll.llama_log_callback
@@ -16,7 +16,7 @@ def quiet(level: int, text: bytes, user_data: Any) -> None:
 
 
 def file(data: Path, precision: str) -> Path:
-    return data / f"gpt2-{precision}.gguf"
+    return data / f"{SHAPE.kind}-{precision}.gguf"
 
 
 def convert(data: Path, precision: str) -> None:
@@ -24,8 +24,9 @@ def convert(data: Path, precision: str) -> None:
     if precision in ("f32", "f16", "bf16"):
         write(data, precision)
         return
-    if not file(data, "f32").exists():
-        write(data, "f32")
+    source = file(data, "f32" if SHAPE.kind == "gpt2" else "bf16")  # as the weights are stored
+    if not source.exists():
+        write(data, source.stem.rpartition("-")[2])
     kinds = {
         "q8_0": ll.LLAMA_FTYPE_MOSTLY_Q8_0,
         "q4_0": ll.LLAMA_FTYPE_MOSTLY_Q4_0,
@@ -35,8 +36,7 @@ def convert(data: Path, precision: str) -> None:
     settings = ll.llama_model_quantize_default_params()
     settings.ftype = kinds[precision.removesuffix("-pure")]
     settings.pure = precision.endswith("-pure")
-    source, target = str(file(data, "f32")).encode(), str(file(data, precision)).encode()
-    if ll.llama_model_quantize(source, target, ctypes.byref(settings)) != 0:
+    if ll.llama_model_quantize(str(source).encode(), str(file(data, precision)).encode(), ctypes.byref(settings)) != 0:
         raise RuntimeError(f"llama.cpp could not quantise to {precision}")
 
 
@@ -47,13 +47,12 @@ def write(data: Path, precision: str) -> None:
     w = weights.read(data)
     kind = {"f32": "F32", "f16": "F16", "bf16": "BF16"}[precision]
     storage = gguf.GGMLQuantizationType[kind]
-    writer = gguf.GGUFWriter(file(data, precision), "gpt2")
+    writer = gguf.GGUFWriter(file(data, precision), SHAPE.kind)
     writer.add_block_count(LAYERS)
     writer.add_context_length(POSITIONS)
     writer.add_embedding_length(WIDTH)
     writer.add_feed_forward_length(HIDDEN)
     writer.add_head_count(HEADS)
-    writer.add_layer_norm_eps(EPSILON)
     writer.add_file_type(gguf.LlamaFileType["ALL_F32" if kind == "F32" else f"MOSTLY_{kind}"])
     writer.add_vocab_size(VOCABULARY)
     writer.add_tokenizer_model("gpt2")
@@ -68,6 +67,15 @@ def write(data: Path, precision: str) -> None:
         quantised = gguf.quants.quantize(np.ascontiguousarray(tensor), storage)
         writer.add_tensor(name, quantised, raw_dtype=storage)
 
+    (gpt2 if SHAPE.kind == "gpt2" else llama)(writer, matrix, w)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def gpt2(writer: Any, matrix: Any, w: Any) -> None:
+    writer.add_layer_norm_eps(EPSILON)
     matrix("token_embd.weight", w["wte.weight"])
     writer.add_tensor("position_embd.weight", w["wpe.weight"])
     for part in ("weight", "bias"):
@@ -85,10 +93,33 @@ def write(data: Path, precision: str) -> None:
         ):
             matrix(f"{block}{theirs}.weight", w[f"{h}{ours}.weight"].T)
             writer.add_tensor(f"{block}{theirs}.bias", w[f"{h}{ours}.bias"])
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+
+
+def llama(writer: Any, matrix: Any, w: Any) -> None:
+    """Rows of queries and keys are stored as pairs of neighbours instead of halves."""
+    writer.add_layer_norm_rms_eps(EPSILON)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_rope_dimension_count(HEAD_WIDTH)
+    writer.add_rope_freq_base(BASE)
+    matrix("token_embd.weight", w["embed_tokens.weight"])
+    writer.add_tensor("output_norm.weight", w["norm.weight"])
+    for layer in range(LAYERS):
+        h, block = f"layers.{layer}.", f"blk.{layer}."
+        for theirs, ours in (("attn_norm", "input_layernorm"), ("ffn_norm", "post_attention_layernorm")):
+            writer.add_tensor(f"{block}{theirs}.weight", w[f"{h}{ours}.weight"])
+        for theirs, ours in (
+            ("attn_q", "self_attn.q_proj"),
+            ("attn_k", "self_attn.k_proj"),
+            ("attn_v", "self_attn.v_proj"),
+            ("attn_output", "self_attn.o_proj"),
+            ("ffn_gate", "mlp.gate_proj"),
+            ("ffn_up", "mlp.up_proj"),
+            ("ffn_down", "mlp.down_proj"),
+        ):
+            x = w[f"{h}{ours}.weight"]
+            if theirs in ("attn_q", "attn_k"):
+                x = x.reshape(-1, 2, HEAD_WIDTH // 2, WIDTH).swapaxes(1, 2).reshape(x.shape)
+            matrix(f"{block}{theirs}.weight", x)
 
 
 def load(data: Path, precision: str, threads: int) -> Any:

@@ -56,6 +56,7 @@ class Peer:
     packages: tuple[tuple[str, ...], ...]  # arguments of `pip install`, one after the other; "." is this checkout
     precisions: Mapping[str, tuple[str, ...]]  # class -> this peer's own names of what it offers there
     distributions: tuple[str, ...]  # whose versions are reported
+    kinds: tuple[str, ...] = ("gpt2",)  # of shapes that its module knows
     converts: bool = True  # into a format of its own; else it reads the Hugging Face folder
     build: Mapping[str, str] = field(default_factory=dict)  # environment of the installation
     environment: Mapping[str, str] = field(default_factory=dict)  # of the worker
@@ -66,19 +67,22 @@ class Peer:
         return "." in self.packages[0]
 
 
+BOTH = ("gpt2", "llama")
 PEERS = {
     "nextword": Peer(
         "nextword_",
         ((".",),),
         {"fp32": ("float32",), "16bit": ("bfloat16",), "int8": ("int8", "int8+kv8"), "int4": ("int4", "int4+kv8")},
         ("nextword", "numpy"),
+        kinds=BOTH,
     ),
-    "numpy": Peer("numpy_", (("numpy", "safetensors"),), {"fp32": ("float32",)}, ("numpy",), converts=False),
+    "numpy": Peer("numpy_", (("numpy", "safetensors"),), {"fp32": ("float32",)}, ("numpy",), BOTH, converts=False),
     "transformers": Peer(
         "transformers_",
         (("torch==2.13.0",), ("transformers", "safetensors", "numpy")),
         {"fp32": ("float32",), "16bit": ("bfloat16",)},
         ("transformers", "torch"),
+        kinds=BOTH,
         converts=False,
         environment={"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
     ),
@@ -113,6 +117,7 @@ PEERS = {
         (("--no-binary", "llama-cpp-python", "llama-cpp-python", "gguf", "safetensors", "numpy"),),
         {"fp32": ("f32",), "16bit": ("f16", "bf16"), "int8": ("q8_0",), "int4": ("q4_0", "q4_0-pure", "q4_k-pure")},
         ("llama-cpp-python",),
+        kinds=BOTH,
         build={
             "CMAKE_ARGS": "-DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF",
             "CMAKE_BUILD_PARALLEL_LEVEL": "2",

@@ -64,7 +64,7 @@ def paired(calls: Iterable[Row], best: Iterable[Row]) -> float | None:
 
 def markdown(run: Row) -> str:
     """`run` is what against.py writes as JSON."""
-    lines = ["# GPT-2 124M on the CPU, against other engines", "", f"{run['date']}, commit {run['commit']}", ""]
+    lines = [f"# {run['shape']} on the CPU, against other engines", "", f"{run['date']}, commit {run['commit']}", ""]
     lines += [f"- {name}: {text}" for name, text in run["machine"].items()]
     lines += [f"- command: `{run['command']}`", ""]
     lines += ["A figure is the median over the calls; in brackets its ratio to the best other engine (median of the",

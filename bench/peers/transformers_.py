@@ -1,17 +1,17 @@
-"""transformers' GPT2LMHeadModel on torch, eager, with its scaled-dot-product attention and its dynamic cache."""
+"""transformers on torch, eager, with its scaled-dot-product attention and its dynamic cache."""
 
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import DynamicCache, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, DynamicCache
 
 
 def load(data: Path, precision: str, threads: int) -> Any:
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
-    model = GPT2LMHeadModel.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         data / "hf", dtype=getattr(torch, precision), attn_implementation="sdpa"
     ).eval()
 

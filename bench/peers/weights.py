@@ -1,60 +1,111 @@
 """The weights that all peers share: random, seeded, in a Hugging Face folder as `save_pretrained` writes one.
 
-Run in an environment with numpy and safetensors: `python weights.py FOLDER` writes FOLDER/hf.
+Run in an environment with numpy and safetensors: `python weights.py FOLDER` writes FOLDER/hf. GPT-2's are float32,
+those of a Llama bfloat16, as they are published.
 """
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save_file
-from shape import EPSILON, HEADS, HIDDEN, LAYERS, POSITIONS, VOCABULARY, WIDTH
+from safetensors import serialize_file
+from shape import BASE, EPSILON, HEAD_WIDTH, HEADS, HIDDEN, KV_HEADS, LAYERS, POSITIONS, SHAPE, VOCABULARY, WIDTH
 
 Array = npt.NDArray[np.float32]
 SEED = 1234
-CONFIG = {
-    "architectures": ["GPT2LMHeadModel"],
-    "model_type": "gpt2",
-    "activation_function": "gelu_new",
-    "n_embd": WIDTH,
-    "n_head": HEADS,
-    "n_inner": None,
-    "n_layer": LAYERS,
-    "n_positions": POSITIONS,
-    "vocab_size": VOCABULARY,
-    "layer_norm_epsilon": EPSILON,
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "reorder_and_upcast_attn": False,
-    "tie_word_embeddings": True,
-    "bos_token_id": VOCABULARY - 1,
-    "eos_token_id": VOCABULARY - 1,
-    "dtype": "float32",
+ENDS = {"bos_token_id": VOCABULARY - 1, "eos_token_id": VOCABULARY - 1, "tie_word_embeddings": True}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "gpt2": {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "n_embd": WIDTH,
+        "n_head": HEADS,
+        "n_inner": None,
+        "n_layer": LAYERS,
+        "n_positions": POSITIONS,
+        "vocab_size": VOCABULARY,
+        "layer_norm_epsilon": EPSILON,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+        "reorder_and_upcast_attn": False,
+        "dtype": "float32",
+        **ENDS,
+    },
+    "llama": {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "hidden_size": WIDTH,
+        "intermediate_size": HIDDEN,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "num_hidden_layers": LAYERS,
+        "max_position_embeddings": POSITIONS,
+        "rms_norm_eps": EPSILON,
+        "rope_theta": BASE,
+        "vocab_size": VOCABULARY,
+        "dtype": "bfloat16",
+        **ENDS,
+    },
 }
+STORED_AS = {"gpt2": "float32", "llama": "bfloat16"}
 
 
-def random_weights() -> dict[str, Array]:
-    """Float32 tensors by GPT-2's own names, with the spread that GPT-2 starts training from."""
+def random_weights() -> Iterator[tuple[str, Array]]:
+    """Float32 tensors by the names of Hugging Face, with the spread that training starts from.
+
+    The tied output matrix is not stored, as in every published checkpoint of these shapes.
+    """
     rng = np.random.default_rng(SEED)
 
     def normal(*shape: int, spread: float = 0.02) -> Array:
         return rng.standard_normal(shape, dtype=np.float32) * np.float32(spread)
 
-    tensors = {"wte.weight": normal(VOCABULARY, WIDTH), "wpe.weight": normal(POSITIONS, WIDTH, spread=0.01)}
+    return gpt2(normal) if SHAPE.kind == "gpt2" else llama(normal)
+
+
+def gpt2(normal: Any) -> Iterator[tuple[str, Array]]:
+    yield "transformer.wte.weight", normal(VOCABULARY, WIDTH)
+    yield "transformer.wpe.weight", normal(POSITIONS, WIDTH, spread=0.01)
     for layer in range(LAYERS):
-        h = f"h.{layer}."
+        h = f"transformer.h.{layer}."
         for norm in ("ln_1", "ln_2"):
-            tensors |= {f"{h}{norm}.weight": 1 + normal(WIDTH), f"{h}{norm}.bias": normal(WIDTH)}
+            yield f"{h}{norm}.weight", 1 + normal(WIDTH)
+            yield f"{h}{norm}.bias", normal(WIDTH)
         for name, rows, cols in (
             ("attn.c_attn", WIDTH, 3 * WIDTH),
             ("attn.c_proj", WIDTH, WIDTH),
             ("mlp.c_fc", WIDTH, HIDDEN),
             ("mlp.c_proj", HIDDEN, WIDTH),
         ):
-            tensors |= {f"{h}{name}.weight": normal(rows, cols), f"{h}{name}.bias": normal(cols)}
-    return tensors | {"ln_f.weight": 1 + normal(WIDTH), "ln_f.bias": normal(WIDTH)}
+            yield f"{h}{name}.weight", normal(rows, cols)
+            yield f"{h}{name}.bias", normal(cols)
+    yield "transformer.ln_f.weight", 1 + normal(WIDTH)
+    yield "transformer.ln_f.bias", normal(WIDTH)
+
+
+def llama(normal: Any) -> Iterator[tuple[str, Array]]:
+    yield "model.embed_tokens.weight", normal(VOCABULARY, WIDTH)
+    for layer in range(LAYERS):
+        h = f"model.layers.{layer}."
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            yield f"{h}{norm}.weight", 1 + normal(WIDTH)
+        for name, rows, cols in (
+            ("self_attn.q_proj", WIDTH, WIDTH),
+            ("self_attn.k_proj", KV_HEADS * HEAD_WIDTH, WIDTH),
+            ("self_attn.v_proj", KV_HEADS * HEAD_WIDTH, WIDTH),
+            ("self_attn.o_proj", WIDTH, WIDTH),
+            ("mlp.gate_proj", HIDDEN, WIDTH),
+            ("mlp.up_proj", HIDDEN, WIDTH),
+            ("mlp.down_proj", WIDTH, HIDDEN),
+        ):
+            yield f"{h}{name}.weight", normal(rows, cols)
+    yield "model.norm.weight", 1 + normal(WIDTH)
 
 
 def folder(data: Path) -> Path:
@@ -62,17 +113,35 @@ def folder(data: Path) -> Path:
 
 
 def write(data: Path) -> None:
-    """The tied output matrix is not stored, as in every published GPT-2 checkpoint."""
+    """config.json and model.safetensors."""
     folder(data).mkdir(parents=True, exist_ok=True)
-    (folder(data) / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
-    tensors = {f"transformer.{name}": tensor for name, tensor in random_weights().items()}
-    save_file(tensors, folder(data) / "model.safetensors", metadata={"format": "pt"})
+    (folder(data) / "config.json").write_text(json.dumps(CONFIGS[SHAPE.kind], indent=2) + "\n")
+    stored = STORED_AS[SHAPE.kind]
+    tensors = {name: {"dtype": stored, "shape": x.shape, "data": (x if stored == "float32" else halves(x)).tobytes()}
+               for name, x in random_weights()}
+    serialize_file(tensors, folder(data) / "model.safetensors", {"format": "pt"})
+
+
+def halves(x: Array) -> npt.NDArray[np.uint16]:
+    """The bits of the nearest bfloat16, ties to even."""
+    bits = x.view(np.uint32)
+    found: npt.NDArray[np.uint16] = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    return found
 
 
 def read(data: Path) -> dict[str, Array]:
-    """The tensors without `transformer.` before their names."""
-    tensors = load_file(folder(data) / "model.safetensors")
-    return {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    """The tensors as float32, without `transformer.` or `model.` before their names."""
+    file = np.memmap(folder(data) / "model.safetensors", np.uint8, "r")
+    length = int(file[:8].view(np.uint64)[0])
+    found = {}
+    for name, entry in json.loads(file[8 : 8 + length].tobytes()).items():
+        if name == "__metadata__":
+            continue
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        raw = np.array(file[begin:end])
+        x = raw.view(np.float32) if entry["dtype"] == "F32" else (raw.view(np.uint16).astype(np.uint32) << 16).view("f")
+        found[name.split(".", 1)[1]] = x.reshape(entry["shape"])
+    return found
 
 
 if __name__ == "__main__":
