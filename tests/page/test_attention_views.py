@@ -120,3 +120,33 @@ def test_axe_finds_nothing_in_any_view(browser, address):
                 settled(page)
                 found = axe.Axe().run(page, context="#station-attention")
                 assert found.violations_count == 0, f"{view} {of} {theme}: {found.generate_report()}"
+
+
+PAINTED = """async ([values, rows, cols, kind, causal]) => {
+    const { render } = await import("preact"), { html } = await import("page/html.js");
+    const { Heat } = await import("page/heat.js"), { ramp, stepOf } = await import("page/colour.js");
+    const box = document.body.appendChild(document.createElement("div"));
+    render(html`<${Heat} values=${Float32Array.from(values, x => x ?? NaN)} rows=${rows} cols=${cols} kind=${kind} limit=${2} unit=""
+        causal=${causal} label="" name="x" index=${(i, j) => [i, j]} />`, box);
+    const canvas = box.querySelector("canvas"), scale = canvas.width / cols, table = ramp(kind, "light");
+    const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data, wrong = [];
+    for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) {
+        const value = values[i * cols + j], hidden = value === null || (causal && j > i + cols - rows);
+        const at = 4 * (Math.floor((i + 0.5) * scale) * canvas.width + Math.floor((j + 0.5) * scale)), step = 3 * stepOf(Math.fround(value), kind, 2);
+        const found = [...drawn.subarray(at, at + 4)], asked = [...table.subarray(step, step + 3), 255];
+        if (hidden ? found[3] === 255 : String(found) !== String(asked)) wrong.push([i, j, found, asked]);
+    }
+    render(null, box);
+    box.remove();
+    return wrong.slice(0, 3); }"""
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1, 7), (9, 9), (5, 8), (500, 500)])
+@pytest.mark.parametrize("kind", ["signed", "share"])
+def test_every_cell_of_a_picture_has_the_colour_of_its_number(browser, address, rows, cols, kind):
+    page = opened(browser, address, theme="light", lang="en", open="attention")
+    page.wait_for_selector("#inside-attention .heat")
+    values = np.random.default_rng(rows).uniform(-2 if kind == "signed" else 0, 2, rows * cols).round(4).tolist()
+    values[rows * cols // 2] = None
+    for causal in (False, True):
+        assert page.evaluate(PAINTED, [values, rows, cols, kind, causal]) == []

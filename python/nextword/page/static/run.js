@@ -103,6 +103,22 @@ function once(name, get) {
   return fetchedOnce.get(name);
 }
 
+/** What arrived since the last frame, shown in the next all at once: what is made of ten answers is not drawn ten times.
+ * @type {(() => void)[]} */
+let arrivals = [];
+const HIDDEN = 100;  // ms: a page that is not seen has no frames
+function arrive(show) {
+  if (arrivals.push(show) > 1) return;
+  const flush = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    const all = arrivals;
+    arrivals = [];
+    for (const one of all) one();
+  };
+  const frame = requestAnimationFrame(flush), timer = setTimeout(flush, HIDDEN);
+}
+
 /** A value that arrives, and whether it is what is asked for now: the last one stays until the next is there; null at
  * first, undefined where it was refused.
  * @param {string|null} name  of what is asked for; null asks for nothing
@@ -112,7 +128,7 @@ function useArrival(name, get) {
   useEffect(() => {
     if (name === null) return undefined;
     let wanted = true, timer = 0;
-    once(name, get).then((value) => wanted && setState({ name, value }),
+    once(name, get).then((value) => arrive(() => wanted && setState({ name, value })),
       (fault) => {
         if (!wanted) return;
         if (passes(fault)) {  // what was there stays
@@ -126,6 +142,9 @@ function useArrival(name, get) {
   }, [name, tries]);
   return [state.value, state.name === name];
 }
+
+/** JSON of a POST, asked for once. @param {string} path @param {object} body @returns {Promise<any>} */
+export const answer = (path, body) => once(`${path} ${JSON.stringify(body)}`, () => call("POST", path, body));
 
 /** JSON of a POST about the run that is shown, or about the model where path starts with "/api"; `current` is false
  * while it is still the answer to what was asked before. @param {string|null} path @param {object} body @returns {any} */
