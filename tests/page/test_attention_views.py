@@ -126,13 +126,14 @@ PAINTED = """async ([values, rows, cols, kind, causal]) => {
     const { render } = await import("preact"), { html } = await import("page/html.js");
     const { Heat } = await import("page/heat.js"), { ramp, stepOf } = await import("page/colour.js");
     const box = document.body.appendChild(document.createElement("div"));
-    render(html`<${Heat} values=${Float32Array.from(values, x => x ?? NaN)} rows=${rows} cols=${cols} kind=${kind} limit=${2} unit=""
-        causal=${causal} label="" name="x" index=${(i, j) => [i, j]} />`, box);
+    render(html`<${Heat} values=${Float32Array.from(values, x => x ?? NaN)} rows=${rows} cols=${cols} kind=${kind}
+        limit=${2} unit="" causal=${causal} label="" name="x" index=${(i, j) => [i, j]} />`, box);
     const canvas = box.querySelector("canvas"), scale = canvas.width / cols, table = ramp(kind, "light");
     const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data, wrong = [];
     for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) {
         const value = values[i * cols + j], hidden = value === null || (causal && j > i + cols - rows);
-        const at = 4 * (Math.floor((i + 0.5) * scale) * canvas.width + Math.floor((j + 0.5) * scale)), step = 3 * stepOf(Math.fround(value), kind, 2);
+        const [y, x] = [i, j].map(one => Math.floor((one + 0.5) * scale)), at = 4 * (y * canvas.width + x);
+        const step = 3 * stepOf(Math.fround(value), kind, 2);
         const found = [...drawn.subarray(at, at + 4)], asked = [...table.subarray(step, step + 3), 255];
         if (hidden ? found[3] === 255 : String(found) !== String(asked)) wrong.push([i, j, found, asked]);
     }

@@ -108,7 +108,7 @@ def test_a_link_restores_a_card_and_its_view(browser, address):
     card_shown(page, "whatif.4")
     page.wait_for_selector(".before-after")
     assert "h.0.attn.out" in page.url
-    page.wait_for_function("() => document.querySelector('.tour-text').textContent.includes('%')")
+    page.wait_for_function(r"() => document.querySelector('.tour-text').textContent.match(/0\.\d/)")
 
 
 def test_a_card_tells_the_page_s_own_numbers(browser, address):

@@ -5,7 +5,7 @@ import { temperature, topK, topP, minP, seed, cell } from "page/state.js";
 import { model, run, useTensor, useAnswer } from "page/run.js";
 import { SHOWN, choice, settings } from "page/choice.js";
 import { ordered, chances } from "page/sampling.js";
-import { short, shown, percent } from "page/format.js";
+import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { Station, Bars, Slider, Token } from "page/parts.js";
 
@@ -46,7 +46,7 @@ export function Chance() {
   const word = step ? shown({ text: step.texts[step.token], id: step.token }) : "";
   const set = (signal) => (value) => { signal.value = value; };
   const least = logits ? logits[order[order.length - 1]] : 0, most = logits ? logits[order[0]] : 0;
-  return html`<${Station} id="chance" summary=${step ? t("chance.summary", { token: word, p: percent(step.p), kept: step.kept }) : ""}>
+  return html`<${Station} id="chance" summary=${step ? t("chance.summary", { token: word, p: short(step.p), kept: step.kept }) : ""}>
     <div class="sliders"><${Slider} id="temperature" label=${t("chance.temperature")} value=${temperature.value} min=${0} max=${5} step=${0.05} onInput=${set(temperature)} says=${temperature.value === 0 ? t("chance.zero") : undefined} />
       <${Slider} id="top-k" label="top-k" value=${topK.value} min=${0} max=${50} step=${1} onInput=${set(topK)} says=${topK.value === 0 ? t("chance.off") : undefined} />
       <${Slider} id="top-p" label="top-p" value=${topP.value} min=${0} max=${1} step=${0.01} onInput=${set(topP)} says=${topP.value === 1 ? t("chance.off") : undefined} />

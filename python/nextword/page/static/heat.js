@@ -116,7 +116,7 @@ export function Heat(props) {
   const hidden = causal && j > i + shift;
   const named = rows > 1 && rows <= 24 && cols <= 24 && Boolean(props.rowText && props.colText);
   const where = props.where?.(i, j) ?? cellName(name, index(i, j)), told = stale ? "…" : hidden ? t("picture.masked") : Number.isNaN(value) ? "" : short(value);
-  const words = [rows > 1 && rowText(i), cols > 1 && colText(j)].filter(Boolean).join(" → ");
+  const words = [rows > 1 && rowText(i), cols > 1 && (props.colText ? colText(j) : t("picture.column", { column: j }))].filter(Boolean).join(" → ");
   const of = (event) => {
     const box = canvas.current.getBoundingClientRect();
     return [Math.min(rows - 1, Math.max(0, Math.floor((event.clientY - box.top) / box.height * rows))),

@@ -3,6 +3,7 @@ import { signal, computed, effect, untracked } from "@preact/signals";
 import { useState, useEffect } from "preact/hooks";
 import { call, bytes, Refused } from "page/source.js";
 import { prompt, added, interventions, layer, head, position, news } from "page/state.js";
+import { short } from "page/format.js";
 import { t } from "page/text.js";
 
 /** GET /api/model. @type {import("@preact/signals").Signal<any>} */
@@ -72,7 +73,7 @@ async function look(text, more, rules) {
     layer.value = Math.min(layer.peek(), model.peek().layers - 1);
     head.value = Math.min(head.peek(), model.peek().heads - 1);
     const [first] = shown.next;
-    if (first) news.value = t("live.next", { word: shown.texts[first.id] ?? first.id, p: (100 * first.p).toPrecision(3) });
+    if (first) news.value = t("live.next", { word: shown.texts[first.id] ?? first.id, p: short(first.p) });
     retry = 0;
   } catch (fault) {
     if (mine !== newest) return;
