@@ -106,7 +106,7 @@ def test_strips_never_show_the_numbers_of_what_was_followed_before(browser, addr
     page.wait_for_selector(".strip.stale", state="detached")
     z = lm.inside(PROMPT)["h.3.attn.z"]
     readouts = page.locator("figure[data-name='h.3.attn.z'] .readout").first.inner_text()
-    assert readouts.split() == ["h.3.attn.z[2,", "2,", "0]", format(float(z[2, 2, 0]), ".4g"), "0"]
+    assert readouts.split() == ["h.3.attn.z[2,", "2,", "0]", format(float(z[2, 2, 0]), ".4g"), "column", "0"]
 
 
 def test_axe_finds_nothing_in_any_view(browser, address):
@@ -142,7 +142,7 @@ PAINTED = """async ([values, rows, cols, kind, causal]) => {
     return wrong.slice(0, 3); }"""
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(1, 7), (9, 9), (5, 8), (500, 500)])
+@pytest.mark.parametrize(("rows", "cols"), [(1, 7), (9, 9), (5, 8), (4, 490)])
 @pytest.mark.parametrize("kind", ["signed", "share"])
 def test_every_cell_of_a_picture_has_the_colour_of_its_number(browser, address, rows, cols, kind):
     page = opened(browser, address, theme="light", lang="en", open="attention")
