@@ -1,7 +1,9 @@
 """Rows of bench/explain.py that need a browser: from a command, a click or numbers to what is seen.
 
 The browser is Debian's chromium by playwright; it runs before the clock starts. Rows that end in pixels contain the
-wait for a frame, up to 16.7 ms.
+wait for a frame, up to 16.7 ms. First paint is the page's frame, "first word" the answer in it. A word is stepped where
+the reader sees it, at station 7, while all stations are open: "to pixels" is what is in view, "whole way" every number
+of every station.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ PROMPT = "Once upon a time there was a little girl who had"
 STATIONS = "tokens,embedding,attention,mlp,stream,chance,next"
 VOCABULARY, SIDE = 50_257, 1024
 # seconds
-COMMAND, PAINT, STEP, SLIDER, HEAT = 1.5, 0.3, 0.06, 0.016, 0.04
+COMMAND, PAINT, WORD, SLIDER, HEAT = 1.5, 0.3, 0.06, 0.016, 0.04
 PIXELS = """
     const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
     const until = async (true_, end = performance.now() + 10000) => {
@@ -28,11 +30,21 @@ PIXELS = """
         }
     };"""
 
-STEPPED = PIXELS + """
+STEP = PIXELS + """
     const station = document.getElementById("inside-next"), count = () => station.querySelectorAll(".grown").length;
+    const waiting = () => document.querySelector("main .skeleton, main [aria-busy=true]");
+    station.scrollIntoView();
+    await until(() => !waiting());
+    await new Promise(done => setTimeout(done, 200));
     const before = count(), begun = performance.now();
     station.querySelectorAll(".controls button")[1].click();
     await until(() => count() !== before);
+    await frame();"""
+STEPPED = STEP + """
+    return performance.now() - begun;"""
+WHOLE = STEP + """
+    await until(waiting);
+    await until(() => !waiting());
     await frame();
     return performance.now() - begun;"""
 SLID = PIXELS + """
@@ -73,8 +85,10 @@ def rows(address: str, has_text: bool, rounds: int, model: list[str]) -> Iterato
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         if has_text:
             yield row("command to page ready", [commanded(browser, model) for _ in range(rounds)], COMMAND)
-        paints = [painted(browser, address) for _ in range(rounds)]
-        yield row("first contentful paint", paints, PAINT)
+        paints = [painted(browser, address, has_text) for _ in range(rounds)]
+        yield row("first contentful paint", [paint for paint, _ in paints], PAINT)
+        if has_text:
+            yield row("first word", [word for _, word in paints], None)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{address}&prompt={PROMPT.replace(' ', '+') if has_text else ''}&open={STATIONS}")
 
@@ -87,7 +101,8 @@ def rows(address: str, has_text: bool, rounds: int, model: list[str]) -> Iterato
         if has_text:
             page.wait_for_selector("#inside-next .controls")
             page.wait_for_selector("#inside-chance .bars")
-            yield row("a word, to pixels", repeated(timed(STEPPED), rounds), STEP)
+            yield row("a word, to pixels", repeated(timed(STEPPED), rounds), WORD)
+            yield row("a word, whole way", repeated(timed(WHOLE), rounds), None)
             yield row("slider, to pixels", repeated(timed(SLID), rounds), None)
         yield row(f"slider, {VOCABULARY:,} logits", repeated(timed(CHANCES, VOCABULARY), rounds), SLIDER)
         yield row(f"heat map {SIDE} x {SIDE}", repeated(timed(HEATED, SIDE), rounds), HEAT)
@@ -116,15 +131,19 @@ def commanded(browser: Any, model: list[str]) -> float:
     return seconds
 
 
-def painted(browser: Any, address: str) -> float:
-    """Seconds to the first contentful paint, as the browser tells it, with nothing in its cache."""
+def painted(browser: Any, address: str, has_text: bool) -> tuple[float, float]:
+    """Seconds to the first contentful paint, as the browser tells it, with nothing in its cache; and to the next word,
+    where the model has words."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(address)
+    if has_text:
+        page.wait_for_selector("#main mark")
+    word = page.evaluate("performance.now()")
     page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
     found = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     context.close()
-    return float(found) / 1000
+    return float(found) / 1000, float(word) / 1000
 
 
 def row(what: str, seconds: list[float], budget: float | None) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_strips_never_show_the_numbers_of_what_was_followed_before(browser, addr
     page.wait_for_selector(".strip.stale", state="detached")
     z = lm.inside(PROMPT)["h.3.attn.z"]
     readouts = page.locator("figure[data-name='h.3.attn.z'] .readout").first.inner_text()
-    assert readouts.split() == ["h.3.attn.z[2,", "2,", "0]", format(float(z[2, 2, 0]), ".4g"), "0"]
+    assert readouts.split() == ["h.3.attn.z[2,", "2,", "0]", format(float(z[2, 2, 0]), ".4g"), "column", "0"]
 
 
 def test_axe_finds_nothing_in_any_view(browser, address):
@@ -120,3 +120,34 @@ def test_axe_finds_nothing_in_any_view(browser, address):
                 settled(page)
                 found = axe.Axe().run(page, context="#station-attention")
                 assert found.violations_count == 0, f"{view} {of} {theme}: {found.generate_report()}"
+
+
+PAINTED = """async ([values, rows, cols, kind, causal]) => {
+    const { render } = await import("preact"), { html } = await import("page/html.js");
+    const { Heat } = await import("page/heat.js"), { ramp, stepOf } = await import("page/colour.js");
+    const box = document.body.appendChild(document.createElement("div"));
+    render(html`<${Heat} values=${Float32Array.from(values, x => x ?? NaN)} rows=${rows} cols=${cols} kind=${kind}
+        limit=${2} unit="" causal=${causal} label="" name="x" index=${(i, j) => [i, j]} />`, box);
+    const canvas = box.querySelector("canvas"), scale = canvas.width / cols, table = ramp(kind, "light");
+    const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data, wrong = [];
+    for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) {
+        const value = values[i * cols + j], hidden = value === null || (causal && j > i + cols - rows);
+        const [y, x] = [i, j].map(one => Math.floor((one + 0.5) * scale)), at = 4 * (y * canvas.width + x);
+        const step = 3 * stepOf(Math.fround(value), kind, 2);
+        const found = [...drawn.subarray(at, at + 4)], asked = [...table.subarray(step, step + 3), 255];
+        if (hidden ? found[3] === 255 : String(found) !== String(asked)) wrong.push([i, j, found, asked]);
+    }
+    render(null, box);
+    box.remove();
+    return wrong.slice(0, 3); }"""
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1, 7), (9, 9), (5, 8), (4, 490)])
+@pytest.mark.parametrize("kind", ["signed", "share"])
+def test_every_cell_of_a_picture_has_the_colour_of_its_number(browser, address, rows, cols, kind):
+    page = opened(browser, address, theme="light", lang="en", open="attention")
+    page.wait_for_selector("#inside-attention .heat")
+    values = np.random.default_rng(rows).uniform(-2 if kind == "signed" else 0, 2, rows * cols).round(4).tolist()
+    values[rows * cols // 2] = None
+    for causal in (False, True):
+        assert page.evaluate(PAINTED, [values, rows, cols, kind, causal]) == []

@@ -184,7 +184,7 @@ def test_6_every_row_sums_to_one_and_sees_nothing_later(page_of, lang, lm, t, ex
                     has_text=t("attention.future", count=last - query))).to_have_count(1)
             if query == last:
                 at, weight = looks[layer][head]
-                part = t("attention.part", p=f"{100 * weight:.3g} %", token=shown(lm.tokenizer.decode(
+                part = t("attention.part", p=four(weight), token=shown(lm.tokenizer.decode(
                     [lm.tokenizer.encode(text)[at]])))
                 expect(page.locator("#inside-attention").get_by_role("note").first).to_contain_text(part)
             if query == 0:

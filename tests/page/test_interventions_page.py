@@ -219,3 +219,13 @@ def test_axe_finds_nothing_on_the_screen_of_interventions(browser, address):
         page.set_viewport_size({"width": 320, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
         page.context.close()
+
+
+@pytest.mark.parametrize("lang", ["de", "en"])
+@pytest.mark.parametrize("prompt", [PROMPT, "Der Hund jagt die Katze", "The king said to his", "Der Arzt sagte, daß"])
+def test_a_second_prompt_is_proposed_that_can_be_patched(browser, address, lm, lang, prompt):
+    page = opened(browser, address, ready="#patch", prompt=prompt, lang=lang, screen="interventions")
+    page.wait_for_selector("#patch .primary:enabled")
+    proposed = page.input_value("#patch .stack input")
+    assert proposed != prompt
+    assert len(lm.tokenizer.encode(proposed)) == len(lm.tokenizer.encode(prompt))

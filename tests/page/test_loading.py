@@ -24,10 +24,18 @@ def test_the_first_screen_loads_what_it_shows(browser, address, lang):
     page.wait_for_selector("#inside-tokens .chip")
     came = loaded(page)
     assert f"/page/text/{lang}/first.json" in came
+    named = page.eval_on_selector_all("[rel=modulepreload]", "all => all.map(x => new URL(x.href).pathname)")
+    assert set(named) == {path for path in came if path.endswith((".js", ".mjs"))}
     later = ("attention", "mlp", "stream", "inspector", "words", "tour")
     assert not {f"/page/{name}.js" for name in later} & came.keys()
     assert not any("later.json" in path for path in came)
     assert sum(came.values()) <= FIRST
+
+
+def test_the_frame_is_painted_before_any_module_runs(browser, address):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(address)
+    assert page.locator("header .brand").inner_text() == "nextword"
 
 
 def test_a_station_comes_when_it_is_seen_and_the_focus_stays_where_it_was(browser, address):

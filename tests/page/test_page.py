@@ -69,3 +69,20 @@ def test_each_term_of_a_projection_leads_to_the_number_that_it_was_made_of(open_
                       " location.hash = now; }", json.dumps({"name": "h.1.attn.out", "index": [3, 5]}))
         page.wait_for_selector(".inspector .terms")
         page.wait_for_selector(".inspector .name:has-text('h.1.attn.out[3, 5]')")
+
+
+def test_temperature_is_one_click_away_from_the_first_screen(page_of, t):
+    page = page_of(prompt=PROMPT, open="tokens")
+    page.locator(".follow button", has_text=t("follow.temperature", value="1")).click()
+    slider = page.locator("#temperature")
+    slider.wait_for()
+    page.wait_for_function("""() => {
+        const { top, bottom } = document.getElementById("temperature").getBoundingClientRect();
+        return top >= 0 && bottom <= innerHeight; }""")
+
+
+def test_a_readout_names_the_column(page_of, t):
+    page = page_of(prompt=PROMPT, open="mlp")
+    readout = page.locator(".heat[data-name='h.0.ln_2'] .readout")
+    readout.wait_for()
+    assert readout.locator("span").inner_text() == t("picture.column", column=0)

@@ -111,21 +111,22 @@ def test_a_question_mark_lists_every_key(browser, address):
     page.wait_for_selector("dialog", state="detached")
 
 
-@pytest.mark.parametrize(("name", "index", "drawn_with"), [
-    ("logits", [8, 0], ["munder", "msub"]), ("ln_f", [8, 0], ["mfrac", "msub"]), ("h.0.mlp.act", [8, 5], ["msub"]),
-    ("h.0.attn.scores", [0, 8, 1], ["munder", "mn"]), ("h.0.attn.weights", [0, 8, 1], ["mfrac", "munder"]),
-    ("h.0.mlp.fc", [8, 5], ["munder"]),
-    ("h.0.attn.z", [0, 8, 1], ["munder"]), ("h.0.resid_post", [8, 0], ["msub"]), ("wte", [8, 0], ["msub"]),
-])
-def test_formulas_are_mathml_with_the_names_of_their_operands(browser, address, name, index, drawn_with):
-    page = opened(browser, address, prompt=PROMPT, lang="en", cell=json.dumps({"name": name, "index": index}))
-    page.wait_for_selector(".inspector math")
-    formula = nextword.load().inside(PROMPT).cell(name, index).formula
-    assert page.get_attribute(".inspector .math", "aria-label") == formula
-    assert page.evaluate("document.querySelector('math mi').namespaceURI") == "http://www.w3.org/1998/Math/MathML"
-    for element in drawn_with:
-        assert page.locator(f".inspector math {element}").count() > 0, element
-    assert page.locator(".inspector .formula code").count() == 0
+def test_formulas_are_mathml_with_the_names_of_their_operands(browser, address):
+    page, x = opened(browser, address, prompt=PROMPT, lang="en"), nextword.load().inside(PROMPT)
+    for name, index, drawn_with in [
+        ("logits", [8, 0], ["munder", "msub"]), ("ln_f", [8, 0], ["mfrac", "msub"]), ("h.0.mlp.act", [8, 5], ["msub"]),
+        ("h.0.attn.scores", [0, 8, 1], ["munder", "mn"]), ("h.0.attn.weights", [0, 8, 1], ["mfrac", "munder"]),
+        ("h.0.mlp.fc", [8, 5], ["munder"]),
+        ("h.0.attn.z", [0, 8, 1], ["munder"]), ("h.0.resid_post", [8, 0], ["msub"]), ("wte", [8, 0], ["msub"]),
+    ]:
+        set_view(page, cell=json.dumps({"name": name, "index": index}))
+        shown = f"{name}[{', '.join(map(str, index))}]"
+        page.wait_for_selector(f".inspector:has(.name code:text-is('{shown}')):has(math)")
+        assert page.get_attribute(".inspector .math", "aria-label") == x.cell(name, index).formula
+        assert page.evaluate("document.querySelector('math mi').namespaceURI") == "http://www.w3.org/1998/Math/MathML"
+        for element in drawn_with:
+            assert page.locator(f".inspector math {element}").count() > 0, (name, element)
+        assert page.locator(".inspector .formula code").count() == 0
 
 
 def test_pictures_are_printed_in_the_light_palette(browser, address):

@@ -1,7 +1,8 @@
 """The page's static files, read once: what a request names is looked up among them, never in a folder.
 
 The texts of a language lie in one file and go out in two: "text/de/first.json" has those of the first screen,
-"text/de/later.json" those of what is opened later.
+"text/de/later.json" those of what is opened later. The page names the modules of its first screen before the first of
+them runs, so that they come side by side, not each once another asks for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ INDEX = "index.html"
 FIRST = frozenset({"and", "close", "error", "file", "follow", "footer", "head", "headline", "help", "language", "layer",
                    "live", "missing", "model", "nav", "play", "print", "prompt", "river", "skip", "step", "stop",
                    "theme", "title", "tokens", "tour", "walk"})  # fmt: skip
+STARTS = ("main.js", "tokens.js")  # the modules that the first screen begins with
+IMPORT = re.compile(r'(?:^|;)(?:import|export)\b[^;"]*\bfrom ?"([^"]+)"', re.M)
 IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.S)
 
 
@@ -42,14 +45,18 @@ def files() -> dict[str, File]:
     found = {}
     for path in sorted(FOLDER.rglob("*")):
         if path.is_file() and path.suffix in TYPES:
-            for name, data in _parts(path.relative_to(FOLDER).as_posix(), path.read_bytes()):
+            for name, data in _sent(path.relative_to(FOLDER).as_posix(), path.read_bytes()):
                 tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
                 found[name] = File(data, TYPES[path.suffix], tag)
     return found
 
 
-def _parts(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """What a file goes out as: itself, or the texts of a language in two parts."""
+def _sent(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a file goes out as: itself, the page with its modules named, or the texts of a language in two parts."""
+    if name == INDEX:
+        links = "".join(f'<link rel="modulepreload" href="{address}">\n' for address in _first_modules(data.decode()))
+        yield name, data.replace(b'<script type="module"', links.encode() + b'<script type="module"')
+        return
     if not name.startswith("text/"):
         yield name, data
         return
@@ -57,6 +64,22 @@ def _parts(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
     for part, is_first in ("first", True), ("later", False):
         kept = {key: text for key, text in texts.items() if (key.split(".")[0] in FIRST) == is_first}
         yield f"{name.removesuffix('.json')}/{part}.json", json.dumps(kept, ensure_ascii=False).encode()
+
+
+def _first_modules(html: str) -> list[str]:
+    """Addresses of the modules of the first screen: the first ones, and what they import, followed."""
+    imports = json.loads(IMPORT_MAP.findall(html)[0])["imports"]
+    found: dict[str, None] = {}
+
+    def follow(address: str) -> None:
+        if address not in found:
+            found[address] = None
+            for name in IMPORT.findall((FOLDER / address.removeprefix(imports["page/"])).read_text("utf-8")):
+                follow(imports.get(name) or imports["page/"] + name.removeprefix("page/"))
+
+    for start in STARTS:
+        follow(imports["page/"] + start)
+    return list(found)
 
 
 def index() -> str:

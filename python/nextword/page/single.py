@@ -79,9 +79,10 @@ def _assembled(data: dict[str, Any], body: str) -> str:
     found = re.sub(r'<script type="module" src="/page/([\w./-]+)"></script>',
                    lambda script: f'{_data({**data, "files": texts})}\n'
                                   f'<script type="module">import "page/{script[1]}";</script>', found)
+    found = re.sub(r'<link rel="modulepreload" href="[^"]+">\n', "", found)  # the map holds them
     found = found.replace("<head>", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
                                     '<meta name="referrer" content="no-referrer">', 1)
-    return re.sub(r'(<div id="app">).*?(</div>)', lambda app: app[1] + body + app[2], found, count=1, flags=re.S)
+    return re.sub(r'(<div id="app">).*(</div>)', lambda app: app[1] + body + app[2], found, count=1, flags=re.S)
 
 
 def _import_map(imports: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ import { html } from "page/html.js";
 import { layer, head, cell, themeNow } from "page/state.js";
 import { model, run, at, useTensor, useRow, useHeads } from "page/run.js";
 import { ramp } from "page/colour.js";
-import { short, shown, percent } from "page/format.js";
+import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { Station, Choice, Missing, rove } from "page/parts.js";
 import { Strip, Legend, largest } from "page/heat.js";
@@ -59,7 +59,7 @@ function Row({ scores, weights }) {
 /** Which tokens the query looks at most, as a sentence. */
 function sentence(weights) {
   const { tokens } = run.value, row = [...weights.values.slice(0, at.value + 1)].map((weight, key) => [weight, key]).sort((a, b) => b[0] - a[0]);
-  const part = ([weight, key]) => t("attention.part", { p: percent(weight), token: shown(tokens[key]) });
+  const part = ([weight, key]) => t("attention.part", { p: short(weight), token: shown(tokens[key]) });
   return t("attention.sentence", { head: head.value, layer: layer.value, token: shown(tokens[at.value]), parts: row.slice(0, 2).map(part).join(t("and")) });
 }
 

@@ -3,15 +3,11 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { temperature, topK, topP, minP, seed, cell } from "page/state.js";
 import { model, run, useTensor, useAnswer } from "page/run.js";
+import { SHOWN, choice, settings } from "page/choice.js";
 import { ordered, chances } from "page/sampling.js";
-import { short, shown, percent } from "page/format.js";
+import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { Station, Bars, Slider, Token } from "page/parts.js";
-
-const SHOWN = 20;
-
-/** The settings of sampling as the library names them. */
-export const settings = () => ({ temperature: temperature.value, top_k: topK.value, top_p: topP.value, min_p: minP.value });
 
 /** A value that rests: it follows its argument once that has not changed for a moment. */
 function useRest(value, milliseconds) {
@@ -25,8 +21,8 @@ function useRest(value, milliseconds) {
 
 /** The library's own step for the settings, once the sliders rest. */
 export function useStep() {
-  const asked = useRest(JSON.stringify({ settings: settings(), seed: seed.value, step: run.value.grown, candidates: SHOWN }), 120);
-  return useAnswer("choose", JSON.parse(asked));
+  const rest = useRest(JSON.stringify(settings()), 120);
+  return useAnswer("choose", choice(JSON.parse(rest)));
 }
 
 /** [0, 1) divided among the tokens that stayed, and the number that was drawn. */
@@ -44,13 +40,13 @@ const CUTS = { top_k: "top-k", top_p: "top-p", min_p: "min-p", typical_p: "typic
 
 export function Chance() {
   const last = run.value.tokens.length - 1, tensor = useTensor("logits", { rows: `${last}:${last + 1}` }), step = useStep();
-  const logits = tensor?.values, order = useMemo(() => logits && ordered(logits), [logits]), now = settings();
+  const logits = tensor?.values, order = useMemo(() => logits && ordered(logits), [logits]), now = settings().settings;
   const texts = { ...run.value.texts, ...step?.texts };
   const preview = logits && chances(logits, order, now, SHOWN);
   const word = step ? shown({ text: step.texts[step.token], id: step.token }) : "";
   const set = (signal) => (value) => { signal.value = value; };
   const least = logits ? logits[order[order.length - 1]] : 0, most = logits ? logits[order[0]] : 0;
-  return html`<${Station} id="chance" summary=${step ? t("chance.summary", { token: word, p: percent(step.p), kept: step.kept }) : ""}>
+  return html`<${Station} id="chance" summary=${step ? t("chance.summary", { token: word, p: short(step.p), kept: step.kept }) : ""}>
     <div class="sliders"><${Slider} id="temperature" label=${t("chance.temperature")} value=${temperature.value} min=${0} max=${5} step=${0.05} onInput=${set(temperature)} says=${temperature.value === 0 ? t("chance.zero") : undefined} />
       <${Slider} id="top-k" label="top-k" value=${topK.value} min=${0} max=${50} step=${1} onInput=${set(topK)} says=${topK.value === 0 ? t("chance.off") : undefined} />
       <${Slider} id="top-p" label="top-p" value=${topP.value} min=${0} max=${1} step=${0.01} onInput=${set(topP)} says=${topP.value === 1 ? t("chance.off") : undefined} />

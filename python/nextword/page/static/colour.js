@@ -13,6 +13,9 @@ const ANCHORS = {
   },
 };
 
+/** The lines over what is masked. To ask the style sheet would make the browser lay out the page in the middle of a change. */
+export const HATCH = { light: "rgb(110 106 96 / 55%)", dark: "rgb(150 156 172 / 50%)" };
+
 /** 256 colours of a ramp, 3 bytes each.
  * @param {"signed"|"share"} ramp @param {"light"|"dark"} theme
  * @returns {Uint8Array} */

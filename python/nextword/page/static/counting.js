@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { FAMILY, tensorsOf, total } from "page/sizes.js";
 import { screen } from "page/state.js";
+import { count as counted } from "page/format.js";
 import { spoken, t } from "page/text.js";
 import { Choice, Slider } from "page/parts.js";
 
@@ -27,7 +28,7 @@ export function enough(size, power) {
 
 export function Counting() {
   const [name, setName] = useState("GPT-2 124M"), [n, setN] = useState(20), one = FAMILY.find((config) => config.name === name), size = one.vocabulary;
-  const number = (x) => x.toLocaleString(spoken.value), found = texts(size, n), count = found.few === undefined ? `${spoken.value === "de" ? found.lead.replace(".", ",") : found.lead} · 10${raised(found.power)}` : number(found.few);
+  const number = (x) => counted(x, spoken.value), found = texts(size, n), count = found.few === undefined ? `${found.lead} · 10${raised(found.power)}` : number(found.few);
   const most = Math.max(found.power, 100), lead = (power) => `${100 * Math.min(1, power / most)}%`, parameters = total(tensorsOf(one));
   const rows = [...Object.entries(MARKS).map(([key, power]) => [t(`bench.mark.${key}`), power, "mark"]), [t("bench.texts", { n: number(n) }), found.power, "texts"]];
   return html`<section class="card" aria-labelledby="counting-title" id="counting"><h2 id="counting-title">${t("bench.counting.title")}</h2><p class="says">${t("bench.counting.says")}</p>

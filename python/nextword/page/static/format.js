@@ -1,4 +1,5 @@
-// Numbers and tokens as text. Numbers read as the library prints them: Python's format(value, ".4g").
+// Numbers and tokens as text. Numbers read as the library prints them: Python's format(value, ".4g"), in every language,
+// and so do probabilities, weights and shares: 0.1239, never percent. Counts have their thousands apart.
 
 const UNSEEN = { " ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍" };
 
@@ -50,9 +51,9 @@ export const exact = (x) => short(x, 9);
  * @param {number} x */
 export const signed = (x) => (x > 0 ? "+" : "") + short(x);
 
-/** A share as percent for sentences.
- * @param {number} x @returns {string} */
-export const percent = (x) => `${short(100 * x, 3)} %`;
+/** A count. German sets thousands apart by a point, which here ends the whole part of a number: it gets a narrow space.
+ * @param {number} n @param {string} language @returns {string} */
+export const count = (n, language) => n.toLocaleString("en").replaceAll(",", language === "de" ? "\u202f" : ",");
 
 /** A token's text with its white space made visible; its bytes where they are no whole character.
  * @param {{text?: string|null, id?: number}} token

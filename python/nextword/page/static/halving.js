@@ -1,6 +1,7 @@
 // Akinator: yes and no halve what is possible, until one is left. So many questions are the bits of a choice.
 import { useState } from "preact/hooks";
 import { html } from "page/html.js";
+import { count as counted } from "page/format.js";
 import { spoken, t } from "page/text.js";
 import { Choice } from "page/parts.js";
 
@@ -10,7 +11,7 @@ const SIZES = [16, 4096, 50257];
 export const questions = (size) => Math.ceil(Math.log2(size));
 
 export function Halving() {
-  const [size, setSize] = useState(50257), [told, setTold] = useState([]), number = (x) => x.toLocaleString(spoken.value);
+  const [size, setSize] = useState(50257), [told, setTold] = useState([]), number = (x) => counted(x, spoken.value);
   let low = 0, high = size;  // what is possible: low .. high - 1
   for (const yes of told) { const middle = (low + high) >> 1; if (yes) high = middle; else low = middle; }
   const middle = (low + high) >> 1, found = high - low === 1, answer = (yes) => setTold([...told, yes]);

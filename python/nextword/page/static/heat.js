@@ -2,7 +2,7 @@
 // number under the cursor as text, and the same numbers as a table on demand.
 import { useRef, useLayoutEffect, useState } from "preact/hooks";
 import { html } from "page/html.js";
-import { ramp, stepOf, gradient } from "page/colour.js";
+import { HATCH, ramp, stepOf, gradient } from "page/colour.js";
 import { short, cellName } from "page/format.js";
 import { cell, themeNow, news } from "page/state.js";
 import { t } from "page/text.js";
@@ -19,29 +19,52 @@ export function largest(values) {
   return most;
 }
 
+/** The pixels of an image, one a cell; what is hidden stays clear. A pixel is written as one word: table[step] holds its
+ * four bytes. */
+function pixels(image, { values, rows, cols, kind, limit, causal, shift }) {
+  const bytes = ramp(kind, themeNow()), colours = new Uint8Array(4 * 256), words = new Uint32Array(image.data.buffer);
+  for (let step = 0; step < 256; step++) colours.set([...bytes.subarray(3 * step, 3 * step + 3), 255], 4 * step);
+  const table = new Uint32Array(colours.buffer);
+  for (let row = 0; row < rows; row++) {
+    const first = row * cols, seen = causal ? Math.max(0, Math.min(cols, row + shift + 1)) : cols;
+    for (let at = first; at < first + seen; at++) {
+      const value = values[at];
+      if (!Number.isNaN(value)) words[at] = table[stepOf(value, kind, limit)];
+    }
+  }
+}
+
+/** The outline of what is right of the diagonal, as steps. */
+function future(context, { rows, shift }, scale) {
+  const { width, height } = context.canvas;
+  context.beginPath();
+  context.moveTo(width, 0);
+  for (let row = 0; row < rows; row++) {
+    const x = Math.max(0, Math.min(width, (row + shift + 1) * scale));
+    context.lineTo(x, row * scale);
+    context.lineTo(x, (row + 1) * scale);
+  }
+  context.lineTo(width, height);
+}
+
 /** Paints the cells; what the causal mask hides is hatched, so that it differs from 0 by more than colour. */
-function paint(canvas, { values, rows, cols, kind, limit, causal, shift }) {
-  const scale = Math.max(1, Math.min(24, Math.floor(960 / Math.max(rows, cols))));
+function paint(canvas, cells) {
+  const { rows, cols, causal } = cells, scale = Math.max(1, Math.min(24, Math.floor(960 / Math.max(rows, cols))));
   canvas.width = cols * scale;
   canvas.height = rows * scale;
-  const context = canvas.getContext("2d"), table = ramp(kind, themeNow());
-  const image = new ImageData(cols, rows);
-  for (let i = 0; i < rows * cols; i++) {
-    const masked = Number.isNaN(values[i]) || (causal && i % cols > Math.floor(i / cols) + shift);
-    const step = 3 * stepOf(values[i], kind, limit);
-    image.data.set([table[step], table[step + 1], table[step + 2], masked ? 0 : 255], 4 * i);
+  const context = canvas.getContext("2d"), image = new ImageData(cols, rows);
+  pixels(image, cells);
+  if (scale === 1) context.putImageData(image, 0, 0);
+  else {
+    const small = new OffscreenCanvas(cols, rows);
+    small.getContext("2d").putImageData(image, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 0, canvas.width, canvas.height);
   }
-  const small = new OffscreenCanvas(cols, rows);
-  small.getContext("2d").putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, canvas.width, canvas.height);
   if (!causal) return;
-  context.beginPath();
-  for (let row = 0; row < rows; row++) {  // only right of the diagonal
-    context.rect(Math.max(0, row + shift + 1) * scale, row * scale, canvas.width, scale);
-  }
+  future(context, cells, scale);
   context.clip();
-  context.strokeStyle = getComputedStyle(canvas).getPropertyValue("--hatch");
+  context.strokeStyle = HATCH[themeNow()];
   context.lineWidth = 1;
   context.beginPath();
   for (let x = -canvas.height; x < canvas.width; x += 6) {
@@ -93,7 +116,7 @@ export function Heat(props) {
   const hidden = causal && j > i + shift;
   const named = rows > 1 && rows <= 24 && cols <= 24 && Boolean(props.rowText && props.colText);
   const where = props.where?.(i, j) ?? cellName(name, index(i, j)), told = stale ? "…" : hidden ? t("picture.masked") : Number.isNaN(value) ? "" : short(value);
-  const words = [rows > 1 && rowText(i), cols > 1 && colText(j)].filter(Boolean).join(" → ");
+  const words = [rows > 1 && rowText(i), cols > 1 && (props.colText ? colText(j) : t("picture.column", { column: j }))].filter(Boolean).join(" → ");
   const of = (event) => {
     const box = canvas.current.getBoundingClientRect();
     return [Math.min(rows - 1, Math.max(0, Math.floor((event.clientY - box.top) / box.height * rows))),

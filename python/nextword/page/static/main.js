@@ -27,6 +27,7 @@ async function start() {
   restore(address);
   const chosen = new URLSearchParams(address).get("lang");
   followTheme();
+  learn().catch(() => {});  // the language is most often this one; where it fails, it is asked for again below
   try {
     model.value = await call("GET", "/api/model");
     const { start: begun } = model.value;
@@ -41,10 +42,10 @@ async function start() {
   effect(() => { learn(); });
   effect(() => { document.documentElement.lang = spoken.value; document.title = `nextword – ${t("title")}`; });
   followAddress();
+  if (model.value) followView();  // the run is on its way while the frame is drawn
   const root = document.getElementById("app");
   root.textContent = "";
   render(html`<${App} languages=${LANGUAGES} />`, root);
-  if (model.value) followView();
 }
 
 start();

@@ -11,10 +11,23 @@ import { GridPicture, Progress, useStream } from "page/grid.js";
 
 const AT = { position: ["resid_post", "resid_mid", "attn.out", "mlp.out", "attn.v", "attn.z"], head: ["attn.z", "attn.q", "attn.k", "attn.v"], layer: ["attn.out", "mlp.out"] };
 
+const isWord = (text) => /^ \p{L}+$/u.test(text ?? "");
+
+/** A second prompt of as many tokens as the first: its last whole word gives way to one that is like it. The first
+ * example has one of its own; where no word fits, that one; null while words are looked for. @returns {string|null} */
+function useLike() {
+  const { tokens } = base.value, own = prompt.value === t("prompt.first");
+  const at = own || tokens.some(({ text }) => !text || text.startsWith("<")) ? -1 : tokens.findLastIndex((token, i) => isWord(token.text) && (tokens[i + 1]?.text ?? " ").startsWith(" "));
+  const told = useAnswer(at < 0 ? null : "/api/neighbours", { word: tokens[at]?.id, count: 10 });
+  if (at >= 0 && (told === null || told?.current === false)) return null;
+  const like = at >= 0 && told?.near.map(({ id }) => told.texts[id]).find((text) => isWord(text) && text.toLowerCase() !== tokens[at].text.toLowerCase());
+  return like ? tokens.map((token, i) => (i === at ? like : token.text)).join("") : t("patch.example");
+}
+
 export function Patching() {
   const [over, setOver] = useState("position"), [kind, setKind] = useState("resid_post"), [words, setWords] = useState("");
-  const at = AT[over].includes(kind) ? kind : AT[over][0], second = other.value || t("patch.example");
-  const told = useAnswer("/api/run", bodyOf(second)), fits = told && told.tokens.length === base.value.tokens.length;
+  const at = AT[over].includes(kind) ? kind : AT[over][0], like = useLike(), second = other.value || like;
+  const told = useAnswer(second && "/api/run", bodyOf(second)), fits = told && told.tokens.length === base.value.tokens.length;
   const list = words.split(/[\s,]+/).filter(Boolean).slice(0, 2).map((word) => ` ${word}`);
   const body = { other: base.value.run, at, over, ...(list.length ? { measure: list } : {}) };
   const { grid, start, stop } = useStream(JSON.stringify([base.value.run, told?.run, body]));
@@ -24,7 +37,7 @@ export function Patching() {
   const end = grid?.end, texts = end && end.measure.map((id) => shown({ text: end.texts[id], id }));
   return html`<section class="card" aria-labelledby="patch-title" id="patch"><h2 id="patch-title">${t("patch.title")}</h2><p class="says">${t("patch.says")}</p>
     <div class="two"><p class="stack"><span>${t("patch.a")}</span><b translate="no">${prompt.value}</b></p>
-      <label class="stack"><span>${t("patch.b")}</span><${Typed} value=${second} onChoose=${(text) => { other.value = text; }} /></label></div>
+      <label class="stack"><span>${t("patch.b")}</span><${Typed} value=${second ?? ""} onChoose=${(text) => { other.value = text; }} /></label></div>
     ${told === undefined ? (isFile ? html`<${Missing} />` : html`<p class="told">${t("patch.refused")}</p>`) : told && !fits && html`<p class="told">${t("patch.unequal", { a: tokens.length, b: told.tokens.length })}</p>`}
     <div class="controls"><${Choice} label=${t("patch.over")} value=${over} onChoose=${setOver} options=${Object.keys(AT).map((one) => [one, t(`patch.${one}`)])} />
       <label class="select"><span>${t("patch.at")}</span><select value=${at} onChange=${(event) => setKind(event.currentTarget.value)}>${AT[over].map((one) => html`<option value=${one}>${one}</option>`)}</select></label>

@@ -1,8 +1,8 @@
 // The loop: choose a word, append it, and again. One step, or many while it plays.
 import { signal } from "@preact/signals";
-import { call } from "page/source.js";
-import { added, seed, position, temperature, topK, topP, minP, still } from "page/state.js";
+import { added, position, still } from "page/state.js";
 import { run, busy, model, failure } from "page/run.js";
+import { chosen } from "page/choice.js";
 
 export const playing = signal(false);
 /** Seconds between two words. */
@@ -20,9 +20,8 @@ export async function step(id) {
   if (full() || !run.value) { playing.value = false; return; }
   let token = id;
   if (token === undefined) {
-    const settings = { temperature: temperature.value, top_k: topK.value, top_p: topP.value, min_p: minP.value };
     try {
-      token = (await call("POST", `/api/run/${run.value.run}/choose`, { settings, seed: seed.value, step: added.value.length, candidates: 1 })).token;
+      token = (await chosen()).token;
     } catch (fault) {
       playing.value = false;
       failure.value = { ...(fault.failure ?? { code: "unknown", message: String(fault) }), status: fault.status };

@@ -3,6 +3,7 @@ import { signal, computed, effect, untracked } from "@preact/signals";
 import { useState, useEffect } from "preact/hooks";
 import { call, bytes, Refused } from "page/source.js";
 import { prompt, added, interventions, layer, head, position, news } from "page/state.js";
+import { short } from "page/format.js";
 import { t } from "page/text.js";
 
 /** GET /api/model. @type {import("@preact/signals").Signal<any>} */
@@ -72,7 +73,7 @@ async function look(text, more, rules) {
     layer.value = Math.min(layer.peek(), model.peek().layers - 1);
     head.value = Math.min(head.peek(), model.peek().heads - 1);
     const [first] = shown.next;
-    if (first) news.value = t("live.next", { word: shown.texts[first.id] ?? first.id, p: (100 * first.p).toPrecision(3) });
+    if (first) news.value = t("live.next", { word: shown.texts[first.id] ?? first.id, p: short(first.p) });
     retry = 0;
   } catch (fault) {
     if (mine !== newest) return;
@@ -103,6 +104,22 @@ function once(name, get) {
   return fetchedOnce.get(name);
 }
 
+/** What arrived since the last frame, shown in the next all at once: what is made of ten answers is not drawn ten times.
+ * @type {(() => void)[]} */
+let arrivals = [];
+const HIDDEN = 100;  // ms: a page that is not seen has no frames
+function arrive(show) {
+  if (arrivals.push(show) > 1) return;
+  const flush = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    const all = arrivals;
+    arrivals = [];
+    for (const one of all) one();
+  };
+  const frame = requestAnimationFrame(flush), timer = setTimeout(flush, HIDDEN);
+}
+
 /** A value that arrives, and whether it is what is asked for now: the last one stays until the next is there; null at
  * first, undefined where it was refused.
  * @param {string|null} name  of what is asked for; null asks for nothing
@@ -112,7 +129,7 @@ function useArrival(name, get) {
   useEffect(() => {
     if (name === null) return undefined;
     let wanted = true, timer = 0;
-    once(name, get).then((value) => wanted && setState({ name, value }),
+    once(name, get).then((value) => arrive(() => wanted && setState({ name, value })),
       (fault) => {
         if (!wanted) return;
         if (passes(fault)) {  // what was there stays
@@ -126,6 +143,9 @@ function useArrival(name, get) {
   }, [name, tries]);
   return [state.value, state.name === name];
 }
+
+/** JSON of a POST, asked for once. @param {string} path @param {object} body @returns {Promise<any>} */
+export const answer = (path, body) => once(`${path} ${JSON.stringify(body)}`, () => call("POST", path, body));
 
 /** JSON of a POST about the run that is shown, or about the model where path starts with "/api"; `current` is false
  * while it is still the answer to what was asked before. @param {string|null} path @param {object} body @returns {any} */

@@ -2,16 +2,15 @@
 import { useMemo, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { model } from "page/run.js";
-import { percent, short } from "page/format.js";
+import { count as counted, short } from "page/format.js";
 import { spoken, t } from "page/text.js";
 import { COLOURS, KINDS, byKind, kindOf, ledger, models, total } from "page/sizes.js";
 import { skyline } from "page/skyline.js";
 import { Sheet, fitting } from "page/sheet.js";
 
-const number = (n) => n.toLocaleString(spoken.value);
+const number = (n) => counted(n, spoken.value);
 const shapeOf = (shape) => shape.map(number).join(" × ");
-const decimal = (text) => (spoken.value === "de" ? text.replace(".", ",") : text);
-const share = (part) => decimal(percent(part));
+const share = (part) => short(part, 3);
 /** Width by height of the picture: taller on small screens, as names need their room. */
 const ASPECT = innerWidth < 720 ? 1.2 : 1.6;
 
@@ -27,21 +26,21 @@ function Shares({ parts }) {
 
 /** All models in a table: how they differ, and what they consist of. */
 function Models({ list, chosen, onChoose }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("scale.models")}><table class="plain sizes" id="models"><thead><tr><th scope="col">${t("scale.model")}</th><th scope="col" class="number">${t("scale.layers")}</th><th scope="col" class="number">${t("scale.width")}</th>
-    <th scope="col" class="number">${t("scale.vocabulary")}</th><th scope="col" class="number">${t("scale.parameters")}</th><th scope="col">${t("scale.shares")}</th></tr></thead>
-    <tbody>${list.map((one, i) => html`<tr key=${i} class=${i === chosen ? "chosen" : ""}><th scope="row"><button class="brief" aria-pressed=${i === chosen} onClick=${() => onChoose(i)}>${one.name}</button>${one.own && html` <small>${t("scale.own")}</small>`}</th>
-      <td class="number">${number(one.layers)}</td><td class="number">${number(one.width)}</td><td class="number">${number(one.vocabulary)}</td><td class="number"><b data-total=${one.name}>${number(total(one.parts))}</b></td><td class="wide"><${Shares} parts=${one.parts} /></td></tr>`)}</tbody></table></div>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("scale.models")}><table class="plain sizes" id="models"><thead><tr><th scope="col">${t("scale.model")}</th><th scope="col" class="number broad">${t("scale.layers")}</th><th scope="col" class="number broad">${t("scale.width")}</th>
+    <th scope="col" class="number broad">${t("scale.vocabulary")}</th><th scope="col" class="number">${t("scale.parameters")}</th><th scope="col">${t("scale.shares")}</th></tr></thead>
+    <tbody>${list.map((one, i) => html`<tr key=${i} class=${i === chosen ? "chosen" : ""}><th scope="row"><button class="brief" aria-pressed=${i === chosen} onClick=${() => onChoose(i)}>${one.name}</button>${one.own && html` <small>${t("scale.own")}</small>`}<small class="narrow">${t("scale.brief", { layers: number(one.layers), width: number(one.width), vocabulary: number(one.vocabulary) })}</small></th>
+      <td class="number broad">${number(one.layers)}</td><td class="number broad">${number(one.width)}</td><td class="number broad">${number(one.vocabulary)}</td><td class="number"><b data-total=${one.name}>${number(total(one.parts))}</b></td><td class="wide"><${Shares} parts=${one.parts} /></td></tr>`)}</tbody></table></div>`;
 }
 
 /** The ledger of one model; a row that is pointed at lights up in the picture. */
 function Ledger({ one, onLight }) {
   const rows = ledger(one.parts), all = total(one.parts);
   return html`<section class="card" aria-labelledby="ledger-title"><h2 id="ledger-title">${t("scale.ledger.title", { name: one.name })}</h2><p class="says">${t("scale.ledger.says")}</p>
-    <div class="scroll" style=${{ maxHeight: "none" }} tabindex="0" role="region" aria-label=${t("scale.ledger")}><table class="plain sizes" id="ledger" onPointerLeave=${() => onLight(null)}><thead><tr><th scope="col">${t("scale.tensor")}</th><th scope="col" class="number">${t("scale.shape")}</th><th scope="col" class="number">${t("scale.each")}</th>
+    <div class="scroll" style=${{ maxHeight: "none" }} tabindex="0" role="region" aria-label=${t("scale.ledger")}><table class="plain sizes" id="ledger" onPointerLeave=${() => onLight(null)}><thead><tr><th scope="col">${t("scale.tensor")}</th><th scope="col" class="number broad">${t("scale.shape")}</th><th scope="col" class="number broad">${t("scale.each")}</th>
       <th scope="col" class="number">${t("scale.times")}</th><th scope="col" class="number">${t("scale.together")}</th><th scope="col" class="number">${t("scale.share")}</th></tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${`${row.name} ${row.shape}`} onPointerEnter=${() => onLight(row)}><th scope="row"><${Swatch} kind=${row.kind} /><code>${row.name}</code></th><td class="number">${shapeOf(row.shape)}</td><td class="number">${number(row.each)}</td>
+    <tbody>${rows.map((row) => html`<tr key=${`${row.name} ${row.shape}`} onPointerEnter=${() => onLight(row)}><th scope="row"><${Swatch} kind=${row.kind} /><code>${row.name}</code><small class="narrow">${shapeOf(row.shape)} = ${number(row.each)}</small></th><td class="number broad">${shapeOf(row.shape)}</td><td class="number broad">${number(row.each)}</td>
       <td class="number">${row.times > 1 ? `× ${row.times}` : ""}</td><td class="number" data-count>${number(row.count)}</td><td class="number">${share(row.count / all)}</td></tr>`)}</tbody>
-    <tfoot><tr><th scope="row" colspan="4">${t("scale.sum")}</th><td class="number" id="sum">${number(all)}</td><td class="number">100 %</td></tr></tfoot></table></div>
+    <tfoot><tr><th scope="row">${t("scale.sum")}</th><td class="broad"></td><td class="broad"></td><td></td><td class="number" id="sum">${number(all)}</td><td class="number">1</td></tr></tfoot></table></div>
     <details class="as-table"><summary>${t("scale.every", { n: number(one.parts.length) })}</summary><div class="scroll" tabindex="0" role="region" aria-label=${t("scale.every", { n: number(one.parts.length) })}><table class="plain" id="every"><tbody>
       ${one.parts.map((part) => html`<tr key=${part.name}><th scope="row"><code>${part.name}</code></th><td class="number">${shapeOf(part.shape)}</td><td class="number">${number(part.count)}</td></tr>`)}</tbody></table></div></details></section>`;
 }
@@ -72,6 +71,6 @@ export function Scale() {
       <p style=${{ display: "flex", flexWrap: "wrap", gap: "4px 20px", margin: "8px 0" }}>${KINDS.map((kind) => html`<span><${Swatch} kind=${kind} />${t(`scale.kind.${kind}`)}</span>`)}</p>
       <p class="hint" id="scale-keys">${t("scale.keys")}</p></figcaption></figure>
     <${Models} list=${list} chosen=${at} onChoose=${show} />
-    <p class="told">${t("scale.paper", { name: one.name, count: number(count), side: decimal(short(Math.sqrt(count) / 1000, 3)), mega: number(Math.round(4 * count / 1e6)), times: number(Math.round(count / total(list[0].parts))) })}</p>
+    <p class="told">${t("scale.paper", { name: one.name, count: number(count), side: short(Math.sqrt(count) / 1000, 3), mega: number(Math.round(4 * count / 1e6)), times: number(Math.round(count / total(list[0].parts))) })}</p>
     <${Ledger} one=${one} onLight=${setLight} />`;
 }

@@ -4,7 +4,7 @@ import { html } from "page/html.js";
 import { prompt, other, interventions, layer, head, sides, themeNow } from "page/state.js";
 import { bodyOf, model, useAnswer, useTensorOf } from "page/run.js";
 import { cellStyle } from "page/cell_style.js";
-import { short, shown, percent } from "page/format.js";
+import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { strength, words } from "page/rules.js";
 import { Bars, Choice, Missing, Stepper, Token, Typed } from "page/parts.js";
@@ -71,7 +71,7 @@ function Both({ left, right }) {
   const most = Math.max(a.next[0]?.p ?? 0, b.next[0]?.p ?? 0), { layers, heads } = [size(a), size(b)].reduce((x, y) => ({ layers: Math.max(x.layers, y.layers), heads: Math.max(x.heads, y.heads) }));
   const bars = (run, label) => html`<div><h4>${label}</h4><${Bars} limit=${most} label=${t("side.next.of", { label })} rows=${run.next.slice(0, 8).map(({ id, p }) => ({ id, text: run.texts[id], p }))} /></div>`;
   const read = (lens, q, row) => (q !== null && lens && lens.positions[0] === q && lens.names[row] !== undefined ? html`<td><code>${lens.names[row]}</code></td><td><${Token} text=${lens.texts[lens.ids[row][0][0]]} id=${lens.ids[row][0][0]} /></td><td class="number">${short(lens.p[row][0][0])}</td>` : html`<td></td><td></td><td></td>`);
-  const told = [[a, wa, qa, labelA], [b, wb, qb, labelB]].map(([run, w, q, label]) => (q === null || !w?.current ? "" : t("side.sentence", { label, token: shown(run.tokens[q]), p: percent(Math.max(...w.values.slice(0, q + 1))), most: shown(run.tokens[w.values.indexOf(Math.max(...w.values.slice(0, q + 1)))]) })));
+  const told = [[a, wa, qa, labelA], [b, wb, qb, labelB]].map(([run, w, q, label]) => (q === null || !w?.current ? "" : t("side.sentence", { label, token: shown(run.tokens[q]), p: short(Math.max(...w.values.slice(0, q + 1))), most: shown(run.tokens[w.values.indexOf(Math.max(...w.values.slice(0, q + 1)))]) })));
   return html`<h3>${t("side.next")}</h3><div class="before-after" id="side-next">${bars(a, labelA)}${bars(b, labelB)}</div>
     <h3>${t("side.attention")}</h3><div class="controls"><${Stepper} label=${t("layer")} value=${layer.value} count=${layers} onChoose=${(value) => { layer.value = value; }} /><${Stepper} label=${t("head")} value=${head.value} count=${heads} onChoose=${(value) => { head.value = value; }} /></div>
     <div class="scroll lens cells sides" tabindex="0" role="region" aria-label=${t("side.attention")}><table id="side-attention"><tbody>${lines({ label: labelA, run: a, columns, at, weights: wa, onChoose: setChosen, q: qa })}${lines({ label: labelB, run: b, columns: columns.map(([x, y]) => [y, x]), at, weights: wb, onChoose: setChosen, q: qb })}</tbody></table></div>

@@ -5,7 +5,7 @@ import { file, kind } from "page/source.js";
 import { tour, show, cell, prompt, screen, news } from "page/state.js";
 import { run, busy } from "page/run.js";
 import { language, t } from "page/text.js";
-import { facts, filled, ofLanguage, placed } from "page/tour_facts.js";
+import { facts, filled, ofLanguage, placed, said } from "page/tour_facts.js";
 import { useTarget, lies } from "page/tour_target.js";
 
 /** The tour and the card that the address names: "attention.3" is the third. */
@@ -60,7 +60,7 @@ export function Tour() {
   useEffect(() => {
     if (!key) return;
     heading.current.focus({ preventScroll: true });
-    news.value = `${t("tour.progress", { at, count })}: ${filled(text.title, values)}`;
+    news.value = `${t("tour.progress", { at, count })}: ${said(text.title, values)}`;
   }, [key]);
   useEffect(() => {
     const press = (event) => {

@@ -1,8 +1,8 @@
 // Screen A: the way from prompt to next word in seven stations, the residual stream beside them.
 import { html } from "page/html.js";
-import { layer, head, position, open, interventions } from "page/state.js";
+import { layer, head, position, open, interventions, temperature } from "page/state.js";
 import { model, run, at, failure } from "page/run.js";
-import { short, shown, percent } from "page/format.js";
+import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { Chips, Stepper, Token } from "page/parts.js";
 import { NAMES, Place, Switches } from "page/station.js";
@@ -18,7 +18,7 @@ function stops() {
   const { tokens, next, texts } = run.value, { layers, heads, inner } = model.value, first = next[0];
   return [["tokens", t("stop.tokens", { count: tokens.length })], ["embedding", t("stop.embedding", { width: model.value.width })],
     ["attention", t("stop.attention", { layers, heads })], ["mlp", t("stop.mlp", { inner })],
-    ["stream", t("stop.stream", { layers })], ["chance", first ? percent(first.p) : ""],
+    ["stream", t("stop.stream", { layers })], ["chance", t("stop.chance")],
     ["next", first ? shown({ text: texts[first.id], id: first.id }) : ""]];
 }
 
@@ -35,7 +35,8 @@ function Follow() {
   return html`<div class="follow"><div class="follow-tokens"><${Chips} tokens=${tokens} chosen=${at.value} label=${t("follow.token")}
       onChoose=${(i) => { position.value = i === tokens.length - 1 ? -1 : i; }} /></div>
     <div class="follow-where"><${Stepper} label=${t("layer")} value=${layer.value} count=${model.value.layers} onChoose=${(value) => { layer.value = value; }} />
-    <${Stepper} label=${t("head")} value=${head.value} count=${model.value.heads} onChoose=${(value) => { head.value = value; }} /></div></div>`;
+    <${Stepper} label=${t("head")} value=${head.value} count=${model.value.heads} onChoose=${(value) => { head.value = value; }} />
+    <button class="brief" onClick=${() => visit("chance")}>${t("follow.temperature", { value: short(temperature.value) })}</button></div></div>`;
 }
 
 export function Walk() {

@@ -2,11 +2,12 @@
 import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { useAnswer } from "page/run.js";
-import { percent, short, shown } from "page/format.js";
+import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { Bars, Choice, Missing, Typed } from "page/parts.js";
 import { isFile } from "page/source.js";
 import { Pull } from "page/pull.js";
+import { placed } from "page/labels.js";
 
 /** A word as it stands in a sentence: with the space before it. @param {string} word */
 const spaced = (word) => ` ${word.trim()}`;
@@ -31,11 +32,14 @@ const axisName = (plane, i) => (plane.names[i].includes(" -") ? `${plane.names[i
 /** The words on two directions: those in which they differ most, or differences of two words. */
 function WordMap({ told, chosen }) {
   const SIDE = 360, points = told.points, most = Math.max(...points.flat().map(Math.abs), 1e-9), to = (x) => SIDE / 2 + 0.38 * SIDE * x / most;
+  const names = told.words.map((id) => shown({ text: told.texts[id], id }).replace("·", "")), spots = points.map(([x, y]) => [to(x), to(-y)]), labels = placed(spots, names, SIDE);
   return html`<figure class="curve"><svg class="plane" viewBox=${`0 0 ${SIDE} ${SIDE}`} role="img" aria-label=${t("words.map", { words: told.words.map((id, i) => `${shown({ text: told.texts[id], id })} (${points[i].map((x) => short(x, 2)).join(", ")})`).join("; ") })}>
     <line class="axis" x1="0" x2=${SIDE} y1=${SIDE / 2} y2=${SIDE / 2} /><line class="axis" y1="0" y2=${SIDE} x1=${SIDE / 2} x2=${SIDE / 2} />
-    ${told.words.map((id, i) => html`<g class=${`word tone-${i % 4}`} key=${id}><circle cx=${to(points[i][0])} cy=${to(-points[i][1])} r="6" /><text x=${to(points[i][0]) + (points[i][0] > 0 ? -9 : 9)} y=${to(-points[i][1]) - 8} text-anchor=${points[i][0] > 0 ? "end" : "start"}>${shown({ text: told.texts[id], id }).replace("·", "")}</text></g>`)}
+    ${told.words.map((id, i) => { const [x, y] = spots[i], label = labels[i];
+      return html`<g class=${`word tone-${i % 4}`} key=${id}>${label.far && html`<line class="grid" x1=${x} y1=${y} x2=${Math.max(label.x, Math.min(x, label.x + label.wide))} y2=${label.y - 5} />`}
+        <circle cx=${x} cy=${y} r="6" /><text x=${label.x} y=${label.y}>${names[i]}</text></g>`; })}
     <text x=${SIDE - 6} y=${SIDE / 2 - 6} text-anchor="end">${axisName(told.plane, 0)}</text><text transform=${`translate(${SIDE / 2 + 14} 8) rotate(-90)`} text-anchor="end">${axisName(told.plane, 1)}</text></svg>
-    <figcaption>${t(chosen ? "words.map.chosen" : "words.map.says", { most: short(most), first: percent(told.plane.shares[0]), second: percent(told.plane.shares[1]), cosine: short(told.plane.cosine, 2) })}</figcaption></figure>`;
+    <figcaption>${t(chosen ? "words.map.chosen" : "words.map.says", { most: short(most), first: short(told.plane.shares[0]), second: short(told.plane.shares[1]), cosine: short(told.plane.cosine, 2) })}</figcaption></figure>`;
 }
 
 /** All pairs of a list of words. */
