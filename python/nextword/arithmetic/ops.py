@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from nextword import _core
 from nextword._core import Packed, Program
 from nextword.arithmetic.arrays import Floats, Ints, Panels
+from nextword.arithmetic.blocks import dequantise
 from nextword.arithmetic.logits import chances, distribution, log_probabilities, log_sum_exp, philox, sample, top
 
-__all__ = ["Packed", "Program", "append", "attention", "attention_weights", "chances", "digest", "distribution",
-           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
-           "matmul_activated", "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox",
-           "quick_gelu", "relu", "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
+__all__ = ["Packed", "Program", "append", "attention", "attention_weights", "chances", "dequantise", "digest",
+           "distribution", "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities",
+           "log_sum_exp", "matmul", "matmul_activated", "matmul_residual", "pack", "pack_transposed", "packed",
+           "packed_bytes", "philox", "quick_gelu", "relu", "sample", "silu", "softmax", "tanh", "to_float32", "top",
+           "unpack"]
 
 
 

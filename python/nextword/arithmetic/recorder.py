@@ -231,6 +231,7 @@ def _outside(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 attention_weights = _outside(ops.attention_weights)
 chances = _outside(ops.chances)
+dequantise = _outside(ops.dequantise)
 digest = _outside(ops.digest)
 distribution = _outside(ops.distribution)
 empty = _outside(ops.empty)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Doubles, Floats, Ints, Panels
+from nextword.arithmetic.blocks_reference import dequantise
 from nextword.arithmetic.digest import checksum
 from nextword.arithmetic.formats import check_packed, decoded, encoded, multiplied
 from nextword.arithmetic.logits_reference import (
@@ -26,7 +27,7 @@ from nextword.arithmetic.logits_reference import (
     top,
 )
 
-__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution",
+__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "dequantise", "digest", "distribution",
            "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
            "matmul_activated", "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox",
            "quick_gelu", "relu", "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
