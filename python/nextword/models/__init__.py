@@ -14,7 +14,7 @@ def build(weights: Any, **options: Any) -> Model:
 
     Raises ValueError that names the file, the tensor or the field that is wrong.
     """
-    path, kind = weights.folder / "config.json", weights.config.get("model_type", "gpt2")
+    path, kind = weights.source, weights.config.get("model_type", "gpt2")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"load: model_type in {path} must be one of {', '.join(ARCHITECTURES)}, got {kind!r}")
     architecture = ARCHITECTURES[kind]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Floats
+from nextword.arithmetic.blocks import Blocks
 from nextword.arithmetic.formats import PackedBytes
 from nextword.machine.shown import listed
 from nextword.models.layers import LayerNorm
@@ -63,6 +64,8 @@ class Reader:
             raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, "
                              f"got {list(x.shape)}")
         try:
+            if isinstance(x, Blocks):
+                return store(x)
             return store(*x) if isinstance(x, PackedBytes) else store(np.ascontiguousarray(x))
         except ValueError as error:
             raise ValueError(f"load: {self._called(name)}: {error}") from None
@@ -84,7 +87,7 @@ class Reader:
         given = stored or name
         x = self._named(given, (rows, cols))
         if not isinstance(x, PackedBytes):
-            found = self._stored(given, x, (rows, cols), lambda x: pack(x, self.dtype or "float32"))
+            found = self._stored(given, x, (rows, cols), lambda x: self._packed(x, pack))
         elif self.dtype not in (None, x.dtype):
             raise ValueError(f"load: {self._called(given)} is packed as {x.dtype} and cannot become {self.dtype}; "
                              "leave the dtype out, or load the model that it was made of")
@@ -93,6 +96,12 @@ class Reader:
         self.taken[name] = found
         self.stored_as = self.stored_as or str(found.dtype)
         return found
+
+    def _packed(self, x: Any, pack: Any) -> Any:
+        dtype = self.dtype or "float32"
+        if isinstance(x, Blocks) and pack is self.ops.pack_transposed:
+            return x.packed(self.ops, dtype)
+        return pack(np.ascontiguousarray(x), dtype)
 
     def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
         """Weight and bias of a linear layer, stored as [in, out]."""
