@@ -13,7 +13,7 @@ from nextword.arithmetic.arrays import Floats
 from nextword.arithmetic.blocks import Blocks
 from nextword.arithmetic.formats import PackedBytes
 from nextword.machine.shown import listed
-from nextword.models.layers import LayerNorm
+from nextword.models.layers import LayerNorm, RMSNorm
 from nextword.models.random_weights import RandomWeights
 
 PIECE = 1 << 20  # numbers of two matrices that are compared at once
@@ -72,13 +72,16 @@ class Reader:
 
     def vector(self, name: str, *shape: int) -> Floats:
         """A small array as float32 of its own."""
+        self.taken[name] = found = self._numbers(name, shape)
+        return found
+
+    def _numbers(self, name: str, shape: tuple[int, ...]) -> Floats:
         given = self._named(name, shape)
         if isinstance(given, PackedBytes):
             raise ValueError(f"load: {self._called(name)} must be numbers, got a matrix packed as {given.dtype}")
         x: Floats = self._stored(name, given, shape, self.ops.to_float32)
         if not np.isfinite(x).all():
             raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
-        self.taken[name] = x
         return x
 
     def matrix(self, name: str, rows: int, cols: int, pack: Any, stored: str | None = None) -> Any:
@@ -106,6 +109,46 @@ class Reader:
     def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
         """Weight and bias of a linear layer, stored as [in, out]."""
         return self.matrix(f"{name}.weight", depth, cols, self.ops.pack), self.vector(f"{name}.bias", cols)
+
+    def projection(self, name: str, depth: int, cols: int, bias: bool) -> tuple[Any, Floats | None]:
+        """Weight of a linear layer, stored as [out, in], and its bias if it has one."""
+        weight = self.matrix(f"{name}.weight", cols, depth, self.ops.pack_transposed)
+        return weight, self.vector(f"{name}.bias", cols) if bias else None
+
+    def joined(self, name: str, parts: Mapping[str, int], depth: int, bias: bool) -> tuple[Any, Floats | None]:
+        """One linear layer of several that read the same, side by side; or what is stored as one by this name.
+
+        parts: the name of each -> its columns.
+        """
+        if self.has(f"{name}.weight"):
+            return self.projection(name, depth, sum(parts.values()), bias)
+        weight = self._side_by_side({f"{one}.weight": (size, depth) for one, size in parts.items()},
+                                    lambda x: self.ops.pack_transposed(x, self.dtype or "float32"))
+        self.taken[f"{name}.weight"] = weight
+        self.stored_as = self.stored_as or str(weight.dtype)
+        if not bias:
+            return weight, None
+        vector = np.concatenate([self._numbers(f"{one}.bias", (size,)) for one, size in parts.items()])
+        self.taken[f"{name}.bias"] = vector
+        return weight, vector
+
+    def _side_by_side(self, shapes: Mapping[str, tuple[int, ...]], store: Any) -> Any:
+        """Matrices of these names one below the other, stored as one; what is wrong with one is told by its name."""
+        pieces: dict[str, NDArray[Any]] = {}
+        for name, shape in shapes.items():
+            x = self._named(name, shape)
+            if isinstance(x, PackedBytes):
+                raise ValueError(f"load: {self._called(name)} must be numbers or packed with those beside it, got a "
+                                 f"matrix packed as {x.dtype}; write it anew with `nextword quantize`")
+            pieces[name] = self._stored(name, x, shape, np.array)  # its file's pages are given back with the next one
+        if len({x.dtype for x in pieces.values()}) > 1:
+            pieces = {name: self._stored(name, x, shapes[name], self.ops.to_float32) for name, x in pieces.items()}
+        try:
+            return store(np.concatenate(list(pieces.values())))
+        except ValueError:
+            for name, x in pieces.items():
+                self._stored(name, x, shapes[name], store)
+            raise
 
     def same(self, first: str, second: str) -> bool:
         """Whether two matrices are stored with the same numbers.
@@ -140,6 +183,10 @@ class Reader:
     def norm(self, name: str, size: int, eps: float) -> LayerNorm:
         """A layer normalisation."""
         return LayerNorm(self.ops, self.vector(f"{name}.weight", size), self.vector(f"{name}.bias", size), eps)
+
+    def rms_norm(self, name: str, size: int, eps: float) -> RMSNorm:
+        """A root mean square normalisation."""
+        return RMSNorm(self.ops, self.vector(f"{name}.weight", size), eps)
 
 
 def _kind(x: NDArray[Any] | PackedBytes) -> str:
