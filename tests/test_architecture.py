@@ -160,7 +160,7 @@ OWN_NAMES = re.compile(
     r"gpt-?2|\bn_(?:positions|ctx|embd|layer|head|inner)\b|\b(?:wte|wpe|ln_[12f]|c_attn|c_proj|c_fc|lm_head)\b"
     r"|\btransformer\.|\bmasked_bias\b", re.I)
 # Rooms in which such a word is another thing: encodings and patterns of text, hub ids and what help says of models.
-SAID = {"text": {"gpt2"}, "files": {"gpt2"}, "cli": {"gpt2", "gpt-2"}}
+SAID = {"text": {"gpt2", "gpt-2"}, "files": {"gpt2"}, "cli": {"gpt2", "gpt-2"}}
 
 
 def words(path):
