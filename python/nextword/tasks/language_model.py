@@ -48,6 +48,7 @@ class LanguageModel(Looking, Awaited):
     """A model, its tokenizer and its configuration: what `nextword.load` returns.
 
     source: where `load` took it from; None for one that was put together otherwise. no_tokenizer: why there is none.
+    note: in what its matrices are held where that is not what the file has, such as "int4 of Q4_K"; else "".
     generation_config: the content of generation_config.json, or else what config.json has of it. Its end tokens,
         beginning token and forbidden tokens hold (`suppress_tokens`, `bad_words_ids`); a generation is refused for what
         else of it forces tokens. All other fields, such as temperature and max_new_tokens, change nothing: `generate`
@@ -61,7 +62,7 @@ class LanguageModel(Looking, Awaited):
         self.generation_config = generation_config
         self._defaults = Defaults.read(model, generation_config)
         self.ends = self._defaults.ends
-        self.no_tokenizer = ""
+        self.no_tokenizer, self.note = "", ""
         self._engine = None
         self._copies: dict[str, Model] = {}  # those that draft, by their dtype
 
@@ -71,7 +72,7 @@ class LanguageModel(Looking, Awaited):
         return self.model.config
 
     def __repr__(self) -> str:
-        return f"LanguageModel({self.model.kind}: {self.model.sizes})"
+        return f"LanguageModel({self.model.kind}: {self.model.sizes}{self.note and f'; {self.note}'})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By where it came from: who reads the pickle loads it anew. Raises TypeError if it came from nowhere."""
