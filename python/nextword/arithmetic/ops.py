@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from nextword import _core
 from nextword._core import Packed, Program
-from nextword.arithmetic import reference
 from nextword.arithmetic.arrays import Floats, Ints
 from nextword.arithmetic.attention import append, attention, attention_weights
 from nextword.arithmetic.blocks import dequantise
@@ -161,7 +160,7 @@ def matmul_times(x: Floats, weight: Packed, bias: Floats | None, factor: Floats)
     >>> matmul_times(np.float32([[2]]), pack(np.float32([[3]])), None, np.float32([[0.5]])).tolist()
     [[3.0]]
     """
-    return _core.matmul(x, weight, bias) * factor
+    return _core.matmul_times(x, weight, bias, factor)
 
 
 def gelu_tanh(x: Floats) -> Floats:
@@ -239,7 +238,7 @@ def rms_norm(x: Floats, weight: Floats, eps: float = 1e-5) -> Floats:
     >>> rms_norm(np.float32([[3, 4, 0, 5]]), np.ones(2, "f"), 0).round(4)
     array([[0.8485, 1.1314, 0.    , 1.4142]], dtype=float32)
     """
-    return reference.rms_norm(x, weight, eps)
+    return _core.rms_norm(x, weight, eps)
 
 
 def rotate(x: Floats, places: Ints, turns: Floats, interleaved: bool = False) -> Floats:
@@ -257,7 +256,7 @@ def rotate(x: Floats, places: Ints, turns: Floats, interleaved: bool = False) ->
     >>> rotate(np.float32([[1, 2], [1, 2]]), np.array([0, 1]), quarter).tolist()
     [[1.0, 2.0], [-2.0, 1.0]]
     """
-    return reference.rotate(x, places, turns, interleaved)
+    return _core.rotate(x, places, turns, interleaved)
 
 
 def softmax(x: Floats) -> Floats:

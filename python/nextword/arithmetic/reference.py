@@ -203,7 +203,8 @@ def rotate(x: Floats, places: Ints, turns: Floats, interleaved: bool = False) ->
     """Pairs (a, b) of each head become (a cos - b sin, b cos + a sin), by the angles of the row's place."""
     pairs, of_pair = turns.shape[1], -1 if interleaved else -2
     shape = (pairs, 2) if interleaved else (2, pairs)
-    a, b = np.moveaxis(_double(x).reshape(len(x), x.shape[1] // (2 * pairs), *shape), of_pair, 0)  # [rows, heads, pairs]
+    heads = _double(x).reshape(len(x), x.shape[1] // (2 * pairs), *shape)
+    a, b = np.moveaxis(heads, of_pair, 0)                                                         # [rows, heads, pairs]
     cos, sin = np.moveaxis(_double(turns[places])[:, None], -1, 0)
     return _single(np.stack([a * cos - b * sin, b * cos + a * sin], of_pair).reshape(x.shape))
 
