@@ -219,3 +219,15 @@ def test_files_of_random_changes_load_or_are_one_error(tmp_path):
                 file[at:at] = file[at : at + draw.randint(1, 40)]
         path.write_bytes(file)
         opened(path)
+
+
+@pytest.mark.parametrize(("texts", "message"), [
+    (text("ok") + struct.pack("<Q", 99) + b"x", "it ends within 'x', a text of 99 bytes, at byte"),
+    (text("ok") + struct.pack("<Q", 2**32) + bytes(9), "'x' claims a text of 4,294,967,296 bytes"),
+    (text("ok") + text(b"\xff"), "'x' holds a text that is no UTF-8"),
+    (text("ok" * 4), "it ends within 'x'"),
+])  # fmt: skip
+def test_a_wrong_text_of_many_is_named(tmp_path, texts, message):
+    data = HEAD + struct.pack("<QQ", 0, 1) + text("x") + struct.pack("<IIQ", 9, 8, 2) + texts
+    with pytest.raises(ValueError, match=re.escape(message)):
+        GGUF(written(tmp_path, data))

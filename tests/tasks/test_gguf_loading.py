@@ -85,7 +85,7 @@ def test_a_model_of_a_file_is_pickled_by_its_place(demo_gguf):
 
 @pytest.mark.parametrize(("kind", "dtype"), [("F32", "float32"), ("F16", "bfloat16"), ("BF16", "bfloat16"),
                                              ("Q8_0", "int8"), ("Q6_K", "int8"), ("Q5_K", "int8"), ("Q5_0", "int8"),
-                                             ("Q4_K", "int4"), ("Q4_0", "int4"), ("Q4_1", "int4")])  # fmt: skip
+                                             ("Q4_K", "int8"), ("Q4_0", "int4"), ("Q4_1", "int8")])  # fmt: skip
 def test_without_a_dtype_the_nearest_is_taken_and_named(tmp_path, kind, dtype):
     (tmp_path / "m.gguf").write_bytes(wide_file(kind))
     lm = nextword.load(tmp_path / "m.gguf")

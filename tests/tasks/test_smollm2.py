@@ -24,7 +24,7 @@ def lm(path):
 
 def test_the_file_says_what_the_model_is(lm):
     assert repr(lm) == ("LanguageModel(llama: 30 layers, 9 heads, width 576, vocabulary 49152, context 8192; "
-                        "int4 of Q4_1)")
+                        "int8 of Q4_1)")
     assert lm.config.rope.rope_theta == 100000.0
     assert lm.config.key_heads == 3
     assert lm.config.tie_word_embeddings is True
@@ -35,7 +35,7 @@ def test_a_text_has_its_known_ids(lm):
     assert lm.tokenizer.decode(IDS) == PROMPT
 
 
-@pytest.mark.parametrize("dtype", [None, "int8"])
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
 def test_the_capital_of_france_is_paris(lm, path, dtype):
     one = lm if dtype is None else nextword.load(path, dtype)
     assert one.generate(PROMPT, max_new_tokens=1).text == " Paris"

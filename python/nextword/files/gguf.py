@@ -133,7 +133,7 @@ class _Header:
             raise self.damaged(f"{name} is an array of arrays, which no model needs")
         if of == TEXT:
             self.need(8 * count, f"{name}, which claims {count:,} texts,")
-            return [self.text(name) for _ in range(count)]
+            return self.texts(count, name)
         if of not in NUMBERS:
             raise self.damaged(f"{name} is an array of the type {of}, which the format does not have")
         code = np.dtype("<" + NUMBERS[of])
@@ -143,6 +143,23 @@ class _Header:
         if NUMBERS[of] == "?" and raw.strip(b"\0\1"):
             raise self.damaged(f"{name} has a truth value that is neither 0 nor 1")
         return np.frombuffer(raw, code)
+
+    def texts(self, count: int, name: str) -> list[str]:
+        """Texts one after the other, as many as a vocabulary has."""
+        found: list[str] = []
+        size, data, at, limit = struct.Struct("<Q").unpack_from, self.data, self.at, self.limit
+        try:
+            for _ in range(count):
+                (length,) = size(data, at)
+                end = at + 8 + length
+                if length > TEXT_LIMIT or end > limit:
+                    break
+                found.append(data[at + 8 : end].decode())
+                at = end
+        except (struct.error, UnicodeDecodeError):
+            pass
+        self.at = at
+        return found if len(found) == count else [self.text(name)]  # which says what is wrong
 
     def text(self, what: str) -> str:
         """A text."""

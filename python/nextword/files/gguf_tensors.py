@@ -20,8 +20,10 @@ from nextword.files.gguf_names import FREQUENCIES, HEAD, TOKENS
 __all__ = ["GGUFTensors", "is_gguf"]
 
 AS_STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # bfloat16 as its bits
-NEAREST = {"F32": "float32", "F16": "bfloat16", "BF16": "bfloat16", "Q8_0": "int8", "Q6_K": "int8", "Q5_K": "int8",
-           "Q5_0": "int8", "Q5_1": "int8", "Q4_K": "int4", "Q4_0": "int4", "Q4_1": "int4"}  # fmt: skip
+# Of each kind the dtype that comes nearest. Q4_0 is int4 but for the scale's last bits; blocks of Q4_1 and Q4_K have a
+# least number, too, which int4 has not: SmolLM2-135M in Q4_1 loses 0.34 nats a token in int4, and 0.03 in int8.
+NEAREST = {"F32": "float32", "F16": "bfloat16", "BF16": "bfloat16", "Q4_0": "int4",
+           **dict.fromkeys(("Q8_0", "Q6_K", "Q5_K", "Q5_0", "Q5_1", "Q4_K", "Q4_1"), "int8")}
 
 
 def is_gguf(path: Path) -> bool:

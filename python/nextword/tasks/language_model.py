@@ -48,7 +48,7 @@ class LanguageModel(Looking, Awaited):
     """A model, its tokenizer and its configuration: what `nextword.load` returns.
 
     source: where `load` took it from; None for one that was put together otherwise. no_tokenizer: why there is none.
-    note: in what its matrices are held where that is not what the file has, such as "int4 of Q4_K"; else "".
+    note: in what its matrices are held where that is not what the file has, such as "int8 of Q4_K"; else "".
     generation_config: the content of generation_config.json, or else what config.json has of it. Its end tokens,
         beginning token and forbidden tokens hold (`suppress_tokens`, `bad_words_ids`); a generation is refused for what
         else of it forces tokens. All other fields, such as temperature and max_new_tokens, change nothing: `generate`
