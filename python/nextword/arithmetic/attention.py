@@ -3,7 +3,6 @@ in NumPy.
 """
 
 from nextword import _core
-from nextword.arithmetic import reference
 from nextword.arithmetic.arrays import Floats, Ints, Panels
 
 
@@ -21,6 +20,7 @@ def append(k: Floats, v: Floats, keys: Panels, values: Panels, slots: Ints, past
     slots, past, fresh: int64 [sequences]: where a sequence lives, how many tokens it has, how many it brings.
     Raises ValueError if a shape or dtype differs, IndexError if a slot does not exist or its capacity is exceeded.
 
+    >>> import numpy as np
     >>> keys, values = np.zeros((1, 1, 1, 2, 32), np.int8), np.zeros((1, 1, 1, 32, 32), np.int8)
     >>> scales, zero = np.zeros((1, 1, 2, 32), "f"), np.array([0])
     >>> append(np.float32([[127, -25.4]]), np.float32([[1, 2]]), keys, values, zero, zero, np.array([1]), scales)
@@ -47,11 +47,8 @@ def attention(q: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, 
     same dtype. The bits are those of slots that hold it all.
     Raises ValueError if a shape or dtype differs or the window is negative, IndexError as `append` does.
     """
-    if window or q.shape[1] != keys.shape[1] * keys.shape[3]:
-        return reference.attention(q, keys, values, slots, past, fresh, scale, prefix_keys, prefix_values, scales,
-                                   prefix_scales, window)
     return _core.attention(q, keys, values, slots, past, fresh, scale, prefix_keys, prefix_values, scales,
-                           prefix_scales)
+                           prefix_scales, window)
 
 
 def attention_weights(q: Floats, keys: Panels, values: Panels, slot: int, past: int, scale: float,
@@ -62,6 +59,4 @@ def attention_weights(q: Floats, keys: Panels, values: Panels, slot: int, past: 
     those of q: scores are scale * q . k and -inf where masked; weights are the softmax of each row of scores, 0 where
     masked.
     """
-    if window or q.shape[1] != keys.shape[1] * keys.shape[3]:
-        return reference.attention_weights(q, keys, values, slot, past, scale, scales, window)
-    return _core.attention_weights(q, keys, values, slot, past, scale, scales)
+    return _core.attention_weights(q, keys, values, slot, past, scale, scales, window)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from nextword import _core
 from nextword._core import Packed, Program
-from nextword.arithmetic import reference
 from nextword.arithmetic.arrays import Floats, Ints
 from nextword.arithmetic.attention import append, attention, attention_weights
 from nextword.arithmetic.logits import chances, distribution, log_probabilities, log_sum_exp, philox, sample, top
@@ -21,7 +20,8 @@ from nextword.arithmetic.logits import chances, distribution, log_probabilities,
 __all__ = ["Packed", "Program", "append", "attention", "attention_weights", "chances", "digest", "distribution",
            "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
            "matmul_activated", "matmul_residual", "matmul_times", "pack", "pack_transposed", "packed", "packed_bytes",
-           "philox", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
+           "philox", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax", "tanh", "to_float32",
+           "top", "unpack"]
 
 
 
@@ -159,7 +159,7 @@ def matmul_times(x: Floats, weight: Packed, bias: Floats | None, factor: Floats)
     >>> matmul_times(np.float32([[2]]), pack(np.float32([[3]])), None, np.float32([[0.5]])).tolist()
     [[3.0]]
     """
-    return _core.matmul(x, weight, bias) * factor
+    return _core.matmul_times(x, weight, bias, factor)
 
 
 def gelu_tanh(x: Floats) -> Floats:
@@ -237,7 +237,7 @@ def rms_norm(x: Floats, weight: Floats, eps: float = 1e-5) -> Floats:
     >>> rms_norm(np.float32([[3, 4, 0, 5]]), np.ones(2, "f"), 0).round(4)
     array([[0.8485, 1.1314, 0.    , 1.4142]], dtype=float32)
     """
-    return reference.rms_norm(x, weight, eps)
+    return _core.rms_norm(x, weight, eps)
 
 
 def rotate(x: Floats, places: Ints, turns: Floats, interleaved: bool = False) -> Floats:
@@ -255,7 +255,7 @@ def rotate(x: Floats, places: Ints, turns: Floats, interleaved: bool = False) ->
     >>> rotate(np.float32([[1, 2], [1, 2]]), np.array([0, 1]), quarter).tolist()
     [[1.0, 2.0], [-2.0, 1.0]]
     """
-    return reference.rotate(x, places, turns, interleaved)
+    return _core.rotate(x, places, turns, interleaved)
 
 
 def softmax(x: Floats) -> Floats:

@@ -134,7 +134,7 @@ def _added(kind: str, values: Sequence[Any], weights: Sequence[Any] = (), indice
     if any(one.program is not program for one in (*values, *indices)):
         raise ValueError(f"recorder: {kind} takes values of one program, got those of several")
     number, rows, cols = program.add(kind, [one.view for one in values], [one.name for one in indices], list(weights),
-                                     scalar, activation, None if cache is None else tuple(cache), *([window] if window else []))
+                                     scalar, activation, None if cache is None else tuple(cache), window)
     return Value(program, number, rows, cols)
 
 

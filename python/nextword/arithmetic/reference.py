@@ -26,10 +26,11 @@ from nextword.arithmetic.logits_reference import (
     top,
 )
 
-__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution",
-           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
+__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution", "embedding",
+           "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
            "matmul_activated", "matmul_residual", "matmul_times", "pack", "pack_transposed", "packed", "packed_bytes",
-           "philox", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
+           "philox", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax", "tanh", "to_float32",
+           "top", "unpack"]
 
 _PANEL = 32
 
@@ -201,7 +202,8 @@ def rotate(x: Floats, places: Ints, turns: Floats, interleaved: bool = False) ->
     """Pairs (a, b) of each head become (a cos - b sin, b cos + a sin), by the angles of the row's place."""
     pairs, of_pair = turns.shape[1], -1 if interleaved else -2
     shape = (pairs, 2) if interleaved else (2, pairs)
-    a, b = np.moveaxis(_double(x).reshape(len(x), x.shape[1] // (2 * pairs), *shape), of_pair, 0)  # [rows, heads, pairs]
+    heads = _double(x).reshape(len(x), x.shape[1] // (2 * pairs), *shape)
+    a, b = np.moveaxis(heads, of_pair, 0)                                                         # [rows, heads, pairs]
     cos, sin = np.moveaxis(_double(turns[places])[:, None], -1, 0)
     return _single(np.stack([a * cos - b * sin, b * cos + a * sin], of_pair).reshape(x.shape))
 
