@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextword import ops, reference
-from nextword.models.attention import Attention, Norms
+from nextword.models.attention import Attention
 from nextword.models.cache import PANEL, KVCache
 from nextword.models.gpt2 import ACTIVATIONS
 from nextword.models.inputs import Past
@@ -89,7 +89,7 @@ def attentions(draw):
         turns = Turns(Rope(), width, 200)
         turns.reach(200)
     if draw(st.booleans()):
-        norms = Norms(*(RMSNorm(ops, normal(np.random.default_rng(n), width), 1e-5) for n in range(2)))
+        norms = tuple(RMSNorm(ops, normal(np.random.default_rng(n), width), 1e-5) for n in range(2))
     window = draw(st.sampled_from([0, 1, 7, 40]))
     return Attention(ops, kv_heads * group, 0.3, "a", kv_heads, turns, norms, window), width
 

@@ -2,7 +2,6 @@
 pass where nobody asks to see its steps, step by step for a tap; the bits are the same."""
 
 from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,26 +13,20 @@ from nextword.models.rotary import Turns
 from nextword.models.tap import Tap
 
 
-class Norms(NamedTuple):
-    """What normalises each query and each key."""
-
-    q: RMSNorm
-    k: RMSNorm
-
-
 class Attention:
     """Causal attention of new tokens over the cache of one layer.
 
     kv_heads: of keys and values, None: `heads`; head h of the queries reads number h // (heads / kv_heads) of them.
-    turns: by which queries and keys turn, or None. norms: before they turn, or None. window: how many tokens a query
+    turns: by which queries and keys turn, or None. norms: of each query and each key before, or None. window: how many tokens a query
     sees, itself included; 0: all before it.
     """
 
     def __init__(self, ops: ModuleType, heads: int, scale: float, name: str, kv_heads: int | None = None,
-                 turns: Turns | None = None, norms: Norms | None = None, window: int = 0) -> None:
+                 turns: Turns | None = None, norms: tuple[RMSNorm, RMSNorm] | None = None, window: int = 0) -> None:
         self.ops, self.heads, self.scale, self.name = ops, heads, scale, name
         self.kv_heads: int = heads if kv_heads is None else kv_heads
-        self.turns, self.norms, self.window = turns, norms, window
+        self.turns, self.window = turns, window
+        self.q_norm, self.k_norm = norms or (None, None)
         self._scores, self._weights = f"{name}.scores", f"{name}.weights"
         self._turning = tuple(f"{name}.{x}" for x in ("q", "k", "q_rot", "k_rot"))
 
@@ -64,15 +57,15 @@ class Attention:
         """Queries, and keys and values as they are remembered."""
         width = qkv.shape[1] // (self.heads + 2 * self.kv_heads)
         first, second = self.heads * width, (self.heads + self.kv_heads) * width
-        if self.turns is not None and self.norms is None and not any(map(tap.wants, self._turning)):
+        if self.turns is not None and self.q_norm is None and not any(map(tap.wants, self._turning)):
             both: Floats = self.ops.rotate(qkv[:, :second], past.places, self.turns.table)  # one operation for two
             return both[:, :first], both[:, first:], self._shown(tap, "v", qkv[:, second:], self.kv_heads)
         q = self._shown(tap, "q", qkv[:, :first], self.heads)
         k = self._shown(tap, "k", qkv[:, first:second], self.kv_heads)
         v = self._shown(tap, "v", qkv[:, second:], self.kv_heads)
-        if self.norms is not None:
-            q = self._shown(tap, "q_norm", self.norms.q(q), self.heads)
-            k = self._shown(tap, "k_norm", self.norms.k(k), self.kv_heads)
+        if self.q_norm is not None and self.k_norm is not None:
+            q = self._shown(tap, "q_norm", self.q_norm(q), self.heads)
+            k = self._shown(tap, "k_norm", self.k_norm(k), self.kv_heads)
         if self.turns is not None:
             q = self._shown(tap, "q_rot", self.ops.rotate(q, past.places, self.turns.table), self.heads)
             k = self._shown(tap, "k_rot", self.ops.rotate(k, past.places, self.turns.table), self.kv_heads)

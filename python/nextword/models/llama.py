@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from nextword.arithmetic.arrays import Floats
-from nextword.models.attention import Attention, Norms
+from nextword.models.attention import Attention
 from nextword.models.config import ACTIVATIONS
 from nextword.models.inputs import Inputs, Past
 from nextword.models.layers import ActivatedLinear, Embedding, Linear
@@ -38,7 +38,7 @@ class Block:
         self.qkv = Linear(ops, *read.joined(f"{attn}.qkv_proj", parts, width, c.qkv_bias))
         norms = None
         if c.head_norms:
-            norms = Norms(*(read.rms_norm(f"{attn}.{x}_norm", of_head, c.rms_norm_eps) for x in "qk"))
+            norms = tuple(read.rms_norm(f"{attn}.{x}_norm", of_head, c.rms_norm_eps) for x in "qk")
         self.attention = Attention(ops, heads, of_head**-0.5, f"{self.name}.attn", kv_heads, turns, norms,
                                    c.window_of(layer))
         self.attn_out = Linear(ops, *read.projection(f"{attn}.o_proj", heads * of_head, width, c.out_bias))
@@ -124,11 +124,11 @@ class Llama(Model):
             for x, heads in (("q", self.heads), ("k", self.kv_heads), ("v", self.kv_heads)):
                 made[f"{attn}.{x}"] = Product(f"{h}.ln_1", b.qkv, first, transposed=True)
                 first += heads * self.head_width
-            for x in "qk":
+            for x, norm in (("q", a.q_norm), ("k", a.k_norm)):
                 turned = f"{attn}.{x}"
-                if a.norms is not None:
+                if norm is not None:
                     turned = f"{attn}.{x}_norm"
-                    made[turned] = Normalised(f"{attn}.{x}", getattr(a.norms, x))
+                    made[turned] = Normalised(f"{attn}.{x}", norm)
                 made[f"{attn}.{x}_rot"] = Rotated(turned, b.turns)
             made |= {f"{attn}.scores": Scores(f"{attn}.q_rot", f"{attn}.k_rot", a.scale, a.group, a.window),
                      f"{attn}.weights": Softmax(f"{attn}.scores", a.window),
