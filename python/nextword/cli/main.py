@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from nextword.cli import bench, choose, doctor, explain, generate, quantize, score, serve, tokenize
+from nextword.cli import bench, chat, choose, doctor, explain, generate, quantize, score, serve, tokenize
 from nextword.cli import next as next_word
 from nextword.cli.startup import EXIT_INTERRUPT, leave
 from nextword.cli.streams import give_up, standard_streams
@@ -46,6 +46,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,
+    "chat": chat,
     "next": next_word,
     "choose": choose,
     "score": score,

@@ -105,6 +105,25 @@ def stdin_text(asked: bool) -> str | None:
     return None if not raw and not asked else _decoded(raw, "stdin")
 
 
+def stdin_lines() -> Iterator[str]:
+    """The lines of stdin as they come, without their ends and a byte order mark; none where it is closed. Raises
+    ValueError for bytes that are not UTF-8 and a line that is too long."""
+    stream: Any = sys.stdin
+    if stream is None or getattr(stream, "closed", False):
+        return
+    source = getattr(stream, "buffer", stream)
+    number = 0
+    try:
+        while line := source.readline(LIMIT + 1):
+            number += 1
+            if len(line) > LIMIT:
+                raise ValueError(f"line {number} of stdin holds more than {LIMIT >> 20} MiB; give a part of it")
+            text = line if isinstance(line, str) else _decoded(line, f"line {number} of stdin")
+            yield (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"stdin cannot be read: {error.strerror or error}") from None
+
+
 def file_text(path: Path) -> str:
     """All of a text file, or of a pipe, but a byte order mark. Raises OSError or ValueError that names it."""
     with path.open("rb") as file:

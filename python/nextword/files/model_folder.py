@@ -11,15 +11,16 @@ from nextword.files import whole
 from nextword.files.safetensors_file import TensorFile, refuse_other_kinds
 from nextword.machine.shown import quoted
 
-__all__ = ["GENERATION", "HUB_FILES", "INDEX", "SINGLE", "VOCABULARY_FILES", "find_tensors", "present", "read_json",
-           "refuse_adapters"]
+__all__ = ["GENERATION", "HUB_FILES", "INDEX", "SINGLE", "TEMPLATE", "VOCABULARY_FILES", "find_tensors", "present",
+           "read_json", "refuse_adapters"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json", "added_tokens.json",
                     "special_tokens_map.json", "tokenizer_config.json")  # fmt: skip
-GENERATION = "generation_config.json"
-HUB_FILES = ("config.json", GENERATION, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
+GENERATION, TEMPLATE = "generation_config.json", "chat_template.jinja"
+HUB_FILES = ("config.json", GENERATION, TEMPLATE, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors",
+             *VOCABULARY_FILES)  # fmt: skip
 
 JSON_LIMIT = 32_000_000  # bytes of config.json or an index that are read at all
 

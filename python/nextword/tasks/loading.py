@@ -1,6 +1,7 @@
 """`nextword.load`: from a folder or a hub id to a language model."""
 
 import os
+from functools import partial
 
 from nextword.arithmetic.formats import DTYPES
 from nextword.decoding.defaults import of_config
@@ -9,6 +10,7 @@ from nextword.files.weights import open_model
 from nextword.machine import cpu
 from nextword.models import build
 from nextword.tasks.language_model import LanguageModel, Source
+from nextword.text.chat_files import of_folder
 from nextword.text.tokenizer import Tokenizer
 
 DEMO = BUNDLED["nextword:demo"]
@@ -50,6 +52,7 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     model = build(weights, dtype=dtype, kv_dtype=kv_dtype)
     source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
     generation = weights.generation_config
-    lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation)
+    lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation,
+                       partial(of_folder, weights.folder))
     lm.no_tokenizer = reason
     return lm
