@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 import pytest
 
 import nextword
+from documents import ROOT, blocks
 from nextword.cli import main as cli
 
 FIXED = ["--temperature", "0", "--max-new-tokens", "4"]
@@ -66,7 +68,7 @@ def test_the_commands_do_what_they_say(chat, tmp_path):
 @pytest.mark.parametrize(("text", "said"), [
     ("/no\n", "there is no /no; /help tells the commands, and //TEXT says /TEXT"), ("/save\n", "/save needs a FILE"),
     ("/load /nowhere/talk.json\n", "No such file"), (b"\xff\n", "line 1 of stdin is not UTF-8 text from byte 0 on"),
-    ("the king " * 500, "the window is 512 tokens"),
+    ("the king " * 500, "--message must be at most 509 tokens"),
 ])  # fmt: skip
 def test_what_is_wrong_in_a_pipe_is_an_error(chat, text, said):
     code, out, err = chat(text)
@@ -134,3 +136,15 @@ def test_in_a_terminal_ctrl_c_stops_an_answer_and_ctrl_d_ends_it():
         screen.process.kill()
         screen.process.wait()
         os.close(screen.main)
+
+
+def test_the_pages_commands_do_what_they_say():
+    """Those of docs/chat.md that a pipe gives their messages."""
+    lines = [line for line in "".join(blocks(ROOT / "docs" / "chat.md", "sh")).splitlines()
+             if line.endswith("/dev/null") or line.startswith("printf")]
+    assert len(lines) == 2
+    for line, count in zip(lines, (2, 1), strict=True):
+        command = line.replace("nextword", f"{shlex.quote(sys.executable)} -m nextword")
+        found = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+        assert (found.returncode, found.stderr) == (0, "")
+        assert found.stdout.count("\n") >= count

@@ -153,8 +153,10 @@ def test_what_has_no_room_is_left_out_a_few_at_once_and_counted(lm):
                      max_new_tokens=2, seed=1)
     assert answer.tokens == talk.result.tokens
     before = list(talk.messages)
-    with pytest.raises(ValueError, match=r"^chat: the window is 512 tokens, and the message and what stands before it"):
+    with pytest.raises(ValueError, match=r"^chat: message must be at most 385 tokens"):
         next(talk.say("the king " * 400))
+    with pytest.raises(ValueError, match=r"^chat: system must be at most 385 tokens"):
+        next(lm.conversation("the king " * 400).say("Why?"))
     assert talk.messages == before
     assert "".join(talk.say("Why?", max_new_tokens=2))
 

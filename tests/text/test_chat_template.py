@@ -187,6 +187,14 @@ def test_lone_surrogates_and_all_else_come_through():
     assert ChatTemplate("{{ messages[0].content }}").render([{"role": "user", "content": text}]) == text
 
 
+def test_an_answer_reads_in_the_plain_template_as_it_was_written():
+    plain = ChatTemplate(None)
+    for answer in (" Hello", "\nHello\n", "Hello", " "):
+        told = plain.render([*HELLO, {"role": "assistant", "content": answer}], False)
+        begun = plain.render(HELLO) + ("" if answer[0].isspace() else " ")
+        assert told == (begun + answer).removesuffix("\n") + "\n"
+
+
 def test_a_timer_is_left_by_no_call():
     template = ChatTemplate(CHATML)
     template.render(HELLO)

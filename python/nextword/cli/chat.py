@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nextword.cli.arguments import add_model, add_settings, load, place, read_settings
 from nextword.cli.generate import note
 from nextword.cli.terminal import progress, style
-from nextword.cli.user_text import from_argument, stdin_lines
+from nextword.cli.user_text import from_argument, said, stdin_lines
 from nextword.decoding.sampling import new_seed
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", type=place, default=argparse.SUPPRESS,
                         help="the same as --model")
     add_model(parser)
-    parser.add_argument("--system", metavar="TEXT", default="", help="tell the model TEXT before all")
-    parser.add_argument("--message", metavar="TEXT", action="append", default=[],
+    parser.add_argument("--system", metavar="TEXT", type=said, default="", help="tell the model TEXT before all")
+    parser.add_argument("--message", metavar="TEXT", type=said, action="append", default=[],
                         help="say TEXT first, before what is typed (repeatable)")
     add_settings(parser, **DEFAULTS)
 
@@ -56,13 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Talk until the input ends; returns the exit code."""
     lm = load(args)
-    conversation = lm.conversation(from_argument(args.system))
+    conversation = lm.conversation(args.system)
     settings: dict[str, Any] = {"seed": new_seed(), **read_settings(args, **DEFAULTS)}
     template = lm.chat_template  # an error in it comes before the first question
     if _terminal():
         note(f"{'a plain template' if template.plain else 'the template of the model'}, a window of "
              f"{lm.model.limit:,} tokens, --seed {settings['seed']}; /help tells the commands")
-    for text in itertools.chain(map(from_argument, args.message), _messages()):
+    for text in itertools.chain(args.message, _messages(not args.message)):
         if not text.strip():
             continue
         try:
@@ -86,9 +86,9 @@ def _terminal() -> bool:
         return False
 
 
-def _messages() -> Iterator[str]:
-    """What is typed or piped; a line that ends with a backslash goes on in the next."""
-    lines = _typed() if _terminal() else stdin_lines()
+def _messages(asked: bool) -> Iterator[str]:
+    """What is typed or piped; a line that ends with a backslash goes on in the next. asked: see `stdin_lines`."""
+    lines = _typed() if _terminal() else stdin_lines(asked)
     held = ""
     for line in lines:
         if line.endswith("\\"):

@@ -46,8 +46,8 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,
-    "chat": chat,
     "next": next_word,
+    "chat": chat,
     "choose": choose,
     "score": score,
     "tokenize": tokenize,

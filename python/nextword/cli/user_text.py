@@ -31,6 +31,14 @@ def from_argument(text: str) -> str:
         raise ValueError(f"the text is not valid UTF-8 after {text[:start]!r}") from None
 
 
+def said(text: str) -> str:
+    """A text of the command line. A converter for argparse."""
+    try:
+        return from_argument(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def unescaped(text: str) -> str:
     r"""A text in which \n, \t, \r, \\, \xNN (a byte) and \uNNNN stand for what a shell makes hard to type.
 
@@ -105,9 +113,10 @@ def stdin_text(asked: bool) -> str | None:
     return None if not raw and not asked else _decoded(raw, "stdin")
 
 
-def stdin_lines() -> Iterator[str]:
-    """The lines of stdin as they come, without their ends and a byte order mark; none where it is closed. Raises
-    ValueError for bytes that are not UTF-8 and a line that is too long."""
+def stdin_lines(asked: bool) -> Iterator[str]:
+    """The lines of stdin as they come, without their ends and a byte order mark; none where it is closed. asked:
+    nothing else is given, so that it is an error where it cannot be read. Raises ValueError for bytes that are not
+    UTF-8 and a line that is too long."""
     stream: Any = sys.stdin
     if stream is None or getattr(stream, "closed", False):
         return
@@ -121,6 +130,8 @@ def stdin_lines() -> Iterator[str]:
             text = line if isinstance(line, str) else _decoded(line, f"line {number} of stdin")
             yield (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
     except OSError as error:
+        if not asked and not number:
+            return
         raise ValueError(f"stdin cannot be read: {error.strerror or error}") from None
 
 

@@ -143,8 +143,11 @@ class Conversation:
         first = turns[min(at, len(turns) - 1)] if turns else self.left_out
         ids = self._ids(first)
         if len(ids) > most:
-            raise ValueError(f"chat: the window is {limit} tokens, and the message and what stands before it alone "
-                             f"are {len(ids)}; shorten it")
+            least = self.lm.chat_ids([*self._told(len(self.messages)), {"role": "user", "content": ""}],
+                                     **self.variables)
+            name, count = ("system", len(least)) if len(least) > most else ("message", len(ids))
+            raise ValueError(f"chat: {name} must be at most {most} tokens with what the template puts around it, as "
+                             f"the window has {limit} and an answer needs some, got {count}; shorten it")
         self.left_out = first
         return ids
 

@@ -103,11 +103,13 @@ def content(message: Message) -> str:
 
 
 def _plain(messages: Sequence[Message], generate: bool) -> str:
-    """The plain template. Blanks around a text are left out: one stands before it already."""
+    """The plain template. Where a text begins with a blank or ends its line, as answers do, none is added: an answer
+    in it reads as it was written."""
     lines = []
     for one in messages:
         if one["role"] not in ROLES:
             raise ValueError(f"chat: role must be one of {', '.join(ROLES)}, got {shown(one['role'])[:100]}; the plain "
                              "template of models without one of their own has no other")
-        lines.append(f"{ROLES[one['role']]}: {content(one).strip()}\n")
+        text = content(one)
+        lines.append(ROLES[one["role"]] + (":" if text[:1].isspace() else ": ") + text.removesuffix("\n") + "\n")
     return "".join(lines) + ("Assistant:" if generate else "")
