@@ -41,7 +41,7 @@ ROOMS = {
 # What may be imported from outside of the standard library beside numpy; extras only inside of functions.
 LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors"}, "decoding": {"llguidance"},
              "inside": {"matplotlib"}, "page": {"anywidget", "starlette", "traitlets", "uvicorn"},
-             "serve": {"uvicorn", "msgspec", "jinja2"}}  # fmt: skip
+             "serve": {"uvicorn", "msgspec"}, "text": {"jinja2"}}  # fmt: skip
 # A room may be an extra as a whole: its libraries are imported where its modules are, and it only inside of functions.
 EXTRA_ROOMS = {"serve": {"msgspec", "uvicorn"}}
 

@@ -11,17 +11,17 @@ from nextword.files import whole
 from nextword.files.safetensors_file import TensorFile, refuse_other_kinds
 from nextword.machine.shown import quoted
 
-__all__ = ["GENERATION", "HUB_FILES", "INDEX", "SINGLE", "VOCABULARY_FILES", "VOCABULARY_GGUF", "find_tensors",
-           "present", "read_json", "refuse_adapters"]
+__all__ = ["GENERATION", "HUB_FILES", "INDEX", "SINGLE", "TEMPLATE", "VOCABULARY_FILES", "VOCABULARY_GGUF",
+           "find_tensors", "present", "read_json", "refuse_adapters"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json", "added_tokens.json",
                     "special_tokens_map.json", "tokenizer_config.json")  # fmt: skip
 VOCABULARY_GGUF = "vocabulary.gguf"  # the metadata of a GGUF file, in a folder that was made of one
-GENERATION = "generation_config.json"
-HUB_FILES = ("config.json", GENERATION, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES,
-             VOCABULARY_GGUF)  # fmt: skip
+GENERATION, TEMPLATE = "generation_config.json", "chat_template.jinja"
+HUB_FILES = ("config.json", GENERATION, TEMPLATE, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors",
+             *VOCABULARY_FILES, VOCABULARY_GGUF)  # fmt: skip
 
 JSON_LIMIT = 32_000_000  # bytes of config.json or an index that are read at all
 

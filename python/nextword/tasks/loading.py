@@ -1,6 +1,7 @@
 """`nextword.load`: from a folder, a GGUF file or a hub id to a language model."""
 
 import os
+from functools import partial
 
 from nextword.arithmetic.formats import DTYPES
 from nextword.decoding.defaults import of_config
@@ -9,6 +10,7 @@ from nextword.files.weights import GGUFWeights, Weights, open_model
 from nextword.machine import cpu
 from nextword.models import build
 from nextword.tasks.language_model import LanguageModel, Source
+from nextword.text.chat_files import of_folder, of_metadata
 from nextword.text.gguf_vocabulary import tokenizer_of_gguf
 from nextword.text.tokenizer import Tokenizer
 
@@ -56,7 +58,9 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     model = build(weights, dtype=held, kv_dtype=kv_dtype)
     source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
     generation = weights.generation_config
-    lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation)
+    lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation,
+                       partial(of_folder, weights.folder) if weights.metadata is None else
+                       partial(of_metadata, weights.metadata, weights.source))
     lm.no_tokenizer = reason
     if weights.kind is not None:
         lm.note = f"{model.dtype} of {weights.kind}"
