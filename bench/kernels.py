@@ -59,11 +59,12 @@ def matmul(rng: np.random.Generator, rows: int, depth: int, cols: int, dtype: st
     )
 
 
-def attention(rng: np.random.Generator, past: int, fresh: int, dtype: str) -> Case:
-    total = past + fresh
-    cache = KVCache(ops, 1, 1, shape.HEADS, shape.HEAD_WIDTH, total, dtype=dtype)
+def attention(rng: np.random.Generator, past: int, fresh: int, dtype: str, group: int = 1) -> Case:
+    """group: heads of the queries to each of the cache."""
+    total, kv_heads = past + fresh, shape.HEADS // group
+    cache = KVCache(ops, 1, 1, kv_heads, shape.HEAD_WIDTH, total, dtype=dtype)
     keys, values, scales = cache.whole(0, 0)
-    q, k, v = (rng.standard_normal((total, WIDTH), dtype=np.float32) for _ in range(3))
+    q, k, v = (rng.standard_normal((total, WIDTH // n), dtype=np.float32) for n in (1, group, group))
     zero, at, count = np.array([0]), np.array([past]), np.array([fresh])
     ops.append(k, v, keys, values, zero, zero, np.array([total]), scales)
     arguments = (q[past:], keys, values, zero, at, count, shape.HEAD_WIDTH**-0.5, None, None, scales)
@@ -71,7 +72,7 @@ def attention(rng: np.random.Generator, past: int, fresh: int, dtype: str) -> Ca
     held = (keys.nbytes + values.nbytes + scales.nbytes) * total / cache.capacity
     seen = past * fresh + fresh * (fresh + 1) / 2
     return Case(
-        f"attention {dtype} {fresh} after {past}",
+        f"attention {dtype} {fresh} after {past}" + (f", groups of {group}" if group > 1 else ""),
         lambda: ops.attention(*arguments),
         lambda: reference.attention(*arguments),
         held if few else 4.0 * seen * WIDTH,
@@ -81,7 +82,10 @@ def attention(rng: np.random.Generator, past: int, fresh: int, dtype: str) -> Ca
 
 def rowwise(rng: np.random.Generator, name: str, rows: int, cols: int) -> Case:
     x = rng.standard_normal((rows, cols), dtype=np.float32)
-    more = (np.ones(cols, np.float32), np.zeros(cols, np.float32)) if name == "layer_norm" else ()
+    of_layer_norm = np.ones(cols, np.float32), np.zeros(cols, np.float32)
+    turns = rng.standard_normal((rows, shape.HEAD_WIDTH // 2, 2), dtype=np.float32)
+    given = {"layer_norm": of_layer_norm, "rms_norm": of_layer_norm[:1], "rotate": (np.arange(rows), turns)}
+    more = given.get(name, ())
     return Case(
         f"{name} {rows}x{cols}",
         lambda: getattr(ops, name)(x, *more),
@@ -99,7 +103,8 @@ def cases() -> list[Case]:
         *(matmul(rng, 64, depth, cols) for depth, cols in layers),
         *(matmul(rng, 512, depth, cols, dtype) for dtype in DTYPES for depth, cols in layers),
         *(attention(rng, past, fresh, dtype) for dtype in ELEMENTS for past, fresh in ((900, 1), (0, 512))),
-        *(rowwise(rng, name, 512, WIDTH) for name in ("layer_norm", "softmax")),
+        *(attention(rng, past, fresh, dtype, 4) for dtype in ELEMENTS for past, fresh in ((900, 1), (0, 512))),
+        *(rowwise(rng, name, 512, WIDTH) for name in ("layer_norm", "rms_norm", "softmax", "rotate")),
         *(rowwise(rng, name, 512, HIDDEN) for name in ("gelu_tanh", "gelu_erf", "quick_gelu", "silu", "tanh", "relu")),
     ]
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
-from nextword.models.model import Inputs, Model, Past
+from nextword.models.attention import Attention
+from nextword.models.inputs import Inputs, Past
+from nextword.models.layers import ActivatedLinear, Embedding, Linear
+from nextword.models.model import Model
 from nextword.models.reader import Reader
 from nextword.models.trace import Tap
 
@@ -51,7 +53,8 @@ class MadeUp(Model):
     def assemble(self, read: Reader) -> None:
         c, ops = self.config, self.ops
         self.layers, self.width, self.vocabulary, self.window = c.layers, c.width, c.vocabulary, None
-        self.heads, self.head_width, self.widest = c.heads, c.head_width, 3 * c.width + 2 * c.inner
+        self.heads = self.kv_heads = c.heads
+        self.head_width, self.widest = c.head_width, 3 * c.width + 2 * c.inner
         self.end_ids, self.begin_id = (), None
         tokens = read.matrix("tokens", c.vocabulary, c.width, ops.pack_transposed)
         self.embed = Embedding(ops, tokens, None, ("tokens", "places"))
@@ -65,7 +68,7 @@ class MadeUp(Model):
     def block(self, layer: int, x: Any, past: Past, tap: Tap) -> Any:
         b = self.blocks[layer]
         x = tap(f"{b.name}.resid_pre", x)
-        h = b.attention(b.qkv(x), past.cache, layer, past.slots, past.fresh, tap)
+        h = b.attention(b.qkv(x), past, layer, tap)
         x = tap(f"{b.name}.resid_mid", b.ln_1(b.out.add_to(x, h, tap, f"{b.name}.attn.out")))
         h = tap(f"{b.name}.mlp.act", b.gate.activated(x, tap, f"{b.name}.mlp.fc") * b.up(x))
         return tap(f"{b.name}.resid_post", b.ln_2(x + tap(f"{b.name}.mlp.out", b.down(h))))

@@ -41,7 +41,7 @@ ROOMS = {
 # What may be imported from outside of the standard library beside numpy; extras only inside of functions.
 LIBRARIES = {"files": {"safetensors", "huggingface_hub"}, "tasks": {"safetensors"}, "decoding": {"llguidance"},
              "inside": {"matplotlib"}, "page": {"anywidget", "starlette", "traitlets", "uvicorn"},
-             "serve": {"uvicorn", "msgspec", "jinja2"}}  # fmt: skip
+             "serve": {"uvicorn", "msgspec"}, "text": {"jinja2"}}  # fmt: skip
 # A room may be an extra as a whole: its libraries are imported where its modules are, and it only inside of functions.
 EXTRA_ROOMS = {"serve": {"msgspec", "uvicorn"}}
 
@@ -152,13 +152,18 @@ def test_models_and_what_they_stand_on_read_no_files(room):
 
 REGISTRY = PACKAGE / "models" / "__init__.py"
 ARCHITECTURE_FILES = {PACKAGE.joinpath(*one.__module__.split(".")[1:]).with_suffix(".py")
-                      for one in ARCHITECTURES.values()}  # fmt: skip
-# What GPT-2 calls itself, its fields and its tensors. Other architectures' words come to these.
+                      for made in ARCHITECTURES.values() for one in (made, made.Config)}  # fmt: skip
+# What other formats' words stand for in architectures.
+TRANSLATORS = {PACKAGE / "files" / name for name in ("gguf_names.py", "gguf_config.py")}
+# What GPT-2, and models of the Llama kind, call themselves, their fields and their tensors. Other architectures' words
+# come to these.
 OWN_NAMES = re.compile(
     r"gpt-?2|\bn_(?:positions|ctx|embd|layer|head|inner)\b|\b(?:wte|wpe|ln_[12f]|c_attn|c_proj|c_fc|lm_head)\b"
-    r"|\btransformer\.|\bmasked_bias\b", re.I)
+    r"|\btransformer\.|\bmasked_bias\b"
+    r"|llama(?!3|[_.]cpp)|mistral|qwen|\b(?:q|k|v|o|qkv|gate|up|down)_proj\b|\bself_attn\b|\bembed_tokens\b"
+    r"|\b(?:input|post_attention)_layernorm\b|\bnum_(?:attention|key_value)_heads\b|\brms_norm_eps\b", re.I)
 # Rooms in which such a word is another thing: encodings and patterns of text, hub ids and what help says of models.
-SAID = {"text": {"gpt2"}, "files": {"gpt2"}, "cli": {"gpt2", "gpt-2"}}
+SAID = {"text": {"gpt2", "gpt-2", "llama", "qwen"}, "files": {"gpt2"}, "cli": {"gpt2", "gpt-2", "llama"}}
 
 
 def words(path):
@@ -179,7 +184,7 @@ def words(path):
 def test_an_architectures_names_stand_in_its_file_alone(path):
     if path == REGISTRY:
         return
-    if path in ARCHITECTURE_FILES:
+    if path in ARCHITECTURE_FILES | TRANSLATORS:
         assert any(OWN_NAMES.search(text) for _, text in words(path))
         return
     said = SAID.get(room_of(path, PACKAGE), set())
@@ -194,6 +199,8 @@ def test_no_other_room_names_an_architecture():
         if path == REGISTRY:
             continue
         for dotted, _ in imports(path):
+            if path in ARCHITECTURE_FILES and dotted.split(".")[2].startswith(path.stem):
+                continue  # its own configuration
             assert not any(dotted == one or dotted.startswith(f"{one}.") for one in named), f"{path}: {dotted}"
             assert dotted.rpartition(".")[2] not in classes, f"{path.name}: {dotted}"
 

@@ -136,8 +136,10 @@ Queries::Queries(const Sequences& s, int64_t prefix) {
     const int64_t seen = prefix + s.past[i] + s.fresh[i];
     longest = std::max(longest, seen);
     scored += s.fresh[i] * seen;
-    for (int64_t offset = 0; offset < s.fresh[i]; offset += step)
-      tiles.push_back({i, row + offset, offset, std::min(step, s.fresh[i] - offset)});
+    for (int64_t offset = 0; offset < s.fresh[i]; offset += step) {
+      const int64_t rows = std::min(step, s.fresh[i] - offset);
+      (rows > 1 ? tiles : ones).push_back({i, row + offset, offset, rows});
+    }
     row += s.fresh[i];
   }
   decode = row == s.count;
@@ -146,49 +148,64 @@ Queries::Queries(const Sequences& s, int64_t prefix) {
   scratch = pooled_floats(threads * room);
 }
 
-void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& s, const Queries& queries,
-               float scale, float* scores, float* weights, float* out) {
+void attention(const float* q, int64_t q_stride, int64_t heads, const Cache& cache, const Sequences& s,
+               const Queries& queries, int64_t window, float scale, float* scores, float* weights, float* out) {
+  if (heads == 0) return;
   const auto& k = kernels();
-  const auto& tiles = queries.tiles;
-  const int64_t width = cache.width, heads = cache.heads;
-  const int64_t items = static_cast<int64_t>(tiles.size()) * heads, work = queries.scored * width * heads;
+  const int64_t width = cache.width, group = heads / cache.heads, work = queries.scored * width * heads;
+  const auto tiles = static_cast<int64_t>(queries.tiles.size()), ones = static_cast<int64_t>(queries.ones.size());
+  const int64_t parts = (group + k.tile_rows - 1) / k.tile_rows, at_once = (group + parts - 1) / parts;  // of a group's heads
+  const int64_t items_of_head = tiles * group + ones * parts, items = cache.heads * items_of_head;
 
   const auto one = [&](int64_t item, int worker) {
-    // Head by head, so that a head's keys and values stay in the cache; the longest tiles first.
-    const auto count = static_cast<int64_t>(tiles.size());
-    const Queries::Tile& tile = tiles[static_cast<size_t>(count - 1 - item % count)];
-    const int64_t head = item / count, slot = s.slots[tile.sequence] * heads + head;
+    // One of the cache's heads after the other, so that its keys and values stay in the processor's cache; the longest
+    // tiles first. A tile is several queries of one head, or several heads of one query.
+    const int64_t kv_head = item / items_of_head, i = item % items_of_head, j = i - tiles * group;
+    const bool alone = j >= 0;
+    const Queries::Tile& tile = alone ? queries.ones[static_cast<size_t>(ones - 1 - j % ones)]
+                                      : queries.tiles[static_cast<size_t>(tiles - 1 - i % tiles)];
+    const int64_t member = alone ? j / ones * at_once : i / tiles, head = kv_head * group + member;
+    const int64_t slot = s.slots[tile.sequence] * cache.heads + kv_head;
     const int64_t past = cache.prefix + s.past[tile.sequence], keys_seen = past + s.fresh[tile.sequence];
     AttentionTile t{};
     t.q = q + tile.row * q_stride + head * width;
-    t.q_stride = q_stride;
+    t.q_stride = alone ? width : q_stride;
+    t.rows = alone ? std::min(at_once, group - member) : tile.rows;
+    t.step = alone ? 0 : 1;
+    t.width = width;
+    t.window = window;
+    t.scale = scale;
     t.element = cache.element;
-    t.keys = panels_at(cache.keys, slot * cache.capacity * width, cache.element);
+    t.first = past + tile.offset;
+    // Whole panels that lie before the first query's window are left out.
+    const int64_t out_of_sight = window && t.first >= window ? (t.first + 1 - window) / panel_cols * panel_cols : 0;
+    const int64_t of_prefix = std::min(out_of_sight, cache.prefix), of_slot = out_of_sight - of_prefix;
+    t.first -= out_of_sight;
+    t.keys = panels_at(cache.keys, (slot * cache.capacity + of_slot) * width, cache.element);
     t.value_stride = cache.capacity * panel_cols;
-    t.values = panels_at(cache.values, slot * panels_of(width) * t.value_stride, cache.element);
-    t.prefix = cache.prefix;
-    if (cache.prefix > 0) {
-      const int64_t before = panels_of(width) * panel_cols * cache.prefix;
-      t.prefix_keys = panels_at(cache.prefix_keys, head * cache.prefix * width, cache.element);
-      t.prefix_values = panels_at(cache.prefix_values, head * before, cache.element);
+    t.values = panels_at(cache.values, slot * panels_of(width) * t.value_stride + of_slot * panel_cols, cache.element);
+    t.prefix = cache.prefix - of_prefix;
+    t.prefix_stride = cache.prefix * panel_cols;
+    if (t.prefix > 0) {
+      t.prefix_keys = panels_at(cache.prefix_keys, (kv_head * cache.prefix + of_prefix) * width, cache.element);
+      t.prefix_values = panels_at(cache.prefix_values, kv_head * panels_of(width) * t.prefix_stride + of_prefix * panel_cols,
+                                  cache.element);
     }
     if (cache.scales) {
-      t.key_scales = cache.scales + slot * 2 * cache.capacity;
+      t.key_scales = cache.scales + slot * 2 * cache.capacity + of_slot;
       t.value_scales = t.key_scales + cache.capacity;
-      t.prefix_key_scales = cache.prefix_scales + head * 2 * cache.prefix;
-      t.prefix_value_scales = t.prefix_key_scales + cache.prefix;
+      if (t.prefix > 0) {
+        t.prefix_key_scales = cache.prefix_scales + kv_head * 2 * cache.prefix + of_prefix;
+        t.prefix_value_scales = t.prefix_key_scales + cache.prefix;
+      }
     }
-    t.scale = scale;
-    t.rows = tile.rows;
-    t.width = width;
-    t.first = past + tile.offset;
     t.scratch = queries.scratch.get() + worker * queries.room;
-    t.weights_stride = keys_seen;
-    const int64_t traced = (head * s.fresh[tile.sequence] + tile.offset) * keys_seen;
+    const int64_t fresh = s.fresh[tile.sequence], traced = (head * fresh + tile.offset) * keys_seen + out_of_sight;
+    t.weights_stride = alone ? fresh * keys_seen : keys_seen;
     t.scores = scores ? scores + traced : nullptr;
     t.weights = weights ? weights + traced : nullptr;
     t.out = out + tile.row * heads * width + head * width;
-    t.out_stride = heads * width;
+    t.out_stride = alone ? width : heads * width;
     if (queries.decode) {  // this head's values, the next one's keys
       for (int64_t p = 0; p < panels_of(width); ++p)
         fetch_first(panels_at(t.values, p * t.value_stride, cache.element), keys_seen * panel_cols * size_of(cache.element));
@@ -196,12 +213,16 @@ void attention(const float* q, int64_t q_stride, const Cache& cache, const Seque
       fetch_first(static_cast<const char*>(t.keys) + head_bytes, head_bytes);
     }
     k.attention(t);
-    // What lies behind the tile's own last key is masked for all of its queries.
-    for (int64_t r = 0; r < tile.rows && (scores || weights); ++r)
-      for (int64_t key = t.first + t.rows; key < keys_seen; ++key) {
-        if (scores) t.scores[r * keys_seen + key] = -__builtin_inff();
-        if (weights) t.weights[r * keys_seen + key] = 0.0f;
-      }
+    // What lies before the tile and behind its last key is masked for all of its rows.
+    const auto mask = [&](float* row, float masked) {
+      if (!row) return;
+      std::fill(row - out_of_sight, row, masked);
+      std::fill(row + t.first + (t.rows - 1) * t.step + 1, row + keys_seen - out_of_sight, masked);
+    };
+    for (int64_t r = 0; r < t.rows && (scores || weights); ++r) {
+      mask(t.scores ? t.scores + r * t.weights_stride : nullptr, -__builtin_inff());
+      mask(t.weights ? t.weights + r * t.weights_stride : nullptr, 0.0f);
+    }
   };
   const int workers = threads_for(std::min(items, read_once * work / worth_a_thread), 1);
   parallel_items(items, std::min(workers, queries.threads), one);

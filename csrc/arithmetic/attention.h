@@ -39,7 +39,7 @@ void append(const float* k, int64_t k_stride, const float* v, int64_t v_stride, 
 // caches begin with a prefix of this length.
 struct Queries {
   struct Tile { int64_t sequence, row, offset, rows; };  // `rows` queries from `offset` on; row: of q and out
-  std::vector<Tile> tiles;
+  std::vector<Tile> tiles, ones;  // of several queries, and of one
   int64_t scored = 0;   // pairs of a query and a key that its sequence holds
   bool decode;          // one token a sequence
   int threads;          // that scratch memory is for
@@ -49,9 +49,11 @@ struct Queries {
   Queries(const Sequences& sequences, int64_t prefix);
 };
 
-// Causal attention of the fresh tokens over the prefix and their own slot, which append has filled before.
-// out [tokens, heads * width]. scores and weights: null, or of a single sequence [heads, fresh, prefix + past + fresh].
-void attention(const float* q, int64_t q_stride, const Cache& cache, const Sequences& sequences, const Queries& queries,
-               float scale, float* scores, float* weights, float* out);
+// Causal attention of the fresh tokens over the prefix and their own slot, which append has filled before, within a window
+// of so many tokens (0: any). q [tokens, heads * width]; heads: a multiple, `group`, of the cache's, whose head h / group
+// head h reads: of a single query once for all heads of a group. out [tokens, heads * width]. scores and weights: null, or
+// of a single sequence [heads, fresh, prefix + past + fresh].
+void attention(const float* q, int64_t q_stride, int64_t heads, const Cache& cache, const Sequences& sequences,
+               const Queries& queries, int64_t window, float scale, float* scores, float* weights, float* out);
 
 }  // namespace nextword

@@ -14,7 +14,8 @@ std::string shown(Rows rows, int64_t cols) {
   return std::string("[") + row_names[static_cast<int>(rows)] + ", " + std::to_string(cols) + "]";
 }
 std::string shown(const Array& a) {
-  return a.data ? "float32 [" + (a.rows ? std::to_string(a.rows) + ", " : "") + std::to_string(a.cols) + "]" : "None";
+  const std::string rows = a.rows ? std::to_string(a.rows) + ", " : "";
+  return a.data ? "float32 [" + rows + (a.pairs ? std::to_string(a.cols / 2) + ", 2" : std::to_string(a.cols)) + "]" : "None";
 }
 
 }  // namespace
@@ -47,9 +48,18 @@ void Adding::check_cache(std::initializer_list<const char*> names) const {
   widths[number][layer] = width;
 }
 
+void Adding::check_queries() const {
+  const auto& widths = program.widths;
+  const auto number = static_cast<size_t>(op.cache), layer = static_cast<size_t>(op.layer);
+  const int64_t width = number < widths.size() && layer < widths[number].size() ? widths[number][layer] : 0;
+  if (!width) return check_cache({"q"});
+  if (rows(0) != Rows::tokens || cols(0) % width)
+    reject("q", std::string("[") + row_names[static_cast<int>(Rows::tokens)] + ", n * " + std::to_string(width) + "]", shape(0));
+}
+
 void Adding::limit(Index index, int64_t most) const {
-  int64_t& known = program.limits[static_cast<int>(index)];
-  known = std::min(known, most);
+  Limit& known = program.limits[static_cast<int>(index)];
+  if (most < known.most) known = {most, op.kind->name};
 }
 
 namespace {
@@ -58,14 +68,35 @@ Value made_by_product(const Adding& a) {
   const Packed& weight = a.op.matrix;
   a.check_input(0, "x", a.rows(0), weight.depth);
   a.check_vector(0, "bias", weight.cols, true);
-  if (a.op.kind->inputs > 1) a.check_input(1, "residual", a.rows(0), weight.cols);
+  if (a.op.kind->inputs > 1) a.check_input(1, a.op.kind->is(times) ? "factor" : "residual", a.rows(0), weight.cols);
   return {a.rows(0), weight.cols};
 }
 
 void run_product(const Op& op, const Running& r) {
   const Packed* const next = op.next_product < 0 ? nullptr : &r.program.op(op.next_product).matrix;
-  matmul(r.in(op, 0), r.in_stride(op, 0), op.matrix, op.arrays[0].data, op.kind->inputs > 1 ? r.in(op, 1) : nullptr,
-         op.activation, r.to_rows(op), r.to(op), r.stride(r.program.value(op.out)), next, r.room);
+  Epilogue e{op.arrays[0].data, op.activation};
+  if (op.kind->is(times))
+    e.factor = r.in(op, 1), e.factor_stride = r.in_stride(op, 1);
+  else if (op.kind->inputs > 1)
+    e.residual = r.in(op, 1);
+  matmul(r.in(op, 0), r.in_stride(op, 0), op.matrix, e, r.to_rows(op), r.to(op), r.stride(r.program.value(op.out)), next, r.room);
+}
+
+Value turned(const Adding& a) {
+  const Array& turns = a.op.arrays[0];
+  if (!turns.pairs || a.cols(0) % turns.cols)
+    a.reject("turns", "float32 [positions, pairs, 2], " + std::to_string(a.cols(0)) + " being a multiple of 2 * pairs", shown(turns));
+  if (rows_of(a.op.indices[0]) != a.rows(0))
+    a.reject("places", "of the " + std::string(row_names[static_cast<int>(a.rows(0))]), index_names[static_cast<int>(a.op.indices[0])]);
+  a.limit(a.op.indices[0], turns.rows);
+  return {a.rows(0), a.cols(0)};
+}
+
+template <Pairing pairing>
+void run_rotate(const Op& op, const Running& r) {
+  const Array& turns = op.arrays[0];
+  rotate(r.in(op, 0), r.in_stride(op, 0), r.numbers(op.indices[0]), turns.data, pairing, r.to_rows(op), r.to_cols(op) / turns.cols,
+         turns.cols / 2, r.to(op));
 }
 
 Value same_as_input(const Adding& a) { return {a.rows(0), a.cols(0)}; }
@@ -88,7 +119,7 @@ const Kind kinds[] = {
        const Packed& tokens = a.op.matrix;
        for (const Index index : a.op.indices)
          if (rows_of(index) != Rows::tokens) a.reject("ids", "of the tokens", index_names[static_cast<int>(index)]);
-       if (positions.data && (positions.rows < 1 || positions.cols != tokens.depth))
+       if (positions.data && (positions.rows < 1 || positions.pairs || positions.cols != tokens.depth))
          a.reject("positions", "float32 [places, " + std::to_string(tokens.depth) + "]", shown(positions));
        a.limit(a.op.indices[0], tokens.cols);
        if (positions.data) a.limit(a.op.indices[1], positions.rows);
@@ -107,6 +138,19 @@ const Kind kinds[] = {
      [](const Op& op, const Running& r) {
        layer_norm(r.in(op, 0), op.arrays[0].data, op.arrays[1].data, op.scalar, r.to_rows(op), r.to_cols(op), r.to(op));
      }},
+    {"rms_norm", 1, 0, 0, 1, x_apart,
+     [](const Adding& a) {
+       const Array& weight = a.op.arrays[0];
+       if (!weight.data || weight.rows || a.cols(0) % weight.cols)
+         a.reject("weight", "float32 [width], " + std::to_string(a.cols(0)) + " being a multiple of it", shown(weight));
+       return same_as_input(a);
+     },
+     [](const Op& op, const Running& r) {
+       rms_norm(r.in(op, 0), r.in_stride(op, 0), op.arrays[0].data, op.scalar, r.to_rows(op), r.to_cols(op), op.arrays[0].cols,
+                r.to(op));
+     }},
+    {"rotate", 1, 1, 0, 1, x_apart, turned, run_rotate<Pairing::halves>},
+    {"rotate_interleaved", 1, 1, 0, 1, x_apart, turned, run_rotate<Pairing::neighbours>},
     {"softmax", 1, 0, 0, 0, 0, same_as_input,
      [](const Op& op, const Running& r) { softmax(r.in(op, 0), r.to_rows(op), r.to_cols(op), r.to(op)); }},
     {"activate", 1, 0, 0, 0, activated, same_as_input,
@@ -116,6 +160,7 @@ const Kind kinds[] = {
     {"matmul", 1, 0, 1, 1, product | x_apart, made_by_product, run_product},
     {"matmul_activated", 1, 0, 1, 1, product | activated | x_apart | out_apart, made_by_product, run_product},
     {"matmul_residual", 2, 0, 1, 1, product | x_apart, made_by_product, run_product},
+    {"matmul_times", 2, 0, 1, 1, product | x_apart | y_apart | out_apart | times, made_by_product, run_product},
     {"gather", 1, 1, 0, 0, x_apart,
      [](const Adding& a) -> Value {
        const Index index = a.op.indices[0];  // wanted is what counts through the tokens
@@ -143,16 +188,17 @@ const Kind kinds[] = {
        append(r.in(op, 0), r.in_stride(op, 0), r.in(op, 1), r.in_stride(op, 1), past.sequences,
               past.layers[static_cast<size_t>(op.layer)]);
      }},
-    {"attention", 1, 0, 0, 0, cached | x_apart,
+    {"attention", 1, 0, 0, 0, cached | windowed | x_apart,
      [](const Adding& a) -> Value {
-       a.check_cache({"q"});
+       a.check_queries();
        return {Rows::tokens, a.cols(0)};
      },
      [](const Op& op, const Running& r) {
        const auto number = static_cast<size_t>(op.cache);
        const Past& past = r.pass.pasts[number];
-       attention(r.in(op, 0), r.in_stride(op, 0), past.layers[static_cast<size_t>(op.layer)], past.sequences,
-                 r.queries[number], op.scalar, nullptr, nullptr, r.to(op));
+       const Cache& cache = past.layers[static_cast<size_t>(op.layer)];
+       attention(r.in(op, 0), r.in_stride(op, 0), r.to_cols(op) / cache.width, cache, past.sequences, r.queries[number],
+                 op.window, op.scalar, nullptr, nullptr, r.to(op));
      }},
 };
 

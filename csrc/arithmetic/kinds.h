@@ -19,6 +19,7 @@ struct Adding {
   void check_input(size_t input, const char* name, Rows rows, int64_t cols) const;
   void check_vector(size_t array, const char* name, int64_t cols, bool or_none) const;
   void check_cache(std::initializer_list<const char*> names) const;  // rows of one width for all of a cache's layer
+  void check_queries() const;                                        // rows of this width, or of a multiple of it
   void limit(Index index, int64_t most) const;             // its numbers stay below
 };
 
@@ -50,12 +51,14 @@ struct Running {
 
 // What holds for a kind. An input whose rows may lie apart may be some columns of a value; any other must be a whole one.
 enum Trait : unsigned {
-  cached = 1,     // it takes a layer of a cache
-  product = 2,    // it reads a whole matrix
-  activated = 4,  // it applies an activation
-  x_apart = 8,    // the first input's rows may lie apart
-  y_apart = 16,   // the second one's
-  out_apart = 32  // it can write rows apart
+  cached = 1,      // it takes a layer of a cache
+  product = 2,     // it reads a whole matrix
+  activated = 4,   // it applies an activation
+  x_apart = 8,     // the first input's rows may lie apart
+  y_apart = 16,    // the second one's
+  out_apart = 32,  // it can write rows apart
+  times = 64,      // the second input is multiplied by
+  windowed = 128   // it may see a window of tokens
 };
 
 // A kind of operation.

@@ -96,8 +96,8 @@ int64_t matmul_room(const Packed& weight, int64_t rows) {
 
 int64_t spread_stride(int64_t rows, int64_t cols) { return rows < many_rows || cols % clash ? cols : cols + pad; }
 
-void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
-            Activation activation, int64_t rows, float* out, int64_t out_stride, const Packed* next, float* room) {
+void matmul(const float* x, int64_t x_stride, const Packed& weight, const Epilogue& e, int64_t rows, float* out,
+            int64_t out_stride, const Packed* next, float* room) {
   const auto product = kernels().matmul[static_cast<int>(weight.dtype)];
   const int64_t depth = weight.depth;
   const bool past_caches = streams(weight);
@@ -114,9 +114,11 @@ void matmul(const float* x, int64_t x_stride, const Packed& weight, const float*
       b.x_scale = from.scale;
       b.x_start = from.start;
       b.panels = weight.panel(begin);
-      b.bias = bias ? bias + c0 : nullptr;
-      b.residual = residual ? residual + r0 * out_stride + c0 : nullptr;
-      b.activation = activation;
+      b.bias = e.bias ? e.bias + c0 : nullptr;
+      b.residual = e.residual ? e.residual + r0 * out_stride + c0 : nullptr;
+      b.factor = e.factor ? e.factor + r0 * e.factor_stride + c0 : nullptr;
+      b.factor_stride = e.factor_stride;
+      b.activation = e.activation;
       b.rows = n;
       b.depth = depth;
       b.cols = c1 - c0;
@@ -139,6 +141,26 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
   const auto& k = kernels();
   parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
     k.layer_norm(x + begin * cols, weight, bias, eps, end - begin, cols, out + begin * cols);
+  });
+}
+
+void rms_norm(const float* x, int64_t x_stride, const float* weight, float eps, int64_t rows, int64_t cols, int64_t width,
+              float* out) {
+  const auto& k = kernels();
+  const int64_t runs = cols / width;
+  parallel_ranges(rows * runs, worth_a_thread / width + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      k.rms_norm(x + i / runs * x_stride + i % runs * width, weight, eps, width, out + i * width);
+  });
+}
+
+void rotate(const float* x, int64_t x_stride, const int64_t* places, const float* turns, Pairing pairing, int64_t rows,
+            int64_t heads, int64_t pairs, float* out) {
+  const auto turned = kernels().rotate[static_cast<int>(pairing)];
+  const int64_t cols = heads * 2 * pairs;
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      turned(x + r * x_stride, turns + places[r] * 2 * pairs, heads, pairs, out + r * cols);
   });
 }
 

@@ -8,13 +8,22 @@
 
 namespace nextword {
 
-// out[rows, cols] = activation(x[rows, depth] weight + bias) + residual. Rows of x, and those of residual and out, lie
-// x_stride and out_stride floats apart. bias [cols] and residual may be null; out may not alias x or residual. The bits
-// of a row depend on that row alone. next: null, or the weights of the matmul that follows: their first lines are asked
-// for. room: matmul_room floats that all threads of a team share; null: memory of the calling thread.
-void matmul(const float* x, int64_t x_stride, const Packed& weight, const float* bias, const float* residual,
-            Activation activation, int64_t rows, float* out, int64_t out_stride, const Packed* next = nullptr,
-            float* room = nullptr);
+// What a product is taken through before it is written: bias [cols], an activation, then one of residual and factor
+// [rows, cols], which is added or multiplied by. All may be null; residual has the stride of out.
+struct Epilogue {
+  const float* bias = nullptr;
+  Activation activation = Activation::none;
+  const float* residual = nullptr;
+  const float* factor = nullptr;
+  int64_t factor_stride = 0;
+};
+
+// out[rows, cols] = (activation(x[rows, depth] weight + bias) + residual) * factor. Rows of x and out lie x_stride and
+// out_stride floats apart; out may not alias x, residual or factor. The bits of a row depend on that row alone. next:
+// null, or the weights of the matmul that follows: their first lines are asked for. room: matmul_room floats that all
+// threads of a team share; null: memory of the calling thread.
+void matmul(const float* x, int64_t x_stride, const Packed& weight, const Epilogue& epilogue, int64_t rows, float* out,
+            int64_t out_stride, const Packed* next = nullptr, float* room = nullptr);
 int64_t matmul_room(const Packed& weight, int64_t rows);
 
 // The row stride to give a matrix that a matmul will read: rows whose starts lie a multiple of 2 KiB apart share cache
@@ -22,6 +31,12 @@ int64_t matmul_room(const Packed& weight, int64_t rows);
 int64_t spread_stride(int64_t rows, int64_t cols);
 
 void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols, float* out);
+// Each run of `width` columns of a row on its own: cols is a multiple of it. x: rows x_stride floats apart.
+void rms_norm(const float* x, int64_t x_stride, const float* weight, float eps, int64_t rows, int64_t cols, int64_t width,
+              float* out);
+// Row r turned by turns[places[r]], turns [positions, pairs, 2]. x: [rows, heads * 2 * pairs], rows x_stride floats apart.
+void rotate(const float* x, int64_t x_stride, const int64_t* places, const float* turns, Pairing pairing, int64_t rows,
+            int64_t heads, int64_t pairs, float* out);
 void softmax(const float* x, int64_t rows, int64_t cols, float* out);
 void activate(const float* x, Activation activation, int64_t size, float* out);
 

@@ -15,7 +15,6 @@ const char* const index_names[index_kinds] = {"ids", "places", "wanted"};
 
 namespace {
 
-constexpr int64_t no_limit = int64_t{1} << 62;
 constexpr int most_caches = 8, most_layers = 1 << 16;
 
 constexpr int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
@@ -116,8 +115,6 @@ void fetch_following(const Program& program, const Op& op) {
 
 }  // namespace
 
-Program::Program() { std::fill(std::begin(limits), std::end(limits), no_limit); }
-
 const Op& Program::add(Op op) {
   const Kind& kind = *op.kind;
   const auto wrong = [&](const std::string& what) { throw std::invalid_argument(std::string(kind.name) + ": " + what); };
@@ -126,6 +123,8 @@ const Op& Program::add(Op op) {
     wrong("cache must be a number below " + std::to_string(most_caches) + " and a layer below " + std::to_string(most_layers));
   if (kind.is(activated) != (op.activation != Activation::none))
     wrong(kind.is(activated) ? "an activation must be given" : "takes no activation");
+  if (op.window < 0 || (op.window && !kind.is(windowed)))
+    wrong(kind.is(windowed) ? "window must be 0 (all tokens) or more, got " + std::to_string(op.window) : "takes no window");
   for (size_t i = 0; i < kind.inputs; ++i) {
     const View& in = op.inputs[i];
     if (in.value < 0 || in.value >= static_cast<int>(values.size())) wrong("values must be of this program");

@@ -28,10 +28,12 @@ struct View {
   int64_t first, cols;
 };
 
-// A float32 array of the weights, [cols] (rows = 0) or [rows, cols]; null data: none is given.
+// A float32 array of the weights, [cols] (rows = 0), [rows, cols] or, of pairs, [rows, cols / 2, 2]; null data: none is
+// given.
 struct Array {
   const float* data;
   int64_t rows, cols;
+  bool pairs = false;
 };
 
 // Its kind says how much of what an operation may have it has.
@@ -44,8 +46,15 @@ struct Op {
   float scalar = 0;  // eps of a norm, scale of attention's scores
   Activation activation = Activation::none;
   int cache = -1, layer = -1;  // where keys and values are: the number of a cache and the layer in it
+  int64_t window = 0;          // of attention, in tokens; 0: any number
   int out = -1;                // the value that it makes; -1: none, it writes to a cache
   int next_product = -1;       // the operation, counted through the program, whose weights are read next
+};
+
+// The numbers of an index are below `most`, as the operation of this name would have it; null: none limits them.
+struct Limit {
+  int64_t most = int64_t{1} << 62;
+  const char* of = nullptr;
 };
 
 // What an operation makes, [rows, cols].
@@ -62,7 +71,7 @@ struct Program {
 
   // What whoever calls run() is to check: each number of an index is below its limit, that of the smallest table that it
   // looks up in, and a wanted row is one of the tokens; caches have layers of these heads * width (0: of any, none is used).
-  int64_t limits[index_kinds];
+  Limit limits[index_kinds];
   std::vector<std::vector<int64_t>> widths;
 
   // What close() finds.
@@ -73,7 +82,6 @@ struct Program {
   int64_t largest = 0;                // multiply-adds of a token's largest product
   int64_t products[row_kinds] = {};   // multiply-adds of all products of a row
 
-  Program();
   // Adds an operation, checked against the values that there are; returns it. Throws std::invalid_argument.
   const Op& add(Op op);
   // Names the value that is the result, and gives each value its place. Throws std::invalid_argument unless it is a whole

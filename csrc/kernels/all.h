@@ -9,6 +9,7 @@
 #include "log_sum.h"
 #include "norm.h"
 #include "rates.h"
+#include "rotate.h"
 #include "select.h"
 
 namespace {
@@ -23,6 +24,8 @@ constexpr Kernels make_kernels(const char* isa) {
           &quantise_rows<V>,
           &attention<V>,
           &layer_norm<V>,
+          &rms_norm<V>,
+          {&rotate_halves<V>, &rotate_neighbours<V>},
           &softmax<V>,
           &exp_sum<V>,
           &exp_sum_double<V>,

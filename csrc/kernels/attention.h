@@ -1,5 +1,5 @@
-// Causal softmax-attention of one tile of queries of one head: scale, mask, softmax and weighted sum in one pass; the
-// scores of a tile stay in the cache.
+// Causal softmax-attention of one tile of queries over the keys of one head: scale, mask, softmax and weighted sum in one
+// pass; the scores of a tile stay in the cache.
 #pragma once
 #include <math.h>
 #include <string.h>
@@ -43,16 +43,14 @@ inline void row_tile(const float* x, const T* panel, int64_t panel_stride, int64
     for (int v = 0; v < vectors; ++v) V::store(sums + p * panel_cols + v * V::lanes, acc[p][v]);
 }
 
-// sums[r] += sum_{k < r} x[r, k] * panel[k], as a causal mask has it: the chains of a tile go on, row r for r more.
+// sums += sum_k x[k] * panel[k] over `count` positions that one row of a tile sees and others do not: its chain goes on.
 template <class V, class T>
-inline void triangle(const float* x, int64_t x_stride, const T* panel, int64_t rows, float* sums) {
-  for (int64_t r = 1; r < rows; ++r)
-    for (int64_t c = 0; c < panel_cols; c += V::lanes) {
-      auto sum = V::load(sums + r * panel_cols + c);
-      for (int64_t k = 0; k < r; ++k)
-        sum = V::mul_add(V::set(x[r * x_stride + k]), V::load(panel + k * panel_cols + c), sum);
-      V::store(sums + r * panel_cols + c, sum);
-    }
+inline void chain(const float* x, const T* panel, int64_t count, float* sums) {
+  for (int64_t c = 0; c < panel_cols; c += V::lanes) {
+    auto sum = V::load(sums + c);
+    for (int64_t k = 0; k < count; ++k) sum = V::mul_add(V::set(x[k]), V::load(panel + k * panel_cols + c), sum);
+    V::store(sums + c, sum);
+  }
 }
 
 template <class V>
@@ -71,7 +69,10 @@ template <class V, class T>
 void attend(const AttentionTile& t) {
   const auto own_keys = static_cast<const T*>(t.keys), prefix_keys = static_cast<const T*>(t.prefix_keys);
   const auto own_values = static_cast<const T*>(t.values), prefix_values = static_cast<const T*>(t.prefix_values);
-  const int64_t keys = t.first + t.rows;  // what the last query sees
+  // Row r sees the keys begin_of(r) .. end_of(r) - 1.
+  const auto end_of = [&](int64_t r) { return t.first + r * t.step + 1; };
+  const auto begin_of = [&](int64_t r) { return t.window && end_of(r) > t.window ? end_of(r) - t.window : 0; };
+  const int64_t keys = end_of(t.rows - 1);
   const int64_t stride = panels_of(keys) * panel_cols;
   float* const scores = t.scratch;
   float* const sums = scores + max_tile_rows * stride;
@@ -88,41 +89,57 @@ void attend(const AttentionTile& t) {
 
   float inverse[max_tile_rows];
   for (int64_t r = 0; r < t.rows; ++r) {
-    const int64_t seen = t.first + r + 1;
+    const int64_t begin = begin_of(r), end = end_of(r), seen = end - begin;
     float* const row = scores + r * stride;
-    if (t.key_scales) multiply_scales<V>(row, t, t.prefix_key_scales, t.key_scales, seen);
-    if (t.scores) {
-      multiply<V>(row, t.scale, seen, t.scores + r * t.weights_stride);
-      for (int64_t k = seen; k < keys; ++k) t.scores[r * t.weights_stride + k] = -INFINITY;
-    }
-    inverse[r] = 1.0f / scaled_exp<V>(row, t.scale, scaled_max<V>(row, t.scale, seen), seen, row);
-    if (t.weights) {
-      multiply<V>(row, inverse[r], seen, t.weights + r * t.weights_stride);
-      for (int64_t k = seen; k < keys; ++k) t.weights[r * t.weights_stride + k] = 0.0f;
-    }
-    if (t.value_scales) multiply_scales<V>(row, t, t.prefix_value_scales, t.value_scales, seen);
+    // s or w as they are told of: what is masked stands on both sides.
+    const auto tell = [&](float* to, float factor, float masked) {
+      if (!to) return;
+      to += r * t.weights_stride;
+      for (int64_t k = 0; k < begin; ++k) to[k] = masked;
+      multiply<V>(row + begin, factor, seen, to + begin);
+      for (int64_t k = end; k < keys; ++k) to[k] = masked;
+    };
+    if (t.key_scales) multiply_scales<V>(row, t, t.prefix_key_scales, t.key_scales, end);
+    tell(t.scores, t.scale, -INFINITY);
+    const float top = scaled_max<V>(row + begin, t.scale, seen);
+    inverse[r] = 1.0f / scaled_exp<V>(row + begin, t.scale, top, seen, row + begin);
+    tell(t.weights, inverse[r], 0.0f);
+    if (t.value_scales) multiply_scales<V>(row, t, t.prefix_value_scales, t.value_scales, end);
   }
 
+  // What all rows see, low .. high - 1: from the prefix into the slot.
+  const int64_t high = end_of(0), low = begin_of(t.rows - 1) < high ? begin_of(t.rows - 1) : high;
+  const int64_t own = low > t.prefix ? low : t.prefix;  // from here on in the slot
+  const auto values_at = [&](int64_t c, int64_t k) {
+    return k < t.prefix ? prefix_values + c / panel_cols * t.prefix_stride + k * panel_cols
+                        : own_values + c / panel_cols * t.value_stride + (k - t.prefix) * panel_cols;
+  };
   if (t.rows == 1) {
     for (int64_t c = 0; c < t.width; c += panels_at_once<V> * panel_cols) {
       const int64_t rest = t.width - c, cols = rest < panels_at_once<V> * panel_cols ? rest : panels_at_once<V> * panel_cols;
-      const T* const panel = own_values + c / panel_cols * t.value_stride;
-      row_panels<V, Start::zero>(scores, prefix_values + c * t.prefix, t.prefix * panel_cols, panels_of(cols), t.prefix, sums);
-      row_panels<V, Start::sums>(scores + t.prefix, panel, t.value_stride, panels_of(cols), keys - t.prefix, sums);
+      row_panels<V, Start::zero>(scores + low, values_at(c, low), t.prefix_stride, panels_of(cols), own - low, sums);
+      row_panels<V, Start::sums>(scores + own, values_at(c, own), t.value_stride, panels_of(cols), high - own, sums);
       multiply<V>(sums, inverse[0], cols, t.out + c);
     }
     return;
   }
   for (int64_t c = 0; c < t.width; c += panel_cols) {
-    const T* const panel = own_values + c / panel_cols * t.value_stride;
-    const int64_t cols = t.width - c < panel_cols ? t.width - c : panel_cols, shared = t.first + 1 - t.prefix;
-    // One chain from the prefix into the slot, then what the later queries alone see.
+    const int64_t cols = t.width - c < panel_cols ? t.width - c : panel_cols;
+    // Each row's chain begins with what the later rows no longer see, and ends with what the earlier ones do not see yet.
     memset(sums, 0, static_cast<size_t>(t.rows * panel_cols) * sizeof(float));
-    if (t.prefix > 0)
-      panel_tile<V, Fetch::none, Start::sums>(scores, stride, prefix_values + c * t.prefix, t.prefix, t.rows, nullptr, sums,
-                                              panel_cols);
-    panel_tile<V, Fetch::none, Start::sums>(scores + t.prefix, stride, panel, shared, t.rows, nullptr, sums, panel_cols);
-    triangle<V>(scores + t.prefix + shared, stride, panel + shared * panel_cols, t.rows, sums);
+    for (int64_t r = 0; r < t.rows && begin_of(r) < low; ++r) {
+      const int64_t begin = begin_of(r), middle = low < t.prefix ? low : begin < t.prefix ? t.prefix : begin;
+      const float* const row = scores + r * stride;
+      chain<V>(row + begin, values_at(c, begin), middle - begin, sums + r * panel_cols);
+      chain<V>(row + middle, values_at(c, middle), low - middle, sums + r * panel_cols);
+    }
+    if (low < own)
+      panel_tile<V, Fetch::none, Start::sums>(scores + low, stride, values_at(c, low), own - low, t.rows, nullptr, sums, panel_cols);
+    panel_tile<V, Fetch::none, Start::sums>(scores + own, stride, values_at(c, own), high - own, t.rows, nullptr, sums, panel_cols);
+    for (int64_t r = 1; r < t.rows && end_of(r) > high; ++r) {
+      const int64_t begin = begin_of(r) > high ? begin_of(r) : high;
+      chain<V>(scores + r * stride + begin, values_at(c, begin), end_of(r) - begin, sums + r * panel_cols);
+    }
     for (int64_t r = 0; r < t.rows; ++r)
       multiply<V>(sums + r * panel_cols, inverse[r], cols, t.out + r * t.out_stride + c);
   }

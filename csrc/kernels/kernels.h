@@ -17,9 +17,9 @@ constexpr int64_t read_floats = 8 * max_lanes;
 enum class Activation { none, gelu_tanh, gelu_erf, quick_gelu, relu, silu, tanh };  // kernels/activations.h
 
 // One call computes all rows of some columns:
-//   out[r, c] = activation(sum_k x[r, k] * w[k, c] + bias[c]) + residual[r, c]
+//   out[r, c] = (activation(sum_k x[r, k] * w[k, c] + bias[c]) + residual[r, c]) * factor[r, c]
 // where each sum is taken as the weights' format says (formats.h), whatever the rows and columns of the call.
-// out may not alias x or residual. bias (at the first column) and residual may be null.
+// out may not alias x, residual or factor. bias (at the first column), residual and factor may be null.
 struct MatmulBlock {
   const void* x;           // [rows, depth] as the format multiplies it: float, bfloat16 bits or int8, the latter two with
                            // zeros up to a whole number of 32
@@ -29,6 +29,8 @@ struct MatmulBlock {
   const void* panels;      // from the first column's panel on
   const float* bias;
   const float* residual;   // same stride as out
+  const float* factor;
+  int64_t factor_stride;
   Activation activation;
   int64_t rows, depth, cols;
   bool streams;            // whether more is read than the caches hold before these panels are read again
@@ -36,11 +38,18 @@ struct MatmulBlock {
   int64_t out_stride;
 };
 
-// Causal attention of `rows` <= tile_rows consecutive queries of one head; query r sees keys 0 .. first + r.
+// How rotate takes the two numbers of a pair: i and pairs + i of a head, or 2 i and 2 i + 1.
+enum class Pairing { halves, neighbours };
+constexpr int pairings = 2;
+
+// Causal attention of `rows` <= tile_rows rows over the keys of one head. With a step of 1 these are consecutive queries,
+// with a step of 0 the same query of several heads that share the keys. Row r sees the keys up to first + r * step, of
+// these the last `window`; 0: all.
 //   s = scale * q . k     w = exp(s - max s) / sum     out = w . v
 // Keys and values of int8 are widened to integers; q . k is multiplied by the scale of k before it is by `scale`, and
 // exp(s - max s) by the scale of v before the sum over positions.
-// Every sum runs over ascending positions and skips what a query does not see, so a row does not depend on its tile.
+// Every sum runs over ascending positions and skips what a query does not see, so a row does not depend on its tile. What
+// no row sees of the first keys is computed for nothing: a caller leaves out whole panels of them.
 struct AttentionTile {
   const float* q;         // [rows, width]
   int64_t q_stride;
@@ -51,10 +60,11 @@ struct AttentionTile {
   int64_t value_stride;   // elements from panel to panel: capacity * 32
   int64_t prefix;         // positions before those of keys and values that lie elsewhere: a multiple of 32, <= first
   const void* prefix_keys;    // their panels, [prefix / 32, width, 32]
-  const void* prefix_values;  // and [panels_of(width), prefix, 32]
+  const void* prefix_values;  // and [panels_of(width), prefix, 32],
+  int64_t prefix_stride;      // so many elements from panel to panel
   const float *prefix_key_scales, *prefix_value_scales;  // [prefix]
   float scale;
-  int64_t rows, width, first;
+  int64_t rows, width, first, step, window;
   float* scratch;         // attention_scratch(first + rows) floats
   float* scores;          // null, or [rows, first + rows]: s, and -inf where masked
   float* weights;         // null, or [rows, first + rows]: w, and 0 where masked
@@ -86,6 +96,11 @@ struct Kernels {
   // out[r, c] = (x[r, c] - mean_r) / sqrt(var_r + eps) * weight[c] + bias[c]; out may alias x.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols,
                      float* out);
+  // out[c] = x[c] / sqrt(mean(x^2) + eps) * weight[c] over `width` numbers; out may alias x.
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t width, float* out);
+  // Each pair (a, b) of a row [heads, 2 * pairs] as (a cos - b sin, b cos + a sin); turns [pairs, 2]: cos, sin. Products
+  // are rounded before they are added. out may not alias x.
+  void (*rotate[pairings])(const float* x, const float* turns, int64_t heads, int64_t pairs, float* out);
   // out[r, c] = exp(x[r, c] - max_r) / sum_c exp(x[r, c] - max_r); out may alias x. exp below -87.3 is 0.
   void (*softmax)(const float* x, int64_t rows, int64_t cols, float* out);
   // out[i] = exp((x[i] - top) * scale) unless out is null; returns the sum, each 16 vectors in float32, those in float64.

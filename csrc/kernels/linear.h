@@ -8,18 +8,22 @@
 
 namespace {
 
-// out[r, c] = activation(sums[r, c] * scale[r] + bias[c]) + residual[r, c] for the `cols` <= 32 columns of one panel.
+// out[r, c] = (activation(sums[r, c] * scale[r] + bias[c]) + residual[r, c]) * factor[r, c] for the `cols` <= 32 columns of
+// one panel.
 template <class V, class F>
 inline void finish_with(const F& activation, const float* sums, int64_t sums_stride, const float* scale, const float* bias,
-                        const float* residual, int64_t rows, int64_t cols, float* out, int64_t out_stride) {
-  for (int64_t r = 0; r < rows; ++r, sums += sums_stride, out += out_stride, residual += residual ? out_stride : 0) {
-    const auto factor = V::set(scale ? scale[r] : 1.0f);
+                        const float* residual, const float* factor, int64_t factor_stride, int64_t rows, int64_t cols,
+                        float* out, int64_t out_stride) {
+  for (int64_t r = 0; r < rows; ++r, sums += sums_stride, out += out_stride, residual += residual ? out_stride : 0,
+               factor += factor ? factor_stride : 0) {
+    const auto of_row = V::set(scale ? scale[r] : 1.0f);
     const auto each = [&](int64_t c, const auto& get, const auto& put) {
       auto y = get(sums + c);
-      if (scale) y = V::mul(y, factor);
+      if (scale) y = V::mul(y, of_row);
       if (bias) y = V::add(y, get(bias + c));
       y = activation(y);
       if (residual) y = V::add(y, get(residual + c));
+      if (factor) y = V::mul(y, get(factor + c));
       put(out + c, y);
     };
     const auto whole = [&](int64_t c) {
@@ -40,10 +44,10 @@ inline void finish_with(const F& activation, const float* sums, int64_t sums_str
 // Not inline: constants of the activations, kept in registers, would take them from the tiles.
 template <class V>
 __attribute__((noinline)) void finish(const float* sums, int64_t sums_stride, const float* scale, const float* bias,
-                                      const float* residual, Activation kind, int64_t rows, int64_t cols, float* out,
-                                      int64_t out_stride) {
+                                      const float* residual, const float* factor, int64_t factor_stride, Activation kind,
+                                      int64_t rows, int64_t cols, float* out, int64_t out_stride) {
   with_activation<V>(kind, [&](const auto& activation) {
-    finish_with<V>(activation, sums, sums_stride, scale, bias, residual, rows, cols, out, out_stride);
+    finish_with<V>(activation, sums, sums_stride, scale, bias, residual, factor, factor_stride, rows, cols, out, out_stride);
   });
 }
 
@@ -71,7 +75,7 @@ inline void matmul_panel(const MatmulBlock& b, int64_t c) {
   const char* const panel = static_cast<const char*>(b.panels) + c / panel_cols * bytes;
   const int64_t cols = b.cols - c < panel_cols ? b.cols - c : panel_cols;
   const bool in_place = cols == panel_cols && !b.x_scale;  // integers come back to their sums, which would clash in out
-  const bool finishes = b.bias || b.residual || b.activation != Activation::none;
+  const bool finishes = b.bias || b.residual || b.factor || b.activation != Activation::none;
   const int64_t tiles = (b.rows + most_rows<V, Format> - 1) / most_rows<V, Format>;
   const int64_t step = tiles > 1 ? (b.rows + tiles - 1) / tiles : b.rows;  // tiles of one height, as far as it goes
   for (int64_t r = 0; r < b.rows; r += step) {
@@ -91,7 +95,8 @@ inline void matmul_panel(const MatmulBlock& b, int64_t c) {
     }
     if (finishes || !in_place)
       finish<V>(sums, stride, b.x_scale ? b.x_scale + r : nullptr, b.bias ? b.bias + c : nullptr,
-                b.residual ? b.residual + r * b.out_stride + c : nullptr, b.activation, rows, cols, out, b.out_stride);
+                b.residual ? b.residual + r * b.out_stride + c : nullptr, b.factor ? b.factor + r * b.factor_stride + c : nullptr,
+                b.factor_stride, b.activation, rows, cols, out, b.out_stride);
   }
 }
 

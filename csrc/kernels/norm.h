@@ -1,4 +1,4 @@
-// Layer normalisation. One row at a time; ops.cpp divides the rows.
+// Layer normalisation and that by the root mean square. One row at a time; ops.cpp divides the rows.
 #pragma once
 #include <math.h>
 
@@ -35,6 +35,25 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
       V::store(out + body, normalised(V::load(x + body, tail), V::load(weight + body, tail), V::load(bias + body, tail)),
                tail);
   }
+}
+
+// The squares are summed lane by lane, then in one fixed tree.
+template <class V>
+void rms_norm(const float* x, const float* weight, float eps, int64_t width, float* out) {
+  const int64_t tail = width % V::lanes, body = width - tail;
+  auto squares = V::set(0.0f);
+  for (int64_t c = 0; c < body; c += V::lanes) {
+    const auto v = V::load(x + c);
+    squares = V::mul_add(v, v, squares);
+  }
+  if (tail) {
+    const auto v = V::load(x + body, tail);
+    squares = V::mul_add(v, v, squares);
+  }
+  const auto scale = V::set(1.0f / sqrtf(V::sum(squares) / static_cast<float>(width) + eps));
+  const auto normalised = [&](auto v, auto w) { return V::mul(V::mul(v, scale), w); };
+  for (int64_t c = 0; c < body; c += V::lanes) V::store(out + c, normalised(V::load(x + c), V::load(weight + c)));
+  if (tail) V::store(out + body, normalised(V::load(x + body, tail), V::load(weight + body, tail)), tail);
 }
 
 }  // namespace

@@ -135,6 +135,7 @@ void Vocabulary::add_tokens(VocabularySource& source) {
     if (has(token.id)) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is given a second time");
     tokens_[token.id] = {token.start, token.size};
     spelled[token.id] = token.spelled;
+    if (token.kind != VocabularySource::Kind::text) continue;
     const std::string_view text = bytes(token.id);
     for (size_t i = 1; i < text.size(); ++i) {
       const auto left = static_cast<uint8_t>(text[i - 1]), right = static_cast<uint8_t>(text[i]);

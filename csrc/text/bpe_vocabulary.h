@@ -24,10 +24,16 @@ struct AddedToken {
 
 // Vocabulary files as they are read, before anything is checked against anything else.
 struct VocabularySource {
+  enum class Kind : uint8_t {
+    text,    // text may become it
+    byte,    // one byte of a character that no other token has (<0x41>)
+    hidden,  // no text becomes it
+  };
   struct Token {
     uint32_t id, start, size;  // bytes [start, start + size) of `bytes`
     uint32_t line;             // where the file names it
     bool spelled;              // false: the name holds characters that spell no byte and stands in UTF-8
+    Kind kind = Kind::text;
   };
   struct Merge {
     uint32_t left_start, left_size, right_size, line;  // the two parts stand next to each other in `bytes`

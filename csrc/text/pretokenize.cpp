@@ -55,8 +55,8 @@ inline const Byte* skip(const Byte* p, const Byte* end, unsigned set) {
 
 inline const Byte* skip_word(const Byte* p, const Byte* end) { return skip<true, true>(p, end, letters); }
 
-inline const Byte* skip_numbers(const Byte* p, const Byte* end) {  // \p{N}{1,3}
-  for (int i = 0; i < 3 && in(p, end, numbers); ++i) p += char_at(p).size;
+inline const Byte* skip_numbers(const Byte* p, const Byte* end, int most = 3) {  // \p{N}{1,most}
+  for (int i = 0; i < most && in(p, end, numbers); ++i) p += char_at(p).size;
   return p;
 }
 
@@ -95,12 +95,18 @@ inline const Byte* after_last_newline(const Byte* p, const Byte* run) {  // p if
   return run;
 }
 
-const Byte* gpt2_end(const Byte* p, const Byte* end) {
+template <bool digits_alone>  // whether numbers are parted off first: then white space before one is at the end of a text
+const Byte* words_end(const Byte* p, const Byte* end) {
   if (const Byte* q = contraction(p, end); q != p) return q;
   const Char first = char_at(p);
   const Byte* q = p + first.size;
   CharClass kind = first.kind;
+  if (digits_alone && kind == number) return q;
   if (kind == space) {
+    if (digits_alone) {
+      const Byte* run = skip(q, end, spaces);
+      if (in(run, end, numbers)) return run;
+    }
     if (*p != ' ' || q == end || in(char_at(q), spaces)) return without_last(p, skip(q, end, spaces), end);
     const Char next = char_at(q);
     kind = next.kind;
@@ -110,13 +116,17 @@ const Byte* gpt2_end(const Byte* p, const Byte* end) {
   return skip(q, end, set & letters ? letters : set & numbers ? numbers : signs);
 }
 
-template <bool whole_tail>  // whether white space at the end of the text is one piece, newlines in it or not
-const Byte* cl100k_end(const Byte* p, const Byte* end) {
+constexpr auto gpt2_end = words_end<false>;
+constexpr auto smollm_end = words_end<true>;
+
+// whole_tail: whether white space at the end of the text is one piece, newlines in it or not. digits: of a piece, at most.
+template <bool whole_tail, int digits>
+const Byte* tiktoken_end(const Byte* p, const Byte* end) {
   if (const Byte* q = contraction_any_case(p, end); q != p) return q;
   const Char first = char_at(p);
   const Byte* q = p + first.size;
   if (in(first, letters)) return skip_word(q, end);
-  if (in(first, numbers)) return skip_numbers(p, end);
+  if (in(first, numbers)) return skip_numbers(p, end, digits);
   if (!newline(*p) && in(q, end, letters)) return skip_word(q, end);
   if (in(first, signs) || (*p == ' ' && in(q, end, signs))) {
     q = skip(q, end, signs);
@@ -128,6 +138,10 @@ const Byte* cl100k_end(const Byte* p, const Byte* end) {
   if (const Byte* line = after_last_newline(p, run); line != p) return line;
   return without_last(p, run, end);
 }
+
+constexpr auto cl100k_end = tiktoken_end<true, 3>;
+constexpr auto llama3_end = tiktoken_end<false, 3>;
+constexpr auto qwen2_end = tiktoken_end<false, 1>;
 
 // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+ from p with the longest first part that lets the second
 // match, else p.  upper_end: where the first part alone would end.
@@ -188,7 +202,8 @@ size_t scan(const Byte* begin, const Byte*& at, const Byte* end, uint32_t* ends)
 namespace {
 
 constexpr std::pair<const char*, Pattern> pattern_names[] = {
-    {"gpt2", Pattern::gpt2}, {"cl100k", Pattern::cl100k}, {"llama3", Pattern::llama3}, {"o200k", Pattern::o200k}};
+    {"gpt2", Pattern::gpt2}, {"cl100k", Pattern::cl100k}, {"llama3", Pattern::llama3}, {"qwen2", Pattern::qwen2},
+    {"smollm", Pattern::smollm}, {"o200k", Pattern::o200k}};
 
 }  // namespace
 
@@ -210,8 +225,10 @@ const char* pattern_name(Pattern pattern) {
 
 const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* end) {
   switch (pattern) {
-    case Pattern::cl100k: return cl100k_end<true>(begin, end);
-    case Pattern::llama3: return cl100k_end<false>(begin, end);
+    case Pattern::cl100k: return cl100k_end(begin, end);
+    case Pattern::llama3: return llama3_end(begin, end);
+    case Pattern::qwen2: return qwen2_end(begin, end);
+    case Pattern::smollm: return smollm_end(begin, end);
     case Pattern::o200k: return o200k_end(begin, end);
     default: return gpt2_end(begin, end);
   }
@@ -219,8 +236,10 @@ const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* e
 
 size_t Splitter::next(uint32_t* ends) {
   switch (pattern_) {
-    case Pattern::cl100k: return scan<cl100k_end<true>>(begin_, at_, end_, ends);
-    case Pattern::llama3: return scan<cl100k_end<false>>(begin_, at_, end_, ends);
+    case Pattern::cl100k: return scan<cl100k_end>(begin_, at_, end_, ends);
+    case Pattern::llama3: return scan<llama3_end>(begin_, at_, end_, ends);
+    case Pattern::qwen2: return scan<qwen2_end>(begin_, at_, end_, ends);
+    case Pattern::smollm: return scan<smollm_end>(begin_, at_, end_, ends);
     case Pattern::o200k: return scan<o200k_end>(begin_, at_, end_, ends);
     default: return blocks_.next(ends);
   }

@@ -9,15 +9,17 @@
 
 namespace nextword {
 
-// The splitting patterns of tiktoken's encodings, matched as tiktoken matches them.
+// The splitting patterns of tiktoken's encodings, matched as tiktoken matches them, and others made of them.
 //   gpt2    r50k_base, p50k_base, p50k_edit and GPT-2
 //           '(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s
 //   cl100k  '(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]
 //           |\s+(?!\S)|\s
 //   llama3  cl100k as it was before: without \s++$, so that a newline ends a piece at the end of the text too
+//   qwen2   llama3 with \p{N} in the place of \p{N}{1,3}
+//   smollm  each \p{N} alone, and what is between two of them by gpt2, as a text of its own (Digits, then ByteLevel)
 //   o200k   word without or with capitals, each with an optional character before and a contraction after,
 //           |\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
-enum class Pattern { gpt2, cl100k, llama3, o200k };
+enum class Pattern { gpt2, cl100k, llama3, qwen2, smollm, o200k };
 
 Pattern pattern_named(std::string_view name);  // throws std::invalid_argument and lists the names
 const char* pattern_name(Pattern pattern);

@@ -43,14 +43,18 @@ def by_token(keys, values, scales, tokens):
 
 
 class Sequences:
-    """Random sequences in a cache, filled through `append`: some tokens are past, some are fresh."""
+    """Random sequences in a cache, filled through `append`: some tokens are past, some are fresh.
 
-    def __init__(self, dtype, rng, heads, width, lengths, past):
+    group: so many heads of q to each of the `heads` of k and v.
+    """
+
+    def __init__(self, dtype, rng, heads, width, lengths, past, group=1):
         self.heads, self.width, self.past = heads, width, np.array(past, np.int64)
         self.fresh = np.array(lengths, np.int64) - self.past
         count = len(lengths)
         self.slots = rng.permutation(count + 1)[:count].astype(np.int64)
-        self.q, self.k, self.v = ([numbers(rng, n, heads * width) for n in lengths] for _ in range(3))
+        each = (group * heads, heads, heads)
+        self.q, self.k, self.v = ([numbers(rng, n, many * width) for n in lengths] for many in each)
         self.keys, self.values, self.scales = empty_cache(dtype, count + 1, heads, width, -(-max(lengths) // 32))
 
     def rows(self, x):
@@ -63,9 +67,9 @@ class Sequences:
         append(self.rows(self.k), self.rows(self.v), *cache, self.past, self.fresh, self.scales)
         return self
 
-    def attend(self, scale, arithmetic=ops):
+    def attend(self, scale, arithmetic=ops, window=0):
         cache = self.keys, self.values, self.slots, self.past, self.fresh
-        return arithmetic.attention(self.rows(self.q), *cache, scale, None, None, self.scales)
+        return arithmetic.attention(self.rows(self.q), *cache, scale, None, None, self.scales, window=window)
 
 
 @st.composite
@@ -179,6 +183,112 @@ def test_the_reference_attends_as_its_formula_says(dtype, batch):
                 slack = 2.0**-52 * (n + width) * (4 + np.abs(scores).max() * 2) * np.abs(v).max()
                 assert (np.abs(got[row, part] - expected) <= bounds.rounded(expected) + slack).all()
             row += 1
+
+
+# Groups of heads, and windows
+
+groups_ = st.sampled_from([1, 2, 3, 5, 13])  # more than a tile has rows of, too
+windows_ = st.sampled_from([0, 1, 2, 5, 12, 31, 32, 33, 64, 100, 2**62])
+
+
+def unseen(tokens, start, window):
+    """Which keys each query from `start` on does not see: [queries, tokens]."""
+    before = np.arange(start, tokens)[:, None] - np.arange(tokens)
+    return (before < 0) | (before >= (window or tokens))
+
+
+@given(batches(), groups_, windows_)
+def test_grouped_heads_within_a_window_are_within_their_bound(isa, dtype, batch, group, window):
+    seed, heads, width, lengths, past = batch
+    s = Sequences(dtype, np.random.default_rng(seed), heads, width, lengths, past, group).fill(ops.append)
+    scale = float(np.float32(width**-0.5))
+    got, twin, row = s.attend(scale, window=window), s.attend(scale, reference, window), 0
+    for i, n in enumerate(lengths):
+        hidden = unseen(n, past[i], window)
+        keys, values = by_token(s.keys[s.slots[i]], s.values[s.slots[i]], s.scales[s.slots[i]], n)
+        for head in range(heads * group):
+            part = slice(head * width, (head + 1) * width)
+            q, k, v = exact(s.q[i][past[i] :, part]), keys[head // group], values[head // group]
+            scores = np.where(hidden, -np.inf, scale * (q @ k.T))
+            e = np.exp(scores - scores.max(-1, keepdims=True))
+            out = e / e.sum(-1, keepdims=True) @ v
+            scales = exact(s.scales[s.slots[i], head // group, :, :n]) if dtype == "int8" else None
+            bound = bounds.attention(q, k, v, scale, hidden, scales)
+            bounds.check(got[row : row + n - past[i], part], out, bound, "attention")
+            # float64 against float64, 2^-53 each: a score of `width` products, an exponential of it, a sum of n
+            largest = np.abs(np.where(hidden, 0, scores)).max()
+            slack = 2.0**-52 * (n + width) * (4 + largest * 2) * np.abs(v).max()
+            bounds.check(twin[row : row + n - past[i], part], out, bounds.rounded(out) + slack, "reference.attention")
+        row += n - past[i]
+
+
+@given(batches(), groups_, windows_, st.integers(1, 5))
+def test_a_group_has_the_bits_of_heads_with_keys_of_their_own(isa, threads, dtype, batch, group, window, count):
+    seed, heads, width, lengths, past = batch
+    s = Sequences(dtype, np.random.default_rng(seed), heads, width, lengths, past, group).fill(ops.append)
+    cpu.set_threads(count)
+    together = s.attend(0.3, window=window)
+    cpu.set_threads(2)
+    for name in ("keys", "values", "scales"):
+        setattr(s, name, np.repeat(getattr(s, name), group, 1))
+    assert same_bits(s.attend(0.3, window=window), together)
+
+
+@given(batches(), groups_, windows_)
+def test_a_query_depends_on_its_window_alone_however_the_text_was_cut(isa, dtype, batch, group, window):
+    seed, heads, width, lengths, past = batch
+    rng = np.random.default_rng(seed)
+    s = Sequences(dtype, rng, heads, width, lengths, past, group).fill(ops.append)
+    whole, row = s.attend(0.3, window=window), 0
+    for i, n in enumerate(lengths):
+        at = int(rng.integers(past[i], n))  # one query alone, in another slot; what its window leaves out is NaN
+        alone = Sequences(dtype, rng, heads, width, [at + 1], [at], group)
+        alone.q, alone.k, alone.v = ([x[i][: at + 1].copy()] for x in (s.q, s.k, s.v))
+        for x in (*alone.k, *alone.v):
+            x[: max(0, at + 1 - window) if window else 0] = np.nan
+        assert same_bits(alone.fill(ops.append).attend(0.3, window=window), whole[row + at - past[i]][None])
+        row += n - past[i]
+
+
+@given(batches(), groups_, windows_, st.data())
+def test_a_window_reaches_into_tokens_that_are_held_apart(isa, dtype, batch, group, window, data):
+    seed, heads, width, lengths, past = batch
+    s = Sequences(dtype, np.random.default_rng(seed), heads, width, lengths[:1], past[:1], group).fill(ops.append)
+    slot, panels = int(s.slots[0]), data.draw(st.integers(0, past[0] // 32), "panels")
+    keys, values, scales = s.keys[slot], s.values[slot], s.scales[slot]
+    apart = 32 * panels
+    first = [np.ascontiguousarray(x) for x in (keys[:, :panels], values[:, :, :apart], scales[:, :, :apart])]
+    own = [np.ascontiguousarray(x)[None] for x in (keys[:, panels:], values[:, :, apart:], scales[:, :, apart:])]
+    where = np.array([0]), s.past - apart, s.fresh
+    for arithmetic in (ops, reference):
+        split = arithmetic.attention(s.rows(s.q), *own[:2], *where, 0.3, *first[:2], own[2], first[2], window)
+        assert same_bits(split, s.attend(0.3, arithmetic, window))
+
+
+@given(batches(), groups_, windows_)
+def test_weights_of_a_window_have_the_bits_of_attention_and_are_zero_outside(isa, dtype, batch, group, window):
+    seed, heads, width, lengths, past = batch
+    s = Sequences(dtype, np.random.default_rng(seed), heads, width, lengths[:1], past[:1], group).fill(ops.append)
+    where = s.keys, s.values, int(s.slots[0]), past[0], 0.3, s.scales, window
+    out, scores, weights = ops.attention_weights(s.rows(s.q), *where)
+    assert same_bits(out, s.attend(0.3, window=window))
+    hidden = unseen(lengths[0], past[0], window)
+    assert np.isneginf(scores[:, hidden]).all()
+    assert np.isfinite(scores[:, ~hidden]).all()
+    assert not weights[:, hidden].any()
+    flat = scores.reshape(-1, lengths[0])
+    bounds.check(weights.reshape(flat.shape), reference._softmax(exact(flat)),
+                 bounds.softmax(np.where(np.isinf(flat), -1e4, exact(flat))), "weights")  # fmt: skip
+    _, twin, mixed = reference.attention_weights(s.rows(s.q), *where)
+    assert np.array_equal(np.isneginf(twin), np.isneginf(scores))
+    assert twin.shape == mixed.shape == scores.shape == (heads * group, len(hidden), lengths[0])
+
+
+@given(batches(), groups_)
+def test_a_window_that_holds_the_whole_text_changes_nothing(isa, dtype, batch, group):
+    seed, heads, width, lengths, past = batch
+    s = Sequences(dtype, np.random.default_rng(seed), heads, width, lengths, past, group).fill(ops.append)
+    assert same_bits(s.attend(0.3, window=max(lengths)), s.attend(0.3))
 
 
 # What is stored
@@ -302,6 +412,13 @@ CALL = ZERO, ZERO, ONE
         (lambda: ops.append(X[:1], X[:1], *HALF, *CALL, SCALES), r"scales must be float32 \[2, 1, 2, 0\]"),
         (lambda: ops.attention_weights(X, *BYTES, 0, 0, 1.0, SCALES[:1]), r"scales must be float32 \[2, 1, 2, 32\]"),
         (lambda: ops.attention_weights(X[:, ::-1], KEYS, VALUES, 0, 0, 1.0), "q must be float32"),
+        (
+            lambda: ops.attention_weights(X[:, :2], KEYS, VALUES, 0, 0, 1.0),
+            r"attention_weights: q must be float32 \[tokens, n \* 3\], got float32 \[2, 2\]",
+        ),
+        (lambda: ops.attention(X, KEYS, VALUES, *CALL, 1.0), r"q must be float32 \[1, n \* 3\], got float32 \[2, 3\]"),
+        (lambda: ops.attention(X[:1], KEYS, VALUES, *CALL, 1.0, window=-1), r"attention: window must be 0 .* got -1"),
+        (lambda: ops.attention_weights(X, KEYS, VALUES, 0, 0, 1.0, window=-2), r"weights: window must be 0 .* got -2"),
         (lambda: ops.attention(X[:1], KEYS, VALUES, *CALL, 1.0, KEYS[0], None), "both be given or neither"),
         (lambda: ops.attention(X[:1], KEYS, VALUES, *CALL, 1.0, KEYS, VALUES), "prefix_keys must be"),
         (lambda: ops.attention(X[:1], KEYS, VALUES, *CALL, 1.0, KEYS[0], VALUES), "prefix_values must be"),

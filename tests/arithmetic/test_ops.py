@@ -38,6 +38,8 @@ def test_fused_epilogues_have_the_bits_of_separate_steps(isa, seed, rows, depth,
     for name in bounds.ACTIVATIONS:
         assert same_bits(ops.matmul_activated(x, w, b, name), getattr(ops, name)(y)), name
     assert same_bits(ops.matmul_residual(x, w, b, r), y + r)
+    apart = np.concatenate([r, r], 1)[:, :cols]
+    assert same_bits(np.ascontiguousarray(ops.matmul_times(x, w, b, apart)), y * r)
 
 
 @given(seeds, rows_, depths_, cols_, st.integers(1, 5))
@@ -64,6 +66,56 @@ def test_layer_norm_is_within_its_bound_and_row_by_row(isa, seed, rows, cols):
     bounds.check(got, y, bounds.layer_norm(exact(x), exact(w), exact(b), eps), "layer_norm")
     at = int(rng.integers(rows))
     assert same_bits(ops.layer_norm(x[at : at + 1], w, b, eps), got[at : at + 1])
+
+
+@given(seeds, rows_, st.integers(1, 4), st.one_of(st.integers(1, 70), st.sampled_from([128, 768])), st.integers(1, 5))
+def test_rms_norm_is_within_its_bound_and_run_by_run(isa, threads, seed, rows, runs, width, count):
+    rng = np.random.default_rng(seed)
+    x, w, eps = numbers(rng, rows, runs * width), numbers(rng, width), 2.0**-17  # in float32 exactly
+    apart = np.concatenate([x, numbers(rng, rows, 5)], 1)[:, : runs * width]
+    each = x.reshape(rows, runs, width)
+    y = exact(each) / np.sqrt((exact(each) ** 2).mean(-1, keepdims=True) + eps) * w
+    bound = bounds.rms_norm(exact(each), exact(w), eps)
+    cpu.set_threads(count)
+    got = ops.rms_norm(apart, w, eps)
+    bounds.check(got.reshape(each.shape), y, bound, "rms_norm")
+    twin = reference.rms_norm(x, w, eps).reshape(each.shape)
+    bounds.check(twin, y, bounds.rounded(y) + 2.0**-52 * (width + 8) * np.abs(y), "reference.rms_norm")
+    row, run = int(rng.integers(rows)), int(rng.integers(runs))
+    assert same_bits(ops.rms_norm(each[row, run][None], w, eps)[0], got.reshape(each.shape)[row, run])
+
+
+def test_rms_norm_keeps_nan_to_its_run_and_zeros_at_zero(isa):
+    got = ops.rms_norm(np.float32([[0, 0, np.nan, 1, 3, -3]]), np.ones(2, "f"), 1e-5)[0]
+    assert got[:2].tolist() == [0, 0]
+    assert np.isnan(got[2:4]).all()
+    assert np.abs(got[4:]).round(4).tolist() == [1, 1]
+
+
+@given(seeds, rows_, st.integers(1, 4), st.one_of(st.integers(1, 70), st.sampled_from([128, 200])), st.booleans(),
+       st.integers(1, 5))  # fmt: skip
+def test_rotate_turns_each_pair_by_the_angle_of_its_place(isa, threads, seed, rows, heads, pairs, interleaved, count):
+    """As every product and sum is rounded once, NumPy's float32 has the same bits."""
+    rng = np.random.default_rng(seed)
+    x, places = numbers(rng, rows, heads * 2 * pairs), rng.integers(0, 9, rows)
+    angles = rng.standard_normal((9, pairs)) * 10
+    turns = np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
+    each = x.reshape(rows, heads, pairs, 2).swapaxes(2, 3) if interleaved else x.reshape(rows, heads, 2, pairs)
+    (a, b), (cos, sin) = each.swapaxes(0, 2).swapaxes(1, 2), np.moveaxis(turns[places], -1, 0)[:, :, None]
+    cpu.set_threads(count)
+    apart = np.concatenate([x, numbers(rng, rows, 3)], 1)[:, : x.shape[1]]
+    for arithmetic in (ops, reference):
+        got = arithmetic.rotate(apart, places, turns, interleaved)
+        assert got.shape == x.shape
+        one = got.reshape(rows, heads, pairs, 2).swapaxes(2, 3) if interleaved else got.reshape(rows, heads, 2, pairs)
+        for found, (c, d, sign) in zip(one.swapaxes(0, 2).swapaxes(1, 2), ((a, b, -1), (b, a, 1)), strict=True):
+            first, second = exact(c) * cos, sign * exact(d) * sin
+            if arithmetic is ops:
+                assert same_bits(np.ascontiguousarray(found), np.ascontiguousarray(c * cos + sign * (d * sin)))
+                bounds.check(found, first + second, bounds.rotate(first, second), "rotate")
+            else:  # in float64 a product is exact
+                slack = 2.0**-52 * (np.abs(first) + np.abs(second))
+                bounds.check(found, first + second, bounds.rounded(first + second) + slack, "reference.rotate")
 
 
 @given(
@@ -169,6 +221,7 @@ def test_embedding_is_the_sum_of_two_rows(seed, tokens, width, vocabulary):
 X, W = np.ones((2, 3), np.float32), ops.pack(np.ones((3, 4), np.float32))
 B = np.ones(4, np.float32)
 ONE, ZERO = np.array([1]), np.array([0])
+T = np.ones((3, 2, 2), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +238,15 @@ ONE, ZERO = np.array([1]), np.array([0])
         (lambda: ops.matmul(X, W, B[:2]), r"bias must be float32 \[4\], got float32 \[2\]"),
         (lambda: ops.matmul_residual(X, W, B, X), r"residual must be float32 \[2, 4\]"),
         (lambda: ops.matmul_residual(X, W, B, None), r"residual must be float32 \[rows, 4\], got None"),
+        (lambda: ops.matmul_times(X, W, B, X), r"matmul_times: factor must be float32 \[2, 4\], got float32 \[2, 3\]"),
+        (lambda: ops.matmul_times(X, W, B, None), r"matmul_times: factor must be float32 \[2, 4\], got None"),
+        (lambda: ops.rms_norm(X, B), r"rms_norm: x must have columns, a multiple of the 4 .* got float32 \[2, 3\]"),
+        (lambda: ops.rms_norm(X, X), r"rms_norm: weight must be float32 \[width\], got float32 \[2, 3\]"),
+        (lambda: ops.rms_norm(X[:, :0], B[:0]), "rms_norm: x must have columns"),
+        (lambda: ops.rotate(X, ZERO, T), r"rotate: x must have columns, a multiple of 2 \* pairs = 4, got float32 \[2"),
+        (lambda: ops.rotate(np.ones((2, 4), "f"), ZERO, T), r"rotate: places must be int64 \[2\], got int64 \[1\]"),
+        (lambda: ops.rotate(X, ZERO, X), r"rotate: turns must be float32 \[positions, pairs, 2\], got float32 \[2"),
+        (lambda: ops.rotate(X, ZERO, T[:, :0]), "rotate: x must have columns"),
         (lambda: ops.matmul(X.astype(">f4"), W), "x must be float32"),
         (lambda: ops.pack(np.ones((2, 2))), "must be float32, float16 or uint16"),
         (lambda: ops.pack(np.ones((2, 2, 2), "f")), r"weight must be an array \[rows, cols\]"),
@@ -207,6 +269,8 @@ def test_a_wrong_array_is_one_clear_error(call, message):
         (lambda: ops.embedding(np.array([4]), ZERO, W, np.ones((1, 3), "f")), r"ids must be 0 \.\. 3, got 4 at 0"),
         (lambda: ops.embedding(np.array([-1]), ZERO, W, np.ones((1, 3), "f")), r"ids must be 0 \.\. 3, got -1"),
         (lambda: ops.embedding(ZERO, ONE, W, np.ones((1, 3), "f")), r"places must be 0 \.\. 0, got 1"),
+        (lambda: ops.rotate(B[None], np.array([3]), T), r"rotate: places must be 0 \.\. 2, got 3 at 0"),
+        (lambda: ops.rotate(B[None], -ONE, T), r"rotate: places must be 0 \.\. 2, got -1 at 0"),
     ],
 )
 def test_an_index_out_of_range_is_an_index_error(call, message):
@@ -218,3 +282,6 @@ def test_no_rows_give_no_rows(isa):
     assert ops.matmul(X[:0], W, B).shape == (0, 4)
     assert ops.layer_norm(X[:0], B[:3], B[:3]).shape == (0, 3)
     assert ops.softmax(X[:0]).shape == (0, 3)
+    assert ops.rms_norm(X[:0], B[:3]).shape == (0, 3)
+    assert ops.rotate(B[None][:0], ZERO[:0], T).shape == (0, 4)
+    assert ops.matmul_times(X[:0], W, B, B[None][:0]).shape == (0, 4)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextword import ops
+from nextword import cpu, ops
 from nextword.arithmetic import recorder
 from nextword.arithmetic.formats import DTYPES
 from nextword.models.cache import KVCache
@@ -21,8 +21,8 @@ class Graph:
     """Random weights and a random graph, the same for each twin of the operations."""
 
     ACTIVATIONS = ("gelu_tanh", "gelu_erf", "quick_gelu", "relu", "silu", "tanh")
-    STEPS = ("layer_norm", "softmax", "activate", "matmul", "matmul_residual", "matmul_activated", "add", "multiply",
-             "columns", "attention", "wanted")  # fmt: skip
+    STEPS = ("layer_norm", "rms_norm", "softmax", "activate", "matmul", "matmul_residual", "matmul_activated",
+             "matmul_times", "add", "multiply", "columns", "rotate", "attention", "wanted")  # fmt: skip
 
     def __init__(self, seed, widths, steps, dtype, heads=2):
         self.seed, self.rng, self.heads = seed, np.random.default_rng(seed), heads
@@ -50,6 +50,20 @@ class Graph:
             if step == "layer_norm":
                 by = self.of_step(at, "norm", lambda n=cols: (self.normal(n), self.normal(n)))
                 y = twin.layer_norm(x, *by)
+            elif step == "rms_norm":
+                part, runs = x[:, cols % 4 :] if cols > 4 else x, 4 if cols > 4 else 1  # its rows may lie apart
+                width = part.shape[1] // runs
+                y = twin.rms_norm(part, self.of_step(at, "rms", lambda n=width: self.normal(n)), 1e-5)
+            elif step == "rotate" and of_tokens and cols > 1:
+                part = x[:, cols % 2 :]
+                pairs = part.shape[1] // 2 if cols % 3 else 1
+                turns = self.of_step(at, "turns", lambda n=pairs: self.normal(64, n, 2))
+                y = twin.rotate(part, places, turns, bool(at % 2))
+            elif step == "matmul_times":
+                gate, up = (self.of_step(at, name, lambda cols=cols: ops.pack(self.normal(cols, 512), self.dtype))
+                            for name in ("gate", "up"))  # fmt: skip
+                y = twin.matmul_times(x, up, None, twin.matmul_activated(x, gate, None, "silu"))
+                y = y * y  # whose rows may lie apart: a product's do not
             elif step == "softmax":
                 y = twin.softmax(x)
             elif step == "activate":
@@ -62,13 +76,14 @@ class Graph:
                 by = self.of_step(at, "part", lambda n=n: ops.pack(self.normal(n, 24), self.dtype))
                 y = twin.matmul(x[:, cols - n :], by, None)
             elif step == "attention" and of_tokens:
-                n = 3 * self.heads * 8
-                by = self.of_step(at, "qkv", lambda n=n, cols=cols: ops.pack(self.normal(cols, n), self.dtype))
-                qkv, n = twin.matmul(x, by, None), n // 3
+                n, group, window = self.heads * 8, 1 + at % 3, (0, 5, 40)[at // 3 % 3]
+                qkv = self.of_step(at, "qkv", lambda n=(2 + group) * n, cols=cols: self.normal(cols, n))
+                qkv = twin.matmul(x, self.of_step(at, "packed", lambda w=qkv: ops.pack(w, self.dtype)), None)
                 keys, held, scales, *before = cache.of_layer(layer)
                 past, layer = cache.held(slots), layer + 1
-                twin.append(qkv[:, n : 2 * n], qkv[:, 2 * n :], keys, held, slots, past, fresh, scales)
-                y = twin.attention(qkv[:, :n], keys, held, slots, past, fresh, 0.3, *before[:2], scales, before[2])
+                twin.append(qkv[:, :n], qkv[:, n : 2 * n], keys, held, slots, past, fresh, scales)
+                where = keys, held, slots, past, fresh
+                y = twin.attention(qkv[:, 2 * n :], *where, 0.3, *before[:2], scales, before[2], window)
             elif step == "wanted" and of_tokens:
                 values, of_tokens = [v[wanted] for v in values], False
                 continue
@@ -135,6 +150,27 @@ def test_any_graph_has_the_same_bits_recorded_and_called(isa, seed, widths, step
         np.testing.assert_array_equal(caches[0].lengths, caches[1].lengths)
 
 
+@given(seed=st.integers(0, 2**16), dtype=st.sampled_from(DTYPES), pieces=st.lists(st.integers(1, 20), max_size=9))
+def test_windows_and_groups_have_the_same_bits_behind_a_shared_prefix_and_however_a_text_is_cut(
+    isa, threads, seed, dtype, pieces
+):
+    graph = Graph(seed, [48], ["rms_norm", "rotate", "rms_norm", "rotate", "attention", "matmul_times", "rotate",
+                               "rms_norm", "attention"], dtype)  # fmt: skip
+    program, rng, none = recorded(graph), np.random.default_rng(seed), np.empty(0, np.int64)
+    ids, slot, held = rng.integers(0, VOCABULARY, 64), np.array([0]), 32
+    whole = run(program, ids, slot, np.array([64]), none, KVCache(ops, 2, 1, graph.heads, 8, 64))
+    prefix = KVCache(ops, 2, 1, graph.heads, 8, held)
+    run(program, ids[:held], slot, np.array([held]), none, prefix)
+    cache = KVCache(ops, 2, 1, graph.heads, 8, 64, prefix)
+    cpu.set_threads(1 + seed % 4)
+    for n in [*pieces, 64]:
+        fresh = ids[held : held + n]
+        np.testing.assert_array_equal(
+            run(program, fresh, slot, np.array([len(fresh)]), none, cache), whole[held : held + n]
+        )
+        held += len(fresh)
+
+
 def program_and_value(width=6):
     program = ops.Program()
     tokens = ops.pack_transposed(np.arange(4 * width, dtype=np.float32).reshape(4, width))
@@ -191,9 +227,9 @@ def append(x, layer=0):
     recorder.append(x, x, held, held, None, None, None, held)
 
 
-def attention(x):
+def attention(x, window=0):
     held = recorder.Held(0, 0)
-    return recorder.attention(x, held, held, None, None, None, 1.0, None, None, held)
+    return recorder.attention(x, held, held, None, None, None, 1.0, None, None, held, None, window)
 
 
 ones = np.ones
@@ -224,7 +260,19 @@ WRONG = {
                   r"embedding: positions must be float32 \[places, 6\], got float32 \[3, 5\]"),
     "ids": (lambda x: recorder.embedding(numbers(x, "wanted"), None, weight(), None),
             "embedding: ids must be of the tokens, got wanted"),
-    "heads": (lambda x: append(x) or attention(x[:, :4]), r"attention: q must be \[tokens, 6\], got \[tokens, 4\]"),
+    "heads": (lambda x: append(x) or attention(x[:, :4]),
+              r"attention: q must be \[tokens, n \* 6\], got \[tokens, 4\]"),
+    "window": (lambda x: append(x) or attention(x, -1), r"attention: window must be 0 \(all tokens\) or more, got -1"),
+    "factor": (lambda x: recorder.matmul_times(x, weight(), None, x),
+               r"matmul_times: factor must be \[tokens, 4\], got \[tokens, 6\]"),
+    "runs": (lambda x: recorder.rms_norm(x, ones(4, "f")),
+             r"rms_norm: weight must be float32 \[width\], 6 being a multiple of it, got float32 \[4\]"),
+    "turns": (lambda x: recorder.rotate(x, numbers(x, "places"), ones((9, 2, 2), "f")),
+              r"rotate: turns must be float32 \[positions, pairs, 2\], 6 being a multiple .* got float32 \[9, 2, 2\]"),
+    "no pairs": (lambda x: recorder.rotate(x, numbers(x, "places"), ones((9, 6), "f"), True),
+                 r"rotate_interleaved: turns must be .* got float32 \[9, 6\]"),
+    "places": (lambda x: recorder.rotate(x, numbers(x, "wanted"), ones((9, 3, 2), "f")),
+               "rotate: places must be of the tokens, got wanted"),
     "layer": (lambda x: append(x, 1 << 20), "append: cache must be a number below 8 and a layer below 65536"),
 }  # fmt: skip
 
@@ -271,6 +319,19 @@ def test_what_is_refused_leaves_no_trace_in_the_program():
     program.close(x.view)  # a program without caches, as before
     cache, one = KVCache(ops, 0, 1, 1, 8, 32), np.array([1])
     np.testing.assert_array_equal(run(program, one, one - 1, one, one[:0], cache), [np.arange(6, 12)])
+
+
+def test_turns_are_read_when_a_pass_needs_them_and_limit_its_places():
+    program, x = program_and_value()
+    turns = np.full((64, 3, 2), np.nan, np.float32)
+    program.close(recorder.rotate(x, numbers(x, "places"), turns).view)
+    turns[:2] = [0, 1]  # by 90 degrees; what comes later is not there yet
+    cache, one = KVCache(ops, 0, 1, 1, 8, 96), np.array([1])
+    assert run(program, np.array([0, 1]), one - 1, one + 1, one[:0], cache).tolist() == [
+        [-3, -4, -5, 0, 1, 2], [-9, -10, -11, 6, 7, 8]]  # fmt: skip
+    cache.lengths[:] = 64
+    with pytest.raises(IndexError, match=r"rotate: places must be 0 \.\. 63, got 64 at 0"):
+        run(program, one, one - 1, one, one[:0], cache)
 
 
 def test_weights_without_rows_are_no_vector():

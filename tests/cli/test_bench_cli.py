@@ -27,7 +27,7 @@ KEYS = {
 @pytest.fixture
 def tiny_shape(monkeypatch):
     """Random weights of a tiny shape in the place of GPT-2's, and short looks at the machine."""
-    monkeypatch.setattr(bench_cli, "random_model", lambda **options: random_model(tiny_config(), **options))
+    monkeypatch.setattr(bench_cli, "random_model", lambda shape, **options: random_model(tiny_config(), **options))
     monkeypatch.setattr(bench_cli, "LOOK", 0.001)
     return tiny_config()
 

@@ -28,7 +28,7 @@ FLAGS = [(command, max(action.option_strings, key=len), action) for command, par
 TAKING = [(command, flag) for command, flag, action in FLAGS if action.nargs != 0]
 WORDS = {"generate": ["Once"], "next": ["Once"], "choose": ["Once", " upon"], "score": ["Once upon"],
          "tokenize": ["Once"], "bench": ["--tokens", "1"], "quantize": [], "doctor": [],
-         "explain": ["Once"], "serve": []}  # fmt: skip
+         "explain": ["Once"], "serve": [], "chat": ["--message", "Once"]}  # fmt: skip
 BAD = ["", "-1", "0", "1.5", "nan", "-inf", "1e400", "x", "99999999999999999999", "9" * 5000, "#99999=1",
        "a=nan", "=1", "a=", r"\q", "\\", r"\xff", r"\ud800", "a\udcff", "{", "[" * 3000, '{"a":' * 5000, "a\0b",
        "no/such/place", "x" * 5000, "gpt99", ",", "1,,2"]  # fmt: skip
@@ -79,7 +79,7 @@ def quick(monkeypatch):
 def test_a_bad_value_is_one_line_that_names_the_flag_and_no_python_argument(capsys, quick, tmp_path, command, flag):
     model = [] if command != "bench" or flag == "--model" else ["--model", str(nextword.DEMO)]
     out = ["--out", str(tmp_path / "out")] if command in ("quantize", "explain") and flag != "--out" else []
-    few = ["--max-new-tokens", "1"] if command == "generate" and flag != "--max-new-tokens" else []
+    few = ["--max-new-tokens", "1"] if command in ("generate", "chat") and flag != "--max-new-tokens" else []
     for value in BAD:
         if flag == "--out" and value not in ("", "a\0b"):
             continue  # a folder of that name is written

@@ -25,6 +25,7 @@ DEMO = str(nextword.DEMO)
 COMMANDS = {
     "generate": ["--max-new-tokens", "2", "--seed", "1", "Es war König"],
     "next": ["--top", "2", "Es war König"],
+    "chat": ["--max-new-tokens", "12", "--seed", "1", "--logit-bias", "ö=50", "--message", "Es war König"],
     "choose": ["König", " er", " Äpfel"],
     "score": ["--tokens", "Es war König"],
     "tokenize": ["Es war König"],

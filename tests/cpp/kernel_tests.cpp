@@ -61,7 +61,7 @@ void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   require(same(back.data(), w.data(), depth * cols), "unpack(pack(w)) is w");
 
   Floats out(residual.size());
-  matmul(x.data(), depth, packed, bias.data(), residual.data(), Activation::none, rows, out.data(), cols);
+  matmul(x.data(), depth, packed, {bias.data(), Activation::none, residual.data()}, rows, out.data(), cols);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < cols; ++c) {
       double sum = static_cast<double>(bias[c]) + residual[r * cols + c], size = std::fabs(bias[c]) + std::fabs(residual[r * cols + c]);
@@ -76,16 +76,24 @@ void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   const int64_t from = pick(0, rows - 1), count = pick(1, rows - from);
   Floats part(static_cast<size_t>(count * cols));
   set_thread_count(1);
-  matmul(x.data() + from * depth, depth, packed, bias.data(), residual.data() + from * cols, Activation::none, count, part.data(), cols);
+  matmul(x.data() + from * depth, depth, packed, {bias.data(), Activation::none, residual.data() + from * cols}, count, part.data(), cols);
   set_thread_count(3);
   require(same(part.data(), out.data() + from * cols, count * cols), "a row of matmul depends on that row alone");
 
   Floats plain(out.size()), fused(out.size());
   for (const auto& [kind, exact] : activations) {
-    matmul(x.data(), depth, packed, bias.data(), nullptr, Activation::none, rows, plain.data(), cols);
+    matmul(x.data(), depth, packed, {bias.data(), Activation::none}, rows, plain.data(), cols);
     activate(plain.data(), kind, rows * cols, plain.data());
-    matmul(x.data(), depth, packed, bias.data(), nullptr, kind, rows, fused.data(), cols);
+    matmul(x.data(), depth, packed, {bias.data(), kind}, rows, fused.data(), cols);
     require(same(plain.data(), fused.data(), rows * cols), "a fused activation has the bits of a separate one");
+  }
+  const int64_t apart = cols + 7;  // of the factor's rows
+  const Floats factor = numbers((rows - 1) * apart + cols);
+  matmul(x.data(), depth, packed, {bias.data(), Activation::none}, rows, plain.data(), cols);
+  matmul(x.data(), depth, packed, {bias.data(), Activation::none, nullptr, factor.data(), apart}, rows, fused.data(), cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    multiply(plain.data() + r * cols, cols, factor.data() + r * apart, apart, 1, cols, plain.data() + r * cols);
+    require(same(plain.data() + r * cols, fused.data() + r * cols, cols), "a fused product has the bits of a separate one");
   }
 }
 
@@ -115,7 +123,7 @@ void test_compact(Dtype dtype, int64_t rows, int64_t depth, int64_t cols) {
   }
 
   Floats out(static_cast<size_t>(rows * cols));
-  matmul(x.data(), depth, packed, bias.data(), nullptr, Activation::none, rows, out.data(), cols);
+  matmul(x.data(), depth, packed, {bias.data(), Activation::none}, rows, out.data(), cols);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < cols; ++c) {
       double sum = bias[c], size = std::fabs(bias[c]);
@@ -130,7 +138,7 @@ void test_compact(Dtype dtype, int64_t rows, int64_t depth, int64_t cols) {
   const int64_t from = pick(0, rows - 1), count = pick(1, rows - from);
   Floats part(static_cast<size_t>(count * cols));
   set_thread_count(1);
-  matmul(x.data() + from * depth, depth, packed, bias.data(), nullptr, Activation::none, count, part.data(), cols);
+  matmul(x.data() + from * depth, depth, packed, {bias.data(), Activation::none}, count, part.data(), cols);
   set_thread_count(3);
   require(same(part.data(), out.data() + from * cols, count * cols), "a row of compact matmul depends on that row alone");
 }
@@ -182,13 +190,14 @@ void test_activation() {
 
 struct Sequence {
   Element element;
-  int64_t heads, width, past, fresh;
+  int64_t heads, width, past, fresh, group, window;  // `group` heads of q to each of k and v
   Floats q, k, v, scales, out, scores, weights;
   std::vector<unsigned char> keys, values;
 
-  Sequence(Element element_, int64_t heads_, int64_t width_, int64_t past_, int64_t fresh_)
-      : element(element_), heads(heads_), width(width_), past(past_), fresh(fresh_),
-        q(numbers((past + fresh) * heads * width)), k(numbers((past + fresh) * heads * width)),
+  Sequence(Element element_, int64_t heads_, int64_t width_, int64_t past_, int64_t fresh_, int64_t group_ = 1,
+           int64_t window_ = 0)
+      : element(element_), heads(heads_), width(width_), past(past_), fresh(fresh_), group(group_), window(window_),
+        q(numbers((past + fresh) * heads * group * width)), k(numbers((past + fresh) * heads * width)),
         v(numbers((past + fresh) * heads * width)) {}
 
   int64_t capacity() const { return panels_of(past + fresh) * panel_cols; }
@@ -203,24 +212,27 @@ struct Sequence {
     return {element, keys_.data(), values_.data(), scaled ? scales_.data() : nullptr, heads, width, tokens};
   }
   void run() {
-    const int64_t row = heads * width, zero = 0;
+    const int64_t row = heads * width, q_row = group * row, zero = 0;
     const Cache cache = cache_of(capacity(), keys, values, scales);
     if (past) append(k.data(), row, v.data(), row, {&zero, &zero, &past, 1}, cache);
     append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &past, &fresh, 1}, cache);
-    out.assign(static_cast<size_t>(fresh * row), 0);
+    out.assign(static_cast<size_t>(fresh * q_row), 0);
     const Sequences one{&zero, &past, &fresh, 1};
     const Queries queries(one, 0);
-    attention(q.data() + past * row, row, cache, one, queries, 0.25f, nullptr, nullptr, out.data());
+    const auto attend = [&](float* to_scores, float* to_weights, Floats& to) {
+      attention(q.data() + past * q_row, q_row, heads * group, cache, one, queries, window, 0.25f, to_scores, to_weights, to.data());
+    };
+    attend(nullptr, nullptr, out);
     Floats again(out.size());
-    scores.assign(static_cast<size_t>(heads * fresh * (past + fresh)), 0);
+    scores.assign(static_cast<size_t>(heads * group * fresh * (past + fresh)), 0);
     weights = scores;
-    attention(q.data() + past * row, row, cache, one, queries, 0.25f, scores.data(), weights.data(), again.data());
-    require(same(out.data(), again.data(), fresh * row), "attention has the same bits with its weights given out");
+    attend(scores.data(), weights.data(), again);
+    require(same(out.data(), again.data(), fresh * q_row), "attention has the same bits with its weights given out");
     for (int64_t apart = panel_cols; apart <= past; apart += panel_cols) run_behind(apart);
   }
   // The first `apart` tokens held elsewhere, in memory of just that size.
   void run_behind(int64_t apart) {
-    const int64_t row = heads * width, zero = 0, rest = past - apart;
+    const int64_t row = heads * width, q_row = group * row, zero = 0, rest = past - apart;
     std::vector<unsigned char> first_k, first_v, own_k, own_v;
     Floats first_scales, own_scales;
     const Cache before = cache_of(apart, first_k, first_v, first_scales);
@@ -234,8 +246,9 @@ struct Sequence {
     append(k.data() + past * row, row, v.data() + past * row, row, {&zero, &rest, &fresh, 1}, cache);
     Floats again(out.size());
     const Sequences later{&zero, &rest, &fresh, 1};
-    attention(q.data() + past * row, row, cache, later, Queries(later, apart), 0.25f, nullptr, nullptr, again.data());
-    require(same(out.data(), again.data(), fresh * row), "attention has the same bits with its first tokens held apart");
+    attention(q.data() + past * q_row, q_row, heads * group, cache, later, Queries(later, apart), window, 0.25f, nullptr, nullptr,
+              again.data());
+    require(same(out.data(), again.data(), fresh * q_row), "attention has the same bits with its first tokens held apart");
   }
   // Element i of panels as float64; its scale apart.
   double number(const std::vector<unsigned char>& panels, int64_t i) const {
@@ -263,15 +276,17 @@ struct Sequence {
   }
 };
 
-void test_attention(Element element, int64_t heads, int64_t width, int64_t past, int64_t fresh) {
-  Sequence s(element, heads, width, past, fresh);
+void test_attention(Element element, int64_t heads, int64_t width, int64_t past, int64_t fresh, int64_t group = 1,
+                    int64_t window = 0) {
+  Sequence s(element, heads, width, past, fresh, group, window);
   s.run();
-  const int64_t row = heads * width, total = past + fresh;
-  for (int64_t h = 0; h < heads; ++h)
+  const int64_t row = heads * width, q_row = group * row, total = past + fresh;
+  for (int64_t head = 0; head < heads * group; ++head)
     for (int64_t t = past; t < total; ++t) {
-      std::vector<double> score(static_cast<size_t>(t + 1));
+      const int64_t h = head / group, from = window ? std::max<int64_t>(0, t + 1 - window) : 0;
+      std::vector<double> score(static_cast<size_t>(t + 1), -INFINITY);
       double top = -INFINITY, sum = 0, worst = 0;
-      for (int64_t j = 0; j <= t; ++j) {
+      for (int64_t j = from; j <= t; ++j) {
         double dot = 0, size = 0;
         for (int64_t d = 0; d < width; ++d) {
           const double k = s.key(h, j, d), given = s.k[j * row + h * width + d];
@@ -279,7 +294,7 @@ void test_attention(Element element, int64_t heads, int64_t width, int64_t past,
           const double half = element == Element::int8 ? 4.01 / 127 : 0;
           const double off = element == Element::bfloat16 ? std::fabs(given) / 256 : half;
           require(std::fabs(k - given) <= off, "append stores a number within the bound of its format");
-          const double term = static_cast<double>(s.q[t * row + h * width + d]) * k;
+          const double term = static_cast<double>(s.q[t * q_row + head * width + d]) * k;
           dot += term;
           size += std::fabs(term);
         }
@@ -290,26 +305,25 @@ void test_attention(Element element, int64_t heads, int64_t width, int64_t past,
       for (double& x : score) sum += x = std::exp(x - top);
       for (int64_t d = 0; d < width; ++d) {
         double y = 0, size = 0;
-        for (int64_t j = 0; j <= t; ++j) {
+        for (int64_t j = from; j <= t; ++j) {
           const double term = score[j] / sum * s.value(h, j, d);
           y += term;
           size += std::fabs(term);
         }
         // relative error of a weight: twice that of the scores, exp of a difference below 64, two sums over the keys
         const double bound = size * (4 * worst + gamma_of(3 * total + 160));
-        require(std::fabs(s.out[(t - past) * row + h * width + d] - y) <= bound, "attention is within its bound");
+        require(std::fabs(s.out[(t - past) * q_row + head * width + d] - y) <= bound, "attention is within its bound");
       }
-      for (int64_t j = t + 1; j < total; ++j)
-        require(s.weights[(h * fresh + t - past) * total + j] == 0 && std::isinf(s.scores[(h * fresh + t - past) * total + j]),
-                "what comes later is masked");
+      for (int64_t j = 0, at = (head * fresh + t - past) * total; j < total; ++j, ++at)
+        require((j < from || j > t) == (std::isinf(s.scores[at]) && s.weights[at] == 0), "what is not seen is masked");
     }
   // The last query alone, over the same keys: one more past token and one fresh one.
-  Sequence last(element, heads, width, total - 1, 1);
+  Sequence last(element, heads, width, total - 1, 1, group, window);
   last.q = s.q;
   last.k = s.k;
   last.v = s.v;
   last.run();
-  require(same(last.out.data(), s.out.data() + (fresh - 1) * row, row), "a query depends on what it sees alone");
+  require(same(last.out.data(), s.out.data() + (fresh - 1) * q_row, q_row), "a query depends on what it sees alone");
 }
 
 // Numbers of any bits are stored, and attended to, without a conversion that C++ leaves undefined.
@@ -322,6 +336,47 @@ void test_any_bits(Element element) {
     }
   s.k[0] = NAN, s.k[1] = INFINITY, s.v[0] = std::numeric_limits<float>::max(), s.v[1] = 1e-45f;
   s.run();
+}
+
+void test_turns() {
+  for (const int64_t pairs : {1, 3, 16, 65, 130})
+    for (const auto pairing : {Pairing::halves, Pairing::neighbours}) {
+      const int64_t rows = pick(1, 5), heads = pick(1, 3), cols = heads * 2 * pairs, stride = cols + 3, positions = 4;
+      const Floats x = numbers((rows - 1) * stride + cols), turns = numbers(positions * pairs * 2);
+      std::vector<int64_t> places;
+      for (int64_t r = 0; r < rows; ++r) places.push_back(pick(0, positions - 1));
+      Floats out(static_cast<size_t>(rows * cols));
+      rotate(x.data(), stride, places.data(), turns.data(), pairing, rows, heads, pairs, out.data());
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t i = 0; i < heads * pairs; ++i) {
+          const int64_t head = i / pairs * 2 * pairs, p = i % pairs, turn = 2 * (places[r] * pairs + p);
+          const int64_t first = head + (pairing == Pairing::halves ? p : 2 * p), second = first + (pairing == Pairing::halves ? pairs : 1);
+          const float a = x[r * stride + first], b = x[r * stride + second], cosine = turns[turn], sine = turns[turn + 1];
+          const float products[] = {a * cosine, b * sine, b * cosine, a * sine};
+          require(out[r * cols + first] == products[0] - products[1] && out[r * cols + second] == products[2] + products[3],
+                  "a pair is turned by its angle");
+        }
+    }
+}
+
+void test_root_mean_square(int64_t rows, int64_t width) {
+  const int64_t runs = pick(1, 3), cols = runs * width, stride = cols + 5;
+  const Floats x = numbers((rows - 1) * stride + cols), w = numbers(width);
+  Floats out(static_cast<size_t>(rows * cols)), one(static_cast<size_t>(width));
+  rms_norm(x.data(), stride, w.data(), 1e-5f, rows, cols, width, out.data());
+  for (int64_t i = 0; i < rows * runs; ++i) {
+    const float* const run = x.data() + i / runs * stride + i % runs * width;
+    double mean = 0;
+    for (int64_t c = 0; c < width; ++c) mean += static_cast<double>(run[c]) * run[c];
+    mean /= static_cast<double>(width);
+    for (int64_t c = 0; c < width; ++c) {
+      // half the error of the mean of squares, then a square root, a quotient and two products
+      const double y = run[c] / std::sqrt(mean + 1e-5f) * w[c];
+      require(std::fabs(out[i * width + c] - y) <= std::fabs(y) * gamma_of(width + 8), "rms_norm is within its bound");
+    }
+    rms_norm(run, width, w.data(), 1e-5f, 1, width, width, one.data());
+    require(same(one.data(), out.data() + i * width, width), "a run of rms_norm depends on that run alone");
+  }
 }
 
 void test_embedding() {
@@ -527,7 +582,11 @@ int main() {
           test_matmul(rows, depth, cols);
           for (const Dtype dtype : {Dtype::bfloat16, Dtype::int8, Dtype::int4}) test_compact(dtype, rows, depth, cols);
         }
-    for (const int64_t cols : {1, 3, 4, 7, 8, 15, 16, 17, 100, 768}) test_rows(pick(1, 5), cols);
+    for (const int64_t cols : {1, 3, 4, 7, 8, 15, 16, 17, 100, 768}) {
+      test_rows(pick(1, 5), cols);
+      test_root_mean_square(pick(1, 5), cols);
+    }
+    test_turns();
     test_activation();
     test_rates();
     test_streaming();
@@ -536,6 +595,12 @@ int main() {
         for (const int64_t fresh : {1, 2, 13, 40})
           for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
             test_attention(element, 2, width, past, fresh);
+    for (const int64_t group : {1, 3, 13})
+      for (const int64_t window : {0, 1, 5, 33, 64})
+        for (const int64_t past : {0, 31, 100})
+          for (const int64_t fresh : {1, 2, 14})
+            for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
+              test_attention(element, 2, 40, past, fresh, group, window);
     test_embedding();
     test_pairs();
     for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4})

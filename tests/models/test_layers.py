@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextword import ops, reference
+from nextword.models.attention import Attention
 from nextword.models.cache import PANEL, KVCache
 from nextword.models.gpt2 import ACTIVATIONS
-from nextword.models.layers import ActivatedLinear, Attention, Embedding, LayerNorm, Linear
+from nextword.models.inputs import Past
+from nextword.models.layers import ActivatedLinear, Embedding, LayerNorm, Linear, RMSNorm
+from nextword.models.rotary import Rope, Turns
 from nextword.models.trace import Tap
 from strategies import kv_dtypes, random_model, run, tiny_config
 
@@ -78,23 +81,51 @@ def test_layer_norm_passes_its_epsilon_on():
     np.testing.assert_array_equal(found, [[-0.5, 0.5]])
 
 
-@given(seeds, kv_dtypes, st.integers(1, 3), sizes, st.lists(st.integers(0, 40), min_size=1, max_size=4))
-def test_attention_has_the_same_bits_seen_and_unseen(isa, seed, dtype, heads, width, fresh):
-    rng = np.random.default_rng(seed)
-    count = len(fresh)
-    plain, traced = (KVCache(ops, 1, count, heads, width, 80, dtype=dtype) for _ in range(2))
-    layer = Attention(ops, heads, 0.3, "a")
+def attentions(draw):
+    """An attention of any group, window, turn and norms, and the width of its heads."""
+    kv_heads, group, width = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(sizes)
+    turns = norms = None
+    if draw(st.booleans()) and width % 2 == 0:
+        turns = Turns(Rope(), width, 200)
+        turns.reach(200)
+    if draw(st.booleans()):
+        norms = tuple(RMSNorm(ops, normal(np.random.default_rng(n), width), 1e-5) for n in range(2))
+    window = draw(st.sampled_from([0, 1, 7, 40]))
+    return Attention(ops, kv_heads * group, 0.3, "a", kv_heads, turns, norms, window), width
+
+
+def a_pass(cache, slots, fresh):
+    return Past(cache, slots, fresh, cache.rows(slots, fresh).positions)
+
+
+@given(st.data(), seeds, kv_dtypes, st.lists(st.integers(0, 40), min_size=1, max_size=4))
+def test_attention_has_the_same_bits_seen_and_unseen(isa, data, seed, dtype, fresh):
+    (layer, width), rng, count = attentions(data.draw), np.random.default_rng(seed), len(fresh)
+    plain, traced = (KVCache(ops, 1, count, layer.kv_heads, width, 80, dtype=dtype) for _ in range(2))
     slots, new = rng.permutation(count), np.array(fresh)
     if not new.sum():
         new[0] = 1
     asked = Asked()
     for _ in range(2):  # the second time over a past
-        qkv = normal(rng, int(new.sum()), 3 * heads * width)
-        found = layer(qkv, plain, 0, slots, new, Tap())
-        np.testing.assert_array_equal(found, layer(qkv, traced, 0, slots, new, asked))
+        qkv = normal(rng, int(new.sum()), (layer.heads + 2 * layer.kv_heads) * width)
+        found = layer(qkv, a_pass(plain, slots, new), 0, Tap())
+        np.testing.assert_array_equal(found, layer(qkv, a_pass(traced, slots, new), 0, asked))
         for cache in (plain, traced):
             cache.lengths[slots] += new
-    np.testing.assert_array_equal(asked.seen["a.q"], by_head(qkv[:, : heads * width], heads))
+    np.testing.assert_array_equal(asked.seen["a.q"], by_head(qkv[:, : layer.heads * width], layer.heads))
+
+
+@given(seeds, st.integers(1, 3), st.integers(1, 3), sizes, st.integers(1, 60))
+def test_heads_that_share_keys_have_the_bits_of_heads_with_copies_of_them(isa, seed, kv_heads, group, width, tokens):
+    rng, heads = np.random.default_rng(seed), kv_heads * group
+    q, k, v = normal(rng, tokens, heads * width), *(normal(rng, tokens, kv_heads, width) for _ in range(2))
+    new, slots, found = np.array([tokens]), np.array([0]), []
+    for count in (kv_heads, heads):
+        cache = KVCache(ops, 1, 1, count, width, tokens)
+        copies = (np.repeat(x, count // kv_heads, 1).reshape(tokens, -1) for x in (k, v))
+        layer = Attention(ops, heads, 0.3, "a", count)
+        found.append(layer(np.concatenate([q, *copies], 1), a_pass(cache, slots, new), 0, Tap()))
+    np.testing.assert_array_equal(*found)
 
 
 class Replaced(Asked):
@@ -110,12 +141,12 @@ def test_replaced_weights_are_of_the_values_that_the_cache_holds(isa, seed, dtyp
     rng = np.random.default_rng(seed)
     layer, one = Attention(ops, heads, 0.3, "a"), np.array([0])
     first = KVCache(ops, 1, 1, heads, width, PANEL, dtype=dtype)
-    layer(normal(rng, PANEL, 3 * heads * width), first, 0, one, np.array([PANEL]), Tap())
+    layer(normal(rng, PANEL, 3 * heads * width), a_pass(first, one, np.array([PANEL])), 0, Tap())
     first.lengths[0] = PANEL
     plain, traced = (KVCache(ops, 1, 1, heads, width, 110, first if apart else None, dtype) for _ in range(2))
     qkv, asked = normal(rng, tokens, 3 * heads * width), Replaced()
-    found = layer(qkv, plain, 0, one, np.array([tokens]), Tap())
-    again = layer(qkv, traced, 0, one, np.array([tokens]), asked)
+    found = layer(qkv, a_pass(plain, one, np.array([tokens])), 0, Tap())
+    again = layer(qkv, a_pass(traced, one, np.array([tokens])), 0, asked)
     # The same weighted sum, taken twice: a rounding for each product, each term of a chain, the two scales of a value
     # and the weight itself; |v| of int8 is at most 127 / 127 of its row's largest.
     weights = np.abs(asked.seen["a.weights"], dtype=np.float64)

@@ -148,10 +148,11 @@ def test_generation_of_an_id_beyond_the_vocabulary_gives_replacement_characters(
     assert "".join(lm.stream("a", max_new_tokens=2)) == out.text
 
 
-@pytest.mark.parametrize("kind", ["llama", "", None, 3, ["gpt2"]])
+@pytest.mark.parametrize("kind", ["mamba", "", None, 3, ["gpt2"]])
 def test_an_unknown_model_type_is_an_error_that_lists_the_known(tmp_path, kind):
     folder = write_model(tmp_path / "m", tiny_config(model_type=kind), random_tensors(tiny_config()))
-    with pytest.raises(ValueError, match=r"model_type in .*config\.json must be one of gpt2, got "):
+    known = "gpt2, llama, mistral, qwen2, qwen3"
+    with pytest.raises(ValueError, match=rf"model_type in .*config\.json must be one of {known}, got "):
         nextword.load(folder)
 
 

@@ -80,20 +80,25 @@ Packed packed_array(const py::object& data, const std::string& dtype, int64_t de
   return packed_from(from, format, depth, cols);
 }
 
+// residual, factor: null where the operation has none.
 py::array_t<float> matmul_array(const char* op, const py::object& x, const Packed& weight, const py::object& bias,
-                                const py::object& residual, Activation activation) {
+                                Activation activation, const py::object* residual = nullptr, const py::object* factor = nullptr) {
   const auto a = rows<float>(op, "x", x, {"rows", weight.depth});
   const int64_t n = a.shape(0), stride = row_stride(a);
-  const float* b = nullptr;
-  const float* r = nullptr;
-  if (!bias.is_none()) b = data<float>(array<float>(op, "bias", bias, {weight.cols}));
-  if (!residual.is_none()) r = data<float>(array<float>(op, "residual", residual, {n, weight.cols}));
-  auto out = activation == Activation::none ? empty({n, weight.cols}) : empty_spread(n, weight.cols);
+  Epilogue e;
+  e.activation = activation;
+  if (!bias.is_none()) e.bias = data<float>(array<float>(op, "bias", bias, {weight.cols}));
+  if (residual) e.residual = data<float>(array<float>(op, "residual", *residual, {n, weight.cols}));
+  if (factor) {
+    const auto f = rows<float>(op, "factor", *factor, {n, weight.cols});
+    e.factor = data<float>(f), e.factor_stride = row_stride(f);
+  }
+  auto out = activation == Activation::none && !factor ? empty({n, weight.cols}) : empty_spread(n, weight.cols);
   const int64_t out_stride = row_stride(out);
   const float* const from = data<float>(a);
   float* const to = out.mutable_data();
   const Unlocked unlocked(n * weight.depth * weight.cols);  // below this line only views are used
-  matmul(from, stride, weight, b, r, activation, n, to, out_stride);
+  matmul(from, stride, weight, e, n, to, out_stride);
   return out;
 }
 
@@ -176,15 +181,18 @@ void bind_ops(py::module_& m) {
     return empty(shape);
   }, py::arg("shape"));
   m.def("matmul", [](const py::object& x, const Packed& w, const py::object& bias) {
-    return matmul_array("matmul", x, w, bias, py::none(), Activation::none);
+    return matmul_array("matmul", x, w, bias, Activation::none);
   }, py::arg("x"), py::arg("weight"), py::arg("bias"));
   m.def("matmul_activated", [](const py::object& x, const Packed& w, const py::object& bias, const std::string& activation) {
-    return matmul_array("matmul_activated", x, w, bias, py::none(), activation_of("matmul_activated", activation));
+    return matmul_array("matmul_activated", x, w, bias, activation_of("matmul_activated", activation));
   }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("activation"));
   m.def("matmul_residual", [](const py::object& x, const Packed& w, const py::object& bias, const py::object& residual) {
     if (residual.is_none()) array<float>("matmul_residual", "residual", residual, {"rows", w.cols});
-    return matmul_array("matmul_residual", x, w, bias, residual, Activation::none);
+    return matmul_array("matmul_residual", x, w, bias, Activation::none, &residual);
   }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("residual"));
+  m.def("matmul_times", [](const py::object& x, const Packed& w, const py::object& bias, const py::object& factor) {
+    return matmul_array("matmul_times", x, w, bias, Activation::none, nullptr, &factor);
+  }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("factor"));
   for (const auto& [name, activation] : activations)
     m.def(name, [op = name, kind = activation](const py::object& x) { return activate_array(op, x, kind); }, py::arg("x"));
 
@@ -201,6 +209,38 @@ void bind_ops(py::module_& m) {
     layer_norm(from, by, plus, eps, n, cols, to);
     return out;
   }, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("eps"));
+  m.def("rms_norm", [](const py::object& x, const py::object& weight, float eps) {
+    const auto a = rows<float>("rms_norm", "x", x, {"rows", "cols"});
+    const auto w = array<float>("rms_norm", "weight", weight, {"width"});
+    const int64_t n = a.shape(0), cols = a.shape(1), width = w.shape(0), stride = row_stride(a);
+    if (cols < 1 || width < 1 || cols % width)
+      throw std::invalid_argument("rms_norm: x must have columns, a multiple of the " + std::to_string(width) + " of weight, got " +
+                                  received(a));
+    auto out = empty({n, cols});
+    const float *const from = data<float>(a), *const by = data<float>(w);
+    float* const to = out.mutable_data();
+    const Unlocked unlocked(16 * n * cols);  // below this line only views are used
+    rms_norm(from, stride, by, eps, n, cols, width, to);
+    return out;
+  }, py::arg("x"), py::arg("weight"), py::arg("eps"));
+  m.def("rotate", [](const py::object& x, const py::object& places, const py::object& turns, bool interleaved) {
+    const auto a = rows<float>("rotate", "x", x, {"rows", "heads * 2 * pairs"});
+    const auto t = array<float>("rotate", "turns", turns, {"positions", "pairs", 2});
+    const int64_t n = a.shape(0), cols = a.shape(1), pairs = t.shape(1), stride = row_stride(a);
+    if (cols < 1 || pairs < 1 || cols % (2 * pairs))
+      throw std::invalid_argument("rotate: x must have columns, a multiple of 2 * pairs = " + std::to_string(2 * pairs) + ", got " +
+                                  received(a));
+    const auto p = indices("rotate", "places", places, {n});
+    check_indices("rotate", "places", p.data(), n, t.shape(0));
+    auto out = empty({n, cols});
+    const float *const from = data<float>(a), *const by = data<float>(t);
+    const int64_t* const at = p.data();
+    float* const to = out.mutable_data();
+    const Pairing pairing = interleaved ? Pairing::neighbours : Pairing::halves;
+    const Unlocked unlocked(16 * n * cols);  // below this line only views are used
+    rotate(from, stride, at, by, pairing, n, cols / (2 * pairs), pairs, to);
+    return out;
+  }, py::arg("x"), py::arg("places"), py::arg("turns"), py::arg("interleaved"));
   m.def("softmax", [](const py::object& x) {
     const auto a = array<float>("softmax", "x", x, {"rows", "cols"});
     if (a.shape(1) < 1) throw std::invalid_argument("softmax: x must have at least one column, got " + received(a));

@@ -121,18 +121,20 @@ struct Recorded {
 
   Array array_of(const char* kind, const py::handle& object) {
     if (object.is_none()) return {nullptr, 0, 0};
-    const bool flat = py::isinstance<py::array>(object) && object.cast<py::array>().ndim() == 1;
-    arrays.push_back(flat ? array<float>(kind, "weights", object, {"cols"})
-                          : array<float>(kind, "weights", object, {"rows", "cols"}));
-    const auto& a = arrays.back();
+    const auto ndim = py::isinstance<py::array>(object) ? object.cast<py::array>().ndim() : 0;
+    arrays.push_back(ndim == 1   ? array<float>(kind, "weights", object, {"cols"})
+                     : ndim == 3 ? array<float>(kind, "weights", object, {"rows", "pairs", 2})
+                                 : array<float>(kind, "weights", object, {"rows", "cols"}));
+    const auto& a = arrays.back();  // its numbers are not looked at: whoever keeps it may write them until they are needed
     if (!a.size())  // no rows are what a vector has
       throw std::invalid_argument(std::string(kind) + ": weights must not be empty, got " + received(a));
-    return {data<float>(a), flat ? 0 : a.shape(0), a.shape(flat ? 0 : 1)};
+    return {data<float>(a), ndim == 1 ? 0 : a.shape(0), ndim == 3 ? 2 * a.shape(1) : a.shape(ndim - 1), ndim == 3};
   }
 
   py::tuple add(const std::string& kind, const std::vector<std::array<int64_t, 3>>& values,
                 const std::vector<std::string>& names, const py::list& weights, float scalar,
-                const std::optional<std::string>& activation, const std::optional<std::pair<int64_t, int64_t>>& cache) {
+                const std::optional<std::string>& activation, const std::optional<std::pair<int64_t, int64_t>>& cache,
+                int64_t window) {
     Op added{};
     added.kind = &kind_of(kind);
     const auto count = [&](const char* what, size_t got, size_t expected) {
@@ -157,6 +159,7 @@ struct Recorded {
         throw py::type_error(kind + ": weight must be Packed, got " + type_name(weight) + "; make it with nextword.ops.pack");
     }
     added.scalar = scalar;
+    added.window = window;
     added.activation = activation ? activation_of(kind.c_str(), *activation) : Activation::none;
     added.cache = cache ? number(cache->first) : -1;
     added.layer = cache ? number(cache->second) : -1;
@@ -205,7 +208,8 @@ struct Recorded {
     const auto all_ids = indices(op, "ids", ids_, {"tokens"});
     int64_t tokens = 0;
     std::vector<int64_t> places;
-    const int64_t most_places = program.limits[static_cast<int>(Index::places)];
+    const Limit& of_ids = program.limits[static_cast<int>(Index::ids)];
+    const Limit& of_places = program.limits[static_cast<int>(Index::places)];
     for (size_t i = 0; i < slots.size(); ++i) {
       if (fresh[i] < 0)
         throw std::out_of_range(std::string(op) + ": fresh must be 0 or more, got " + std::to_string(fresh[i]) + " at " +
@@ -213,12 +217,12 @@ struct Recorded {
       const int64_t length = given[0].past[i] + given[0].prefix;
       for (int64_t j = 0; j < fresh[i] && tokens <= static_cast<int64_t>(all_ids.size()); ++j, ++tokens) {
         places.push_back(length + j);
-        check_indices("embedding", "places", &places.back(), 1, most_places, tokens);
+        check_indices(of_places.of ? of_places.of : op, "places", &places.back(), 1, of_places.most, tokens);
       }
     }
     const auto ids = indices(op, "ids", ids_, {tokens}), wanted = indices(op, "wanted", wanted_, {"rows"});
     const auto wanted_count = static_cast<int64_t>(wanted.size());
-    check_indices("embedding", "ids", ids.data(), tokens, program.limits[static_cast<int>(Index::ids)]);
+    check_indices(of_ids.of ? of_ids.of : op, "ids", ids.data(), tokens, of_ids.most);
     check_indices("model", "rows", wanted.data(), wanted_count, tokens);
     Pass pass{ids.data(), places.data(), wanted.data(), tokens, wanted_count, {}};
     for (size_t i = 0; i < caches.size(); ++i) pass.pasts.push_back(given[i].take(widths(i), slots, fresh));
@@ -261,11 +265,11 @@ Packed matrices and float32 arrays are kept. Each operation is checked when it i
       .def(py::init<>())
       .def("__len__", [](const Recorded& r) { return r.program.ops.size(); })
       .def("add", method(&Recorded::add), py::arg("kind"), py::arg("values"), py::arg("indices"), py::arg("weights"), py::arg("scalar"),
-           py::arg("activation"), py::arg("cache"), R"(Another operation; returns the value that it makes, (number, rows, cols), or (-1, "tokens", 0).
+           py::arg("activation"), py::arg("cache"), py::arg("window") = 0, R"(Another operation; returns the value that it makes, (number, rows, cols), or (-1, "tokens", 0).
 
 values: (number, first column, columns) of each operand; indices: "ids", "places", "wanted"; weights: Packed, float32
-arrays or None, in the operation's order; cache: (number of the cache, layer). Raises ValueError that names the operation
-and the operand if a shape does not fit.)")
+arrays or None, in the operation's order; cache: (number of the cache, layer); window: tokens that attention sees, 0: all.
+Raises ValueError that names the operation and the operand if a shape does not fit.)")
       .def("close", method(&Recorded::close), py::arg("result"), R"(Names the value that a run returns; nothing can be added from here on.)")
       .def("operations", method(&Recorded::operations), R"(A tuple for each operation: its name; what the result has a row for each of, "tokens" or "wanted"; its columns; the bytes
 of weights that it reads a pass; its multiply-adds with weights a row.)")

@@ -341,10 +341,12 @@ b'On')"},
 }  // namespace
 
 void bind_bpe_tools(py::module_& m);
+void bind_vocabulary_sources(py::module_& m);
 void bind_bpe_train(py::module_& m);
 
 void bind_bpe(py::module_& m) {
-  bind_bpe_tools(m);  // VocabularySource, which Bpe is made of
+  bind_bpe_tools(m);
+  bind_vocabulary_sources(m);  // which Bpe is made of
   py::class_<PyBpe> bpe(m, "Bpe", "Byte-level byte-pair encoding; nextword.Tokenizer adds the files.");
   bpe.def(py::init([](VocabularySource& source, const std::string& pattern, bool prefix_space, const py::object& normalize,
                       std::vector<uint32_t> beginning, std::vector<uint32_t> ending) {

@@ -1,16 +1,13 @@
-// _core's functions around Bpe: reading vocabulary files, and splitting alone, for tests and for nextword tokenize.
+// _core's functions around Bpe: splitting alone, for tests and for nextword tokenize.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
 #include <optional>
 
-#include "bpe_rules.h"
-#include "bpe_state.h"
 #include "text.h"
 #include "text/bpe_cpu.h"
 #include "text/bpe_files.h"
-#include "text/bpe_join.h"
 #include "text/pretokenize.h"
 #include "text/unicode_chars.h"
 
@@ -78,38 +75,4 @@ void bind_bpe_tools(py::module_& m) {
   m.def(
       "check_utf8", [](const py::bytes& text, const std::string& file) { check_utf8(std::string_view(text), shown(file, 200)); },
       py::arg("text"), py::arg("file"));
-  m.def("source_of", &source_of, py::arg("state"), "The VocabularySource of a pickle.");
-  py::class_<VocabularySource>(m, "VocabularySource", "A vocabulary file as it was read, to make a Bpe of.")
-      .def("__reduce__",
-           [](const VocabularySource& self) {
-             return py::make_tuple(py::module_::import("nextword._core").attr("source_of"), py::make_tuple(state_of(self)));
-           })
-      .def_readonly("settings", &VocabularySource::settings)
-      .def_readonly("tokens_file", &VocabularySource::tokens_file)
-      .def_readwrite("unknown", &VocabularySource::unknown)
-      .def_property(
-          "added_tokens", [](const VocabularySource& self) { return added_fields(self.added); },
-          [](VocabularySource& self, const std::vector<AddedFields>& fields) { self.added = added_tokens(fields); })
-      .def_readwrite("whole_pieces", &VocabularySource::whole_pieces)
-      .def_property_readonly("has_all_bytes", &has_all_bytes)
-      .def_property_readonly("next_id",  // above all that a token has
-                             [](const VocabularySource& self) {
-                               uint32_t next = 0;
-                               for (const auto& token : self.tokens) next = std::max(next, token.id + 1);
-                               return next;
-                             })
-      .def(
-          "ids_of",
-          [](const VocabularySource& self, const std::vector<std::string>& names) {
-            std::vector<std::optional<uint32_t>> out;
-            for (const uint32_t id : ids_of(self, names)) out.push_back(id == no_token ? std::nullopt : std::optional(id));
-            return out;
-          },
-          py::arg("names"))
-      .def("names_of", &names_of, py::arg("ids"));
-  m.def("read_vocab_and_merges", &read_vocab_and_merges, py::arg("vocab_path"), py::arg("merges_path"));
-  m.def("join_vocabularies", &join, py::arg("source"), py::arg("other"),
-        "ValueError where two descriptions of one vocabulary differ; source gets what only other has.");
-  m.def("read_ranks", &read_ranks, py::arg("path"));
-  m.def("read_tokenizer_json", &read_tokenizer_json, py::arg("path"));
 }

@@ -37,6 +37,11 @@ def matmul(x: Array, weight: Array, bias: Array | None = None, residual: Array |
     return np.asarray(gamma(depth + 4) * size + (2 * depth + 4) * TINY)
 
 
+def times(y: Array, y_error: Array, factor: Array) -> Array:
+    """y * factor, y with an error, rounded once."""
+    return np.asarray(np.abs(factor) * y_error + U * np.abs(factor) * (np.abs(y) + y_error) + 2 * TINY)
+
+
 def compact_matmul(x: Array, weight: Array, dtype: str, *terms: Array) -> Array:
     """Of weights in fewer bits; x and weight: the numbers that stand for them (nextword.formats).
 
@@ -105,6 +110,21 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     scaled_error = scaled_error + 2 * U * (np.abs(d) + d_error) * (inverse + inverse_error)
     size = (np.abs(d) * inverse + scaled_error) * np.abs(weight)
     return np.asarray(np.abs(weight) * scaled_error + 3 * U * (size + np.abs(bias)) + 8 * TINY)
+
+
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    """The mean of squares after n products and sums, a division and eps; its root, an inverse and two products. Of a
+    relative error e of the mean 1 / sqrt keeps less than e. x: [.., width], runs on their own."""
+    n = x.shape[-1]
+    mean = (x * x).mean(-1, keepdims=True) + eps
+    relative = gamma(n + 3) + n * TINY / mean + gamma(4)
+    y = np.abs(x) / np.sqrt(mean)
+    return np.asarray(np.abs(weight) * (y * relative * 1.01 + 2 * TINY) + 2 * U * y * np.abs(weight) + 2 * TINY)
+
+
+def rotate(first: Array, second: Array) -> Array:
+    """A sum of two products, both rounded before: first and second are the exact ones."""
+    return np.asarray(gamma(2) * (np.abs(first) + np.abs(second)) + 3 * TINY)
 
 
 def gelu_tanh(x: Array, x_error: Array | float = 0.0) -> Array:

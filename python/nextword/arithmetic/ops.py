@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from nextword import _core
 from nextword._core import Packed, Program
-from nextword.arithmetic.arrays import Floats, Ints, Panels
+from nextword.arithmetic.arrays import Floats, Ints
+from nextword.arithmetic.attention import append, attention, attention_weights
+from nextword.arithmetic.blocks import dequantise
 from nextword.arithmetic.logits import chances, distribution, log_probabilities, log_sum_exp, philox, sample, top
 
-__all__ = ["Packed", "Program", "append", "attention", "attention_weights", "chances", "digest", "distribution",
-           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
-           "matmul_activated", "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox",
-           "quick_gelu", "relu", "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
+__all__ = ["Packed", "Program", "append", "attention", "attention_weights", "chances", "dequantise", "digest",
+           "distribution", "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities",
+           "log_sum_exp", "matmul", "matmul_activated", "matmul_residual", "matmul_times", "pack", "pack_transposed",
+           "packed", "packed_bytes", "philox", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax",
+           "tanh", "to_float32", "top", "unpack"]
 
 
 
@@ -148,6 +151,18 @@ def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Fl
     return _core.matmul_residual(x, weight, bias, residual)
 
 
+def matmul_times(x: Floats, weight: Packed, bias: Floats | None, factor: Floats) -> Floats:
+    """`matmul(x, weight, bias) * factor` without a second pass over memory; the same bits. The gate of a feed-forward
+    layer (Shazeer 2020) is the factor: matmul_times(x, up, None, matmul_activated(x, gate, None, "silu")).
+
+    factor: [rows, cols] (rows may lie apart). The rows of the result lie apart as those of `matmul_activated` do.
+
+    >>> matmul_times(np.float32([[2]]), pack(np.float32([[3]])), None, np.float32([[0.5]])).tolist()
+    [[3.0]]
+    """
+    return _core.matmul_times(x, weight, bias, factor)
+
+
 def gelu_tanh(x: Floats) -> Floats:
     """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), GPT-2's form (Hendrycks & Gimpel 2016). x: [rows, cols].
 
@@ -213,6 +228,37 @@ def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Fl
     return _core.layer_norm(x, weight, bias, eps)
 
 
+def rms_norm(x: Floats, weight: Floats, eps: float = 1e-5) -> Floats:
+    """x / sqrt(mean(x^2) + eps) * weight over each run of `width` columns (Zhang & Sennrich 2019).
+
+    x: [rows, cols] (rows may lie apart); weight: [width], of which cols is a multiple: with a width of cols this is the
+    norm of whole rows, with that of a head the norm of each head's part of a row. Returns [rows, cols].
+    Raises ValueError if a shape or dtype differs.
+
+    >>> rms_norm(np.float32([[3, 4, 0, 5]]), np.ones(2, "f"), 0).round(4)
+    array([[0.8485, 1.1314, 0.    , 1.4142]], dtype=float32)
+    """
+    return _core.rms_norm(x, weight, eps)
+
+
+def rotate(x: Floats, places: Ints, turns: Floats, interleaved: bool = False) -> Floats:
+    """Turn pairs of numbers of each row by the angles of its place: rotary position embedding (Su et al. 2021).
+
+    x: [rows, heads * 2 * pairs] (rows may lie apart); places: int64 [rows]; turns: [positions, pairs, 2], cosine and
+    sine. With (cos, sin) = turns[place, i], pair i of a head, (a, b), becomes (a cos - b sin, b cos + a sin); products
+    and their sum are rounded one after the other, on every instruction set alike.
+    interleaved: pair i of a head is its columns 2 i and 2 i + 1, as in the paper; else i and pairs + i, as in the
+    models of transformers.
+    Returns [rows, heads * 2 * pairs]. Raises IndexError if a place is out of range, ValueError if a shape or dtype
+    differs.
+
+    >>> quarter = np.float32([[[1, 0]], [[0, 1]]])  # not at all, and by 90 degrees
+    >>> rotate(np.float32([[1, 2], [1, 2]]), np.array([0, 1]), quarter).tolist()
+    [[1.0, 2.0], [-2.0, 1.0]]
+    """
+    return _core.rotate(x, places, turns, interleaved)
+
+
 def softmax(x: Floats) -> Floats:
     """exp(x) / sum(exp(x)) along each row, from the row's maximum so that nothing overflows. x: [rows, cols].
 
@@ -236,53 +282,3 @@ def embedding(ids: Ints, places: Ints | None, tokens: Packed, positions: Floats 
     [[13.0, 24.0]]
     """
     return _core.embedding(ids, places, tokens, positions)
-
-
-def append(k: Floats, v: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, fresh: Ints,
-           scales: Floats | None = None) -> None:
-    """Write new keys and values behind those that the cache of one layer holds, in place.
-
-    k, v: [tokens, heads * width], rows of all sequences one after the other (rows may lie apart, like x[:, a:b]).
-    keys: [slots, heads, capacity / 32, width, 32], values: [slots, heads, ceil(width / 32), capacity, 32], both of one
-    dtype, which says how they are stored:
-    float32: as they are. uint16: the bits of bfloat16, rounded to nearest even; 2^128 (1 - 2^-9) and more is infinite.
-    int8: q of each x = q * s, rounded to nearest even, s = max|x| / 127 over one token's key, or value, in one head;
-    0 where s is below 2^-126, and all of it NaN where an x is NaN or infinite.
-    scales: [slots, heads, 2, capacity] for int8, s of keys and of values; otherwise None or [slots, heads, 2, 0].
-    slots, past, fresh: int64 [sequences]: where a sequence lives, how many tokens it has, how many it brings.
-    Raises ValueError if a shape or dtype differs, IndexError if a slot does not exist or its capacity is exceeded.
-
-    >>> keys, values = np.zeros((1, 1, 1, 2, 32), np.int8), np.zeros((1, 1, 1, 32, 32), np.int8)
-    >>> scales, zero = np.zeros((1, 1, 2, 32), "f"), np.array([0])
-    >>> append(np.float32([[127, -25.4]]), np.float32([[1, 2]]), keys, values, zero, zero, np.array([1]), scales)
-    >>> keys[0, 0, 0, :, 0].tolist(), float(scales[0, 0, 0, 0])
-    ([127, -25], 1.0)
-    """
-    _core.append(k, v, keys, values, slots, past, fresh, scales)
-
-
-def attention(q: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, fresh: Ints, scale: float,
-              prefix_keys: Panels | None = None, prefix_values: Panels | None = None, scales: Floats | None = None,
-              prefix_scales: Floats | None = None) -> Floats:
-    """Causal scaled dot-product attention of new tokens over their own cached sequence (Vaswani et al. 2017).
-
-    q: [tokens, heads * width] (rows may lie apart); the rest as in `append`, which is called first. Per head and token
-    i of a sequence: softmax over its tokens j <= i of scale * q_i . k_j, times v_j. Returns [tokens, heads * width].
-    Stored keys and values are widened to float32 exactly, but for the s of int8: q_i . k_j is multiplied by that of k_j
-    before it is by `scale`, and the exponential of a score by that of v_j.
-    prefix_keys [heads, prefix / 32, width, 32], prefix_values [heads, ceil(width / 32), prefix, 32], prefix_scales
-    [heads, 2, prefix]: what all sequences begin with, before the tokens of their slots; a multiple of 32 tokens, of the
-    same dtype. The bits are those of slots that hold it all.
-    """
-    return _core.attention(q, keys, values, slots, past, fresh, scale, prefix_keys, prefix_values, scales,
-                           prefix_scales)
-
-
-def attention_weights(q: Floats, keys: Panels, values: Panels, slot: int, past: int, scale: float,
-                      scales: Floats | None = None) -> tuple[Floats, Floats, Floats]:
-    """`attention` of one sequence (the same bits) that also gives its scores and weights.
-
-    Returns (out [tokens, heads * width], scores [heads, tokens, past + tokens], weights of the same shape): scores are
-    scale * q . k and -inf where masked; weights are the softmax of each row of scores, 0 where masked.
-    """
-    return _core.attention_weights(q, keys, values, slot, past, scale, scales)

@@ -126,7 +126,7 @@ class Value(Unknown):
 
 
 def _added(kind: str, values: Sequence[Any], weights: Sequence[Any] = (), indices: Sequence[Any] = (), *,
-           scalar: float = 0.0, activation: str | None = None, cache: Held | None = None) -> Value:
+           scalar: float = 0.0, activation: str | None = None, cache: Held | None = None, window: int = 0) -> Value:
     for one in (*values, *indices):
         if not isinstance(one, Value | Numbers):
             raise TypeError(f"recorder: {kind} takes what is computed from the ids of a pass, got {type(one).__name__}")
@@ -134,7 +134,7 @@ def _added(kind: str, values: Sequence[Any], weights: Sequence[Any] = (), indice
     if any(one.program is not program for one in (*values, *indices)):
         raise ValueError(f"recorder: {kind} takes values of one program, got those of several")
     number, rows, cols = program.add(kind, [one.view for one in values], [one.name for one in indices], list(weights),
-                                     scalar, activation, None if cache is None else tuple(cache))
+                                     scalar, activation, None if cache is None else tuple(cache), window)
     return Value(program, number, rows, cols)
 
 
@@ -158,6 +158,11 @@ def matmul_activated(x: Value, weight: Packed, bias: Floats | None, activation: 
 def matmul_residual(x: Value, weight: Packed, bias: Floats | None, residual: Value) -> Value:
     """x @ weight + bias + residual."""
     return _added("matmul_residual", [x, residual], [weight, bias])
+
+
+def matmul_times(x: Value, weight: Packed, bias: Floats | None, factor: Value) -> Value:
+    """(x @ weight + bias) * factor."""
+    return _added("matmul_times", [x, factor], [weight, bias])
 
 
 def gelu_tanh(x: Value) -> Value:
@@ -195,6 +200,16 @@ def layer_norm(x: Value, weight: Floats, bias: Floats, eps: float = 1e-5) -> Val
     return _added("layer_norm", [x], [weight, bias], scalar=eps)
 
 
+def rms_norm(x: Value, weight: Floats, eps: float = 1e-5) -> Value:
+    """x / sqrt(mean(x^2) + eps) * weight over each run of columns."""
+    return _added("rms_norm", [x], [weight], scalar=eps)
+
+
+def rotate(x: Value, places: Numbers, turns: Floats, interleaved: bool = False) -> Value:
+    """Pairs of each head turned by the angles of the row's place. The program keeps turns and reads what it needs."""
+    return _added("rotate_interleaved" if interleaved else "rotate", [x], [turns], [places])
+
+
 def softmax(x: Value) -> Value:
     """exp(x) / sum(exp(x)) along each row."""
     return _added("softmax", [x])
@@ -213,9 +228,9 @@ def append(k: Value, v: Value, keys: Held, values: Held, slots: Any, past: Any, 
 
 def attention(q: Value, keys: Held, values: Held, slots: Any, past: Any, fresh: Any, scale: float,
               prefix_keys: Any = None, prefix_values: Any = None, scales: Held | None = None,
-              prefix_scales: Any = None) -> Value:
+              prefix_scales: Any = None, window: int = 0) -> Value:
     """Causal attention over the cache's layer; slots, past, fresh and what the cache begins with are the pass's."""
-    return _added("attention", [q], scalar=scale, cache=_of_layer("attention", keys, values, scales))
+    return _added("attention", [q], scalar=scale, cache=_of_layer("attention", keys, values, scales), window=window)
 
 
 def _outside(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -231,6 +246,7 @@ def _outside(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 attention_weights = _outside(ops.attention_weights)
 chances = _outside(ops.chances)
+dequantise = _outside(ops.dequantise)
 digest = _outside(ops.digest)
 distribution = _outside(ops.distribution)
 empty = _outside(ops.empty)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Doubles, Floats, Ints, Panels
+from nextword.arithmetic.blocks_reference import dequantise
 from nextword.arithmetic.digest import checksum
 from nextword.arithmetic.formats import check_packed, decoded, encoded, multiplied
 from nextword.arithmetic.logits_reference import (
@@ -26,10 +27,11 @@ from nextword.arithmetic.logits_reference import (
     top,
 )
 
-__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "digest", "distribution",
+__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "dequantise", "digest", "distribution",
            "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
-           "matmul_activated", "matmul_residual", "pack", "pack_transposed", "packed", "packed_bytes", "philox",
-           "quick_gelu", "relu", "sample", "silu", "softmax", "tanh", "to_float32", "top", "unpack"]
+           "matmul_activated", "matmul_residual", "matmul_times", "pack", "pack_transposed", "packed", "packed_bytes",
+           "philox", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax", "tanh", "to_float32",
+           "top", "unpack"]
 
 _PANEL = 32
 
@@ -129,6 +131,11 @@ def matmul_residual(x: Floats, weight: Packed, bias: Floats | None, residual: Fl
     return _single(_linear(x, weight, bias) + residual)
 
 
+def matmul_times(x: Floats, weight: Packed, bias: Floats | None, factor: Floats) -> Floats:
+    """(x @ weight + bias) * factor."""
+    return _single(_linear(x, weight, bias) * factor)
+
+
 def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):  # x / 2 (1 + tanh u) = x / (1 + e^-2u), which does not cancel where x < 0
         return np.asarray(x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
@@ -184,6 +191,22 @@ def layer_norm(x: Floats, weight: Floats, bias: Floats, eps: float = 1e-5) -> Fl
     d = _double(x)
     d = d - d.mean(-1, keepdims=True)
     return _single(d / np.sqrt((d * d).mean(-1, keepdims=True) + eps) * weight + bias)
+
+
+def rms_norm(x: Floats, weight: Floats, eps: float = 1e-5) -> Floats:
+    """x / sqrt(mean(x^2) + eps) * weight over each run of len(weight) columns."""
+    runs = _double(x).reshape(len(x), x.shape[1] // len(weight), len(weight))
+    return _single((runs / np.sqrt((runs * runs).mean(-1, keepdims=True) + eps) * weight).reshape(x.shape))
+
+
+def rotate(x: Floats, places: Ints, turns: Floats, interleaved: bool = False) -> Floats:
+    """Pairs (a, b) of each head become (a cos - b sin, b cos + a sin), by the angles of the row's place."""
+    pairs, of_pair = turns.shape[1], -1 if interleaved else -2
+    shape = (pairs, 2) if interleaved else (2, pairs)
+    heads = _double(x).reshape(len(x), x.shape[1] // (2 * pairs), *shape)
+    a, b = np.moveaxis(heads, of_pair, 0)                                                         # [rows, heads, pairs]
+    cos, sin = np.moveaxis(_double(turns[places])[:, None], -1, 0)
+    return _single(np.stack([a * cos - b * sin, b * cos + a * sin], of_pair).reshape(x.shape))
 
 
 def _softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -253,27 +276,27 @@ def append(k: Floats, v: Floats, keys: Panels, values: Panels, slots: Ints, past
             scales[slot][:, 0, at], scales[slot][:, 1, at] = key_scales.T, value_scales.T
 
 
-def _attend(q: Floats, keys: Panels, values: Panels, past: int, scale: float,
-            scales: Floats | None) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """keys [heads, capacity / 32, width, 32], values [heads, ceil(width / 32), capacity, 32] and, for int8, scales
-    [heads, 2, capacity] of one sequence."""
-    heads, width = keys.shape[0], keys.shape[2]
-    tokens = len(q)
+def _attend(q: Floats, keys: Panels, values: Panels, past: int, scale: float, scales: Floats | None,
+            window: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """keys [kv_heads, capacity / 32, width, 32], values [kv_heads, ceil(width / 32), capacity, 32] and, for int8,
+    scales [kv_heads, 2, capacity] of one sequence."""
+    kv_heads, width = keys.shape[0], keys.shape[2]
+    tokens, heads = len(q), q.shape[1] // width
     total = past + tokens
-    k = keys.transpose(0, 1, 3, 2).reshape(heads, -1, width)[:, :total]
-    v = values.transpose(0, 2, 1, 3).reshape(heads, values.shape[2], -1)[:, :total, :width]
+    k = keys.transpose(0, 1, 3, 2).reshape(kv_heads, -1, width)[:, :total]
+    v = values.transpose(0, 2, 1, 3).reshape(kv_heads, values.shape[2], -1)[:, :total, :width]
     of_keys, of_values = (None, None) if scales is None else (scales[:, 0, :total], scales[:, 1, :total])
-    products = _double(q).reshape(tokens, heads, width).swapaxes(0, 1) @ _widened(k, of_keys).swapaxes(1, 2)
-    scores = scale * products
-    hidden = np.arange(total) > past + np.arange(tokens)[:, None]
-    scores[:, hidden] = -np.inf
+    k, v = (np.repeat(x, heads // kv_heads, 0) for x in (_widened(k, of_keys), _widened(v, of_values)))
+    scores = scale * (_double(q).reshape(tokens, heads, width).swapaxes(0, 1) @ k.swapaxes(1, 2))
+    before = past + np.arange(tokens)[:, None] - np.arange(total)  # how far back a key is
+    scores[:, (before < 0) | (before >= (window or total))] = -np.inf
     weights = _softmax(scores) if tokens else scores
-    return (weights @ _widened(v, of_values)).swapaxes(0, 1).reshape(tokens, heads * width), scores, weights
+    return (weights @ v).swapaxes(0, 1).reshape(tokens, heads * width), scores, weights
 
 
 def attention(q: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, fresh: Ints, scale: float,
               prefix_keys: Panels | None = None, prefix_values: Panels | None = None, scales: Floats | None = None,
-              prefix_scales: Floats | None = None) -> Floats:
+              prefix_scales: Floats | None = None, window: int = 0) -> Floats:
     """Causal scaled dot-product attention of new tokens over their own cached sequence, behind a common prefix."""
     parts = []
     for slot, start, rows in zip(slots, past, _row_ranges(fresh), strict=True):
@@ -284,13 +307,13 @@ def attention(q: Floats, keys: Panels, values: Panels, slots: Ints, past: Ints, 
             before += prefix_values.shape[2]
             if s is not None and prefix_scales is not None:
                 s = np.concatenate([prefix_scales, s], 2)
-        parts.append(_attend(q[rows], k, v, before, scale, s)[0])
+        parts.append(_attend(q[rows], k, v, before, scale, s, window)[0])
     return _single(np.concatenate([np.empty((0, q.shape[1])), *parts]))
 
 
 def attention_weights(q: Floats, keys: Panels, values: Panels, slot: int, past: int, scale: float,
-                      scales: Floats | None = None) -> tuple[Floats, Floats, Floats]:
+                      scales: Floats | None = None, window: int = 0) -> tuple[Floats, Floats, Floats]:
     """`attention` of one sequence that also gives its scores and weights."""
     s = None if scales is None else scales[slot]
-    out, scores, weights = _attend(q, keys[slot], values[slot], past, scale, s)
+    out, scores, weights = _attend(q, keys[slot], values[slot], past, scale, s, window)
     return _single(out), _single(scores), _single(weights)

@@ -18,7 +18,7 @@ from nextword.cli import operations
 from nextword.cli.arguments import positive
 from nextword.cli.terminal import print_json, progress, style
 from nextword.machine import cpu, speed
-from nextword.models import random_model
+from nextword.models import SHAPES, random_model
 from nextword.models.model import Model
 from nextword.tasks.language_model import LanguageModel
 
@@ -27,6 +27,7 @@ EXAMPLES = """examples:
   nextword bench
   nextword bench --threads 1,2,4 --json
   nextword bench --operations --dtypes int8
+  nextword bench --shape smollm2-135m --dtypes int8,int4
   nextword bench --model openai-community/gpt2-medium"""
 
 PROMPT = 512  # tokens of the prompt whose reading is timed, or as many as the context holds
@@ -69,8 +70,11 @@ class Measured:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword bench` takes."""
-    parser.add_argument("--model", metavar="PATH_OR_ID",
-                        help="a model folder, or a hub id such as gpt2 (random weights in the shape of GPT-2 124M)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", metavar="PATH_OR_ID",
+                      help="a model folder, or a hub id such as gpt2 (random weights in the shape of GPT-2 124M)")
+    what.add_argument("--shape", choices=SHAPES, default="gpt2-124m",
+                      help="without a model: random weights in this shape (gpt2-124m)")
     parser.add_argument("--dtypes", type=_dtypes, default=DTYPES, metavar="NAMES",
                         help=f"how weights are held, separated by commas ({','.join(DTYPES)})")
     parser.add_argument("--threads", type=_threads, metavar="N,...", help="thread counts (one, half of them, all)")
@@ -105,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with progress("measuring") as tell:
             for dtype in args.dtypes:
-                lm = opened(args.model, dtype)
+                lm = opened(args.model, dtype, args.shape)
                 for count in threads:
                     tell(len(rows) + len(parts), total)
                     cpu.set_threads(count)
@@ -131,11 +135,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def opened(model: str | None, dtype: str) -> LanguageModel:
-    """The model to measure, with its weights held as dtype."""
+def opened(model: str | None, dtype: str, shape: str = "gpt2-124m") -> LanguageModel:
+    """The model to measure, or random weights in a shape, with its weights held as dtype."""
     if model is not None:
         return nextword.load(model, dtype=dtype)
-    return LanguageModel(random_model(dtype=dtype))
+    return LanguageModel(random_model(shape, dtype=dtype))
 
 
 def by_operation(model: Model, dtype: str, tokens: int) -> list[operations.Pass]:
@@ -195,7 +199,8 @@ def measure(lm: LanguageModel, dtype: str, tokens: int, seconds: float) -> Measu
 def multiply_adds(model: Model, prompt: int) -> float:
     """What each of the tokens of a prompt costs on average, if the last one alone is asked for logits."""
     linears = sum(layer.weight.shape[0] * layer.weight.shape[1] for layer in model.linears())
-    attention = model.layers * model.width * prompt  # scores and weighted sum, each over half of the prompt on average
+    # Scores and weighted sum, each over half of the prompt on average.
+    attention = model.layers * model.heads * model.head_width * prompt
     return float(linears + attention + model.width * model.vocabulary / prompt)
 
 

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from nextword.cli import bench, choose, doctor, explain, generate, quantize, score, serve, tokenize
+from nextword.cli import bench, chat, choose, doctor, explain, generate, quantize, score, serve, tokenize
 from nextword.cli import next as next_word
 from nextword.cli.startup import EXIT_INTERRUPT, leave
 from nextword.cli.streams import give_up, standard_streams
@@ -47,6 +47,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "generate": generate,
     "next": next_word,
+    "chat": chat,
     "choose": choose,
     "score": score,
     "tokenize": tokenize,

@@ -14,7 +14,7 @@ EXIT_USAGE = 2
 LONGEST = 200  # characters of what was given that a message repeats
 
 # Operations of the library that commands call: an error begins with one, which tells a reader of it nothing.
-OPERATIONS = ("sampling", "generate", "stream", "cache", "logits", "score", "choose", "load", "set_threads",
+OPERATIONS = ("chat", "sampling", "generate", "stream", "cache", "logits", "score", "choose", "load", "set_threads",
               "encode", "next", "tokenize", "quantize", "explain", "serve", "engine", "inside", "Grammar",
               "Tokenizer.from_encoding", "Tokenizer.load", "Tokenizer.encode", "Tokenizer.encode_with_offsets")
 # Arguments of theirs whose flag has another name: where a command has the flag.

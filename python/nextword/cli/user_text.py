@@ -31,6 +31,14 @@ def from_argument(text: str) -> str:
         raise ValueError(f"the text is not valid UTF-8 after {text[:start]!r}") from None
 
 
+def said(text: str) -> str:
+    """A text of the command line. A converter for argparse."""
+    try:
+        return from_argument(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def unescaped(text: str) -> str:
     r"""A text in which \n, \t, \r, \\, \xNN (a byte) and \uNNNN stand for what a shell makes hard to type.
 
@@ -103,6 +111,28 @@ def stdin_text(asked: bool) -> str | None:
             raise ValueError(f"stdin cannot be read: {error.strerror or error}") from None
         return None
     return None if not raw and not asked else _decoded(raw, "stdin")
+
+
+def stdin_lines(asked: bool) -> Iterator[str]:
+    """The lines of stdin as they come, without their ends and a byte order mark; none where it is closed. asked:
+    nothing else is given, so that it is an error where it cannot be read. Raises ValueError for bytes that are not
+    UTF-8 and a line that is too long."""
+    stream: Any = sys.stdin
+    if stream is None or getattr(stream, "closed", False):
+        return
+    source = getattr(stream, "buffer", stream)
+    number = 0
+    try:
+        while line := source.readline(LIMIT + 1):
+            number += 1
+            if len(line) > LIMIT:
+                raise ValueError(f"line {number} of stdin holds more than {LIMIT >> 20} MiB; give a part of it")
+            text = line if isinstance(line, str) else _decoded(line, f"line {number} of stdin")
+            yield (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
+    except OSError as error:
+        if not asked and not number:
+            return
+        raise ValueError(f"stdin cannot be read: {error.strerror or error}") from None
 
 
 def file_text(path: Path) -> str:

@@ -77,7 +77,7 @@ class PrefixCache:
         memory.require("PrefixCache", f"tokens={tokens}", tokens // PANEL * model.cache_bytes(1, PANEL),
                        "ask for fewer")  # now, as it is taken little by little
         self.model, self.tokens, self._dtype = model, tokens, model.kv_dtype
-        layers, heads, width = model.layers, model.heads, model.head_width
+        layers, heads, width = model.layers, model.kv_heads, model.head_width
         self._keys = (layers, heads, width, PANEL)
         self._values = (layers, heads, -(-width // PANEL), PANEL, PANEL)
         self._scales = (layers, heads, 2, PANEL if self._dtype == "int8" else 0)

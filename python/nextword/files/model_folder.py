@@ -11,15 +11,17 @@ from nextword.files import whole
 from nextword.files.safetensors_file import TensorFile, refuse_other_kinds
 from nextword.machine.shown import quoted
 
-__all__ = ["GENERATION", "HUB_FILES", "INDEX", "SINGLE", "VOCABULARY_FILES", "find_tensors", "present", "read_json",
-           "refuse_adapters"]
+__all__ = ["GENERATION", "HUB_FILES", "INDEX", "SINGLE", "TEMPLATE", "VOCABULARY_FILES", "VOCABULARY_GGUF",
+           "find_tensors", "present", "read_json", "refuse_adapters"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json", "added_tokens.json",
                     "special_tokens_map.json", "tokenizer_config.json")  # fmt: skip
-GENERATION = "generation_config.json"
-HUB_FILES = ("config.json", GENERATION, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors", *VOCABULARY_FILES)
+VOCABULARY_GGUF = "vocabulary.gguf"  # the metadata of a GGUF file, in a folder that was made of one
+GENERATION, TEMPLATE = "generation_config.json", "chat_template.jinja"
+HUB_FILES = ("config.json", GENERATION, TEMPLATE, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors",
+             *VOCABULARY_FILES, VOCABULARY_GGUF)  # fmt: skip
 
 JSON_LIMIT = 32_000_000  # bytes of config.json or an index that are read at all
 
@@ -85,6 +87,9 @@ def instead_of_weights(folder: Path) -> str:
             ", only PyTorch's pytorch_model.bin; convert it once where transformers is installed: "
             "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder)"
         )
+    alone = [name for name in names if name.endswith(".gguf")]
+    if alone:
+        return f"; load {alone[0]} by its own path, {folder / alone[0]}"
     other = [name for name in names if name.endswith(".safetensors")]
     if other:
         return f" and no {INDEX}; rename {other[0]} if that is the model" if len(other) == 1 else f" and no {INDEX}"

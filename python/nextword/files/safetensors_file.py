@@ -27,7 +27,7 @@ HEADER_LIMIT = 4_000_000
 OTHER_KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run `git lfs pull` in its folder"),
     (b"PK\x03\x04", "a PyTorch checkpoint, not safetensors", "convert it with `save_pretrained` of transformers"),
-    (b"GGUF", "a GGUF file, not safetensors", "take the safetensors file of the same model"),
+    (b"GGUF", "a GGUF file, not safetensors", "load it by its own path"),
     (b"<", "an HTML or XML page, not safetensors", "the download went wrong; fetch the file again"),
 )
 

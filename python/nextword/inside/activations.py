@@ -14,7 +14,8 @@ from nextword.arithmetic.arrays import Floats
 from nextword.machine import memory
 from nextword.machine.shown import is_integer, quoted, shown
 from nextword.models.cache import KVCache
-from nextword.models.model import Model, Past
+from nextword.models.inputs import Past
+from nextword.models.model import Model
 from nextword.models.passes import CHUNK
 from nextword.models.rows import over_keys
 from nextword.models.steps import Sum
@@ -181,7 +182,8 @@ class Activations(Mapping[str, Floats]):
         def run(part: slice, cache: KVCache, tap: Trace) -> None:
             piece = np.ascontiguousarray(x[part])
             fresh = np.array([len(piece)], np.int64)
-            self.model.block(layer, piece, Past(cache, slots, fresh), tap.at(cache.rows(slots, fresh)))
+            rows = cache.rows(slots, fresh)
+            self.model.block(layer, piece, Past(cache, slots, fresh, rows.positions), tap.at(rows))
             cache.lengths[0] += len(piece)
 
         return self._joined(names, run)

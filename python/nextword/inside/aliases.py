@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nextword.machine.shown import quoted
+from nextword.models.layers import LayerNorm
 from nextword.models.model import Model
 from nextword.models.tap import shapes
 
@@ -26,11 +27,15 @@ class Aliases(NamedTuple):
 TRANSFORMER_LENS = {
     "resid_pre": "hook_resid_pre", "attn.q": "attn.hook_q", "attn.k": "attn.hook_k", "attn.v": "attn.hook_v",
     "attn.scores": "attn.hook_attn_scores", "attn.weights": "attn.hook_pattern", "attn.z": "attn.hook_z",
-    "attn.out": "hook_attn_out", "resid_mid": "hook_resid_mid", "mlp.fc": "mlp.hook_pre", "mlp.act": "mlp.hook_post",
+    "attn.q_rot": "attn.hook_rot_q", "attn.k_rot": "attn.hook_rot_k",
+    "attn.out": "hook_attn_out", "resid_mid": "hook_resid_mid", "mlp.fc": "mlp.hook_pre",
+    "mlp.gate": "mlp.hook_pre", "mlp.up": "mlp.hook_pre_linear", "mlp.act": "mlp.hook_post",
     "mlp.out": "hook_mlp_out", "resid_post": "hook_resid_post",
 }  # fmt: skip
 AT_BEGIN = {"token_embedding": "hook_embed", "position_embedding": "hook_pos_embed"}
 NORMED = "weight and bias are applied; its hook_normalized is before them, and its hook_scale is the divisor"
+SCALED = "the weight is applied; its hook_normalized is before it, and its hook_scale is the divisor"
+HEAD_NORMS = ("attn.q_norm", "attn.k_norm")
 NOT_THERE = {
     "embed": "has no hook of its own; blocks.0.hook_resid_pre is the same, as h.0.resid_pre is",
     "logits": "are what its calls return, beside the cache",
@@ -55,6 +60,7 @@ def aliases(model: Model, scheme: str = "transformer_lens") -> Aliases:
 def _transformer_lens(model: Model) -> Aliases:
     found = Aliases({}, {})
     roles = {own: role for role, own in model.roles.items()}
+    why = NORMED if isinstance(model.norm, LayerNorm) else SCALED
     for name in shapes(model):
         layer, step = re.fullmatch(r"(?:h\.(\d+)\.)?(.+)", name).groups()  # type: ignore[union-attr]
         role = roles.get(step, "")
@@ -63,7 +69,8 @@ def _transformer_lens(model: Model) -> Aliases:
         elif role in AT_BEGIN:
             found.names[name] = AT_BEGIN[role]
         else:
-            found.without[name] = NORMED if role.endswith("norm") else NOT_THERE.get(step, "is no step of its models")
+            normed = role.endswith("norm") or step in HEAD_NORMS
+            found.without[name] = why if normed else NOT_THERE.get(step, "is no step of its models")
     return found
 
 

@@ -65,10 +65,11 @@ class Attention(Pictured):
         a token really gives. float64 [layers, heads, queries, keys]."""
         size = len(self.layers) * len(self.heads) * len(self.texts) ** 2
         memory.require("value_weighted", f"{len(self.layers)} layers", 16 * size, "ask for one layer or head")
-        parts = []
+        parts, model = [], self._x.model
         for layer in self.layers:
             v = self._x[f"h.{layer}.attn.v"]
-            lengths = np.stack([np.linalg.norm(as_held(self._x.model, v[head])[0], axis=1) for head in self.heads])
+            group = model.heads // len(v)  # heads that read the same values
+            lengths = np.stack([np.linalg.norm(as_held(model, v[head // group])[0], axis=1) for head in self.heads])
             parts.append(self._of(layer) * lengths[:, None, :])
         found: Doubles = self._whole(parts)
         return found

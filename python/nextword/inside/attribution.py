@@ -13,10 +13,12 @@ import numpy as np
 
 from nextword.arithmetic import bounds
 from nextword.arithmetic.arrays import Doubles
+from nextword.inside import norms
 from nextword.inside.activations import Activations
 from nextword.inside.made import row_of
 from nextword.inside.pictures import Bars, HeatMap, Pictured
 from nextword.inside.weights import Weights, as_held, as_multiplied, product_bound
+from nextword.models.layers import LayerNorm
 from nextword.models.steps import Mixed, Normalised, Product, Sum
 
 By = Literal["part", "head", "neuron", "source"]
@@ -108,18 +110,15 @@ class _Split:
         column = columns[:, 0] if against is None else columns[:, 0] - columns[:, 1]
         self.size += float(np.abs(given[0]) @ np.abs(columns).sum(1))
         stream = np.asarray(row_of(x, norm.of, position), np.float64)
-        w, b = norm.layer.weight.astype(np.float64), norm.layer.bias.astype(np.float64)
-        limit = bounds.layer_norm(stream[None], w, b, norm.layer.eps)[0]
-        self.bound += float(limit @ np.abs(column))
-        self.add(self.weights.name(norm.layer.bias), float(b @ column))
+        self.bound += float(norms.limit(norm.layer, stream) @ np.abs(column))
+        if isinstance(norm.layer, LayerNorm):
+            self.add(self.weights.name(norm.layer.bias), float(norm.layer.bias.astype(np.float64) @ column))
         if layer.bias is not None:
             shares = layer.bias[ids].astype(np.float64)
             self.add(self.weights.name(layer.bias), float(shares[0] if against is None else shares[0] - shares[1]))
         if str(layer.weight.dtype) != "float32":
             self.add(ROUNDING, float((given[0] - row) @ column))
-        scaled = w * column
-        direction = (scaled - scaled.mean()) / np.sqrt(stream.var() + norm.layer.eps)
-        return np.asarray(direction)
+        return norms.before(norm.layer, stream, column)
 
     def expand(self, name: str, direction: Doubles, by: By) -> None:
         """The parts of an activation that stands in the stream."""
@@ -181,7 +180,7 @@ class _Split:
         given = np.zeros(len(x.ids))
         for head, of_head in enumerate(worth.reshape(x.shape(step.of)[0], -1)):
             w = x[mixed.weights][head, self.position, :seen].astype(np.float64)
-            v, scales = as_held(x.model, x[mixed.values][head, :seen])
+            v, scales = as_held(x.model, x[mixed.values][head // mixed.group, :seen])
             self.bound += float(bounds.mixed(w[None], v, 0 if scales is None else 1)[0] @ np.abs(of_head))
             self.size += float(w @ (np.abs(v) @ np.abs(of_head)))
             given[:seen] += w * (v @ of_head)

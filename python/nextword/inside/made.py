@@ -10,9 +10,23 @@ import numpy as np
 
 from nextword.arithmetic import bounds, reference
 from nextword.arithmetic.arrays import Doubles
+from nextword.inside import norms
 from nextword.inside.activations import Activations
 from nextword.inside.weights import Weights, as_held, as_multiplied, product_bound
-from nextword.models.steps import Activated, Lookup, Mixed, Normalised, Product, Scores, Softmax, Step, Sum
+from nextword.models.layers import LayerNorm
+from nextword.models.steps import (
+    Activated,
+    Gated,
+    Lookup,
+    Mixed,
+    Normalised,
+    Product,
+    Rotated,
+    Scores,
+    Softmax,
+    Step,
+    Sum,
+)
 
 Index = tuple[int, ...]
 
@@ -85,23 +99,29 @@ def _sum(x: Activations, weights: Weights, name: str, step: Sum, index: Index) -
 
 
 def _normalised(x: Activations, weights: Weights, name: str, step: Normalised, index: Index) -> Made:
-    position, d = index
-    layer, row = step.layer, np.asarray(row_of(x, step.of, position), np.float64)
-    mean = float(row.mean())
-    std = float(np.sqrt(row.var() + layer.eps))
-    weight, bias = float(layer.weight[d]), float(layer.bias[d])
-    normalised = (float(row[d]) - mean) / std
-    limit = bounds.layer_norm(row[None], layer.weight.astype(np.float64), layer.bias.astype(np.float64), layer.eps)
-    names = weights.name(layer.weight), weights.name(layer.bias)
-    at = row_index(x, step.of, position)
-    sources = [*_many(step.of, map(at, range(len(row))), row), Source(names[0], (d,), weight),
-               Source(names[1], (d,), bias)]
-    exact = normalised * weight + bias
-    return Made(f"({step.of}{list(at(d))} - mean) / std * {names[0]}[{d}] + {names[1]}[{d}], mean and std of "
-                f"{step.of}[{position}], std = sqrt(variance + {layer.eps:g})", exact,
-                float(limit[0, d]) + 2.0**-48 * (abs(normalised * weight) + abs(bias)), sources,
-                np.array([normalised * weight, bias]),
-                {"mean": mean, "std": std, "normalised": normalised, "weight": weight, "bias": bias})
+    position, d = index[-2:]
+    layer, of_row = step.layer, row_index(x, step.of, position)
+    first = index[0] * x.shape(name)[2] if len(index) == 3 else 0  # of the head among the token's numbers
+    row = np.asarray(row_of(x, step.of, position), np.float64)[first : first + len(layer.weight)]
+    at = norms.of_row(layer, row)
+    weight, bias = float(at.weight[d]), float(at.bias[d])
+    normalised = (float(row[d]) - at.mean) / at.divisor
+    name_of_weight = weights.name(layer.weight)
+    sources = [*_many(step.of, (of_row(first + k) for k in range(len(row))), row), Source(name_of_weight, (d,), weight)]
+    whole = f"{step.of}[{', '.join(map(str, index[:-1]))}]"
+    start, exact = f"{step.of}{list(of_row(first + d))}", normalised * weight + bias
+    if isinstance(layer, LayerNorm):
+        name_of_bias = weights.name(layer.bias)
+        sources.append(Source(name_of_bias, (d,), bias))
+        formula = (f"({start} - mean) / std * {name_of_weight}[{d}] + {name_of_bias}[{d}], mean and std of {whole}, "
+                   f"std = sqrt(variance + {layer.eps:g})")
+        terms, operands = [normalised * weight, bias], {"mean": at.mean, "std": at.divisor}
+    else:
+        formula = f"{start} / rms * {name_of_weight}[{d}], rms = sqrt(mean of squares of {whole} + {layer.eps:g})"
+        terms, operands = [normalised * weight], {"rms": at.divisor}
+    operands |= {"normalised": normalised, "weight": weight, **({"bias": bias} if len(terms) > 1 else {})}
+    return Made(formula, exact, float(norms.limit(layer, row)[d]) + 2.0**-48 * (abs(normalised * weight) + abs(bias)),
+                sources, np.array(terms), operands)
 
 
 def _product(x: Activations, weights: Weights, name: str, step: Product, index: Index) -> Made:
@@ -142,56 +162,105 @@ def _activated(x: Activations, weights: Weights, name: str, step: Activated, ind
                 [Source(step.of, index, value)], np.array([exact]), {"x": value})
 
 
+def _gated(x: Activations, weights: Weights, name: str, step: Gated, index: Index) -> Made:
+    gate, up = float(x[step.of][index]), float(x[step.up][index])
+    opened = float(getattr(reference, step.form)(np.array([gate], np.float32))[0])
+    limit = float(getattr(bounds, step.form)(np.array([gate]))[0]) + bounds.U * abs(opened) + bounds.TINY
+    exact = opened * up
+    return Made(f"{step.form}({step.of}{list(index)}) * {step.up}{list(index)}", exact,
+                limit * abs(up) + bounds.U * (abs(exact) + limit * abs(up)) + bounds.TINY,
+                [Source(step.of, index, gate), Source(step.up, index, up)], np.array([exact]),
+                {"gate": gate, "opened": opened, "up": up})
+
+
+def _rotated(x: Activations, weights: Weights, name: str, step: Rotated, index: Index) -> Made:
+    head, position, d = index
+    half = x.shape(name)[2] // 2
+    pair = d % half
+    cos, sin = (float(one) for one in step.turns.table[position, pair])
+    a, b = (float(x[step.of][head, position, one]) for one in (d, d - half if d >= half else d + half))
+    terms = np.array([a * cos, b * sin if d >= half else -b * sin])
+    at = [(head, position, d), (head, position, d - half if d >= half else d + half)]
+    exact = float(terms.sum())
+    # Both products are rounded, then their sum.
+    bound = bounds.gamma(2) * float(np.abs(terms).sum()) + 3 * bounds.TINY
+    return Made(f"{step.of}{list(at[0])} * cos {'+' if d >= half else '-'} {step.of}{list(at[1])} * sin, the angle "
+                f"{position} * {step.turns.frequencies[pair]:.9g}", exact, bound,
+                [Source(step.of, at[0], a), Source(step.of, at[1], b)], terms, {"cos": cos, "sin": sin})
+
+
+def _hidden(step: Scores | Softmax, query: int, key: int) -> str:
+    """Why a query does not see a key; nothing if it does."""
+    if key > query:
+        return f"token {query} does not see token {key}, which comes after it"
+    if step.window and key <= query - step.window:
+        return f"token {query} sees the {step.window} tokens up to it alone, and token {key} comes before these"
+    return ""
+
+
+def _seen(window: int, query: int) -> range:
+    """The keys that a query sees."""
+    return range(max(0, query - window + 1) if window else 0, query + 1)
+
+
+def _over(keys: range) -> str:
+    """In words of a formula."""
+    return f"sum over {f'{keys.start} <= ' if keys.start else ''}j <= {keys.stop - 1}"
+
+
 def _scores(x: Activations, weights: Weights, name: str, step: Scores, index: Index) -> Made:
     head, query, key = index
-    if key > query:
-        return given(f"-inf: token {query} does not see token {key}, which comes after it", -np.inf)
-    q, k = x[step.queries][head, query], x[step.keys][head, key]
+    if why := _hidden(step, query, key):
+        return given(f"-inf: {why}", -np.inf)
+    other = head // step.group
+    q, k = x[step.queries][head, query], x[step.keys][other, key]
     held, scales = as_held(x.model, k[None])
     terms = step.scale * q.astype(np.float64) * held[0]
     limit = bounds.scores(q[None].astype(np.float64), held, step.scale, scales)
     depths = range(len(q))
     sources = [*_many(step.queries, ((head, query, d) for d in depths), q),
-               *_many(step.keys, ((head, key, d) for d in depths), k)]
+               *_many(step.keys, ((other, key, d) for d in depths), k)]
     rounded = "" if x.model.kv_dtype == "float32" else f" as the cache holds it in {x.model.kv_dtype}"
     exact = float(terms.sum())
-    return Made(f"{step.scale:.9g} * sum over d of {step.queries}[{head}, {query}, d] * {step.keys}[{head}, {key}, d]"
+    return Made(f"{step.scale:.9g} * sum over d of {step.queries}[{head}, {query}, d] * {step.keys}[{other}, {key}, d]"
                 f"{rounded}", exact, float(limit[0, 0]) + bounds.U * abs(exact) + 2.0**-45 * float(np.abs(terms).sum()),
                 sources, terms, {"scale": step.scale, "query": q, "key": held[0]})
 
 
 def _softmax(x: Activations, weights: Weights, name: str, step: Softmax, index: Index) -> Made:
     head, query, key = index
-    if key > query:
-        return given(f"0: token {query} does not see token {key}, which comes after it", 0.0)
-    row = x[step.of][head, query, : query + 1].astype(np.float64)
+    if why := _hidden(step, query, key):
+        return given(f"0: {why}", 0.0)
+    keys = _seen(step.window, query)
+    row = x[step.of][head, query, keys.start : keys.stop].astype(np.float64)
     most = float(row.max())
     e = np.exp(row - most)
-    exact = float(e[key] / e.sum())
+    exact = float(e[key - keys.start] / e.sum())
     # The score is rounded where it is shown and where it is used, a unit of the largest each.
     limit = bounds.softmax(row[None], 2 * bounds.U * float(np.abs(row).max()))
-    sources = _many(step.of, ((head, query, j) for j in range(query + 1)), row)
-    return Made(f"exp({step.of}[{head}, {query}, {key}] - max) / sum over j <= {query} of exp({step.of}[{head}, "
-                f"{query}, j] - max)", exact, float(limit[0, key]), sources, np.array([exact]),
+    sources = _many(step.of, ((head, query, j) for j in keys), row)
+    return Made(f"exp({step.of}[{head}, {query}, {key}] - max) / {_over(keys)} of exp({step.of}[{head}, "
+                f"{query}, j] - max)", exact, float(limit[0, key - keys.start]), sources, np.array([exact]),
                 {"max": most, "exp": e, "sum": float(e.sum())})
 
 
 def _mixed(x: Activations, weights: Weights, name: str, step: Mixed, index: Index) -> Made:
     head, query, d = index
-    w, v = x[step.weights][head, query, : query + 1], x[step.values][head, : query + 1]
+    other, keys = head // step.group, _seen(step.window, query)
+    some = slice(keys.start, keys.stop)
+    w, v = x[step.weights][head, query, some], x[step.values][other, some]
     held, scales = as_held(x.model, v)
     terms = w.astype(np.float64) * held[:, d]
     limit = bounds.mixed(w[None].astype(np.float64), held, 0 if scales is None else 1)
-    keys = range(query + 1)
     sources = [*_many(step.weights, ((head, query, j) for j in keys), w),
-               *_many(step.values, ((head, j, d) for j in keys), v[:, d])]
+               *_many(step.values, ((other, j, d) for j in keys), v[:, d])]
     rounded = "" if x.model.kv_dtype == "float32" else f" as the cache holds it in {x.model.kv_dtype}"
     rest = 2.0**-53 * (len(w) + 2) * float(np.abs(terms).sum())
-    return Made(f"sum over j <= {query} of {step.weights}[{head}, {query}, j] * {step.values}[{head}, j, {d}]{rounded}",
+    return Made(f"{_over(keys)} of {step.weights}[{head}, {query}, j] * {step.values}[{other}, j, {d}]{rounded}",
                 float(terms.sum()), float(limit[0, d]) + rest, sources, terms,
                 {"weights": w, "values": held[:, d]})
 
 
 _MAKERS: dict[type, Callable[..., Made]] = {
-    Lookup: _lookup, Sum: _sum, Normalised: _normalised, Product: _product, Activated: _activated, Scores: _scores,
-    Softmax: _softmax, Mixed: _mixed}  # fmt: skip
+    Lookup: _lookup, Sum: _sum, Normalised: _normalised, Product: _product, Activated: _activated, Gated: _gated,
+    Rotated: _rotated, Scores: _scores, Softmax: _softmax, Mixed: _mixed}  # fmt: skip

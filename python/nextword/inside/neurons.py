@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nextword.inside import norms
 from nextword.inside.activations import Activations
 from nextword.inside.host import Host, place, shown_token
 from nextword.inside.made import row_of
@@ -89,8 +90,7 @@ def neurons(x: Activations, weights: Weights, host: Host, layer: int, position: 
     best = np.argsort(-written, kind="stable")[: int(top)]
     stream = x[f"h.{model.layers - 1}.resid_post"][position].astype(np.float64)
     parts = matrix[best] * given[best, None]
-    scaled = (parts - parts.mean(1, keepdims=True)) / np.sqrt(stream.var() + model.norm.eps) * model.norm.weight
-    changes = weights.products(scaled, model.head.weight)
+    changes = weights.products(norms.behind(model.norm, stream, parts), model.head.weight)
     count = min(TOKENS, model.vocabulary)
     found = []
     for neuron, row in zip(best.tolist(), changes, strict=True):

@@ -14,6 +14,7 @@ from nextword.inside.rerun import Progress, Rerun, Variant, bounded, counted
 from nextword.inside.rules import Value
 from nextword.machine import memory
 from nextword.machine.shown import shown
+from nextword.models.tap import shapes
 from nextword.text.ids import Prompt, Special
 
 At = Literal["resid_pre", "resid_mid", "resid_post", "attn.q", "attn.k", "attn.v", "attn.weights", "attn.z", "attn.out",
@@ -76,7 +77,7 @@ def patch(host: Host, clean: Prompt, corrupted: Prompt, at: At = "resid_post", o
                          "take words of as many tokens, see lm.tokenizer.encode")
     watched = None if measure is None else _watched(host, measure)
     cols = (tuple(shown_token(host, one) for one in second) if over == "position" else
-            tuple(map(str, range(model.heads))) if over == "head" else ("all",))
+            tuple(map(str, range(shapes(model)[f"h.0.{at}"][0]))) if over == "head" else ("all",))
     bounded("patch", len(chosen) * len(cols), len(first), "pass fewer layers, or shorten the prompts")
     names = [f"h.{layer}.{at}" for layer in chosen]
     size = len(first) * model.heads if at == "attn.weights" else model.widest

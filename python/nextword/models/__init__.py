@@ -3,10 +3,11 @@
 from typing import Any
 
 from nextword.models.gpt2 import GPT2
+from nextword.models.llama import Llama, Mistral, Qwen2, Qwen3
 from nextword.models.model import Model
 from nextword.models.random_weights import RandomWeights
 
-ARCHITECTURES: dict[str, type[Model]] = {"gpt2": GPT2}
+ARCHITECTURES: dict[str, type[Model]] = {one.kind: one for one in (GPT2, Llama, Mistral, Qwen2, Qwen3)}
 
 
 def build(weights: Any, **options: Any) -> Model:
@@ -14,7 +15,7 @@ def build(weights: Any, **options: Any) -> Model:
 
     Raises ValueError that names the file, the tensor or the field that is wrong.
     """
-    path, kind = weights.folder / "config.json", weights.config.get("model_type", "gpt2")
+    path, kind = weights.source, weights.config.get("model_type", "gpt2")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"load: model_type in {path} must be one of {', '.join(ARCHITECTURES)}, got {kind!r}")
     architecture = ARCHITECTURES[kind]
@@ -25,6 +26,27 @@ def build(weights: Any, **options: Any) -> Model:
     return architecture(weights, config, **options)
 
 
-def random_model(**options: Any) -> Model:
-    """GPT-2 124M with random weights, to measure with: too large for the caches, small enough for any laptop."""
-    return GPT2(RandomWeights(), GPT2.Config(), **options)
+# Published shapes to measure with, as their config.json has them.
+SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2-124m": {"model_type": "gpt2"},
+    "smollm2-135m": {"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+                     "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
+                     "max_position_embeddings": 8192, "rope_theta": 100000.0, "rms_norm_eps": 1e-5,
+                     "tie_word_embeddings": True, "eos_token_id": 2, "bos_token_id": 1},
+    "llama-3.2-1b": {"model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
+                     "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 128256,
+                     "max_position_embeddings": 131072, "rope_theta": 500000.0, "rms_norm_eps": 1e-5,
+                     "rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
+                                      "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+                     "tie_word_embeddings": True, "eos_token_id": 128001, "bos_token_id": 128000}}  # fmt: skip
+
+
+def random_model(shape: str = "gpt2-124m", **options: Any) -> Model:
+    """A model of a published shape with random weights, to measure with. shape: one of SHAPES; GPT-2 124M is too large
+    for the caches and small enough for any laptop.
+
+    >>> list(SHAPES)
+    ['gpt2-124m', 'smollm2-135m', 'llama-3.2-1b']
+    """
+    architecture = ARCHITECTURES[SHAPES[shape]["model_type"]]
+    return architecture(RandomWeights(), architecture.Config.from_dict(SHAPES[shape]), **options)

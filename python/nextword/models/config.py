@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["ACTIVATIONS", "by_one_name", "check_activation", "check_flags", "check_fraction", "check_positive",
-           "check_token_ids", "refuse"]
+           "check_token_ids", "ends", "refuse"]
 
 # Activations by the names that transformers has for them -> by those of the operations.
 ACTIVATIONS = {
@@ -79,6 +79,12 @@ def check_flags(config: Any, *names: str) -> None:
     for name in names:
         if type(getattr(config, name)) is not bool:
             raise ValueError(f"config: {name} must be true or false, got {getattr(config, name)!r}")
+
+
+def ends(config: Any) -> tuple[int, ...]:
+    """The tokens that end a text by eos_token_id: one, several or none."""
+    eos = config.eos_token_id
+    return () if eos is None else eos if isinstance(eos, tuple) else (eos,)
 
 
 def check_token_ids(config: Any) -> None:

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from nextword.arithmetic.arrays import Floats
+from nextword.models.attention import Attention
 from nextword.models.config import (
     ACTIVATIONS,
     Unsupported,
@@ -16,10 +17,12 @@ from nextword.models.config import (
     check_fraction,
     check_positive,
     check_token_ids,
+    ends,
     refuse,
 )
-from nextword.models.layers import ActivatedLinear, Attention, Embedding, Linear
-from nextword.models.model import Inputs, Model, Past
+from nextword.models.inputs import Inputs, Past
+from nextword.models.layers import ActivatedLinear, Embedding, Linear
+from nextword.models.model import Model
 from nextword.models.reader import Reader
 from nextword.models.steps import Activated, Lookup, Mixed, Normalised, Product, Scores, Softmax, Step, Sum
 from nextword.models.tap import Tap
@@ -94,8 +97,7 @@ class GPT2Config:
     @property
     def end_ids(self) -> tuple[int, ...]:
         """The tokens that end a text."""
-        eos = self.eos_token_id
-        return () if eos is None else eos if isinstance(eos, tuple) else (eos,)
+        return ends(self)
 
     @property
     def inner(self) -> int:
@@ -155,8 +157,9 @@ class GPT2(Model):
         if shared is None:
             self.config = c = replace(c, tie_word_embeddings=False)
         self.layers, self.width, self.vocabulary, self.window = c.n_layer, c.n_embd, c.vocab_size, c.n_positions
-        self.heads, self.head_width, self.widest = c.n_head, c.n_embd // c.n_head, 4 * c.n_embd + c.inner
-        self.end_ids, self.begin_id = c.end_ids, c.bos_token_id
+        self.heads = self.kv_heads = c.n_head
+        self.head_width, self.widest = c.n_embd // c.n_head, 4 * c.n_embd + c.inner
+        self.end_ids, self.begin_id, self.activation = c.end_ids, c.bos_token_id, c.activation_function
 
         tokens = read.matrix("wte.weight", c.vocab_size, c.n_embd, ops.pack_transposed, stored=shared)
         self.embed = Embedding(ops, tokens, read.vector("wpe.weight", c.n_positions, c.n_embd), ("wte", "wpe"))
@@ -176,7 +179,7 @@ class GPT2(Model):
         b = self.blocks[layer]
         x = tap(f"{b.name}.resid_pre", x)                                               # [tokens, embd]
         h = tap(f"{b.name}.ln_1", b.ln_1(x))                                            # [tokens, embd]
-        h = b.attention(b.qkv(h), past.cache, layer, past.slots, past.fresh, tap)       # [tokens, embd]
+        h = b.attention(b.qkv(h), past, layer, tap)                                     # [tokens, embd]
         x = tap(f"{b.name}.resid_mid", b.attn_out.add_to(x, h, tap, f"{b.name}.attn.out"))
         h = tap(f"{b.name}.ln_2", b.ln_2(x))                                            # [tokens, embd]
         h = tap(f"{b.name}.mlp.act", b.fc.activated(h, tap, f"{b.name}.mlp.fc"))        # [tokens, inner]

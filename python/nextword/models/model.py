@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,12 @@ from nextword.arithmetic.recorder import Operation
 from nextword.machine import stop
 from nextword.machine.shown import is_integer, shown
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
+from nextword.models.inputs import Inputs, Past
 from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
 from nextword.models.passes import read
 from nextword.models.reader import Reader
+from nextword.models.rotary import Turns
 from nextword.models.steps import Step
 from nextword.models.tap import NOBODY, Tap
 from nextword.models.trace import tap_of
@@ -31,22 +33,6 @@ ENDLESS = 2**62  # tokens, of what several prompts begin with
 NONE = re.compile("(?!)")  # no name
 
 Self = TypeVar("Self", bound="Model")
-
-
-class Inputs(NamedTuple):
-    """The tokens of a pass, those of all sequences one after the other, and which of them give logits."""
-
-    ids: Ints  # [tokens]
-    places: Ints  # [tokens], counted through each sequence
-    wanted: Ints  # [rows], tokens counted through the pass
-
-
-class Past(NamedTuple):
-    """The cache of a pass, and how its tokens are divided among the sequences."""
-
-    cache: KVCache
-    slots: Ints  # [sequences], where each lives in the cache
-    fresh: Ints  # [sequences], new tokens of each
 
 
 class Model(ABC):
@@ -76,11 +62,14 @@ class Model(ABC):
     width: int  # numbers of a token between layers
     vocabulary: int
     window: int | None  # tokens that a sequence may have, None: any number
-    heads: int  # of the cache
-    head_width: int  # of the cache
+    heads: int  # of queries
+    kv_heads: int  # of keys and values, by which the cache is divided; `heads` is a multiple of it
+    head_width: int  # numbers of a query, key or value
     widest: int  # numbers of all activations of a token that exist at once, at most
     end_ids: tuple[int, ...]  # by the configuration, whether the vocabulary has them or not
     begin_id: int | None  # likewise
+    turns: Turns | None = None  # by which heads turn; whoever makes a cache has the angles of its places computed
+    activation: str | None = None  # of the feed-forward layers, as the configuration calls it
     norm: Any  # the last layer before the head
     head: Linear  # gives the logits
 
@@ -206,11 +195,13 @@ class Model(ABC):
         if tokens is None:
             raise ValueError(f"cache: capacity must be a number of tokens, got None, and this {self.title} has no "
                              "context window to take in its place")
-        return KVCache(self.ops, self.layers, slots, self.heads, self.head_width, tokens, prefix, self.kv_dtype)
+        if self.turns is not None:
+            self.turns.reach(tokens)
+        return KVCache(self.ops, self.layers, slots, self.kv_heads, self.head_width, tokens, prefix, self.kv_dtype)
 
     def cache_bytes(self, slots: int, capacity: int) -> int:
         """The memory that `cache` takes for so many sequences of at most so many tokens."""
-        return cache_bytes(self.layers, slots, self.heads, self.head_width, capacity, self.kv_dtype)
+        return cache_bytes(self.layers, slots, self.kv_heads, self.head_width, capacity, self.kv_dtype)
 
     def encoded(self, ids: Sequence[int] | Ints, prompt: int = ENDLESS) -> KVCache:
         """A full cache of one slot that holds these ids, a multiple of 32: what other caches may begin with.
@@ -280,45 +271,47 @@ class Model(ABC):
             raise ValueError(f"resumed: fresh must be counts that sum to the {len(x)} rows of x, got {each.tolist()}")
         tap = tap_of(self) if tap is None else tap
         with cache.guard:
-            past, wanted = self._past(each, cache, slots, rows)
+            where, wanted = self._slots(each, slots, rows)
             _check_rows(wanted, len(x))
-            seen = cache.rows(past.slots, each)
-            ends = cache.lengths[past.slots] + each
+            seen = cache.rows(where, each)
+            ends = cache.lengths[where] + each
             if ends.max(initial=0) > min(self.limit, cache.capacity):
                 raise IndexError(f"resumed: x must fit into the {min(self.limit, cache.capacity)} tokens of the cache "
                                  f"and the context window, got {ends.max()}")
-            cache.patched[past.slots] = True
+            cache.patched[where] = True
+            past = Past(cache, where, each, seen.positions)
             logits = self._on(int(layer), np.ascontiguousarray(x), wanted, past, tap.at(seen))
-            cache.lengths[past.slots] = ends
+            cache.lengths[where] = ends
         return logits
 
-    def _past(self, fresh: Ints, cache: KVCache, slots: Sequence[int] | Ints | None,
-              rows: Sequence[int] | Ints | None) -> tuple[Past, Ints]:
-        """The cache and slots of a pass that brings so many tokens to each, and the rows that give logits."""
+    def _slots(self, fresh: Ints, slots: Sequence[int] | Ints | None,
+               rows: Sequence[int] | Ints | None) -> tuple[Ints, Ints]:
+        """The slots of a pass that brings so many tokens to each, and the rows that give logits."""
         where = np.arange(len(fresh)) if slots is None else np.asarray(slots, np.int64)
         if len(where) != len(fresh) or len(set(where.tolist())) < len(where):
             raise ValueError(f"model: slots must be one for each of the {len(fresh)} sequences, none twice, "
                              f"got {where.tolist()}")
-        return Past(cache, where, fresh), np.arange(fresh.sum()) if rows is None else np.asarray(rows, np.int64)
+        return where, np.arange(fresh.sum()) if rows is None else np.asarray(rows, np.int64)
 
     def _run(self, batch: Sequence[NDArray[Any]], cache: KVCache, slots: Sequence[int] | Ints | None,
              rows: Sequence[int] | Ints | None, tap: Tap, seconds: Doubles | None) -> Floats:
         fresh = np.array([len(ids) for ids in batch], np.int64)
-        past, wanted = self._past(fresh, cache, slots, rows)
+        where, wanted = self._slots(fresh, slots, rows)
         ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
         if not tap.looks and hasattr(self.ops, "Program"):
             caches = [(cache.lengths, cache.keys, cache.values, cache.scales, cache.before)]
-            found: Floats = self._recorded().run(ids, past.slots, fresh, wanted, caches, seconds, stop.current())
+            found: Floats = self._recorded().run(ids, where, fresh, wanted, caches, seconds, stop.current())
             return found
         if seconds is not None:
             raise ValueError("model: seconds are those of a program's operations; end the trace, or see `trace` for "
                              "the times of activations")
         _check_rows(wanted, len(ids))
-        seen = cache.rows(past.slots, fresh)
+        seen = cache.rows(where, fresh)
         if tap.replaces:
-            cache.patched[past.slots] = True
+            cache.patched[where] = True
+        past = Past(cache, where, fresh, seen.positions)
         logits = self.graph(Inputs(ids, seen.positions, wanted), past, tap.at(seen))
-        cache.lengths[past.slots] += fresh
+        cache.lengths[where] += fresh
         return logits
 
     def _recorded(self) -> Any:
@@ -328,8 +321,10 @@ class Model(ABC):
             program = self.ops.Program()
             twin: Any = replaced(self, {id(self.ops): recorder})
             numbers: list[Any] = [recorder.Numbers(program, name) for name in Inputs._fields]
-            unknown: list[Any] = [recorder.Cache(0), recorder.Unknown("the slots"), recorder.Unknown("fresh tokens")]
-            program.close(twin.graph(Inputs(*numbers), Past(*unknown), NOBODY).view)
+            inputs = Inputs(*numbers)
+            past: list[Any] = [recorder.Cache(0), recorder.Unknown("the slots"), recorder.Unknown("fresh tokens"),
+                               inputs.places]  # fmt: skip
+            program.close(twin.graph(inputs, Past(*past), NOBODY).view)
             self._program = program  # whole: other threads may take it from here on
         return program
 

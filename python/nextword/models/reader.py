@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.arithmetic.arrays import Floats
+from nextword.arithmetic.blocks import Blocks
 from nextword.arithmetic.formats import PackedBytes
 from nextword.machine.shown import listed
-from nextword.models.layers import LayerNorm
+from nextword.models.layers import LayerNorm, RMSNorm
 from nextword.models.random_weights import RandomWeights
 
 PIECE = 1 << 20  # numbers of two matrices that are compared at once
@@ -63,19 +64,24 @@ class Reader:
             raise ValueError(f"load: {self._called(name)} must have shape {list(shape)} by the configuration, "
                              f"got {list(x.shape)}")
         try:
+            if isinstance(x, Blocks):
+                return store(x)
             return store(*x) if isinstance(x, PackedBytes) else store(np.ascontiguousarray(x))
         except ValueError as error:
             raise ValueError(f"load: {self._called(name)}: {error}") from None
 
     def vector(self, name: str, *shape: int) -> Floats:
         """A small array as float32 of its own."""
+        self.taken[name] = found = self._numbers(name, shape)
+        return found
+
+    def _numbers(self, name: str, shape: tuple[int, ...]) -> Floats:
         given = self._named(name, shape)
         if isinstance(given, PackedBytes):
             raise ValueError(f"load: {self._called(name)} must be numbers, got a matrix packed as {given.dtype}")
         x: Floats = self._stored(name, given, shape, self.ops.to_float32)
         if not np.isfinite(x).all():
             raise ValueError(f"load: {self._called(name)} must be finite, got NaN or infinity")
-        self.taken[name] = x
         return x
 
     def matrix(self, name: str, rows: int, cols: int, pack: Any, stored: str | None = None) -> Any:
@@ -84,7 +90,7 @@ class Reader:
         given = stored or name
         x = self._named(given, (rows, cols))
         if not isinstance(x, PackedBytes):
-            found = self._stored(given, x, (rows, cols), lambda x: pack(x, self.dtype or "float32"))
+            found = self._stored(given, x, (rows, cols), lambda x: self._packed(x, pack))
         elif self.dtype not in (None, x.dtype):
             raise ValueError(f"load: {self._called(given)} is packed as {x.dtype} and cannot become {self.dtype}; "
                              "leave the dtype out, or load the model that it was made of")
@@ -94,9 +100,55 @@ class Reader:
         self.stored_as = self.stored_as or str(found.dtype)
         return found
 
+    def _packed(self, x: Any, pack: Any) -> Any:
+        dtype = self.dtype or "float32"
+        if isinstance(x, Blocks) and pack is self.ops.pack_transposed:
+            return x.packed(self.ops, dtype)
+        return pack(np.ascontiguousarray(x), dtype)
+
     def linear(self, name: str, depth: int, cols: int) -> tuple[Any, Floats]:
         """Weight and bias of a linear layer, stored as [in, out]."""
         return self.matrix(f"{name}.weight", depth, cols, self.ops.pack), self.vector(f"{name}.bias", cols)
+
+    def projection(self, name: str, depth: int, cols: int, bias: bool) -> tuple[Any, Floats | None]:
+        """Weight of a linear layer, stored as [out, in], and its bias if it has one."""
+        weight = self.matrix(f"{name}.weight", cols, depth, self.ops.pack_transposed)
+        return weight, self.vector(f"{name}.bias", cols) if bias else None
+
+    def joined(self, name: str, parts: Mapping[str, int], depth: int, bias: bool) -> tuple[Any, Floats | None]:
+        """One linear layer of several that read the same, side by side; or what is stored as one by this name.
+
+        parts: the name of each -> its columns.
+        """
+        if self.has(f"{name}.weight"):
+            return self.projection(name, depth, sum(parts.values()), bias)
+        weight = self._side_by_side({f"{one}.weight": (size, depth) for one, size in parts.items()},
+                                    lambda x: self.ops.pack_transposed(x, self.dtype or "float32"))
+        self.taken[f"{name}.weight"] = weight
+        self.stored_as = self.stored_as or str(weight.dtype)
+        if not bias:
+            return weight, None
+        vector = np.concatenate([self._numbers(f"{one}.bias", (size,)) for one, size in parts.items()])
+        self.taken[f"{name}.bias"] = vector
+        return weight, vector
+
+    def _side_by_side(self, shapes: Mapping[str, tuple[int, ...]], store: Any) -> Any:
+        """Matrices of these names one below the other, stored as one; what is wrong with one is told by its name."""
+        pieces: dict[str, NDArray[Any]] = {}
+        for name, shape in shapes.items():
+            x = self._named(name, shape)
+            if isinstance(x, PackedBytes):
+                raise ValueError(f"load: {self._called(name)} must be numbers or packed with those beside it, got a "
+                                 f"matrix packed as {x.dtype}; write it anew with `nextword quantize`")
+            pieces[name] = self._stored(name, x, shape, np.array)  # its file's pages are given back with the next one
+        if len({x.dtype for x in pieces.values()}) > 1:
+            pieces = {name: self._stored(name, x, shapes[name], self.ops.to_float32) for name, x in pieces.items()}
+        try:
+            return store(np.concatenate(list(pieces.values())))
+        except ValueError:
+            for name, x in pieces.items():
+                self._stored(name, x, shapes[name], store)
+            raise
 
     def same(self, first: str, second: str) -> bool:
         """Whether two matrices are stored with the same numbers.
@@ -131,6 +183,10 @@ class Reader:
     def norm(self, name: str, size: int, eps: float) -> LayerNorm:
         """A layer normalisation."""
         return LayerNorm(self.ops, self.vector(f"{name}.weight", size), self.vector(f"{name}.bias", size), eps)
+
+    def rms_norm(self, name: str, size: int, eps: float) -> RMSNorm:
+        """A root mean square normalisation."""
+        return RMSNorm(self.ops, self.vector(f"{name}.weight", size), eps)
 
 
 def _kind(x: NDArray[Any] | PackedBytes) -> str:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nextword.models.layers import LayerNorm, Linear
+from nextword.models.layers import Linear, Norm
+from nextword.models.rotary import Turns
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Sum:
 
 @dataclass(frozen=True)
 class Normalised:
-    """layer(x) of each row."""
+    """layer(x) of each row; of [heads, tokens, width], of each head's."""
 
     of: str
-    layer: LayerNorm
+    layer: Norm
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,32 @@ class Activated:
 
 
 @dataclass(frozen=True)
+class Gated:
+    """form(x) * up, number by number; form: the name of the operation."""
+
+    of: str
+    form: str
+    up: str
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """Each head's pairs of numbers (i, width / 2 + i), turned by the angles of the token's place."""
+
+    of: str
+    turns: Turns
+
+
+@dataclass(frozen=True)
 class Scores:
-    """scale * queries . keys [heads, queries, keys], keys as the cache holds them; -inf for keys behind the query."""
+    """scale * queries . keys [heads, queries, keys], keys as the cache holds them, head h // group of them for head h;
+    -inf for keys behind the query, and for those that are not among the last `window` up to it (0: all are)."""
 
     queries: str
     keys: str
     scale: float
+    group: int = 1
+    window: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,14 +87,17 @@ class Softmax:
     """The softmax of each row of scores."""
 
     of: str
+    window: int = 0
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """weights @ values of each head, values as the cache holds them."""
+    """weights @ values of each head, values as the cache holds them, head h // group of them for head h."""
 
     weights: str
     values: str
+    group: int = 1
+    window: int = 0
 
 
-Step = Lookup | Sum | Normalised | Product | Activated | Scores | Softmax | Mixed
+Step = Lookup | Sum | Normalised | Product | Activated | Gated | Rotated | Scores | Softmax | Mixed

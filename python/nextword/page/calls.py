@@ -77,7 +77,7 @@ class Page:
                 "kind": model.kind, "dtype": model.dtype, "kv_dtype": model.kv_dtype, "layers": model.layers,
                 "heads": model.heads, "width": model.width, "head_width": model.head_width, "inner": inner,
                 "vocabulary": model.vocabulary, "window": model.window,
-                "activation": getattr(lm.config, "activation_function", None), "tokenizer": lm.tokenizer is not None,
+                "activation": model.activation, "tokenizer": lm.tokenizer is not None,
                 "parameters": {"total": sum(part["count"] for part in parts), "parts": parts}, "limits": limits,
                 "start": self.start, "version": _core.__version__}
 

@@ -97,7 +97,8 @@ def neurons(page: Page, name: str, body: Any) -> NeuronsAnswer:
     layer = fields.integer("layer", -layers, layers - 1) % layers
     position = fields.integer("position", -tokens, tokens - 1, -1) % tokens
     found = run.inside.neurons(layer, position, fields.integer("top", 1, TOP, 20))
-    before = run.activation(f"h.{layer}.mlp.fc")[position]
+    act = page.lm.model.steps()[f"h.{layer}.mlp.act"]
+    before = run.activation(act.of)[position]  # type: ignore[union-attr]
     every = [{"neuron": one.neuron, "before": float(before[one.neuron]), "activation": one.activation,
               "promoted": [t for t, _, _ in one.promoted], "suppressed": [t for t, _, _ in one.suppressed]}
              for one in found]

@@ -16,7 +16,6 @@ from nextword.serve.sampling import draws_of, sampling_of
 from nextword.serve.served import Served
 from nextword.serve.state import State
 from nextword.serve.telling import Told, finish, padded, usage_of
-from nextword.serve.templates import STOPS, written
 
 
 class Chatting:
@@ -33,15 +32,14 @@ class Chatting:
                           "invalid_value")
         if asked.top_logprobs is not None and not asked.logprobs:
             raise Refused(400, "top_logprobs needs logprobs=true", "top_logprobs", "invalid_value")
-        text, plain = written(served, asked.messages)
-        self.prompt = served.ids("messages", text, () if plain else "all", begins=plain)
+        self.prompt = served.written(asked.messages)
         limit = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
         served.fit("messages", self.prompt, 1 if limit is None else limit)
         longest = served.room([self.prompt]) if limit is None else limit
         self.settings = sampling_of(asked, served.lm.model.vocabulary, longest, self.n, None,
                                     (asked.top_logprobs or 0) if asked.logprobs else None, None,
-                                    STOPS if plain else ())
-        self.ends = frozenset() if asked.ignore_eos else served.lm.ends
+                                    served.lm.chat_template.stops)
+        self.ends = frozenset() if asked.ignore_eos else served.lm.chat_ends
 
     def logprobs(self, found: Any) -> answers.ChatLogprobs | None:
         """Of tokens, if they are asked for."""
@@ -56,7 +54,7 @@ async def chat(exchange: Exchange, state: State, asked: ChatRequest) -> None:
     told: dict[str, Any] = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()),
                             "model": served.name, "system_fingerprint": served.fingerprint}
     fields = asked.__struct_fields__
-    async with running(exchange, state, served, [one.prompt], one.settings, bool(asked.ignore_eos),
+    async with running(exchange, state, served, [one.prompt], one.settings, one.ends,
                        asked.priority or 0, asked.user or "", fields) as job:
         if asked.stream:
             await _stream(exchange, one, job, told, fields)

@@ -76,7 +76,7 @@ async def completions(exchange: Exchange, state: State, asked: CompletionRequest
     told: dict[str, Any] = {"id": f"cmpl-{secrets.token_hex(12)}", "created": int(time.time()),
                             "model": served.name, "system_fingerprint": served.fingerprint}
     fields = asked.__struct_fields__
-    async with running(exchange, state, served, one.prompts, one.settings, bool(asked.ignore_eos),
+    async with running(exchange, state, served, one.prompts, one.settings, one.ends,
                        asked.priority or 0, asked.user or "", fields) as job:
         if asked.stream:
             await _stream(exchange, one, job, told, fields)

@@ -92,15 +92,15 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(exchange: Exchange, state: State, served: Served, prompts: list[list[int]], settings: Sampling,
-                  ignore_eos: bool, priority: int, user: str, fields: tuple[str, ...]) -> AsyncIterator[Running]:
-    """A job of these prompts, cancelled at the end of the block unless it has ended. Raises Refused."""
+                  ends: frozenset[int], priority: int, user: str, fields: tuple[str, ...]) -> AsyncIterator[Running]:
+    """A job of these prompts, cancelled at the end of the block unless it has ended. ends: the tokens that end a text.
+    Raises Refused."""
     metrics, rows = state.metrics, len(prompts) * max(settings.n, settings.best_of or 1)
     one = Running(exchange, metrics)
-    eos: Any = None if ignore_eos else "config"
     with state.texts(exchange.client, rows):
         try:
             one.job = await aside(lambda: served.engine.submit(
-                prompts, settings, f"{exchange.client}/{user}", priority, one.hear, eos=eos, op="completions"))
+                prompts, settings, f"{exchange.client}/{user}", priority, one.hear, eos=sorted(ends), op="completions"))
         except Exception as error:
             raise engine_error(error, fields) from error
         exchange.checked()

@@ -125,6 +125,11 @@ class Message(Struct, forbid_unknown_fields=True, kw_only=True):
     function_call: None = None
     audio: None = None
 
+    @property
+    def text(self) -> str:
+        """The content as one text; its parts follow each other."""
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
 
 Messages = Annotated[list[Message], Meta(min_length=1, max_length=bounds.MESSAGES)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,8 +12,10 @@ from nextword.decoding.defaults import first_tokens
 from nextword.machine import cpu
 from nextword.serve.errors import Refused
 from nextword.serve.prompts import Given
+from nextword.serve.requests import Message
 from nextword.tasks.fingerprint import model_fingerprint
 from nextword.tasks.language_model import LanguageModel
+from nextword.text.chat_template import TemplateError
 from nextword.text.ids import Special, token_ids, token_text
 from nextword.text.no_vocabulary import NoVocabularyError
 from nextword.text.tokenizer import Tokenizer
@@ -56,6 +59,17 @@ class Served:
         except ValueError as error:
             raise Refused(400, str(error), param, "invalid_value") from None
         return found
+
+    def written(self, messages: Sequence[Message], generate: bool = True, begins: bool = True) -> list[int]:
+        """The ids of the prompt that the model's template makes of messages. generate: with what begins an answer;
+        begins: with what the tokenizer begins texts with, if the template leaves that to it. Raises Refused."""
+        told = [{"role": one.role, "name": one.name, "content": one.text} for one in messages]
+        try:
+            template = self.lm.chat_template
+            text = template.render(told, generate)
+        except TemplateError as error:
+            raise Refused(400, str(error), "messages", "template_error") from None
+        return self.ids("messages", text, () if template.plain else "all", begins and template.plain)
 
     def fit(self, param: str, prompt: list[int], fresh: int) -> None:
         """Raises Refused "context_length_exceeded" for more than the window holds: the last token goes through no

@@ -9,7 +9,6 @@ from nextword.serve.exchange import Exchange, aside
 from nextword.serve.requests import DetokenizeRequest, TokenizeRequest
 from nextword.serve.served import Served
 from nextword.serve.state import State
-from nextword.serve.templates import own_template, token_names, written
 from nextword.text.ids import text_of
 
 
@@ -21,12 +20,13 @@ async def tokenize(exchange: Exchange, state: State, asked: TokenizeRequest) -> 
 
 
 def _tokens(served: Served, asked: TokenizeRequest) -> answers.Tokens:
-    text, adds = asked.prompt or "", asked.add_special_tokens is not False
-    if asked.messages is not None:
-        text, adds = written(served, asked.messages, asked.add_generation_prompt is not False)
-        adds = adds and asked.add_special_tokens is not False
-    ids = served.ids("prompt", text, "all", False)
-    if adds and served.lm.tokenizer is not None:
+    adds, begun = asked.add_special_tokens is not False, True
+    if asked.messages is None:
+        ids = served.ids("prompt", asked.prompt or "", "all", False)
+    else:
+        ids = served.written(asked.messages, asked.add_generation_prompt is not False, False)
+        begun = served.lm.chat_template.plain
+    if adds and begun and served.lm.tokenizer is not None:
         ids = [*served.lm.tokenizer.beginning, *ids]
     texts = [served.token(token) for token in ids] if asked.return_token_strs else None
     return answers.Tokens(len(ids), served.window, ids, texts)
@@ -53,7 +53,7 @@ async def tokenizer_info(exchange: Exchange, state: State, asked: None) -> None:
     tokenizer = served.lm.tokenizer
     if tokenizer is None:
         raise Refused(404, f"the model has no vocabulary {served.lm.no_tokenizer}".strip(), None, "no_vocabulary")
-    names = token_names(served)
-    end, begin = names["eos_token"] or None, names["bos_token"] or None
+    template = served.lm.chat_template
+    end, begin = (template.tokens.get(name) or None for name in ("eos_token", "bos_token"))
     await exchange.answer(answers.TokenizerInfo(type(tokenizer).__name__, len(tokenizer), served.window, end, begin,
-                                                end, own_template(served)))
+                                                end, template.source))

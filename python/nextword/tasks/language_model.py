@@ -1,6 +1,6 @@
 """LanguageModel: prompts and settings in, generations out. Decoding itself is in decoding/scheduler."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -22,7 +22,9 @@ from nextword.machine import memory
 from nextword.models.model import Model
 from nextword.models.passes import read
 from nextword.tasks.awaited import Awaited
+from nextword.tasks.chatting import Chatting
 from nextword.tasks.looking import Looking
+from nextword.text.chat_files import Told
 from nextword.text.ids import Prompt, Special, is_batch, token_ids
 from nextword.text.no_vocabulary import tells_why
 from nextword.text.tokenizer import Tokenizer
@@ -44,24 +46,28 @@ class Source(NamedTuple):
     revision: str | None
 
 
-class LanguageModel(Looking, Awaited):
+class LanguageModel(Looking, Awaited, Chatting):
     """A model, its tokenizer and its configuration: what `nextword.load` returns.
 
     source: where `load` took it from; None for one that was put together otherwise. no_tokenizer: why there is none.
+    note: in what its matrices are held where that is not what the file has, such as "int8 of Q4_K"; else "".
     generation_config: the content of generation_config.json, or else what config.json has of it. Its end tokens,
         beginning token and forbidden tokens hold (`suppress_tokens`, `bad_words_ids`); a generation is refused for what
         else of it forces tokens. All other fields, such as temperature and max_new_tokens, change nothing: `generate`
         has its own defaults, and takes what is given to it.
     ends: the model's end tokens, by generation_config.json or else config.json. Empty without one.
+    template: gives what the model's files say of its template of messages, when it is first asked for.
     """
 
     def __init__(self, model: Model, tokenizer: Tokenizer | None = None, source: Source | None = None,
-                 generation_config: Mapping[str, Any] | None = None) -> None:
+                 generation_config: Mapping[str, Any] | None = None,
+                 template: Callable[[], Told] | None = None) -> None:
         self.model, self.tokenizer, self.source = model, tokenizer, source
         self.generation_config = generation_config
         self._defaults = Defaults.read(model, generation_config)
         self.ends = self._defaults.ends
-        self.no_tokenizer = ""
+        self.no_tokenizer, self.note = "", ""
+        self._template, self._chat_template = template, None
         self._engine = None
         self._copies: dict[str, Model] = {}  # those that draft, by their dtype
 
@@ -71,7 +77,7 @@ class LanguageModel(Looking, Awaited):
         return self.model.config
 
     def __repr__(self) -> str:
-        return f"LanguageModel({self.model.kind}: {self.model.sizes})"
+        return f"LanguageModel({self.model.kind}: {self.model.sizes}{self.note and f'; {self.note}'})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By where it came from: who reads the pickle loads it anew. Raises TypeError if it came from nowhere."""
@@ -82,7 +88,8 @@ class LanguageModel(Looking, Awaited):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LanguageModel":
         """A model of its own; the packed matrices, which never change, are shared."""
-        return LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config)
+        return LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config,
+                             self._template)
 
     @tells_why
     def logits(self, ids: Prompt, last_only: bool = False, *, allowed_special: Special = ()) -> Floats:

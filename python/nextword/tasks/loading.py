@@ -1,14 +1,17 @@
-"""`nextword.load`: from a folder or a hub id to a language model."""
+"""`nextword.load`: from a folder, a GGUF file or a hub id to a language model."""
 
 import os
+from functools import partial
 
 from nextword.arithmetic.formats import DTYPES
 from nextword.decoding.defaults import of_config
 from nextword.files.bundled import BUNDLED
-from nextword.files.weights import open_model
+from nextword.files.weights import GGUFWeights, Weights, open_model
 from nextword.machine import cpu
 from nextword.models import build
 from nextword.tasks.language_model import LanguageModel, Source
+from nextword.text.chat_files import of_folder, of_metadata
+from nextword.text.gguf_vocabulary import tokenizer_of_gguf
 from nextword.text.tokenizer import Tokenizer
 
 DEMO = BUNDLED["nextword:demo"]
@@ -16,14 +19,16 @@ DEMO = BUNDLED["nextword:demo"]
 
 def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = None,
          threads: int | None = None, kv_dtype: str = "float32", revision: str | None = None) -> LanguageModel:
-    """Load a GPT-2 model from a Hugging Face folder or the hub.
+    """Load a model from a Hugging Face folder, a GGUF file or the hub.
 
-    path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; or a
-        hub id such as "gpt2" (needs `pip install "nextword[hub]"`), "gpt2@v1.0" for a revision of it; None loads the
-        small model of the package, which is "nextword:demo", too; "nextword:nano-sort" is a tiny one that sorts the
-        letters A, B and C, so small that every number of it fits on a screen.
+    path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; a
+        GGUF file, which has all of it in one; or a hub id such as "gpt2" (needs `pip install "nextword[hub]"`),
+        "gpt2@v1.0" for a revision of it; None loads the small model of the package, which is "nextword:demo", too;
+        "nextword:nano-sort" is a tiny one that sorts the letters A, B and C, so small that every number of it fits on a
+        screen.
     dtype: how weight matrices are held: "float32", or in fewer bits "bfloat16", "int8", "int4" (docs/quantisation.md).
-        None: as a folder of `nextword quantize` holds them, which takes no conversion, and float32 of any other.
+        None: as a folder of `nextword quantize` holds them, which takes no conversion; of a GGUF file the nearest to
+        how most of it is stored, which `LanguageModel.note` names; and float32 of any other.
     threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
     kv_dtype: how the keys and values of a text are held: "float32"; "bfloat16", half of it; "int8", a bit more than a
         quarter (a float32 for each token and head beside them). The shorter ones change logits slightly.
@@ -44,12 +49,23 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     weights = open_model(DEMO if path_or_id is None else path_or_id, revision)
     tokenizer, reason = None, ""
     try:
-        tokenizer = Tokenizer.load(weights.folder)
+        tokenizer = _vocabulary(weights)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error)
-    model = build(weights, dtype=dtype, kv_dtype=kv_dtype)
+    held = dtype or weights.nearest
+    if isinstance(weights, GGUFWeights):
+        weights.require(held or "float32")
+    model = build(weights, dtype=held, kv_dtype=kv_dtype)
     source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
     generation = weights.generation_config
-    lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation)
+    lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation,
+                       partial(of_folder, weights.folder) if weights.metadata is None else
+                       partial(of_metadata, weights.metadata, weights.source))
     lm.no_tokenizer = reason
+    if weights.kind is not None:
+        lm.note = f"{model.dtype} of {weights.kind}"
     return lm
+
+
+def _vocabulary(weights: Weights) -> Tokenizer:
+    return Tokenizer.load(weights.folder) if weights.metadata is None else tokenizer_of_gguf(weights.metadata)

@@ -9,8 +9,8 @@ from nextword.arithmetic import ops
 from nextword.arithmetic.formats import DTYPES, PackedBytes
 from nextword.files import packed_file, whole
 from nextword.files.json_text import json_text
-from nextword.files.model_folder import GENERATION, SINGLE, VOCABULARY_FILES
-from nextword.files.weights import Weights, open_model
+from nextword.files.model_folder import GENERATION, SINGLE, TEMPLATE, VOCABULARY_FILES, VOCABULARY_GGUF
+from nextword.files.weights import GGUFWeights, Weights, open_model
 from nextword.models import build
 from nextword.models.model import Model
 
@@ -22,7 +22,8 @@ def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathL
     """Write a model's folder anew with its weights in fewer bits. `load` then converts nothing.
 
     path_or_id: what `load` takes; dtype: "int8", "int4", "bfloat16" or "float32"; out: a folder that is not there or
-        empty. It gets `config.json`, the vocabulary files as they are, and one `model.safetensors` (packed_file.py).
+        empty. It gets `config.json`, the files of the vocabulary and of the template of messages as they are (of a GGUF
+        file `vocabulary.gguf`, its metadata), and one `model.safetensors` (packed_file.py).
     progress: called with (tensors done, all).
     Returns out. Raises FileExistsError if it is not empty, OSError if it cannot be written, else as `load` does. After
     an error or Ctrl-C nothing is left of it.
@@ -47,9 +48,12 @@ def _write(model: Model, weights: Weights, folder: Path) -> None:
     """The files of a model, and the vocabulary of the folder that its weights came from."""
     note = {"quant_method": "nextword", "dtype": model.dtype}
     (folder / "config.json").write_text(json_text({**weights.config, "quantization_config": note}, indent=2) + "\n")
-    for name in (*VOCABULARY_FILES, GENERATION):
+    beside = () if isinstance(weights, GGUFWeights) else (*VOCABULARY_FILES, VOCABULARY_GGUF, GENERATION, TEMPLATE)
+    for name in beside:
         if whole.present("quantize", weights.folder / name):
             (folder / name).write_bytes((weights.folder / name).read_bytes())
+    if isinstance(weights, GGUFWeights):
+        (folder / VOCABULARY_GGUF).write_bytes(weights.vocabulary())
     tensors = {name: PackedBytes(ops.packed_bytes(x), x.dtype, *x.shape) if isinstance(x, ops.Packed) else x
                for name, x in model.tensors().items()}  # fmt: skip
     with (folder / SINGLE).open("wb") as file:
@@ -62,7 +66,7 @@ class _Told(Mapping[str, Any]):
     """A folder's weights; says how many tensors have been taken."""
 
     def __init__(self, weights: Weights, progress: Callable[[int, int], None] | None) -> None:
-        self.folder, self.config, self.describe = weights.folder, weights.config, weights.describe
+        self.source, self.config, self.describe = weights.source, weights.config, weights.describe
         self._weights, self._progress = weights, progress
         self._taken: set[str] = set()
 

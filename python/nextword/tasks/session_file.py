@@ -156,7 +156,7 @@ def check_file(file: BinaryIO, path: Path, model: Model, tokenizer: Tokenizer | 
 
 def take(tensors: Any, model: Model) -> tuple[list[int], KVCache]:
     """Ids and cache from an opened safetensors file, one tensor in memory at a time."""
-    size, cols = model.vocabulary, model.heads * model.head_width
+    size, cols = model.vocabulary, model.kv_heads * model.head_width
 
     def get(name: str, dtype: str, *shape: int | None) -> NDArray[Any]:
         if name not in names:

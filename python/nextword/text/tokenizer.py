@@ -86,7 +86,8 @@ class Tokenizer(_core.Bpe):
     ) -> None:
         """What a reader of files makes a tokenizer of.
 
-        source: the vocabulary, used up. pattern: how text is split: "gpt2", "cl100k", "llama3" or "o200k".
+        source: the vocabulary, used up.
+        pattern: how text is split: "gpt2", "cl100k", "llama3", "qwen2", "smollm" or "o200k".
         prefix_space: whether text gets a blank before it, at the begin and after each added token.
         normalizer: what is done to text first: steps as nextword.text.normalizer.Normalizer takes them.
         beginning, ending: the ids that begin and end every text, unless a call says add_special_tokens=False.

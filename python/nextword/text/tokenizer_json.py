@@ -134,6 +134,10 @@ def _pre_tokenizer(file: str, top: Any) -> tuple[str, bool]:
         raise _unsupported(file, "pre_tokenizer", "ByteLevel", top)
     if not before and use_regex:
         return "gpt2", prefix_space
+    if len(before) == 1 and before[0].get("type") == "Digits" and use_regex and before[0].get("individual_digits"):
+        if prefix_space:  # which each part between digits would get
+            raise _unsupported(file, "pre_tokenizer", "ByteLevel with add_prefix_space false after Digits", top)
+        return "smollm", False
     if len(before) == 1 and before[0].get("type") == "Split" and not use_regex:
         if prefix_space:
             raise _unsupported(file, "pre_tokenizer", "ByteLevel with add_prefix_space false after a Split", top)
@@ -142,7 +146,7 @@ def _pre_tokenizer(file: str, top: Any) -> tuple[str, bool]:
         isolated = before[0].get("behavior") == "Isolated" and not before[0].get("invert")
         if isinstance(regex, str) and regex in _PATTERNS and isolated:
             return _PATTERNS[regex], False
-    expected = "ByteLevel, alone or after a Split by one of tiktoken's patterns"
+    expected = "ByteLevel, alone, after Digits one by one, or after a Split by a pattern of tiktoken, Llama 3 or Qwen2"
     raise _unsupported(file, "pre_tokenizer", expected, top)
 
 

@@ -1,0 +1,124 @@
+"""The tokenizer that a GGUF file's metadata describes. The file itself is read in the room `files`.
+
+The keys are those of the GGUF specification (ggml, docs/gguf.md); what follows from `tokenizer.ggml.pre`, and what
+holds where a key is absent, is llama.cpp's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nextword import _core
+from nextword.machine.shown import is_integer, shown
+from nextword.text.added_tokens import AddedToken
+from nextword.text.tokenizer import Tokenizer
+
+_TOKENS, _TYPES, _MERGES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"
+_CONTROL, _USER_DEFINED = 3, 4  # types of tokens that are found in text as they stand
+
+
+class _Splitting(NamedTuple):
+    """What a name of `tokenizer.ggml.pre` stands for."""
+
+    pattern: str
+    whole_pieces: bool = False  # a piece that is a token becomes it, whatever the merges
+    begins: bool = False  # whether a text begins with the token of bos_token_id, unless the file says
+
+
+_LLAMA3 = _Splitting("llama3", whole_pieces=True, begins=True)
+_SPLITTING = {
+    **dict.fromkeys(("default", "gpt-2", "phi-2", "jina-es", "jina-de"), _Splitting("gpt2")),
+    **dict.fromkeys(("llama3", "llama-v3", "llama-bpe"), _LLAMA3),
+    **dict.fromkeys(("qwen2", "deepseek-r1-qwen"), _Splitting("qwen2")),
+    **dict.fromkeys(("smollm", "starcoder", "refact", "command-r"), _Splitting("smollm")),
+}
+
+
+def tokenizer_of_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer of a GGUF file.
+
+    metadata: its keys and values; arrays as any sequences. Read are tokenizer.ggml.model ("gpt2": byte-level BPE),
+    .pre, .tokens, .token_type, .merges, .bos_token_id, .eos_token_id, .add_bos_token, .add_eos_token.
+
+    Control tokens become special ones, user-defined ones are always found in text. Raises ValueError that names the key
+    for what is missing, malformed, or a way to ids that this library does not have.
+
+    >>> letters = [chr(c) for c in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324))]
+    >>> tokens = [*letters, "he", "Ġt", "Ġthe", "<|end|>"]
+    >>> tokenizer = tokenizer_of_gguf({
+    ...     "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.tokens": tokens,
+    ...     "tokenizer.ggml.token_type": [1] * 259 + [3], "tokenizer.ggml.merges": ["h e", "Ġ t", "Ġt he"]})
+    >>> tokenizer.encode(" the<|end|>", allowed_special="all")
+    [258, 259]
+    """
+    model = _text(metadata, "tokenizer.ggml.model")
+    tokens = _list(metadata, _TOKENS, str)
+    if tokens is None:
+        raise _wrong(_TOKENS, "a list of texts", None)
+    types = _list(metadata, _TYPES, int) or []
+    if types and len(types) != len(tokens):
+        raise _wrong(_TYPES, f"one number a token ({len(tokens)})", f"{len(types)} numbers")
+    if wrong := [kind for kind in types if not 1 <= kind <= 6]:
+        raise _wrong(_TYPES, "numbers from 1 to 6", wrong[0])
+    if model != "gpt2":
+        raise _wrong("tokenizer.ggml.model", '"gpt2"', model)
+    splitting = _splitting(metadata)
+    source = _core.spelled_source(tokens, types, _list(metadata, _MERGES, str) or [], "GGUF vocabulary")
+    source.whole_pieces = splitting.whole_pieces
+    source.added_tokens = [
+        AddedToken(tokens[id], id, special=kind == _CONTROL, normalized=False)
+        for id, kind in enumerate(types)
+        if kind in (_CONTROL, _USER_DEFINED) and tokens[id]
+    ]
+    beginning = _edge(metadata, "bos", splitting.begins, len(tokens))
+    ending = _edge(metadata, "eos", False, len(tokens))
+    return Tokenizer(source, splitting.pattern, beginning=beginning, ending=ending)
+
+
+def _splitting(metadata: Mapping[str, Any]) -> _Splitting:
+    name = _text(metadata, "tokenizer.ggml.pre", "default")
+    if name not in _SPLITTING:
+        raise _wrong("tokenizer.ggml.pre", f"one of {', '.join(_SPLITTING)}", name)
+    return _SPLITTING[name]
+
+
+def _edge(metadata: Mapping[str, Any], name: str, default: bool, size: int) -> tuple[int, ...]:
+    """The ids that begin (bos) or end (eos) every text."""
+    flag, key = f"tokenizer.ggml.add_{name}_token", f"tokenizer.ggml.{name}_token_id"
+    wanted = metadata.get(flag, default)
+    if not isinstance(wanted, bool):
+        raise _wrong(flag, "true or false", wanted)
+    id = metadata.get(key)
+    if id is None and (not wanted or flag not in metadata):
+        return ()
+    if id is None or not is_integer(id) or not 0 <= id < size:
+        raise _wrong(key, f"a token id 0 .. {size - 1}", id)
+    return (int(id),) if wanted else ()
+
+
+def _text(metadata: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = metadata.get(key, default)
+    if not isinstance(value, str):
+        raise _wrong(key, "a text", value)
+    return value
+
+
+def _list(metadata: Mapping[str, Any], key: str, kind: type) -> list[Any] | None:
+    """An array's values, checked; None where there is none."""
+    values = metadata.get(key)
+    if values is None:
+        return None
+    values = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise _wrong(key, "a list", values)
+    wrong = [value for value in values if not isinstance(value, kind) or isinstance(value, bool)]
+    if wrong:
+        raise _wrong(key, {str: "texts", int: "whole numbers", float: "numbers"}[kind], wrong[0])
+    return list(values)
+
+
+def _wrong(key: str, expected: str, got: object) -> ValueError:
+    return ValueError(
+        f"tokenizer_of_gguf: {key} must be {expected}, got {shown(got)}; the file's vocabulary cannot be used"
+    )
