@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from nextword.models import ARCHITECTURES
-from nextword.models.llama import Llama
 
 SMALL = {"vocab_size": 37, "hidden_size": 20, "intermediate_size": 23, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "head_dim": 6, "max_position_embeddings": 48, "rms_norm_eps": 1e-5,
@@ -55,8 +54,8 @@ def small_tensors(config: dict[str, Any], seed: int = 0) -> dict[str, np.ndarray
     return tensors
 
 
-def small_llama(kind: str = "llama", seed: int = 0, changes: dict[str, Any] | None = None, **options: Any) -> Llama:
-    """A model of random weights. options: dtype, kv_dtype, ops."""
-    config = small_config(kind, **(changes or {}))
+def small_llama(config: dict[str, Any] | str = "llama", seed: int = 0, **options: Any) -> Any:
+    """A model of random weights. config: or a kind, for `small_config`. options: dtype, kv_dtype, ops."""
+    config = small_config(config) if isinstance(config, str) else config
     tensors = {name.removeprefix("model."): x for name, x in small_tensors(config, seed).items()}
-    return ARCHITECTURES[kind](tensors, config, **options)
+    return ARCHITECTURES[config["model_type"]](tensors, config, **options)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 import nextword
 from nextword.arithmetic.formats import DTYPES
 from nextword.models.gpt2 import ACTIVATIONS, GPT2, GPT2Config
+from nextword.models.model import Model
+from small_llama import OWN, small_llama
 
 
 def configs() -> st.SearchStrategy[dict[str, Any]]:
@@ -89,20 +91,53 @@ def random_model(config: dict[str, Any], seed: int = 0, head_bias: bool = False,
     return GPT2(random_tensors(config, seed, head_bias), config, **settings)
 
 
+def llama_configs() -> st.SearchStrategy[dict[str, Any]]:
+    """The same of the Llama kind: any group of heads, a window in some layers, biases, angles."""
+    def whole(kind: str, kv_heads: int, group: int, window: int | None, rest: dict[str, Any]) -> dict[str, Any]:
+        heads = {"num_key_value_heads": kv_heads, "num_attention_heads": kv_heads * group}
+        own = {"qwen2": {"use_sliding_window": window is not None, "max_window_layers": 1},
+               "qwen3": {"use_sliding_window": window is not None, "max_window_layers": 0}}.get(kind, {})
+        if kind != "llama":
+            own |= {"sliding_window": window}
+        return {"model_type": kind, "eos_token_id": None, "bos_token_id": None, **heads, **own, **rest}
+
+    rest = st.fixed_dictionaries({
+        "head_dim": st.sampled_from([2, 4, 6, 16, 18, 32, 34]), "hidden_size": st.integers(1, 60),
+        "num_hidden_layers": st.integers(1, 3), "intermediate_size": st.integers(1, 70),
+        "max_position_embeddings": st.integers(4, 70), "vocab_size": st.sampled_from([1, 7, 31, 32, 33, 50, 129]),
+        "hidden_act": st.sampled_from(["silu", "gelu", "gelu_pytorch_tanh"]),
+        "rms_norm_eps": st.sampled_from([1e-5, 1e-6, 1e-2]), "tie_word_embeddings": st.booleans(),
+        "attention_bias": st.booleans(), "mlp_bias": st.booleans(),
+        "rope_theta": st.sampled_from([100.0, 10000.0, 1e6])})  # fmt: skip
+    return st.builds(whole, st.sampled_from(sorted(OWN)), st.integers(1, 3), st.integers(1, 3),
+                     st.sampled_from([None, 1, 3, 32]), rest)
+
+
 @st.composite
-def models(draw: st.DrawFn) -> GPT2:
-    """A model of any odd shape with random weights, stored in any format, and a cache of any dtype."""
+def gpt2_models(draw: st.DrawFn) -> GPT2:
+    """A GPT-2 of any odd shape with random weights, stored in any format, and a cache of any dtype."""
     shape, seed, head_bias = draw(configs()), draw(st.integers(0, 2**16)), draw(st.booleans())
     return random_model(shape, seed, head_bias, dtype=draw(st.sampled_from(DTYPES)), kv_dtype=draw(kv_dtypes))
 
 
 @st.composite
-def token_ids(draw: st.DrawFn, model: GPT2, most: int | None = None) -> list[int]:
+def llama_models(draw: st.DrawFn) -> Model:
+    """The same of the Llama kind."""
+    return small_llama(draw(llama_configs()), draw(st.integers(0, 2**16)), dtype=draw(st.sampled_from(DTYPES)),
+                       kv_dtype=draw(kv_dtypes))
+
+
+def models() -> st.SearchStrategy[Model]:
+    """A model of any architecture and odd shape with random weights, stored in any format, and a cache of any dtype."""
+    return st.one_of(gpt2_models(), llama_models())
+
+
+@st.composite
+def token_ids(draw: st.DrawFn, model: Model, most: int | None = None) -> list[int]:
     """Token ids that fit into the model's window, one at least."""
-    c = model.config
-    length = draw(st.integers(1, min(c.n_positions, most or c.n_positions)))
+    length = draw(st.integers(1, min(model.limit, most or model.limit)))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    return rng.integers(0, c.vocab_size, length).tolist()
+    return rng.integers(0, model.vocabulary, length).tolist()
 
 
 @st.composite
@@ -136,7 +171,7 @@ def settings_of_rows() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def run(model: GPT2, parts: list[list[int]], cache: Any = None) -> np.ndarray:
+def run(model: Model, parts: list[list[int]], cache: Any = None) -> np.ndarray:
     """Logits of every position of one sequence that goes through the model part by part."""
     cache = cache or model.cache(1)
     return np.concatenate([model([np.array(part)], cache) for part in parts])

@@ -47,7 +47,7 @@ def steps_of(model, prompt, texts):
 @given(st.data(), models(), st.integers(1, 12))
 def test_one_beam_is_greedy_decoding(data, model, count):
     prompt = data.draw(token_ids(model))
-    eos = data.draw(st.integers(0, model.config.vocab_size - 1))
+    eos = data.draw(st.integers(0, model.vocabulary - 1))
     found = beam_search(model, prompt, num_beams=1, max_new_tokens=count, eos=eos).beams
     greedy = LanguageModel(model).generate(prompt, max_new_tokens=count, eos=eos, on_overflow="stop")
     assert [beam.tokens for beam in found] == [greedy.tokens]
@@ -83,7 +83,7 @@ def test_with_an_end_token_too_the_best_of_all_texts_is_found(seed, vocabulary, 
 @given(st.data(), models(), st.integers(2, 6), stopping, st.floats(-1, 2), st.integers(1, 3))
 def test_scores_are_the_true_log_probabilities_best_first(isa, data, model, size, early, penalty, groups):
     prompt = data.draw(token_ids(model))
-    eos = data.draw(st.lists(st.integers(0, model.config.vocab_size - 1), max_size=2))
+    eos = data.draw(st.lists(st.integers(0, model.vocabulary - 1), max_size=2))
     beams = size * groups
     found = beam_search(model, prompt, num_beams=beams, num_return_sequences=beams, max_new_tokens=15, eos=eos,
                         early_stopping=early, length_penalty=penalty, num_beam_groups=groups).beams  # fmt: skip
@@ -322,7 +322,7 @@ def test_a_long_prompt_goes_through_the_model_in_chunks_with_the_same_bits(token
 @given(st.data(), models(), st.integers(1, 5), st.integers(1, 3), stopping)
 def test_the_tree_leads_to_every_hypothesis(data, model, size, groups, early):
     prompt = data.draw(token_ids(model))
-    eos = data.draw(st.lists(st.integers(0, model.config.vocab_size - 1), max_size=2))
+    eos = data.draw(st.lists(st.integers(0, model.vocabulary - 1), max_size=2))
     beams = size * groups
     found = beam_search(model, prompt, num_beams=beams, num_return_sequences=beams, max_new_tokens=8, eos=eos,
                         num_beam_groups=groups, early_stopping=early)  # fmt: skip

@@ -21,8 +21,8 @@ def tiny():
 
 @given(st.data(), models(), st.integers(1, 5))
 def test_without_a_penalty_it_is_greedy_decoding(data, model, top_k):
-    prompt = data.draw(token_ids(model, model.config.n_positions - 3))
-    count = data.draw(st.integers(0, model.config.n_positions - len(prompt)))
+    prompt = data.draw(token_ids(model, model.limit - 3))
+    count = data.draw(st.integers(0, model.limit - len(prompt)))
     found = contrastive_search(model, prompt, penalty_alpha=0, top_k=top_k, max_new_tokens=count)
     assert found.tokens == LanguageModel(model).generate(prompt, max_new_tokens=count, eos=None).tokens
     assert found.finish_reason == "length"
@@ -30,7 +30,7 @@ def test_without_a_penalty_it_is_greedy_decoding(data, model, top_k):
 
 @given(st.data(), models(), st.integers(1, 5), st.floats(0, 1))
 def test_each_token_has_the_best_score_of_candidates_computed_anew(data, model, top_k, alpha):
-    prompt = data.draw(token_ids(model, model.config.n_positions - 3))
+    prompt = data.draw(token_ids(model, model.limit - 3))
     lm = LanguageModel(model)
     found = contrastive_search(model, prompt, penalty_alpha=alpha, top_k=top_k, max_new_tokens=6)
     ids = list(prompt)

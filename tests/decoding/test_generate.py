@@ -299,7 +299,7 @@ def test_stop_still_refuses_a_prompt_that_does_not_fit(tiny):
 
 def slide_by_hand(model, prompt, count):
     """Encode the kept tokens anew whenever the window is full."""
-    window, ids, begin = model.config.n_positions, list(prompt), 0
+    window, ids, begin = model.limit, list(prompt), 0
     for made in range(count):
         if len(ids) - begin > window:
             begin = len(ids) - keep_on_slide(window, count - made)

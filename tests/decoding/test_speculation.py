@@ -95,7 +95,7 @@ def test_a_text_does_not_depend_on_its_draft(isa, tiny, drafts, prompts, setting
 @given(st.data())
 def test_models_of_any_shape_draft_for_each_other(data):
     model = data.draw(models())
-    size, window = model.config.vocab_size, model.config.n_positions
+    size, window = model.vocabulary, model.limit
     shape = tiny_config(vocab_size=size, n_positions=data.draw(st.integers(1, 80), "draft's window"))
     draft = data.draw(st.sampled_from(["lookup", model, random_model(shape, 3)]), "draft")
     prompt = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=window), "prompt")

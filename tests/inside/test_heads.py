@@ -33,7 +33,7 @@ def test_places_are_those_of_the_definition(kind, ids):
 
 @given(models(), st.sampled_from(KINDS), st.integers(0, 3))
 def test_scores_are_means_of_the_weights_on_the_places(model, kind, seed):
-    ids = np.random.default_rng(seed).integers(0, min(3, model.vocabulary), model.config.n_positions)
+    ids = np.random.default_rng(seed).integers(0, min(3, model.vocabulary), model.limit)
     ids[-1] = ids[0]  # so that at least one token has a place of each kind
     places = looked_at(kind, ids)
     found = heads(LanguageModel(model), kind, ids)

@@ -89,7 +89,7 @@ def test_a_cached_prefix_gives_the_same_bits(isa, model, data):
     other = data.draw(token_ids(model))
     kept = data.draw(st.integers(0, len(ids) - 1))
     cache = model.cache(1)
-    run(model, [(ids[:kept] + other)[: model.config.n_positions]], cache)
+    run(model, [(ids[:kept] + other)[: model.limit]], cache)
     cache.lengths[0] = kept
     np.testing.assert_array_equal(run(model, [ids[kept:]], cache), run(model, [ids])[kept:])
 
