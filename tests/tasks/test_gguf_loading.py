@@ -138,6 +138,20 @@ def test_a_quantised_folder_of_a_file_has_its_vocabulary(demo_gguf, tmp_path):
     assert again.tokenizer.encode("Once upon") == lm.tokenizer.encode("Once upon")
 
 
+def test_messages_become_prompts_by_the_files_template(tmp_path):
+    pytest.importorskip("jinja2", reason="needs jinja2")
+    template = "{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}{{ eos_token }}"
+    more = {**vocabulary(), "tokenizer.chat_template": template, "tokenizer.ggml.bos_token_id": 3,
+            "tokenizer.ggml.eos_token_id": 2**32 - 1}
+    (tmp_path / "m.gguf").write_bytes(decoder_file(metadata=more))
+    lm = nextword.load(tmp_path / "m.gguf")
+    begin = vocabulary()["tokenizer.ggml.tokens"][3]
+    assert lm.chat_template.render([{"role": "user", "content": "Hi"}]) == f"{begin}[Hi]"
+    (tmp_path / "m.gguf").write_bytes(decoder_file(metadata={**more, "tokenizer.chat_template": 7}))
+    with pytest.raises(ValueError, match=r"chat: .*m\.gguf: tokenizer\.chat_template must be a text of .*, got 7"):
+        nextword.load(tmp_path / "m.gguf").chat_template  # noqa: B018
+
+
 def test_a_file_without_a_vocabulary_works_with_ids_and_says_why(tmp_path):
     (tmp_path / "m.gguf").write_bytes(wide_file("Q8_0"))
     lm = nextword.load(tmp_path / "m.gguf")

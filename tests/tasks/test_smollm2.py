@@ -53,8 +53,13 @@ def test_words_are_vectors(lm, path, start, minus, plus, found):
     assert lm.tokenizer.decode([int(nearness.argmax())]) == found
 
 
-def test_a_question_is_answered_and_ends(lm):
-    asked = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
-    answer = lm.generate(asked, max_new_tokens=40, allowed_special="all")
+def test_a_question_is_answered_by_the_files_template_and_ends(lm, path, tmp_path):
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    prompt = lm.chat_template.render(messages)
+    assert prompt.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
+    assert prompt.endswith("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n")
+    answer = lm.chat(messages, max_new_tokens=40)
     assert "Paris" in answer.text
     assert answer.finish_reason == "stop"
+    folder = nextword.load(nextword.quantize(path, "int8", tmp_path / "small"))
+    assert folder.chat(messages, max_new_tokens=40).tokens == answer.tokens

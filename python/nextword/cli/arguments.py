@@ -176,12 +176,12 @@ def place(text: str) -> str:
 def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
     """Add --model, and for commands that run it --dtype, --threads and --kv-dtype."""
     parser.add_argument("--model", metavar="PATH_OR_ID", type=place,
-                        help="use this model: a folder, a hub id such as gpt2 or gpt2@REVISION, or nextword:nano-sort, "
-                             "which sorts letters (the demo)")
+                        help="use this model: a folder, a GGUF file, a hub id such as gpt2 or gpt2@REVISION, or "
+                             "nextword:nano-sort, which sorts letters (the demo)")
     if threads:
         parser.add_argument("--dtype", choices=DTYPES,
                             help="hold the weights so: fewer bits are faster and less exact (float32; a folder of "
-                                 "`nextword quantize` has its own)")
+                                 "`nextword quantize` has its own, and of a GGUF file the nearest is taken)")
         parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
         parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
                             help="hold keys and values so: shorter ones take less memory and time in long texts "

@@ -16,7 +16,8 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword quantize` takes."""
     parser.add_argument("model", nargs="?", metavar="MODEL", type=place,
-                        help="a model folder, a hub id such as gpt2, or nextword:nano-sort (nextword:demo)")
+                        help="a model folder, a GGUF file, a hub id such as gpt2, or nextword:nano-sort "
+                             "(nextword:demo)")
     parser.add_argument("--dtype", choices=DTYPES, default="int8", help="hold the weights so (int8)")
     parser.add_argument("--out", required=True, metavar="DIR", type=place,
                         help="write this folder; it must be new, or empty")

@@ -39,6 +39,8 @@ def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathL
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(f"quantize: {target} is there and no empty folder; give one that is not there")
     weights = open_model(path_or_id)
+    if isinstance(weights, GGUFWeights):
+        weights.require(dtype)
     model = build(_Told(weights, progress), dtype=dtype)
     whole.write_folder("quantize", target, lambda part: _write(model, weights, part))
     return Path(out)

@@ -50,7 +50,8 @@ def of_folder(folder: Path) -> Told:
             raise TemplateError(f"chat: {folder / CONFIG}: chat_template has {listed(named)}, and none of them is "
                                 "called 'default'")
         given = named["default"]
-    return Told(_template(f"{folder / CONFIG}: chat_template", given), _tokens(folder / CONFIG, config) or _tokens(folder / OLD, _object(folder / OLD)))
+    return Told(_template(f"{folder / CONFIG}: chat_template", given),
+                _tokens(folder / CONFIG, config) or _tokens(folder / OLD, _object(folder / OLD)))
 
 
 def of_metadata(metadata: Mapping[str, Any], file: Path) -> Told:
@@ -60,7 +61,7 @@ def of_metadata(metadata: Mapping[str, Any], file: Path) -> Told:
     """
     texts, found = metadata.get("tokenizer.ggml.tokens", ()), {}
     for name, key in IDS.items():
-        given = metadata.get(f"tokenizer.ggml.{key}_token_id")
+        given: Any = metadata.get(f"tokenizer.ggml.{key}_token_id")
         if isinstance(texts, list) and is_integer(given) and 0 <= given < len(texts):
             found[name] = texts[given]
     return Told(_template(f"{file}: tokenizer.chat_template", metadata.get("tokenizer.chat_template")), found)
