@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,22 @@ def test_a_models_own_template_is_rendered_in_a_sandbox(tmp_path):
         outside = [{"role": "user", "content": "{{ ''.__class__ }}"}]  # a request is no template
         assert "__class__" in client.post("/detokenize", json={
             "tokens": asked(client, "/tokenize", messages=outside)["tokens"]}).json()["prompt"]
+
+
+@pytest.mark.parametrize("template", ["{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+                                      "{{ 'a' * 10 ** 10 }}", "{% if %}", None])
+def test_a_template_that_goes_wrong_is_refused_and_stops_nobody(tmp_path, template):
+    pytest.importorskip("jinja2", reason='needs jinja2: pip install "nextword[chat]"')
+    for file in Path(nextword.DEMO).iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": 5 if template is None else template}))
+    with serving({"own": nextword.load(tmp_path)}) as one, one.client() as client, ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(client.post, CHAT, json={"messages": HELLO})
+        while not heard.done():
+            assert client.post("/v1/completions", json={"prompt": "a", "max_tokens": 1}).status_code == 200
+        assert error_of(heard.result()) == (400, "messages", "template_error")
+        assert error_of(client.post("/tokenize", json={"messages": HELLO})) == (400, "messages", "template_error")
 
 
 def test_embeddings_are_the_last_layer_norm_pooled(client, lm):
