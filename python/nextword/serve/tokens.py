@@ -26,6 +26,8 @@ def _tokens(served: Served, asked: TokenizeRequest) -> answers.Tokens:
     else:
         ids = served.written(asked.messages, asked.add_generation_prompt is not False, False)
         begun = served.lm.chat_template.plain
+    if len(ids) > TOKENS:
+        raise wrong("prompt" if asked.messages is None else "messages", f"at most {TOKENS} tokens", len(ids))
     if adds and begun and served.lm.tokenizer is not None:
         ids = [*served.lm.tokenizer.beginning, *ids]
     texts = [served.token(token) for token in ids] if asked.return_token_strs else None
