@@ -246,9 +246,9 @@ def test_8_the_lens_ends_in_the_next_word(page_of, t, exercise_numbers):
     expect(last.locator(".token")).to_have_text([shown(text) for _, text, _ in exercise_numbers["lens"]])
     expect(last.locator("small")).to_have_text([format(p, ".3g") for _, _, p in exercise_numbers["lens"]])
     best = page.locator("#inside-next").get_by_role("list").last.get_by_role("listitem").first
-    word, p = best.locator(".token").inner_text(), best.locator(".number").inner_text()
-    assert word == last.last.locator(".token").inner_text()
-    assert format(float(p), ".3g") == last.last.locator("small").inner_text()
+    word, p = best.locator(".token").text_content(), best.locator(".number").text_content()
+    assert word == last.last.locator(".token").text_content()
+    assert format(float(p), ".3g") == last.last.locator("small").text_content()
 
 
 # 9. Reckoning with words
