@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextword import ops
+from nextword import cpu, ops
 from nextword.arithmetic import recorder
 from nextword.arithmetic.formats import DTYPES
 from nextword.models.cache import KVCache
@@ -148,6 +148,27 @@ def test_any_graph_has_the_same_bits_recorded_and_called(isa, seed, widths, step
         found = run(program, ids, slots, fresh, wanted, caches[0])
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(caches[0].lengths, caches[1].lengths)
+
+
+@given(seed=st.integers(0, 2**16), dtype=st.sampled_from(DTYPES), pieces=st.lists(st.integers(1, 20), max_size=9))
+def test_windows_and_groups_have_the_same_bits_behind_a_shared_prefix_and_however_a_text_is_cut(
+    isa, threads, seed, dtype, pieces
+):
+    graph = Graph(seed, [48], ["rms_norm", "rotate", "rms_norm", "rotate", "attention", "matmul_times", "rotate",
+                               "rms_norm", "attention"], dtype)  # fmt: skip
+    program, rng, none = recorded(graph), np.random.default_rng(seed), np.empty(0, np.int64)
+    ids, slot, held = rng.integers(0, VOCABULARY, 64), np.array([0]), 32
+    whole = run(program, ids, slot, np.array([64]), none, KVCache(ops, 2, 1, graph.heads, 8, 64))
+    prefix = KVCache(ops, 2, 1, graph.heads, 8, held)
+    run(program, ids[:held], slot, np.array([held]), none, prefix)
+    cache = KVCache(ops, 2, 1, graph.heads, 8, 64, prefix)
+    cpu.set_threads(1 + seed % 4)
+    for n in [*pieces, 64]:
+        fresh = ids[held : held + n]
+        np.testing.assert_array_equal(
+            run(program, fresh, slot, np.array([len(fresh)]), none, cache), whole[held : held + n]
+        )
+        held += len(fresh)
 
 
 def program_and_value(width=6):
