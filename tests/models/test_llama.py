@@ -72,7 +72,8 @@ WRONG_FIELDS = [
     ("attn_logit_softcapping", 50.0), ("final_logit_softcapping", 30.0), ("num_experts", 8),
     ("num_local_experts", 8), ("pretraining_tp", 2), ("is_encoder_decoder", True), ("add_cross_attention", True),
     ("is_causal", False), ("attention_chunk_size", 8), ("sliding_window", 8),
-    ("layer_types", ["sliding_attention"] * 2), ("layer_types", ["full_attention"]), ("layer_types", "full_attention"), ("transformers_weights", "x.safetensors"),
+    ("layer_types", ["sliding_attention"] * 2), ("layer_types", ["full_attention"]), ("layer_types", "full_attention"),
+    ("transformers_weights", "x.safetensors"),
     ("quantization_config", {"quant_method": "gptq"}),
 ]  # fmt: skip
 
