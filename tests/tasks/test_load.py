@@ -259,3 +259,21 @@ def zero_tensors(config):
 def test_the_config_of_the_demo_is_what_its_file_says(demo):
     stored = json.loads((nextword.DEMO / "config.json").read_text())
     assert (demo.config.n_layer, demo.config.n_embd) == (stored["n_layer"], stored["n_embd"])
+
+
+@pytest.mark.parametrize("context", [1, 33, 512])
+def test_context_makes_the_window_smaller_and_changes_nothing_within_it(context: int) -> None:
+    lm, whole = nextword.load(context=context), nextword.load()
+    assert lm.model.window == context
+    assert f"context {context}" in repr(lm)
+    assert lm.model.cache().capacity == -(-context // 32) * 32
+    ids = [281, 290, 300][:context]
+    np.testing.assert_array_equal(lm.logits(ids), whole.logits(ids))
+    with pytest.raises(ValueError, match=rf"1 \.\. {context} tokens"):
+        lm.generate([281] * (context + 1), max_new_tokens=1)
+
+
+@pytest.mark.parametrize("context", [0, -1, 513, 2.5, "512", True])
+def test_a_context_that_the_model_was_not_made_for(context: object) -> None:
+    with pytest.raises(ValueError, match=r"context must be 1 \.\. 512"):
+        nextword.load(context=context)  # type: ignore[arg-type]

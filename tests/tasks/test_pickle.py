@@ -111,9 +111,10 @@ def test_what_holds_memory_of_the_core_is_an_error_by_every_protocol(protocol):
 
 
 def test_a_language_model_is_loaded_anew_from_where_it_came(tmp_path, monkeypatch):
-    lm = nextword.load(dtype="int8", kv_dtype="bfloat16")
+    lm = nextword.load(dtype="int8", kv_dtype="bfloat16", context=100)
     made = again(lm)
     assert (made.model.dtype, made.model.kv_dtype, made.source) == ("int8", "bfloat16", lm.source)
+    assert made.model.window == 100
     np.testing.assert_array_equal(made.logits("Once upon"), lm.logits("Once upon"))
     folder = nextword.quantize(nextword.DEMO, "int4", tmp_path / "small")
     monkeypatch.chdir(tmp_path)

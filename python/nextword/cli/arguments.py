@@ -174,7 +174,7 @@ def place(text: str) -> str:
 
 
 def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
-    """Add --model, and for commands that run it --dtype, --threads and --kv-dtype."""
+    """Add --model, and for commands that run it --dtype, --threads, --kv-dtype and --context."""
     parser.add_argument("--model", metavar="PATH_OR_ID", type=place,
                         help="use this model: a folder, a GGUF file, a hub id such as gpt2 or gpt2@REVISION, or "
                              "nextword:nano-sort, which sorts letters (the demo)")
@@ -186,6 +186,14 @@ def add_model(parser: argparse.ArgumentParser, threads: bool = True) -> None:
         parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
                             help="hold keys and values so: shorter ones take less memory and time in long texts "
                                  "(float32)")
+        add_context(parser)
+
+
+def add_context(parser: argparse.ArgumentParser) -> None:
+    """Add --context."""
+    parser.add_argument("--context", type=positive, metavar="N",
+                        help="let a text have N tokens at most, fewer than the model was made for, so that less memory "
+                             "is reckoned with (all that it was made for)")
 
 
 def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
@@ -210,12 +218,12 @@ def allowed_special(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def load(args: argparse.Namespace) -> LanguageModel:
-    """The model that --model, --dtype, --threads and --kv-dtype ask for."""
+    """The model that --model, --dtype, --threads, --kv-dtype and --context ask for."""
     import nextword
 
     with progress(f"loading {args.model or 'the demo model'}"):
         return nextword.load(args.model, getattr(args, "dtype", None), getattr(args, "threads", None),
-                             getattr(args, "kv_dtype", "float32"))
+                             getattr(args, "kv_dtype", "float32"), context=getattr(args, "context", None))
 
 
 def given_prompt(words: list[str], lm: LanguageModel, seed: int | None) -> str | list[int]:

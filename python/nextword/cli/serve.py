@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nextword.cli.arguments import number, place, positive, thread_count
+from nextword.cli.arguments import add_context, number, place, positive, thread_count
 from nextword.cli.terminal import progress
 from nextword.cli.user_text import file_text
 
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "`nextword quantize` has its own)")
     parser.add_argument("--kv-dtype", choices=["float32", "bfloat16", "int8"], default="float32",
                         help="hold keys and values so: shorter ones take less memory and time in long texts (float32)")
+    add_context(parser)
     parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
     parser.add_argument("--kv-memory", type=_size, metavar="SIZE",
                         help="take so much memory for keys and values, such as 2G or 500M, divided among the models; "
@@ -117,7 +118,7 @@ def _models(args: argparse.Namespace) -> dict[str, LanguageModel]:
         if name in found:
             raise ValueError(f"serve: two models are called {name!r}; give names by NAME=MODEL")
         with progress(f"loading {path}"):
-            found[name] = nextword.load(path, args.dtype, args.threads, args.kv_dtype)
+            found[name] = nextword.load(path, args.dtype, args.threads, args.kv_dtype, context=args.context)
     return found
 
 

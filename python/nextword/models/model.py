@@ -45,6 +45,7 @@ class Model(ABC):
 
     weights: named arrays or PackedBytes, a folder's Weights, or RandomWeights. config: a `Config` or the content of a
     config.json, `weights.config` if None. ops, dtype, kv_dtype: who computes, and how matrices and caches are stored.
+    context: a smaller window than the configuration's, for caches of less memory.
     """
 
     Config: ClassVar[Any]  # the class of its configuration
@@ -74,7 +75,8 @@ class Model(ABC):
     head: Linear  # gives the logits
 
     def __init__(self, weights: Mapping[str, NDArray[Any] | PackedBytes], config: Any = None, *,
-                 ops: ModuleType = fast_ops, dtype: str | None = None, kv_dtype: str = "float32") -> None:
+                 ops: ModuleType = fast_ops, dtype: str | None = None, kv_dtype: str = "float32",
+                 context: int | None = None) -> None:
         self.kv_dtype = check_dtype(kv_dtype, "load: kv_dtype")
         given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
         self.config = given if isinstance(given, self.Config) else self.Config.from_dict(given)
@@ -85,6 +87,11 @@ class Model(ABC):
         named = weights.renamed(self.own_name) if hasattr(weights, "renamed") else weights
         reader = Reader(named, ops, dtype)
         self.assemble(reader)
+        if context is not None:
+            if not is_integer(context) or not 1 <= context <= self.limit:
+                raise ValueError(f"load: context must be 1 .. {self.limit} tokens, what the model was made for, got "
+                                 f"{shown(context)}")
+            self.window = int(context)
         reader.finish(self.title, self.constants, self.other_heads)
         self.dtype: str = reader.stored_as
         self._places = places_of(self, {id(x): name for name, x in reader.taken.items()})

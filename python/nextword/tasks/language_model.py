@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from nextword.tasks.session import Session
 
 class Source(NamedTuple):
-    """What `nextword.load` was called with: `load(source.path, source.dtype, kv_dtype=..., revision=...)` gives the
-    same model again.
+    """What `nextword.load` was called with: `load(source.path, source.dtype, kv_dtype=..., revision=..., context=...)`
+    gives the same model again.
 
     path: the folder, absolute; a hub id; or None, the model of the package.
     """
@@ -44,6 +44,7 @@ class Source(NamedTuple):
     dtype: str | None
     kv_dtype: str
     revision: str | None
+    context: int | None = None
 
 
 class LanguageModel(Looking, Awaited, Chatting):
@@ -261,8 +262,9 @@ class LanguageModel(Looking, Awaited, Chatting):
         return model
 
 
-def _load_again(path: str | None, dtype: str | None, kv_dtype: str, revision: str | None) -> LanguageModel:
+def _load_again(path: str | None, dtype: str | None, kv_dtype: str, revision: str | None,
+                context: int | None = None) -> LanguageModel:
     """The model of a pickle."""
     from nextword import load
 
-    return load(path, dtype, kv_dtype=kv_dtype, revision=revision)
+    return load(path, dtype, kv_dtype=kv_dtype, revision=revision, context=context)

@@ -18,7 +18,8 @@ DEMO = BUNDLED["nextword:demo"]
 
 
 def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = None,
-         threads: int | None = None, kv_dtype: str = "float32", revision: str | None = None) -> LanguageModel:
+         threads: int | None = None, kv_dtype: str = "float32", revision: str | None = None,
+         context: int | None = None) -> LanguageModel:
     """Load a model from a Hugging Face folder, a GGUF file or the hub.
 
     path_or_id: a folder with `config.json`, `model.safetensors` (single or sharded) and, for texts, a vocabulary; a
@@ -32,6 +33,9 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     threads: `nextword.cpu.set_threads` for the whole process; None leaves it.
     kv_dtype: how the keys and values of a text are held: "float32"; "bfloat16", half of it; "int8", a bit more than a
         quarter (a float32 for each token and head beside them). The shorter ones change logits slightly.
+    context: the tokens that a text may have at most, 1 up to what the model was made for, which None takes. What may
+        become so long has memory for it: 8.6 GB for 131,072 tokens of Llama 3.2 1B, in pages that are taken as they
+        are used, but reckoned with, as by `lm.engine`.
     revision: a branch, tag or commit of the hub, the same as "id@revision"; None: its main branch.
     Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
     wrong. A folder without a vocabulary, or with one that cannot be read, gives a model that works with token ids; the
@@ -55,8 +59,8 @@ def load(path_or_id: str | os.PathLike[str] | None = None, dtype: str | None = N
     held = dtype or weights.nearest
     if isinstance(weights, GGUFWeights):
         weights.require(held or "float32")
-    model = build(weights, dtype=held, kv_dtype=kv_dtype)
-    source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision)
+    model = build(weights, dtype=held, kv_dtype=kv_dtype, context=context)
+    source = Source(None if path_or_id is None else weights.origin, dtype, kv_dtype, weights.revision, context)
     generation = weights.generation_config
     lm = LanguageModel(model, tokenizer, source, of_config(weights.config) if generation is None else generation,
                        partial(of_folder, weights.folder) if weights.metadata is None else
