@@ -269,7 +269,7 @@ def test_context_makes_the_window_smaller_and_changes_nothing_within_it(context:
     assert lm.model.cache().capacity == -(-context // 32) * 32
     ids = [281, 290, 300][:context]
     np.testing.assert_array_equal(lm.logits(ids), whole.logits(ids))
-    with pytest.raises(ValueError, match=rf"1 \.\. {context} tokens"):
+    with pytest.raises(ValueError, match=f"context window of {context};"):
         lm.generate([281] * (context + 1), max_new_tokens=1)
 
 
