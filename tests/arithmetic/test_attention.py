@@ -197,29 +197,54 @@ def unseen(tokens, start, window):
     return (before < 0) | (before >= (window or tokens))
 
 
+def exactly(s, lengths, group, scale, window):
+    """Of each sequence and head: its rows and columns of the result, and what that is with its bounds, the kernel's and
+    the reference's."""
+    row, width = 0, s.width
+    for i, n in enumerate(lengths):
+        hidden = unseen(n, s.past[i], window)
+        keys, values = by_token(s.keys[s.slots[i]], s.values[s.slots[i]], s.scales[s.slots[i]], n)
+        rows = slice(row, row + n - s.past[i])
+        for head in range(s.heads * group):
+            part = slice(head * width, (head + 1) * width)
+            q, k, v = exact(s.q[i][s.past[i] :, part]), keys[head // group], values[head // group]
+            scores = np.where(hidden, -np.inf, scale * (q @ k.T))
+            e = np.exp(scores - scores.max(-1, keepdims=True))
+            out = e / e.sum(-1, keepdims=True) @ v
+            scales = exact(s.scales[s.slots[i], head // group, :, :n]) if s.keys.dtype == np.int8 else None
+            bound = bounds.attention(q, k, v, scale, hidden, scales)
+            # float64 against float64, 2^-53 each: a score of `width` products, an exponential of it, a sum of n
+            largest = np.abs(np.where(hidden, 0, scores)).max()
+            slack = 2.0**-52 * (n + width) * (4 + largest * 2) * np.abs(v).max()
+            yield (rows, part), out, bound, bounds.rounded(out) + slack
+        row = rows.stop
+
+
 @given(batches(), groups_, windows_)
 def test_grouped_heads_within_a_window_are_within_their_bound(isa, dtype, batch, group, window):
     seed, heads, width, lengths, past = batch
     s = Sequences(dtype, np.random.default_rng(seed), heads, width, lengths, past, group).fill(ops.append)
     scale = float(np.float32(width**-0.5))
-    got, twin, row = s.attend(scale, window=window), s.attend(scale, reference, window), 0
-    for i, n in enumerate(lengths):
-        hidden = unseen(n, past[i], window)
-        keys, values = by_token(s.keys[s.slots[i]], s.values[s.slots[i]], s.scales[s.slots[i]], n)
-        for head in range(heads * group):
-            part = slice(head * width, (head + 1) * width)
-            q, k, v = exact(s.q[i][past[i] :, part]), keys[head // group], values[head // group]
-            scores = np.where(hidden, -np.inf, scale * (q @ k.T))
-            e = np.exp(scores - scores.max(-1, keepdims=True))
-            out = e / e.sum(-1, keepdims=True) @ v
-            scales = exact(s.scales[s.slots[i], head // group, :, :n]) if dtype == "int8" else None
-            bound = bounds.attention(q, k, v, scale, hidden, scales)
-            bounds.check(got[row : row + n - past[i], part], out, bound, "attention")
-            # float64 against float64, 2^-53 each: a score of `width` products, an exponential of it, a sum of n
-            largest = np.abs(np.where(hidden, 0, scores)).max()
-            slack = 2.0**-52 * (n + width) * (4 + largest * 2) * np.abs(v).max()
-            bounds.check(twin[row : row + n - past[i], part], out, bounds.rounded(out) + slack, "reference.attention")
-        row += n - past[i]
+    got = s.attend(scale, window=window)
+    for at, out, bound, _ in exactly(s, lengths, group, scale, window):
+        bounds.check(got[at], out, bound, "attention")
+
+
+@given(batches(), groups_, windows_)
+def test_the_reference_groups_heads_and_sees_a_window(dtype, batch, group, window):
+    seed, heads, width, lengths, past = batch
+    s = Sequences(dtype, np.random.default_rng(seed), heads, width, lengths, past, group).fill(reference.append)
+    got = s.attend(0.25, reference, window)
+    for at, out, _, bound in exactly(s, lengths, group, 0.25, window):
+        bounds.check(got[at], out, bound, "reference.attention")
+    rows = slice(int(s.past[0]), lengths[0])
+    out, scores, weights = reference.attention_weights(
+        s.q[0][rows], s.keys, s.values, int(s.slots[0]), past[0], 0.25, s.scales, window
+    )
+    assert same_bits(out, got[: rows.stop - rows.start])
+    assert (np.isneginf(scores) == unseen(lengths[0], past[0], window)).all()
+    assert ((weights > 0) <= np.isfinite(scores)).all()
+    assert scores.shape == weights.shape == (heads * group, rows.stop - rows.start, lengths[0])
 
 
 @given(batches(), groups_, windows_, st.integers(1, 5))
@@ -260,9 +285,8 @@ def test_a_window_reaches_into_tokens_that_are_held_apart(isa, dtype, batch, gro
     first = [np.ascontiguousarray(x) for x in (keys[:, :panels], values[:, :, :apart], scales[:, :, :apart])]
     own = [np.ascontiguousarray(x)[None] for x in (keys[:, panels:], values[:, :, apart:], scales[:, :, apart:])]
     where = np.array([0]), s.past - apart, s.fresh
-    for arithmetic in (ops, reference):
-        split = arithmetic.attention(s.rows(s.q), *own[:2], *where, 0.3, *first[:2], own[2], first[2], window)
-        assert same_bits(split, s.attend(0.3, arithmetic, window))
+    split = ops.attention(s.rows(s.q), *own[:2], *where, 0.3, *first[:2], own[2], first[2], window)
+    assert same_bits(split, s.attend(0.3, window=window))
 
 
 @given(batches(), groups_, windows_)
@@ -279,9 +303,7 @@ def test_weights_of_a_window_have_the_bits_of_attention_and_are_zero_outside(isa
     flat = scores.reshape(-1, lengths[0])
     bounds.check(weights.reshape(flat.shape), reference._softmax(exact(flat)),
                  bounds.softmax(np.where(np.isinf(flat), -1e4, exact(flat))), "weights")  # fmt: skip
-    _, twin, mixed = reference.attention_weights(s.rows(s.q), *where)
-    assert np.array_equal(np.isneginf(twin), np.isneginf(scores))
-    assert twin.shape == mixed.shape == scores.shape == (heads * group, len(hidden), lengths[0])
+    assert weights.shape == scores.shape == (heads * group, len(hidden), lengths[0])
 
 
 @given(batches(), groups_)

@@ -595,12 +595,11 @@ int main() {
         for (const int64_t fresh : {1, 2, 13, 40})
           for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
             test_attention(element, 2, width, past, fresh);
-    for (const int64_t group : {1, 3, 13})
-      for (const int64_t window : {0, 1, 5, 33, 64})
-        for (const int64_t past : {0, 31, 100})
-          for (const int64_t fresh : {1, 2, 14})
-            for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
-              test_attention(element, 2, 40, past, fresh, group, window);
+    for (const int64_t group : {3, 13})
+      for (const int64_t window : {0, 5, 33})
+        for (const int64_t fresh : {1, 14})
+          for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
+            test_attention(element, 1, 9, 70, fresh, group, window);
     test_embedding();
     test_pairs();
     for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4})

@@ -193,3 +193,22 @@ def test_gpt2_continues_greedily_as_published(gpt2, shared):
         assert gpt2.generate(prompt, max_new_tokens=len(expected), eos=None).tokens == expected
         checked += 1
     assert checked >= 3
+
+
+# llama_stories260k (karpathy's stories260K), whose greedy text llama2.c publishes in its test_all.py
+
+STORY = """Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she \
+saw a big, red ball. She wanted to play with it, but it was too high.
+Lily's mom said, "Lily, let's go to the park." Lily was sad and didn't know what to do. She said, "I want to play with \
+your ball, but I can't find it."
+Lily was sad and didn't know what to do. She said, "I'm sorry, Lily. I didn't know what to do."
+Lily didn't want to help her mom, so she"""
+
+
+def test_the_small_llama_tells_the_published_story(isa, shared):
+    lm = nextword.load(shared("llama_stories260k"))
+    pieces = [one["piece_latin1"] for one in json.loads(shared("llama_stories260k/vocab.json").read_text("utf-8"))]
+    found = lm.generate([1], max_new_tokens=200, eos=None).tokens
+    text = b"".join(bytes([int(pieces[i][3:5], 16)]) if pieces[i][:3] == "<0x" else pieces[i].encode("latin-1")
+                    for i in found)  # fmt: skip
+    assert text.decode().lstrip().startswith(STORY)

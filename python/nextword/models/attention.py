@@ -17,8 +17,8 @@ class Attention:
     """Causal attention of new tokens over the cache of one layer.
 
     kv_heads: of keys and values, None: `heads`; head h of the queries reads number h // (heads / kv_heads) of them.
-    turns: by which queries and keys turn, or None. norms: of each query and each key before, or None. window: how many tokens a query
-    sees, itself included; 0: all before it.
+    turns: by which queries and keys turn, or None. norms: of each query and each key before that, or None.
+    window: how many tokens a query sees, itself included; 0: all before it.
     """
 
     def __init__(self, ops: ModuleType, heads: int, scale: float, name: str, kv_heads: int | None = None,
@@ -26,6 +26,8 @@ class Attention:
         self.ops, self.heads, self.scale, self.name = ops, heads, scale, name
         self.kv_heads: int = heads if kv_heads is None else kv_heads
         self.turns, self.window = turns, window
+        self.q_norm: RMSNorm | None
+        self.k_norm: RMSNorm | None
         self.q_norm, self.k_norm = norms or (None, None)
         self._scores, self._weights = f"{name}.scores", f"{name}.weights"
         self._turning = tuple(f"{name}.{x}" for x in ("q", "k", "q_rot", "k_rot"))

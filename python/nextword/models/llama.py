@@ -38,7 +38,8 @@ class Block:
         self.qkv = Linear(ops, *read.joined(f"{attn}.qkv_proj", parts, width, c.qkv_bias))
         norms = None
         if c.head_norms:
-            norms = tuple(read.rms_norm(f"{attn}.{x}_norm", of_head, c.rms_norm_eps) for x in "qk")
+            q_norm, k_norm = (read.rms_norm(f"{attn}.{x}_norm", of_head, c.rms_norm_eps) for x in "qk")
+            norms = q_norm, k_norm
         self.attention = Attention(ops, heads, of_head**-0.5, f"{self.name}.attn", kv_heads, turns, norms,
                                    c.window_of(layer))
         self.attn_out = Linear(ops, *read.projection(f"{attn}.o_proj", heads * of_head, width, c.out_bias))

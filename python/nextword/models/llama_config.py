@@ -100,7 +100,7 @@ class LlamaConfig:
         if kinds is not None and not (isinstance(kinds, tuple) and len(kinds) == self.num_hidden_layers
                                       and all(one in (FULL, SLIDING) for one in kinds)):
             raise ValueError(f"config: layer_types must be {FULL} or {SLIDING} for each of {self.num_hidden_layers} "
-                             f"layers, got {kinds!r}")
+                             f"layers, got {list(kinds) if isinstance(kinds, tuple) else kinds!r}")
         self.check_windows()
 
     def check_windows(self) -> None:
