@@ -60,10 +60,9 @@ def test_logits_have_the_same_bits_with_and_without_the_store(isa, model, severa
 @given(st.data())
 def test_models_of_any_shape_take_the_bits_of_the_store(data):
     model = data.draw(models())
-    c = model.config
     store = PrefixCache(model)
     for _ in range(3):
-        ids = [data.draw(st.integers(0, min(1, c.vocab_size - 1)))] * data.draw(st.integers(1, c.n_positions))
+        ids = [data.draw(st.integers(0, min(1, model.vocabulary - 1)))] * data.draw(st.integers(1, model.limit))
         logits, held = encode(model, store, ids)
         np.testing.assert_array_equal(logits, run(model, [ids])[held:])
 

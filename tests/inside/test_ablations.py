@@ -34,7 +34,8 @@ def one_by_one(lm, ids, over, layer, how):
         return [lm.ablate(ids, attentions=layer, how=how), lm.ablate(ids, mlps=layer, how=how)]
     if over == "heads":
         return [lm.ablate(ids, heads=(layer, head), how=how) for head in range(lm.model.heads)]
-    return [lm.ablate(ids, neurons=(layer, neuron), how=how) for neuron in range(lm.config.inner)]
+    neurons = lm.model.blocks[0].mlp_out.weight.shape[0]
+    return [lm.ablate(ids, neurons=(layer, neuron), how=how) for neuron in range(neurons)]
 
 
 @given(models(), st.sampled_from(OVERS), st.sampled_from(MEASURES), st.sampled_from(["zero", "mean"]), st.data())

@@ -81,6 +81,7 @@ def test_all_heads_off_is_attention_of_the_bias_alone(model, data):
     """What zeros leave of the output projection."""
     lm, ids = LanguageModel(model), data.draw(token_ids(model, most=9))
     bias = model.blocks[0].attn_out.bias
+    bias = np.zeros(model.width, np.float32) if bias is None else bias
     heads = lm.ablate(ids, heads=[(0, head) for head in range(model.heads)])
     expected = last_logits(lm, ids, {"h.0.attn.out": lambda x: np.broadcast_to(bias, x.shape)})
     np.testing.assert_array_equal(heads.logits_after, expected)

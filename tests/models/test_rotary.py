@@ -114,9 +114,8 @@ def test_a_long_context_costs_no_memory_before_it_is_used():
 def test_a_cache_has_the_angles_of_its_places_computed():
     model = small_llama()
     assert model.turns.reached == 0
-    model.cache(1, 20)
-    assert model.turns.reached == 20
-    model.cache()
+    assert model.cache(1, 0).capacity == model.turns.reached == 32  # whole panels, whatever was asked for
+    model.cache(1, 33)
     assert model.turns.reached == 48
     assert copy.deepcopy(model).turns is model.turns
 

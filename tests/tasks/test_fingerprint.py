@@ -37,7 +37,7 @@ def test_one_number_of_any_tensor_tells_models_apart(data):
 def test_one_byte_of_any_packed_matrix_tells_models_apart(data):
     model = data.draw(models())
     before = model_fingerprint(model)
-    layers = [model.head, *(layer for b in model.blocks for layer in (b.qkv, b.attn_out, b.fc, b.mlp_out))]
+    layers = [model.head, *model.linears()]
     layer = data.draw(st.sampled_from(layers))
     raw = ops.packed_bytes(layer.weight).copy()
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))

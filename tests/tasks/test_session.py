@@ -97,8 +97,8 @@ def test_whatever_happens_a_session_is_its_text_given_anew(isa, lm, tmp_path, da
 @given(st.data())
 def test_models_of_any_shape_resume_with_the_same_bits(tmp_path, data):
     lm = LanguageModel(data.draw(models()))
-    c = lm.config
-    ids = data.draw(st.lists(st.integers(0, c.vocab_size - 1), min_size=1, max_size=c.n_positions))
+    model = lm.model
+    ids = data.draw(st.lists(st.integers(0, model.vocabulary - 1), min_size=1, max_size=model.limit))
     session = lm.session(ids)
     session.save(tmp_path / "saved")
     again = lm.resume(tmp_path / "saved")

@@ -195,9 +195,10 @@ class Model(ABC):
         if tokens is None:
             raise ValueError(f"cache: capacity must be a number of tokens, got None, and this {self.title} has no "
                              "context window to take in its place")
+        cache = KVCache(self.ops, self.layers, slots, self.kv_heads, self.head_width, tokens, prefix, self.kv_dtype)
         if self.turns is not None:
-            self.turns.reach(tokens)
-        return KVCache(self.ops, self.layers, slots, self.kv_heads, self.head_width, tokens, prefix, self.kv_dtype)
+            self.turns.reach(cache.capacity)  # which may be more than was asked for
+        return cache
 
     def cache_bytes(self, slots: int, capacity: int) -> int:
         """The memory that `cache` takes for so many sequences of at most so many tokens."""
