@@ -56,6 +56,23 @@ def test_json_has_a_row_for_each_dtype_and_thread_count(capsys, tiny_shape):
     assert cpu.threads() == before
 
 
+@pytest.mark.parametrize(("asked", "expected"), [([], "gpt2-124m"), (["--shape", "smollm2-135m"], "smollm2-135m")])
+def test_random_weights_are_of_the_shape_that_is_asked_for(capsys, monkeypatch, asked, expected):
+    shapes = []
+
+    def made(shape, **options):
+        shapes.append(shape)
+        return random_model(tiny_config(), **options)
+
+    monkeypatch.setattr(bench_cli, "random_model", made)
+    monkeypatch.setattr(bench_cli, "LOOK", 0.001)
+    assert cli.main(["bench", "--tokens", "2", "--threads", "1", "--dtypes", "int8", "--json", *asked]) == 0
+    assert shapes == [expected]
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "--shape", "gpt2-124m", "--model", "x"])
+    capsys.readouterr()
+
+
 def test_the_table_has_a_line_for_each_dtype_and_thread_count_of_a_model(capsys, tiny_shape, tmp_path):
     folder = write_model(tmp_path, tiny_config(), random_tensors(tiny_config()))
     assert cli.main(["bench", "--model", str(folder), "--tokens", "2"]) == 0

@@ -163,8 +163,8 @@ class Turns:
 
     >>> turns = Turns(Rope(), 4, 131_072)
     >>> turns.reach(2)
-    >>> turns.table[1].astype(float).round(3).tolist(), turns.reached
-    ([[0.54, 0.841], [1.0, 0.01]], 2)
+    >>> turns.table[0].tolist(), turns.reached
+    ([[1.0, 0.0], [1.0, 0.0]], 2)
     """
 
     def __init__(self, rope: Rope, width: int, places: int) -> None:
