@@ -398,7 +398,7 @@ def test_two_hundred_cancels_at_any_moment_leave_all_slots_free(lm):
         until(lambda: not engine._worker.going)
         assert all(job.done for job in jobs)
         assert (free(engine), engine.stats().waiting, engine._worker.admission.tokens) == (4, 0, 0)
-        assert not engine._worker.admission._active
+        assert not engine._worker.admission._clients.there
 
 
 def test_close_finishes_what_was_submitted_and_takes_no_more(lm):

@@ -247,6 +247,15 @@ def test_the_order_is_that_of_priority_then_tokens_served_then_arrival(kinds, se
         assert queue.jobs() == [job for job, _ in waiting]
 
 
+def test_names_up_to_a_slash_are_one_client_to_the_others():
+    queue, rules = Admission(None, None), Rules(SHORT, 257)
+    for client in [*(f"many/{i}" for i in range(6)), "many/0", "many/0", "one", "one", "one"]:
+        queue.add(Job(None, [], [Row([0] * 5, SHORT, rules)], "error", client, 0, None))
+    order = [queue.next()[0].client for _ in range(11)]
+    assert [client.partition("/")[0] for client in order[:6]] == ["many", "one"] * 3
+    assert order[6:] == ["many/3", "many/4", "many/5", "many/0", "many/0"]
+
+
 def test_who_is_interrupted_while_it_waits_for_its_turn_is_waited_for_by_nobody(monkeypatch):
     class Event(threading.Event):
         def wait(self, timeout=None):

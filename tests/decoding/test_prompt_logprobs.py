@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interrupts import interrupted, run_on
 from nextword import Sampling
 from nextword.decoding.assembly import TOLD
 from nextword.decoding.prefix import PrefixCache
@@ -103,33 +104,15 @@ def test_a_pass_takes_the_logits_of_few_tokens_of_all_prompts_that_are_told_of(l
 
 
 @given(st.sets(st.integers(0, 9)), st.booleans())
-def test_no_log_probability_is_lost_where_a_pass_is_interrupted(lm, interrupted, after):
-    calls = iter(range(10**6))
-
-    class Interrupted(type(lm.model)):
-        def __call__(self, *arguments):
-            wrong = next(calls) in interrupted
-            if wrong and not after:
-                raise KeyboardInterrupt
-            logits = super().__call__(*arguments)
-            if wrong:
-                raise KeyboardInterrupt
-            return logits
-
-    other = lm.model.__copy__()
-    other.__class__ = Interrupted
+def test_no_log_probability_is_lost_where_a_pass_is_interrupted(lm, numbers_of_passes, after):
+    other = interrupted(lm.model, numbers_of_passes, after)
     call = lm._call("generate", "stop", None, False, ())
     rows = [call.rows([ids], [Sampling(seed=0, prompt_logprobs=1, max_new_tokens=fresh)], [True])[0]
             for ids, fresh in ((STORY[:150], 0), (STORY[:70], 3))]
     scheduler = Scheduler(other, other.cache(2, WINDOW))
     for row in rows:
         scheduler.submit(row, "stop")
-    while scheduler.running or scheduler.waiting:
-        try:
-            for _ in scheduler.step():
-                pass
-        except KeyboardInterrupt:
-            pass
+    run_on(scheduler)
     assert [numbers(row) for row in rows] == [scored(lm, STORY[:150]), scored(lm, STORY[:70])]
 
 

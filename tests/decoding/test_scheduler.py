@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import nextword
 from byte_vocabulary import byte_tokenizer
+from interrupts import interrupted, run_on
 from nextword import Sampling
 from nextword.decoding import scheduler as scheduler_module
 from nextword.decoding.assembly import LEAST
@@ -116,32 +117,13 @@ def test_rows_that_join_and_leave_at_any_pass_have_the_bits_of_the_row_alone(lm,
 @given(st.data(), arrivals(), st.integers(1, 3), st.booleans())
 def test_nothing_is_lost_where_a_pass_is_interrupted(lm, data, rows, slots, after):
     """Before the model has run, or when it has and nobody has seen its logits."""
-    model, calls = lm.model, iter(range(10**6))
-    interrupted = data.draw(st.sets(st.integers(0, 20)), "interrupted")
-
-    class Interrupted(type(model)):
-        def __call__(self, *arguments):
-            number = next(calls)
-            if number in interrupted and not after:
-                raise KeyboardInterrupt
-            logits = super().__call__(*arguments)
-            if number in interrupted:
-                raise KeyboardInterrupt
-            return logits
-
-    other = nextword.models.gpt2.GPT2.__copy__(model)
-    other.__class__ = Interrupted
+    other = interrupted(lm.model, data.draw(st.sets(st.integers(0, 20)), "interrupted"), after)
     draft = data.draw(st.sampled_from([None, "lookup"]), "draft")
     scheduler = Scheduler(other, other.cache(slots, WINDOW), draft)
     made = [row_of(lm, prompt, overflow, **settings) for prompt, overflow, settings, *_ in rows]
     for row, (_, overflow, *_) in zip(made, rows, strict=True):
         scheduler.submit(row, overflow)
-    while scheduler.running or scheduler.waiting:
-        try:
-            for _ in scheduler.step():
-                pass
-        except KeyboardInterrupt:
-            pass
+    run_on(scheduler)
     for row, (prompt, overflow, settings, *_) in zip(made, rows, strict=True):
         assert told_of(row) == told(alone(lm, prompt, overflow, **settings))
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from interrupts import run_on
 from nextword import Sampling
 from nextword.decoding import scheduler as scheduler_module
 from nextword.decoding import slots as slots_module
@@ -71,16 +72,8 @@ def test_an_interrupt_at_any_line_loses_nothing(lm, draft):
         scheduler = Scheduler(lm.model, lm.model.cache(2, WINDOW), draft, budget=40)
         for row in rows:
             scheduler.submit(row, "slide")
-        passes = 0
         with Interrupt(at) as interrupt:
-            while scheduler.running or scheduler.waiting:
-                try:
-                    for _ in scheduler.step():
-                        pass
-                except KeyboardInterrupt:
-                    pass
-                passes += 1
-                assert passes < 200, f"no end after line {at}"
+            run_on(scheduler, 200)
         assert scheduler.slots.free == 2
         return interrupt.count, told(rows)
 

@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ pytest.importorskip("msgspec", reason='needs msgspec: pip install "nextword[serv
 from serving import error_of, events_of, serving
 
 import nextword
+from nextword.decoding import room
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Once upon a time"}]
@@ -83,6 +85,22 @@ def test_a_models_own_template_is_rendered_in_a_sandbox(tmp_path):
             "tokens": asked(client, "/tokenize", messages=outside)["tokens"]}).json()["prompt"]
 
 
+@pytest.mark.parametrize("template", ["{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+                                      "{{ 'a' * 10 ** 10 }}", "{% if %}", None])
+def test_a_template_that_goes_wrong_is_refused_and_stops_nobody(tmp_path, template):
+    pytest.importorskip("jinja2", reason='needs jinja2: pip install "nextword[chat]"')
+    for file in Path(nextword.DEMO).iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": 5 if template is None else template}))
+    with serving({"own": nextword.load(tmp_path)}) as one, one.client() as client, ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(client.post, CHAT, json={"messages": HELLO})
+        while not heard.done():
+            assert client.post("/v1/completions", json={"prompt": "a", "max_tokens": 1}).status_code == 200
+        assert error_of(heard.result()) == (400, "messages", "template_error")
+        assert error_of(client.post("/tokenize", json={"messages": HELLO})) == (400, "messages", "template_error")
+
+
 def test_embeddings_are_the_last_layer_norm_pooled(client, lm):
     text = "Once upon a time"
     hidden = lm.inside(text)["ln_f"]
@@ -125,6 +143,30 @@ def test_the_remote_tokenizer_of_lm_eval_parses_special_tokens(client, lm, root)
     assert asked(client, f"{root}/detokenize", tokens=[2383, 375]) == {"prompt": "Once"}
     info = client.get(f"{root}/tokenizer_info").json()
     assert (info["eos_token"], info["model_max_length"]) == ("<|endoftext|>", 512)
+
+
+def test_the_memory_for_keys_and_values_is_that_of_all_models_together(lm, monkeypatch):
+    monkeypatch.setattr(room.memory, "available", lambda: 4 * (64 << 20))
+    slot = room.slot_bytes(lm.model)
+    for given, most in ((None, 64 << 20), (24 << 20, 24 << 20)):
+        with serving({"a": lm, "b": lm}, kv_memory=given) as one:
+            told = [served.engine.stats() for served in one.state.models.values()]
+            assert sum(stats.kv_bytes for stats in told) <= most
+            assert min(stats.slots for stats in told) == max(stats.slots for stats in told) >= most // 2 // slot // 2
+    monkeypatch.setattr(room.memory, "available", lambda: 1 << 20)
+    with serving({"a": lm, "b": lm}, kv_memory=None) as one:  # one slot in any case
+        assert [served.engine.slots for served in one.state.models.values()] == [1, 1]
+
+
+def test_log_probabilities_for_which_there_is_no_memory_are_507(lm, monkeypatch):
+    with serving({"a": lm}) as one, one.client() as client:
+        monkeypatch.setattr(room.memory, "available", lambda: 200 << 20)
+        for body in ({"echo": True, "max_tokens": 0}, {"max_tokens": 1}):
+            many = [[5] * 64] * 1024 if "echo" in body else [[5]] * 1024
+            asked = {"prompt": many, "logprobs": 20, **body}
+            found = client.post("/v1/completions", json=asked if "echo" in body else {**asked, "max_tokens": 20})
+            assert error_of(found) == (507, None, "out_of_memory")
+        assert client.post("/v1/completions", json={"prompt": "a", "logprobs": 20}).status_code == 200
 
 
 def test_models_tell_their_windows(client):

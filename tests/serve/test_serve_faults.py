@@ -1,5 +1,6 @@
 """Clients that leave or never read, a full queue, several models at once, and an end that lets running requests end."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -14,9 +15,31 @@ pytest.importorskip("msgspec", reason='needs msgspec: pip install "nextword[serv
 from serving import error_of, events_of, serving, until
 
 import nextword
+from nextword.serve.errors import Refused
+from nextword.serve.exchange import Exchange
 
 PATH = "/v1/completions"
 LONG = {"prompt": "Once upon a time", "max_tokens": 500, "temperature": 0, "ignore_eos": True}
+
+
+def test_nothing_is_written_to_a_connection_that_is_closing():
+    sent, closing = [], []
+
+    async def send(message):
+        sent.append(message)
+        closing.append(True)
+
+    async def talk():
+        scope = {"method": "POST", "path": "/", "nextword.closing": lambda: len(closing) > 2}
+        exchange = Exchange(scope, None, send, {})
+        for _ in range(2):
+            await exchange.event(b"a")
+        with pytest.raises(Refused) as refused:
+            await exchange.event(b"a")
+        assert refused.value.status == 499
+
+    asyncio.run(talk())
+    assert len(sent) == 3  # the start and two events
 
 
 def sent(server, body):

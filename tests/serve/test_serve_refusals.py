@@ -25,7 +25,7 @@ WRONG = [
     ({"min_tokens": 20}, "min_tokens"), ({"top_k": -1}, "top_k"), ({"min_p": 2}, "min_p"),
     ({"stop_token_ids": [5000]}, "stop_token_ids"), ({"response_format": {"type": "xml"}}, "response_format"),
     ({"response_format": {"type": "json_schema"}}, "response_format"), ({"regex": "x" * 70000}, "regex"),
-    ({"model": ""}, "model"), ({"echo": 1}, "echo"), ({"user": 5}, "user"),
+    ({"priority": -1}, "priority"), ({"model": ""}, "model"), ({"echo": 1}, "echo"), ({"user": 5}, "user"),
 ]  # fmt: skip
 
 
@@ -41,7 +41,9 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_field(client, fields, param
     ("/v1/chat/completions", {"tools": []}, "tools"), ("/v1/chat/completions", {"tool_choice": "auto"}, "tool_choice"),
     ("/v1/chat/completions", {"functions": []}, "functions"), ("/v1/chat/completions", {"audio": {}}, "audio"),
     ("/v1/chat/completions", {"modalities": ["text"]}, "modalities"),
-    ("/v1/chat/completions", {"store": True}, "store"),
+    ("/v1/chat/completions", {"store": True}, "store"), ("/v1/chat/completions", {"moderation": {}}, "moderation"),
+    ("/v1/chat/completions", {"verbosity": "low"}, "verbosity"),
+    ("/v1/chat/completions", {"service_tier": "flex"}, "service_tier"),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages"),
 ])  # fmt: skip
 def test_what_is_not_supported_is_refused_by_name(client, path, body, param):
@@ -52,6 +54,28 @@ def test_what_is_not_supported_is_refused_by_name(client, path, body, param):
 @pytest.mark.parametrize("path", [PATH, "/v1/chat/completions", "/v1/embeddings", "/v1/score", "/tokenize"])
 def test_an_unknown_field_is_refused_by_its_name(client, path):
     assert error_of(client.post(path, json={"zz": 1})) == (400, "zz", "unknown_parameter")
+
+
+def test_what_never_changes_an_answer_is_taken(client):
+    asked = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 2, "temperature": 0}
+    right = client.post("/v1/chat/completions", json=asked).json()["choices"]
+    more = {"safety_identifier": "me", "prompt_cache_key": "k", "prompt_cache_options": {"mode": "explicit",
+            "ttl": "30m"}, "prompt_cache_retention": "24h", "service_tier": "auto"}  # fmt: skip
+    assert client.post("/v1/chat/completions", json={**asked, **more}).json()["choices"] == right
+    for name in more:
+        assert error_of(client.post("/v1/chat/completions", json={**asked, name: 5}))[:2] == (400, name)
+
+
+def test_tokens_of_a_text_are_counted_up_to_a_bound(client, monkeypatch):
+    from nextword.serve import tokens
+
+    monkeypatch.setattr(tokens, "TOKENS", 2)
+    monkeypatch.setattr(tokens, "TOKENIZED", 3)
+    assert error_of(client.post("/tokenize", json={"prompt": "a b c", "return_token_strs": True}))[1] == "prompt"
+    assert client.post("/tokenize", json={"prompt": "a b c"}).json()["count"] == 3
+    assert error_of(client.post("/tokenize", json={"prompt": "a b c d"})) == (400, "prompt", "invalid_value")
+    asked = {"messages": [{"role": "user", "content": "a b c d"}]}
+    assert error_of(client.post("/tokenize", json=asked)) == (400, "messages", "invalid_value")
 
 
 def test_a_field_that_is_missing_is_named(client):

@@ -62,8 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
     parser.add_argument("--kv-memory", type=_size, metavar="SIZE",
                         help="take so much memory for keys and values, such as 2G or 500M, divided among the models; "
-                             "it bounds how many texts run at once (for each model a quarter of what is free, 4G at "
-                             "most)")
+                             "it bounds how many texts run at once (a quarter of what is free, 4G at most)")
     parser.add_argument("--slots", type=positive, metavar="N",
                         help="run at most N texts of a model at once (as many as fit into the memory, 64 at most)")
     parser.add_argument("--pass-ms", type=_milliseconds, default=25.0, metavar="MS",
@@ -94,10 +93,10 @@ def run(args: argparse.Namespace) -> int:
     models = _models(args)
     from nextword.serve.server import Server
 
-    memory = {} if args.kv_memory is None else {"kv_memory": max(1, args.kv_memory // len(models))}
     server = Server(models, args.host, args.port, keys, args.allow_host, args.drain, args.log_prompts, args.explain,
                     slots=args.slots, pass_ms=args.pass_ms, max_queue=args.max_queue,
-                    max_queue_tokens=args.max_queue_tokens, max_rows_per_key=args.max_rows_per_key, **memory)
+                    max_queue_tokens=args.max_queue_tokens, max_rows_per_key=args.max_rows_per_key,
+                    kv_memory=args.kv_memory)
     if server.page is not None:
         print(f"page: {server.page}", file=sys.stderr, flush=True)
     server.run(ready=lambda: print(f"nextword: {server.address}", flush=True))

@@ -5,8 +5,7 @@ from itertools import islice
 
 from nextword.decoding.job import Job
 from nextword.decoding.row import Row
-
-KEPT = 1000  # clients that are away whose tokens are remembered
+from nextword.decoding.shares import Shares
 
 
 class QueueFull(RuntimeError):  # noqa: N818 - a state, as queue.Full is
@@ -21,9 +20,8 @@ class Admission:
     """Jobs whose rows wait for slots.
 
     The next row is one of the job of the lowest priority number, of those of the client that has been served the fewest
-    tokens, of those of the job that came first. A job gets one slot at a time: many rows starve nobody. Who comes back
-    counts as served as the least of those who are there, so that time away earns nothing (Sheng et al. 2024, Fairness
-    in Serving Large Language Models).
+    tokens, of those of the job that came first. Clients whose names agree up to a slash are one client to all others,
+    and share among each other what it gets. A job gets one slot at a time: many rows starve nobody.
 
     rows, tokens: how many may wait at most, None for any number; beyond, only if nobody waits. lock: held by who
     changes what other threads see.
@@ -38,8 +36,7 @@ class Admission:
         self._jobs: dict[Job, int] = {}  # and the next row of each
         self._queues: dict[tuple[int, str], dict[Job, int]] = {}  # by priority and client: jobs, how many came before
         self._came = 0
-        self._served: dict[str, int] = {}  # tokens, by client
-        self._active: dict[str, int] = {}  # rows of a client that wait or run
+        self._clients, self._groups = Shares(), Shares()
 
     def __len__(self) -> int:
         """Jobs with rows that wait."""
@@ -78,18 +75,19 @@ class Admission:
 
     def add(self, job: Job) -> None:
         """A job that was reserved takes its place in the queue."""
-        if not self._active.get(job.client):
-            there = [self._served[client] for client in self._active]
-            self._served[job.client] = max(self._served.get(job.client, 0), min(there, default=0))
-        self._active[job.client] = self._active.get(job.client, 0) + len(job.rows)
+        group, rows = _group(job.client), len(job.rows)
+        self._groups.come(group, rows, self._groups.least(self._groups.there))
+        sharing = (one for one in self._clients.there if _group(one) == group)
+        self._clients.come(job.client, rows, self._clients.least(sharing, self._groups.served[group]))
         self._jobs[job] = 0
         self._queues.setdefault((job.priority, job.client), {})[job] = self._came
         self._came += 1
 
     def next(self) -> tuple[Job, int]:
         """The row whose turn it is, by job and number; it waits no longer. Its prompt counts as served."""
-        _, job = min(((priority, self._served[client], came), job) for (priority, client), queue in self._queues.items()
-                     for job, came in islice(queue.items(), 1))  # fmt: skip
+        clients, groups = self._clients.served, self._groups.served
+        _, job = min(((priority, groups[_group(client)], clients[client], came), job)
+                     for (priority, client), queue in self._queues.items() for job, came in islice(queue.items(), 1))
         number = self._jobs[job]
         if number + 1 == len(job.rows):
             self._forget(job)
@@ -116,15 +114,13 @@ class Admission:
 
     def served(self, client: str, tokens: int) -> None:
         """A client got so many tokens."""
-        self._served[client] += tokens
+        self._clients.add(client, tokens)
+        self._groups.add(_group(client), tokens)
 
     def left(self, client: str, rows: int) -> None:
         """So many of a client's rows have ended."""
-        self._active[client] -= rows
-        if not self._active[client]:
-            del self._active[client]
-        if len(self._served) > 2 * len(self._active) + KEPT:
-            self._served = {client: self._served[client] for client in self._active}
+        self._clients.leave(client, rows)
+        self._groups.leave(_group(client), rows)
 
     def _forget(self, job: Job) -> int:
         """None of a job's rows wait any longer; the number of the first that does by now."""
@@ -138,3 +134,8 @@ class Admission:
         with self.lock:
             self.rows -= len(rows)
             self.tokens -= sum(len(row) + row.remaining for row in rows)
+
+
+def _group(client: str) -> str:
+    """Whom a client shares with."""
+    return client.partition("/")[0]

@@ -125,7 +125,8 @@ class Engine:
 
         prompts: a text or token ids, or a list of those. settings: of all of them, or one for each. Both and eos,
         on_overflow, allowed_special and explain as `LanguageModel.generate` takes them, without searches.
-        client: slots go to whom the fewest tokens were given, who waits; priority: the lowest number before all others.
+        client: slots go to whom the fewest tokens were given, who waits; names that agree up to a slash are one client
+            to all others. priority: the lowest number before all others.
         hear: is called on the engine's thread after each pass with the events of this job: what is new of its rows,
         their results, or an error. It must not wait. A function that it returns is called once after all jobs of the
         pass have heard. op: how errors call this.

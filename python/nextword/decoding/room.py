@@ -19,6 +19,18 @@ class Room(NamedTuple):
     stored: int
 
 
+def usual() -> int:
+    """Bytes for keys and values that are taken unless more are asked for: a quarter of what is free, 4 GiB at most."""
+    there = memory.available()
+    return MOST_BYTES if there is None else min(MOST_BYTES, there // 4)
+
+
+def slot_bytes(model: Model, drafts: Model | None = None) -> int:
+    """What a row's keys and values may take: the model's whole window, and that of what drafts for it."""
+    window = model.window or 0
+    return model.cache_bytes(1, window) + (drafts.cache_bytes(1, min(drafts.limit, window)) if drafts else 0)
+
+
 def room(model: Model, drafts: Model | None, slots: int | None, kv_memory: int | None, stores: bool) -> Room:
     """How many slots of the model's window, and tokens of stored beginnings, go into so many bytes.
 
@@ -27,7 +39,7 @@ def room(model: Model, drafts: Model | None, slots: int | None, kv_memory: int |
     Raises ValueError if not even one slot fits into what was asked for, MemoryError for more than there is.
     """
     window = model.window or 0
-    each = model.cache_bytes(1, window) + (drafts.cache_bytes(1, min(drafts.limit, window)) if drafts else 0)
+    each = slot_bytes(model, drafts)
     page = model.cache_bytes(1, PANEL)
     if slots is not None and slots < 1:
         raise ValueError(f"engine: slots must be at least 1, got {slots}")
@@ -35,8 +47,7 @@ def room(model: Model, drafts: Model | None, slots: int | None, kv_memory: int |
     if most is None and slots is not None:
         most = slots * each * 4 // 3
     elif most is None:
-        there = memory.available()
-        most = max(each, MOST_BYTES if there is None else min(MOST_BYTES, there // 4))
+        most = max(each, usual())
     least = each * (slots or 1)
     if most < least:
         raise ValueError(f"engine: kv_memory must be at least {least:,} bytes, for {slots or 1} slots of {window} "

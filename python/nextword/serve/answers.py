@@ -48,18 +48,28 @@ class Drawn(Struct):
     rows: list[int]
 
 
-class Completion(Struct, kw_only=True):
-    """The answer of /v1/completions, and each chunk of its stream."""
+class Answer(Struct, kw_only=True):
+    """What all answers of texts say of themselves."""
 
     id: str
-    object: Literal["text_completion"] = "text_completion"
     created: int
     model: str
     system_fingerprint: str
-    choices: list[Choice]
+
+
+class Chunk(Answer, kw_only=True):
+    """What may be in a chunk of a stream, too."""
+
     usage: Usage | UnsetType | None = UNSET
     nextword: Drawn | UnsetType = UNSET
     obfuscation: str | UnsetType = UNSET
+
+
+class Completion(Chunk, kw_only=True):
+    """The answer of /v1/completions, and each chunk of its stream."""
+
+    object: Literal["text_completion"] = "text_completion"
+    choices: list[Choice]
 
 
 class TopLogprob(Struct):
@@ -103,14 +113,10 @@ class ChatChoice(Struct):
     finish_reason: Literal["stop", "length"]
 
 
-class ChatCompletion(Struct, kw_only=True):
+class ChatCompletion(Answer, kw_only=True):
     """The answer of /v1/chat/completions."""
 
-    id: str
     object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    system_fingerprint: str
     choices: list[ChatChoice]
     usage: Usage
     nextword: Drawn
@@ -133,18 +139,11 @@ class ChatDelta(Struct):
     finish_reason: Literal["stop", "length"] | None
 
 
-class ChatChunk(Struct, kw_only=True):
+class ChatChunk(Chunk, kw_only=True):
     """Each chunk of the stream of /v1/chat/completions."""
 
-    id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
-    system_fingerprint: str
     choices: list[ChatDelta]
-    usage: Usage | UnsetType | None = UNSET
-    nextword: Drawn | UnsetType = UNSET
-    obfuscation: str | UnsetType = UNSET
 
 
 class InputUsage(Struct):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from typing import Any
 
 from nextword.serve import answers
@@ -15,7 +13,7 @@ from nextword.serve.requests import ChatRequest
 from nextword.serve.sampling import draws_of, sampling_of
 from nextword.serve.served import Served
 from nextword.serve.state import State
-from nextword.serve.telling import Told, finish, padded, usage_of
+from nextword.serve.telling import Told, finish, padded, told_of, usage_of
 
 
 class Chatting:
@@ -51,11 +49,10 @@ async def chat(exchange: Exchange, state: State, asked: ChatRequest) -> None:
     served = state.model(asked.model)
     stream_options_fit(asked)
     one: Chatting = await aside(Chatting, served, asked)
-    told: dict[str, Any] = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()),
-                            "model": served.name, "system_fingerprint": served.fingerprint}
+    told = told_of(served, "chatcmpl")
     fields = asked.__struct_fields__
     async with running(exchange, state, served, [one.prompt], one.settings, one.ends,
-                       asked.priority or 0, asked.user or "", fields) as job:
+                       asked.priority or 0, asked.user or asked.safety_identifier or "", fields) as job:
         if asked.stream:
             await _stream(exchange, one, job, told, fields)
             return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +16,7 @@ from nextword.serve.requests import CompletionRequest, Settings
 from nextword.serve.sampling import draws_of, sampling_of
 from nextword.serve.served import Served
 from nextword.serve.state import State
-from nextword.serve.telling import Told, finish, joined, padded, prompt_text, usage_of
+from nextword.serve.telling import Told, finish, joined, padded, prompt_text, told_of, usage_of
 
 DEFAULT_TOKENS = 16  # OpenAI's
 
@@ -73,8 +71,7 @@ async def completions(exchange: Exchange, state: State, asked: CompletionRequest
     served = state.model(asked.model)
     stream_options_fit(asked)
     one: Completing = await aside(Completing, served, asked)
-    told: dict[str, Any] = {"id": f"cmpl-{secrets.token_hex(12)}", "created": int(time.time()),
-                            "model": served.name, "system_fingerprint": served.fingerprint}
+    told = told_of(served, "cmpl")
     fields = asked.__struct_fields__
     async with running(exchange, state, served, one.prompts, one.settings, one.ends,
                        asked.priority or 0, asked.user or "", fields) as job:

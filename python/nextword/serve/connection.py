@@ -62,7 +62,7 @@ class _Bounded:
         self._app, self._transport, self._connections = app, transport, beside
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        scope["nextword.abort"] = self._transport.abort
+        scope["nextword.abort"], scope["nextword.closing"] = self._transport.abort, self._transport.is_closing
         if scope["type"] != "http" or scope["path"] in OPEN or len(self._connections) <= bounds.CONNECTIONS:
             await self._app(scope, receive, send)
         else:

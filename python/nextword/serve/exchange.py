@@ -42,6 +42,7 @@ class Exchange:
         self._receive, self._send = bounded(receive, BODY, too_large), send
         self._gone: asyncio.Future[Any] | None = None
         self._abort: Callable[[], object] = scope.get("nextword.abort", lambda: None)
+        self._closing: Callable[[], bool] = scope.get("nextword.closing", lambda: False)
         self._body: Body = (bodies or Bodies()).one()
         self._keeps, self._whole = keeps, False
 
@@ -124,6 +125,9 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def _part(self, data: bytes, more: bool) -> None:
+        if self._closing():  # what is written to it goes nowhere, and asyncio complains of it
+            await asyncio.sleep(0)  # so that the server hears of it, too
+            raise Refused(499, "the client went away", None, "cancelled")
         try:
             async with deadline(STALLED_SECONDS):
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})

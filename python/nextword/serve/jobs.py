@@ -16,6 +16,8 @@ from nextword.decoding.admission import QueueFull
 from nextword.decoding.job import Closed, Event, Job
 from nextword.decoding.results import Generation
 from nextword.decoding.settings import Sampling
+from nextword.machine import memory
+from nextword.serve.bounds import ENTRY
 from nextword.serve.errors import Refused, refused
 from nextword.serve.exchange import Exchange, aside
 from nextword.serve.metrics import Metrics
@@ -97,6 +99,7 @@ async def running(exchange: Exchange, state: State, served: Served, prompts: lis
     Raises Refused."""
     metrics, rows = state.metrics, len(prompts) * max(settings.n, settings.best_of or 1)
     one = Running(exchange, metrics)
+    _affordable(prompts, settings)
     with state.texts(exchange.client, rows):
         try:
             one.job = await aside(lambda: served.engine.submit(
@@ -111,6 +114,17 @@ async def running(exchange: Exchange, state: State, served: Served, prompts: lis
             if one.job.admitted is not None:
                 metrics.observe("request_queue_seconds", "from submission to the first slot",
                                 one.job.admitted - one.job.submitted)
+
+
+def _affordable(prompts: list[list[int]], settings: Sampling) -> None:
+    """Raises MemoryError where there is no memory for the log-probabilities of an answer."""
+    new, old = settings.logprobs, settings.prompt_logprobs
+    if new is None and old is None:
+        return
+    entries = 0 if new is None else len(prompts) * settings.n * settings.max_new_tokens * (2 + new)
+    entries += 0 if old is None else settings.n * sum(map(len, prompts)) * (2 + old)
+    memory.require("completions", f"an answer of {entries:,} log-probabilities", entries * ENTRY,
+                   "ask for fewer prompts, texts, tokens or logprobs")
 
 
 def engine_error(error: BaseException, fields: tuple[str, ...] = ()) -> Refused:

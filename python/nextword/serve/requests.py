@@ -41,6 +41,7 @@ UNSUPPORTED = {
     "prediction": "drafts are the server's", "reasoning_effort": "the model does not reason apart from its text",
     "web_search_options": "the server reaches no network", "verbosity": "max_tokens bounds the text",
     "store": "nothing is stored", "metadata": "nothing is stored", "service_tier": "there is one",
+    "moderation": "texts are not judged",
 }
 
 
@@ -92,7 +93,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     min_tokens: Count | None = None
     stop_token_ids: Annotated[list[Id], Meta(max_length=bounds.STOPS)] | None = None
     ignore_eos: bool | None = None
-    priority: Annotated[int, Meta(ge=-1000, le=1000)] | None = None
+    priority: Annotated[int, Meta(ge=0, le=1000)] | None = None
     user: Annotated[str, Meta(max_length=256)] | None = None
 
 
@@ -134,8 +135,17 @@ class Message(Struct, forbid_unknown_fields=True, kw_only=True):
 Messages = Annotated[list[Message], Meta(min_length=1, max_length=bounds.MESSAGES)]
 
 
+class CacheOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How OpenAI keeps beginnings of prompts; taken, and changes nothing."""
+
+    mode: Literal["implicit", "explicit"] | None = None
+    ttl: Annotated[str, Meta(max_length=16)] | None = None
+
+
 class ChatRequest(Settings, forbid_unknown_fields=True, kw_only=True):
-    """POST /v1/chat/completions. max_completion_tokens: the same as max_tokens; at most one of them."""
+    """POST /v1/chat/completions. max_completion_tokens: the same as max_tokens; at most one of them. safety_identifier:
+    counts as user where there is none. prompt_cache_key, prompt_cache_options, prompt_cache_retention: taken, and
+    change nothing, as they never change an answer: the server keeps beginnings by itself."""
 
     messages: Messages
     max_completion_tokens: Count | None = None
@@ -154,7 +164,12 @@ class ChatRequest(Settings, forbid_unknown_fields=True, kw_only=True):
     verbosity: None = None
     store: None = None
     metadata: None = None
-    service_tier: None = None
+    moderation: None = None
+    service_tier: Literal["auto", "default"] | None = None
+    safety_identifier: Annotated[str, Meta(max_length=256)] | None = None
+    prompt_cache_key: Annotated[str, Meta(max_length=256)] | None = None
+    prompt_cache_options: CacheOptions | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
 
 
 class EmbeddingRequest(Struct, forbid_unknown_fields=True, kw_only=True):

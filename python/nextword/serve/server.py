@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from nextword.decoding.room import slot_bytes, usual
 from nextword.machine.turn import Turn
 from nextword.page import listening
 from nextword.serve.app import App, to_stderr
@@ -27,7 +28,8 @@ class Server:
     must have one; none asks for none. hosts: further names of this machine. drain: seconds that running requests may
     take at the end. explain: whether the page of `nextword explain` is there, too, of the first model, at `page`.
     max_rows_per_key: texts that a key may have on their way, None for any number.
-    engine: settings of `LanguageModel.engine`, which models share: kv_memory is divided among them.
+    kv_memory: bytes for keys and values of all models together, divided evenly among them; by default a quarter of what
+    is free, at most 4 GiB, but a slot for each. engine: further settings of `LanguageModel.engine`, of each model.
     app: the whole as an ASGI app; it answers to its own address alone, so that it belongs behind this very port.
     Raises OSError where the port is taken, ImportError where the extra "serve" is not installed.
 
@@ -46,7 +48,7 @@ class Server:
     def __init__(self, models: Mapping[str, LanguageModel], host: str = "127.0.0.1", port: int = 0,
                  keys: Iterable[str] = (), hosts: Iterable[str] = (), drain: float = 30.0, log_prompts: bool = False,
                  explain: bool = False, log: Callable[[str], object] = to_stderr, max_rows_per_key: int | None = None,
-                 **engine: Any) -> None:
+                 kv_memory: int | None = None, **engine: Any) -> None:
         listening.require("serve: the server", "msgspec", "starlette", "uvicorn")
         self._socket = listening.bound(host, port)
         self.port: int = self._socket.getsockname()[1]
@@ -60,7 +62,9 @@ class Server:
             metrics.observe("pass_seconds", "of each pass through a model", seconds)
 
         try:
-            self.state = State({name: Served(name, lm, lm.engine(turn=turn, on_pass=passed, **engine))
+            shares = _shares(models, kv_memory, engine)
+            self.state = State({name: Served(name, lm, lm.engine(turn=turn, on_pass=passed, kv_memory=shares[name],
+                                                                 **engine))
                                 for name, lm in models.items()}, metrics, log_prompts, max_rows_per_key)
         except BaseException:
             self._socket.close()
@@ -157,3 +161,12 @@ class Server:
                 break
             await asyncio.sleep(0.02)
         self._server.should_exit = True
+
+
+def _shares(models: Mapping[str, LanguageModel], kv_memory: int | None,
+            engine: Mapping[str, Any]) -> dict[str, int | None]:
+    """The bytes of each model; None where its slots are given, which say it."""
+    if kv_memory is None and engine.get("slots") is not None:
+        return dict.fromkeys(models)
+    each = max(1, (usual() if kv_memory is None else kv_memory) // max(1, len(models)))
+    return {name: max(each, slot_bytes(lm.model)) if kv_memory is None else each for name, lm in models.items()}

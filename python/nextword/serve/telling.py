@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -91,6 +92,12 @@ class Told:
             return "", value, []
         raw = self._served.bytes_of(token)
         return raw.decode("utf-8", "replace"), value, list(raw)
+
+
+def told_of(served: Served, prefix: str) -> dict[str, Any]:
+    """What an answer says of itself, the same in all chunks of a stream. prefix: of its id."""
+    return {"id": f"{prefix}-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name,
+            "system_fingerprint": served.fingerprint}
 
 
 def joined(first: answers.Logprobs, second: answers.Logprobs) -> answers.Logprobs:
