@@ -69,7 +69,9 @@ def test_what_never_changes_an_answer_is_taken(client):
 def test_tokens_of_a_text_are_counted_up_to_a_bound(client, monkeypatch):
     from nextword.serve import tokens
 
-    monkeypatch.setattr(tokens, "TOKENS", 3)
+    monkeypatch.setattr(tokens, "TOKENS", 2)
+    monkeypatch.setattr(tokens, "TOKENIZED", 3)
+    assert error_of(client.post("/tokenize", json={"prompt": "a b c", "return_token_strs": True}))[1] == "prompt"
     assert client.post("/tokenize", json={"prompt": "a b c"}).json()["count"] == 3
     assert error_of(client.post("/tokenize", json={"prompt": "a b c d"})) == (400, "prompt", "invalid_value")
     asked = {"messages": [{"role": "user", "content": "a b c d"}]}

@@ -15,6 +15,7 @@ MESSAGES = 1024
 TEXTS = 1024  # of a request of embeddings or scores
 CHOICES = 256  # continuations of a request of scores
 TOKENS = 2**20  # of all texts of a request that generates nothing
+TOKENIZED = 2**22  # of a text whose ids alone are told
 ENTRY = 600  # bytes of a log-probability in an answer: its text and number as objects, and as JSON
 SEED = (-(2**63), 2**64 - 1)
 CONNECTIONS = 512

@@ -126,6 +126,7 @@ class Exchange:
 
     async def _part(self, data: bytes, more: bool) -> None:
         if self._closing():  # what is written to it goes nowhere, and asyncio complains of it
+            await asyncio.sleep(0)  # so that the server hears of it, too
             raise Refused(499, "the client went away", None, "cancelled")
         try:
             async with deadline(STALLED_SECONDS):

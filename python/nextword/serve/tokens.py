@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nextword.serve import answers
-from nextword.serve.bounds import TOKENS
+from nextword.serve.bounds import TOKENIZED, TOKENS
 from nextword.serve.errors import Refused, wrong
 from nextword.serve.exchange import Exchange, aside
 from nextword.serve.requests import DetokenizeRequest, TokenizeRequest
@@ -26,8 +26,9 @@ def _tokens(served: Served, asked: TokenizeRequest) -> answers.Tokens:
     else:
         ids = served.written(asked.messages, asked.add_generation_prompt is not False, False)
         begun = served.lm.chat_template.plain
-    if len(ids) > TOKENS:
-        raise wrong("prompt" if asked.messages is None else "messages", f"at most {TOKENS} tokens", len(ids))
+    most = TOKENS if asked.return_token_strs else TOKENIZED
+    if len(ids) > most:
+        raise wrong("prompt" if asked.messages is None else "messages", f"at most {most} tokens", len(ids))
     if adds and begun and served.lm.tokenizer is not None:
         ids = [*served.lm.tokenizer.beginning, *ids]
     texts = [served.token(token) for token in ids] if asked.return_token_strs else None
