@@ -94,7 +94,7 @@ def widget_of(lm):
 def best(where):
     """The first of the next words that a page shows, and its probability as it is written."""
     first = where.wait_for_selector("#inside-next .bars li")
-    return first.query_selector(".token").inner_text(), first.query_selector(".number").inner_text()
+    return first.query_selector(".token").text_content(), first.query_selector(".number").text_content()
 
 
 def expected(lm, prompt, rules=()):
