@@ -82,8 +82,8 @@ class Llama(Model):
         self.window, self.heads, self.kv_heads = c.max_position_embeddings, c.num_attention_heads, c.key_heads
         self.head_width = c.head_width
         turning = (self.heads + self.kv_heads) * self.head_width
-        # The stream and its norm; queries, keys, values, what they are normalised and turned, what heads give; or a gate
-        # and what it lets through.
+        # The stream and its norm; queries, keys, values, what they are normalised and turned, and what heads give; or a
+        # gate and what it lets through.
         self.widest = 2 * self.width + max((3 + c.head_norms) * turning, 2 * c.intermediate_size)
         self.end_ids, self.begin_id, self.activation = c.end_ids, c.bos_token_id, c.hidden_act
 
