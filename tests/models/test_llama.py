@@ -65,7 +65,8 @@ def test_more_tokens_than_the_window_are_an_index_error():
 WRONG_FIELDS = [
     ("num_hidden_layers", 0), ("num_hidden_layers", "2"), ("hidden_size", None), ("intermediate_size", 2.5),
     ("num_attention_heads", 3), ("num_key_value_heads", 3), ("num_key_value_heads", 0), ("head_dim", 5),
-    ("head_dim", -2), ("max_position_embeddings", 0), ("vocab_size", 2**31), ("hidden_act", "geglu"),
+    ("head_dim", 2**30), ("head_dim", -2), ("max_position_embeddings", 0), ("vocab_size", 2**31),
+    ("hidden_act", "geglu"),
     ("rms_norm_eps", 0), ("rms_norm_eps", "1e-5"), ("tie_word_embeddings", None), ("attention_bias", "yes"),
     ("mlp_bias", 1), ("eos_token_id", "0"), ("bos_token_id", [1]), ("rope_scaling", {"rope_type": "dynamic"}),
     ("rope_parameters", {"rope_type": "longrope"}), ("rope_theta", -1), ("partial_rotary_factor", 0.25),

@@ -81,8 +81,10 @@ class Llama(Model):
         self.layers, self.width, self.vocabulary = c.num_hidden_layers, c.hidden_size, c.vocab_size
         self.window, self.heads, self.kv_heads = c.max_position_embeddings, c.num_attention_heads, c.key_heads
         self.head_width = c.head_width
-        turning = (self.heads + self.kv_heads) * self.head_width  # queries and keys, before they turn and behind
-        self.widest = 2 * self.width + max(3 * turning, 2 * c.intermediate_size)
+        turning = (self.heads + self.kv_heads) * self.head_width
+        # The stream and its norm; queries, keys, values, what they are normalised and turned, and what heads give; or a
+        # gate and what it lets through.
+        self.widest = 2 * self.width + max((3 + c.head_norms) * turning, 2 * c.intermediate_size)
         self.end_ids, self.begin_id, self.activation = c.end_ids, c.bos_token_id, c.hidden_act
 
         self.turns = turns = Turns(c.rope, self.head_width, c.max_position_embeddings)

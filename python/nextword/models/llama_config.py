@@ -31,6 +31,7 @@ UNSUPPORTED: Unsupported = {
     "pretraining_tp": ((None, 1), "1: products in slices, which round otherwise, are not supported"),
     "transformers_weights": ((None, "model.safetensors"), "absent: the weights are read from model.safetensors"),
 }
+WIDEST = 65536  # of a head: 500 times what is published; the angles of a wider one would take memory unasked
 FULL, SLIDING = "full_attention", "sliding_attention"  # what layer_types may say
 
 
@@ -86,8 +87,9 @@ class LlamaConfig:
         if self.head_dim is None and width % heads:
             raise ValueError("config: hidden_size must be a multiple of num_attention_heads without a head_dim, "
                              f"got {width} and {heads}")
-        if self.head_width % 2:
-            raise ValueError(f"config: head_dim must be even, as pairs of its numbers turn, got {self.head_width}")
+        if self.head_width % 2 or self.head_width > WIDEST:
+            raise ValueError(f"config: head_dim must be even, as pairs of its numbers turn, and at most {WIDEST}, "
+                             f"got {self.head_width}")
         if heads % self.key_heads:
             raise ValueError("config: num_attention_heads must be a multiple of num_key_value_heads, "
                              f"got {heads} and {self.key_heads}")
