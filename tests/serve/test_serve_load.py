@@ -50,11 +50,11 @@ def alive(*names):
     return sum(type(one).__name__ in names for one in gc.get_objects())
 
 
-def leave(server, count, stream):
+def leave(port, count, stream):
     """So many clients, eight at a time, that leave: while their prompts are read, or in the middle of their texts."""
     def one(i):
         prompt = [(31 * i + k * k) % 4000 for k in range(400)]
-        with sent(server.port, {**LONG, "prompt": prompt, "max_tokens": 100, "stream": stream}) as client:
+        with sent(port, {**LONG, "prompt": prompt, "max_tokens": 100, "stream": stream}) as client:
             if stream:
                 assert client.recv(4096)  # the text has begun
             else:
@@ -92,14 +92,14 @@ def test_clients_that_leave_take_nothing_with_them_and_change_no_answer(lm, trac
         done.set()
         assert beside() == {right}
         done.clear()
-        leave(one, 16, stream)  # what is taken once is taken
+        leave(one.port, 16, stream)  # what is taken once is taken
         one.log.clear()
         assert until(lambda: idle(one))
         gc.collect()
         start = tracemalloc.get_traced_memory()[0]
         with ThreadPoolExecutor(1) as pool:
             answers = pool.submit(beside)
-            leave(one, LEAVE, stream)
+            leave(one.port, LEAVE, stream)
             done.set()
             assert answers.result(60) == {right}
         assert until(lambda: idle(one))
@@ -160,6 +160,22 @@ def command(port, *more):
             yield process, int(process.stdout.readline().rsplit(":", 1)[1])
         finally:
             process.kill()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
+@pytest.mark.skipif(not THOROUGH, reason="takes long; what Python holds is counted in any case")
+def test_clients_that_leave_leave_the_memory_of_the_process_as_it_was():
+    def resident(process):
+        with open(f"/proc/{process.pid}/status") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
+
+    with command(0, "--slots", "8") as (process, port):
+        for stream in (False, True):
+            leave(port, LEAVE // 2, stream)  # pages of slots and stored beginnings are touched
+        before = resident(process)
+        for stream in (False, True):
+            leave(port, LEAVE // 2, stream)
+        assert (grown := resident(process) - before) < LEAVE * 400 * 8, grown  # what the ids of prompts would take
 
 
 def ask(port, body):
