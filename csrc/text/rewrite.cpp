@@ -220,11 +220,11 @@ Normalize sentencepiece_form(SentencePieceForm form) {
     std::string text;
   };
   auto ascii = std::make_shared<std::vector<Ascii>>(128);
-  for (int c = 0; form.rules && form.kept.empty() && c < 128; ++c) {
-    bool known = true;
+  for (int c = 0; c < 128; ++c) {
     const char first = static_cast<char>(c);
-    const CharsMap::Match alone = form.rules->longest(std::string_view(&first, 1));
-    for (int d = 0; known && d < 128; ++d) {
+    bool known = form.kept.step(0, static_cast<uint8_t>(c)) == PieceTrie::none;
+    const CharsMap::Match alone = form.rules ? form.rules->longest(std::string_view(&first, 1)) : CharsMap::Match();
+    for (int d = 0; form.rules && known && d < 128; ++d) {
       const char both[2] = {first, static_cast<char>(d)};
       known = form.rules->longest(std::string_view(both, 2)).size < 2;
     }
@@ -238,12 +238,10 @@ Normalize sentencepiece_form(SentencePieceForm form) {
     size_t at = 0, size = 0;
     bool same = false;
     const auto next = [&] {
-      if (form.rules) {
-        const auto byte = static_cast<uint8_t>(text[at]);
-        if (byte < 128 && at + 1 < text.size() && static_cast<uint8_t>(text[at + 1]) < 128 && (*ascii)[byte].known) {
-          size = 1, becomes = (*ascii)[byte].text, same = (*ascii)[byte].same;
-          return;
-        }
+      const auto byte = static_cast<uint8_t>(text[at]);
+      if (byte < 128 && at + 1 < text.size() && static_cast<uint8_t>(text[at + 1]) < 128 && (*ascii)[byte].known) {
+        size = 1, becomes = (*ascii)[byte].text, same = (*ascii)[byte].same;
+        return;
       }
       same = true;
       size = form.kept.empty() ? 0 : form.kept.longest(text.substr(at));
@@ -273,6 +271,20 @@ Normalize sentencepiece_form(SentencePieceForm form) {
     bool after_blank = form.collapses;
     for (size_t turns = 1; at < text.size(); at += size, ++turns) {
       if (turns % 65536 == 0) check_interrupt();
+      // A run of ASCII that stays as it is, words with one blank between them, at once.
+      size_t run = at;
+      while (run + 1 < text.size()) {
+        const auto byte = static_cast<uint8_t>(text[run]);
+        if (byte >= 128 || static_cast<uint8_t>(text[run + 1]) >= 128 || !(*ascii)[byte].known || !(*ascii)[byte].same) break;
+        if (byte == ' ' && (run == at || text[run - 1] == ' ')) break;
+        ++run;
+      }
+      if (run > at) {
+        out.keep(text.substr(at, run - at));
+        after_blank = form.collapses && text[run - 1] == ' ';
+        at = run, size = 0;
+        continue;
+      }
       next();
       const std::string_view all = becomes;
       while (after_blank && !becomes.empty() && becomes[0] == ' ') becomes.remove_prefix(1);
