@@ -1,6 +1,7 @@
 """Ids and texts of SentencePiece's vocabularies against `sentencepiece` itself."""
 
 import functools
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -30,10 +31,20 @@ def pair(name):
     return Tokenizer.load(link), sentencepiece.SentencePieceProcessor(model_file=str(path))
 
 
+def is_tie(ours, judge, got, expected):
+    """Whether a unigram model finds two ways as good: their sums of scores are apart by no more than float32, in which
+    SentencePiece sums, may round (n additions: n times half a unit in the last place of the sum of sizes)."""
+    if ours.units != "unigram" or judge.decode(got) != judge.decode(expected):
+        return False
+    first, second = ([judge.get_score(id) for id in ids] for ids in (got, expected))
+    most = max(sum(map(abs, first)), sum(map(abs, second)))
+    return abs(math.fsum(first) - math.fsum(second)) <= 2 * max(len(got), len(expected)) * 2.0**-24 * most
+
+
 def agree(ours, judge, texts):
     for text, expected in zip(texts, judge.encode(texts), strict=True):
         got = ours.encode(text)
-        assert got == expected, repr(text[:200])
+        assert got == expected or is_tie(ours, judge, got, expected), repr(text[:200])
         if judge.unk_id() not in got and "▁" not in text:  # of such blanks SentencePiece leaves out others
             assert ours.decode(got) == judge.decode(got), repr(text[:200])
 
