@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,19 @@ def data(path):
     if not found.exists():
         pytest.skip(f"needs {path} in ../shared/data")
     return found
+
+
+@functools.cache
+def temporary_folder():
+    return Path(tempfile.mkdtemp())
+
+
+def temporary(name, path):
+    """A file under another name, which says what it is."""
+    link = temporary_folder() / name
+    if not link.exists():
+        link.symlink_to(path)
+    return link
 
 
 @functools.cache

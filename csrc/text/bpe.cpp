@@ -18,6 +18,7 @@ constexpr size_t batch_grain = 16384;       // bytes that are worth a thread's t
 constexpr size_t at_a_time = 16;            // turns whose ids are handed over together
 constexpr unsigned few_lanes = 4;           // so many words are merged as fast one by one
 constexpr size_t long_whole = 32;           // bytes of pieces that recur as they are; of longer ones, parts do
+constexpr size_t unigram_whole = 65536;     // bytes of pieces whose sums of scores begin at their beginning, as elsewhere
 constexpr size_t slack = PackedIds::slack;  // ids may be written up to here beyond the last
 
 struct Stopped {};  // thrown on the threads of a batch that is interrupted
@@ -83,7 +84,7 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
 void Encoder::encode(std::string_view text, IdBuffer& ids) {
   const size_t first = ids.size();
   encode_chunks(text, ids, [] {});
-  if (!vocabulary_.complete()) check_known(text, ids.data() + first, ids.size() - first);
+  if (!vocabulary_.complete() && vocabulary_.units() == Vocabulary::Units::bytes) check_known(text, ids.data() + first, ids.size() - first);
 }
 
 // Throws UnknownByte for the first id that is none.
@@ -178,7 +179,7 @@ void Encoder::merge_unknown(IdBuffer& buffer, size_t first) {
   for (size_t i = 0; i < unknown_.size(); ++i) {
     if (unknown_[i].count == 0) waiting_[of_size[unknown_[i].piece.size()]++] = static_cast<uint32_t>(i);
   }
-  const MergeLanes merge = merge_lanes();
+  const MergeLanes merge = vocabulary_.units() == Vocabulary::Units::bytes ? merge_lanes() : nullptr;
   for (size_t begin = 0; begin < waiting_.size(); begin += lanes) {
     std::string_view pieces[lanes];
     uint32_t ids[lanes][lanes], counts[lanes];
@@ -223,6 +224,7 @@ uint32_t* Encoder::whole_piece(std::string_view piece, uint32_t* out) const {
 
 uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
   if (uint32_t* end = whole_piece(piece, out); end != out) return end;
+  if (vocabulary_.units() == Vocabulary::Units::unigram && piece.size() <= unigram_whole) return encode_part(piece, out);
   if (piece.size() > long_whole) return encode_parts(piece, out);
   const uint64_t hash = LongPieces::hash(piece);
   const LongPieces::Ids known = long_pieces_.find(hash, piece);
@@ -237,6 +239,7 @@ uint32_t* Encoder::encode_long(std::string_view piece, uint32_t* out) {
 // them: what is unknown is merged at once.
 uint32_t* Encoder::encode_parts(std::string_view piece, uint32_t* out) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(piece.data());
+  const bool by_characters = vocabulary_.units() != Vocabulary::Units::bytes;
   uint32_t ends[Splitter::room];
   size_t begin = 0, count = 0;
   const auto encode_some = [&] {
@@ -253,7 +256,7 @@ uint32_t* Encoder::encode_parts(std::string_view piece, uint32_t* out) {
     const size_t stop = std::min(piece.size(), i + Splitter::room / 2);
     for (; i < stop; ++i) {  // no branch: where a piece falls apart is hard to foresee
       ends[count] = static_cast<uint32_t>(i);
-      count += !vocabulary_.within_a_token(bytes[i - 1], bytes[i]);
+      count += !(vocabulary_.within_a_token(bytes[i - 1], bytes[i]) | (by_characters & ((bytes[i] & 0xC0) == 0x80)));
     }
     if (count >= Splitter::room / 2) encode_some();
   }
@@ -282,16 +285,21 @@ uint32_t* Encoder::encode_remembered(std::string_view part, uint32_t* out) {
 // one: tokens are taken back, and the window grows, at last to all that is left, until it is past the place that failed.
 uint32_t* Encoder::encode_windows(std::string_view part, uint32_t* out) {
   constexpr size_t window = merge_few_limit, margin = 16;  // few tokens are longer than the margin
+  const bool by_characters = vocabulary_.units() != Vocabulary::Units::bytes;
+  const auto inside = [&](size_t place) {  // a character, whose bytes may be tokens
+    return by_characters && place < part.size() && (static_cast<uint8_t>(part[place]) & 0xC0) == 0x80;
+  };
   uint32_t* const begin = out;
   size_t at = 0, size = window, back = 1, failed = 0;
   for (unsigned turns = 1;; ++turns) {
     if (turns % 256 == 0) check_interrupt();
     const bool last = part.size() - at <= size;
-    const std::string_view piece = part.substr(at, last ? part.size() - at : size);
+    std::string_view piece = part.substr(at, last ? part.size() - at : size);
+    while (inside(at + piece.size())) piece.remove_suffix(1);
     uint32_t* end = piece.size() <= window ? encode_remembered(piece, out) : merge(piece, out);
     if (out > begin && !vocabulary_.cut(out[-1], out[0])) {
       failed = std::max(failed, at);
-      for (size_t i = 0; i < back && out > begin; ++i) at -= vocabulary_.token_size(*--out);
+      for (size_t i = 0; out > begin && (i < back || inside(at)); ++i) at -= vocabulary_.taken_before(*--out, part.data() + at);
       back *= 2;
       size *= 2;
       continue;
@@ -299,8 +307,8 @@ uint32_t* Encoder::encode_windows(std::string_view part, uint32_t* out) {
     if (last) return end;
     size_t taken = 0;
     do {
-      taken += vocabulary_.token_size(*out++);
-    } while (out < end && taken + vocabulary_.token_size(*out) + margin <= piece.size());
+      taken += vocabulary_.taken(*out++, piece.data() + taken);
+    } while (out < end && (inside(at + taken) || taken + vocabulary_.taken(*out, piece.data() + taken) + margin <= piece.size()));
     at += taken;
     if (at > failed) {
       size = window;
@@ -310,6 +318,7 @@ uint32_t* Encoder::encode_windows(std::string_view part, uint32_t* out) {
 }
 
 uint32_t* Encoder::merge(std::string_view piece, uint32_t* out) {
+  if (vocabulary_.units() == Vocabulary::Units::unigram) return out + best_path(vocabulary_, piece, out);
   if (!vocabulary_.orderly()) return out + merge_any(vocabulary_, piece, out);
   return out + (piece.size() <= merge_few_limit ? merge_few(vocabulary_, piece, out) : merge_many(vocabulary_, piece, out));
 }

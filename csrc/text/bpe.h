@@ -132,6 +132,7 @@ class Bpe {
   class Borrowed;
   class Batch;
   void encode(Encoder& encoder, std::string_view text, const Request& request, IdBuffer& ids) const;
+  void fuse(IdBuffer& ids, size_t first) const;
 
   Vocabulary vocabulary_;
   Pattern pattern_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "token_lists.h"
 #include "unicode_chars.h"
 
 namespace nextword {
@@ -44,7 +45,7 @@ AddedTokens::AddedTokens(const Vocabulary& vocabulary, const TextRules& rules) :
       if (!token.normalized) {
         raw_.add(token.content, i);
       } else {
-        const std::string content = rules.normalize ? rules.normalize(token.content, false).text : token.content;
+        const std::string content = !rules.normalizes_contents ? with_blanks(token.content) : rules.normalize ? rules.normalize(token.content, false).text : token.content;
         if (!content.empty()) normalized_.add(content, i);
       }
     }
@@ -102,7 +103,8 @@ void AddedTokens::split(std::string_view text, const Request& request, bool with
       part.id = span.id;
       part.text = rest.substr(span.begin, span.end - span.begin);
       part.at_ = span.begin;
-      part.prefix_ = span.id == no_token && rules_.prefix_space && part.text[0] != ' ';
+      const bool wanted = rules_.prefix_space && (!rules_.prefix_first || (segment.begin == 0 && span.begin == 0));
+      part.prefix_ = span.id == no_token && wanted && part.text[0] != ' ';
       if (part.prefix_) {
         prefixed.assign(1, ' ').append(part.text);
         part.text = prefixed;

@@ -27,7 +27,11 @@ using Normalize = std::function<Normalized(std::string_view text, bool with_step
 // What is done to a text beside splitting and merging it.
 struct TextRules {
   bool prefix_space = false;  // text that follows an added token or nothing gets a blank, unless it begins with one
+  bool prefix_first = false;  // of these, only text that follows nothing
   Normalize normalize;        // of what is no added token; may be empty
+  bool normalizes_contents = true;  // of added tokens; else they are looked for as they stand, blanks for U+2581
+  bool asks_python = false;   // normalize does
+  uint32_t trimmed = 0;       // of its first token, so many blanks at most are no text when it is decoded
   std::vector<uint32_t> beginning, ending;  // ids around every text
 };
 

@@ -2,12 +2,14 @@
 #include "bpe_join.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <stdexcept>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
 #include "byte_alphabet.h"
+#include "token_lists.h"
 
 namespace nextword {
 namespace {
@@ -18,7 +20,23 @@ std::string_view text(const VocabularySource& from, const VocabularySource::Toke
 
 // As the file spells it.
 std::string name_of(const VocabularySource& from, const VocabularySource::Token& token) {
-  return token.spelled ? spell(text(from, token)) : std::string(text(from, token));
+  if (from.units == VocabularySource::Units::bytes) return token.spelled ? spell(text(from, token)) : std::string(text(from, token));
+  if (token.kind != VocabularySource::Kind::byte) return with_marks(text(from, token));
+  char name[8];
+  std::snprintf(name, sizeof name, "<0x%02X>", static_cast<uint8_t>(text(from, token)[0]));
+  return name;
+}
+
+// The text of the token that a file spells so, and whether it spells bytes. <0x41> is looked for among other names.
+bool text_of(const VocabularySource& source, const std::string& name, std::string& out) {
+  if (source.units == VocabularySource::Units::bytes) {
+    out.clear();
+    const bool spelled = unspell(name, out);
+    if (!spelled) out = name;
+    return spelled;
+  }
+  out = with_blanks(name);
+  return true;
 }
 
 // At most 80 bytes of UTF-8 for a message, no character cut.
@@ -99,8 +117,8 @@ std::vector<uint32_t> ids_of(const VocabularySource& source, const std::vector<s
   std::unordered_map<std::string, size_t> wanted[2];  // the text of the token, of names that spell no bytes and of the others
   for (size_t i = 0; i < names.size(); ++i) {
     std::string bytes;
-    const bool spelled = unspell(names[i], bytes);
-    wanted[spelled].emplace(spelled ? bytes : names[i], i);
+    const bool spelled = text_of(source, names[i], bytes);
+    wanted[spelled].emplace(bytes, i);
   }
   std::vector<bool> sizes;  // of what is wanted: few tokens have one of them
   for (const auto& some : wanted) {
@@ -111,7 +129,7 @@ std::vector<uint32_t> ids_of(const VocabularySource& source, const std::vector<s
   }
   std::string key;
   for (const auto& token : source.tokens) {
-    if (token.size >= sizes.size() || !sizes[token.size]) continue;
+    if (token.size >= sizes.size() || !sizes[token.size] || token.kind == VocabularySource::Kind::byte) continue;
     key.assign(text(source, token));
     const auto found = wanted[token.spelled].find(key);
     if (found != wanted[token.spelled].end()) ids[found->second] = token.id;

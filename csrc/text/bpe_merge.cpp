@@ -22,11 +22,12 @@ size_t merge_by_heap(const Vocabulary& vocabulary, std::string_view piece, const
     bool operator>(const Candidate& o) const { return rank != o.rank ? rank > o.rank : at > o.at; }
   };
   constexpr uint32_t none = no_token;
-  const auto count = static_cast<uint32_t>(piece.size());
+  std::vector<uint32_t> tokens(piece.size());
+  const auto count = static_cast<uint32_t>(vocabulary.symbols(piece, tokens.data()));
   std::vector<Node> nodes(count);
   std::vector<Candidate> first;
   for (uint32_t i = 0; i < count; ++i) {
-    nodes[i] = {vocabulary.byte_token(static_cast<uint8_t>(piece[i])), i ? i - 1 : none, i + 1 < count ? i + 1 : none};
+    nodes[i] = {tokens[i], i ? i - 1 : none, i + 1 < count ? i + 1 : none};
     if (i % 65536 == 0) check_interrupt();
     if (i == 0) continue;
     const Vocabulary::Pair pair = pair_of(nodes[i - 1].token, nodes[i].token);
@@ -54,8 +55,8 @@ size_t merge_by_heap(const Vocabulary& vocabulary, std::string_view piece, const
     if (node.previous != none) offer(node.previous, best.at);
   }
   size_t written = 0;
-  for (uint32_t i = 0; i != none; i = nodes[i].next) ids[written++] = nodes[i].token;
-  return written;
+  for (uint32_t i = 0; i != none; i = nodes[i].next) tokens[written++] = nodes[i].token;
+  return vocabulary.ids_of_symbols(piece, tokens.data(), written, ids);
 }
 
 inline unsigned lowest(uint64_t bits) { return static_cast<unsigned>(__builtin_ctzll(bits)); }
@@ -69,16 +70,15 @@ size_t merge_few(const Vocabulary& vocabulary, std::string_view piece, uint32_t*
   constexpr unsigned step = 8;  // the search runs over whole steps
   int32_t keys[merge_few_limit];
   uint32_t tokens[merge_few_limit];
-  const auto count = static_cast<unsigned>(piece.size());
+  const bool by_bytes = vocabulary.units() == Vocabulary::Units::bytes;
+  const auto count = static_cast<unsigned>(vocabulary.symbols(piece, tokens));
   const auto* bytes = reinterpret_cast<const uint8_t*>(piece.data());
   const unsigned width = (count + step - 1) / step * step;
   const auto key = [](uint32_t token, unsigned at) {
     return token == no_token ? none : static_cast<int32_t>(token << 6 | at);
   };
-  tokens[0] = vocabulary.byte_token(bytes[0]);
   for (unsigned i = 1; i < count; ++i) {
-    tokens[i] = vocabulary.byte_token(bytes[i]);
-    keys[i - 1] = key(vocabulary.merged_bytes(bytes[i - 1], bytes[i]), i - 1);
+    keys[i - 1] = key(by_bytes ? vocabulary.merged_bytes(bytes[i - 1], bytes[i]) : vocabulary.merged(tokens[i - 1], tokens[i]), i - 1);
   }
   for (unsigned i = count - 1; i < width; ++i) keys[i] = none;
   uint64_t alive = ~uint64_t{0} >> (64 - count);
@@ -102,8 +102,12 @@ size_t merge_few(const Vocabulary& vocabulary, std::string_view piece, uint32_t*
     }
   }
   size_t written = 0;
-  for (; alive; alive &= alive - 1) ids[written++] = tokens[lowest(alive)];
-  return written;
+  if (by_bytes) {
+    for (; alive; alive &= alive - 1) ids[written++] = tokens[lowest(alive)];
+    return written;
+  }
+  for (; alive; alive &= alive - 1) tokens[written++] = tokens[lowest(alive)];
+  return vocabulary.ids_of_symbols(piece, tokens, written, ids);
 }
 
 size_t merge_many(const Vocabulary& vocabulary, std::string_view piece, uint32_t* ids) {

@@ -21,4 +21,8 @@ size_t merge_many(const Vocabulary& vocabulary, std::string_view piece, uint32_t
 // Any vocabulary, below 4 GiB: by a heap, O(n log n).
 size_t merge_any(const Vocabulary& vocabulary, std::string_view piece, uint32_t* ids);
 
+// A unigram vocabulary, where nothing merges: the tokens whose scores have the highest sum (Viterbi); of equal sums the one
+// whose last token is the longest. Sums are taken in float64 from the beginning of the piece.
+size_t best_path(const Vocabulary& vocabulary, std::string_view piece, uint32_t* ids);
+
 }  // namespace nextword

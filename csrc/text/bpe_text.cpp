@@ -25,6 +25,16 @@ Bpe::Bpe(VocabularySource source, Pattern pattern, TextRules rules)
   }
 }
 
+// Unknown neighbours from `first` on become one.
+void Bpe::fuse(IdBuffer& ids, size_t first) const {
+  size_t kept = first;
+  for (size_t i = first; i < ids.size(); ++i) {
+    const uint32_t id = ids.data()[i];
+    if (id != vocabulary_.substitute() || kept == first || ids.data()[kept - 1] != id) ids.data()[kept++] = id;
+  }
+  ids.resize(kept);
+}
+
 void Bpe::encode(std::string_view text, const Request& request, IdBuffer& ids) const {
   encode(*Borrowed(*this).get(), text, request, ids);
 }
@@ -34,8 +44,10 @@ void Bpe::encode(Encoder& encoder, std::string_view text, const Request& request
   if (request.whole) append(rules_.beginning, ids);
   try {
     added_.split(text, request, false, [&](const TextPart& part) {
-      if (part.id == no_token) return encoder.encode(part.text, ids);
-      ids.push_back(part.id);
+      if (part.id != no_token) return ids.push_back(part.id);
+      const size_t first = ids.size();
+      encoder.encode(part.text, ids);
+      if (vocabulary_.fuses_unknown()) fuse(ids, first);
     });
   } catch (const UnknownByte&) {  // its place in the part is known: find that in the text
     Offsets offsets;
@@ -64,12 +76,21 @@ void Bpe::encode(std::string_view text, const Request& request, IdBuffer& ids, O
     } catch (const UnknownByte& error) {
       throw UnknownByte(text, std::min(part.original(error.offset, error.offset + 1).first, text.size() - 1));
     }
+    size_t kept = first;
     for (size_t i = first, at = 0; i < ids.size(); ++i) {
-      const bool unknown = !vocabulary_.complete() && ids.data()[i] == vocabulary_.substitute();
-      const size_t end = at + (unknown ? 1 : vocabulary_.token_size(ids.data()[i]));  // the unknown token is of one byte
-      offsets.push_back(part.original(at, end));
+      const uint32_t id = ids.data()[i];
+      const size_t end = at + vocabulary_.taken(id, part.text.data() + at);
+      const bool goes_on = vocabulary_.fuses_unknown() && kept > first && id == vocabulary_.substitute() && ids.data()[kept - 1] == id;
+      const auto range = part.original(at, end);
       at = end;
+      if (goes_on) {
+        offsets.back().second = range.second;
+        continue;
+      }
+      offsets.push_back(range);
+      ids.data()[kept++] = id;
     }
+    ids.resize(kept);
   });
   if (request.whole) {
     append(rules_.ending, ids);

@@ -11,6 +11,7 @@
 #include "bpe_merge.h"
 #include "byte_alphabet.h"
 #include "pretokenize.h"
+#include "token_lists.h"
 
 namespace nextword {
 namespace {
@@ -92,9 +93,12 @@ std::string quoted(std::string_view bytes) {
 
 }  // namespace
 
-Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pieces), ranked_(!source.has_merges) {
+Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pieces), ranked_(!source.has_merges), units_(source.units), byte_fallback_(source.byte_fallback), fuses_unknown_(source.fuse_unknown) {
   add_tokens(source);
-  if (source.has_merges) {
+  if (units_ != Units::bytes && !source.has_merges) {
+    units_ == Units::unigram ? build_trie() : add_merges_from_scores();
+    add_added_tokens(source, std::vector<bool>(size(), true));
+  } else if (source.has_merges) {
     add_added_tokens(source, add_merges(source));
   } else {
     add_merges_from_ranks(source);
@@ -135,6 +139,7 @@ void Vocabulary::add_tokens(VocabularySource& source) {
     if (has(token.id)) fail(source.tokens_file, token.line, "id " + std::to_string(token.id) + " is given a second time");
     tokens_[token.id] = {token.start, token.size};
     spelled[token.id] = token.spelled;
+    if (token.kind == VocabularySource::Kind::byte) byte_tokens_[static_cast<uint8_t>(arena_[token.start])] = token.id;
     if (token.kind != VocabularySource::Kind::text) continue;
     const std::string_view text = bytes(token.id);
     for (size_t i = 1; i < text.size(); ++i) {
@@ -151,8 +156,9 @@ void Vocabulary::add_tokens(VocabularySource& source) {
     }
     if (index_[at] == 0 || token.spelled) index_[at] = entry_of(token.id, hash);
     longest_ = std::max(longest_, token.size);
-    if (token.size == 1 && token.spelled) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
+    if (token.size == 1 && token.spelled && units_ == Units::bytes) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
   }
+  if (units_ != Units::bytes) return add_characters(source);
   complete_ = std::find(std::begin(byte_tokens_), std::end(byte_tokens_), no_token) == std::end(byte_tokens_);
   if (complete_) return;
   substitute_ = max_tokens;
@@ -168,9 +174,9 @@ void Vocabulary::reserve_merges(size_t count) {
   merges_.assign(table_size(count), free_slot);
   merges_shift_ = 64;
   for (size_t size = merges_.size(); size > 1; size /= 2) --merges_shift_;
-  merged_bytes_.assign(65536, no_token);
+  if (units_ == Units::bytes) merged_bytes_.assign(65536, no_token);
   parts_.resize(size());
-  for (const uint32_t byte : byte_tokens_) parts_[byte] = {byte, byte};
+  for (uint32_t id = 0; id < size(); ++id) parts_[id] = {id, id};
 }
 
 void Vocabulary::add_merge(uint32_t left, uint32_t right, uint32_t token) {
@@ -179,7 +185,7 @@ void Vocabulary::add_merge(uint32_t left, uint32_t right, uint32_t token) {
   while (merges_[at] != free_slot) at = (at + 1) & (merges_.size() - 1);
   merges_[at] = key << 21 | token;
   parts_[token] = {left, right};
-  if (token_size(token) == 2) merged_bytes_[static_cast<uint8_t>(data(token)[0]) << 8 | static_cast<uint8_t>(data(token)[1])] = token;
+  if (units_ == Units::bytes && token_size(token) == 2) merged_bytes_[static_cast<uint8_t>(data(token)[0]) << 8 | static_cast<uint8_t>(data(token)[1])] = token;
 }
 
 void Vocabulary::reserve_pairs(size_t count) {
@@ -205,8 +211,10 @@ std::vector<bool> Vocabulary::add_merges(const VocabularySource& source) {
   merges.reserve(source.merges.size());
   std::vector<bool> made(size());
   uint32_t highest = 0;
-  for (const uint32_t byte : byte_tokens_) highest = std::max(highest, byte);
-  orderly_ = complete_ && size() <= max_orderly;
+  if (units_ == Units::bytes) {
+    for (const uint32_t byte : byte_tokens_) highest = std::max(highest, byte);
+  }
+  orderly_ = units_ == Units::bytes && complete_ && size() <= max_orderly;
   const bool all_spelled = std::all_of(source.tokens.begin(), source.tokens.end(), [](const auto& token) { return token.spelled; });
   for (const auto& merge : source.merges) {
     const std::string_view left(arena_.data() + merge.left_start, merge.left_size);
@@ -227,6 +235,11 @@ std::vector<bool> Vocabulary::add_merges(const VocabularySource& source) {
     highest = product;
     made[product] = true;
     merges.push_back({a, b, product, merge.line});
+  }
+  if (units_ == Units::characters) {
+    std::vector<std::array<uint32_t, 3>> listed;
+    for (const Merge& merge : merges) listed.push_back({merge.left, merge.right, merge.token});
+    if (add_grouped_merges(listed)) return made;
   }
   if (orderly_) {
     reserve_merges(merges.size());
@@ -274,7 +287,7 @@ bool Vocabulary::add_orderly_merges(const std::vector<uint32_t>& ids) {
   std::vector<uint32_t> parts;
   for (const uint32_t id : ids) {
     const std::string_view token = bytes(id);
-    if (token.size() == 2) {
+    if (units_ == Units::bytes && token.size() == 2) {
       add_merge(byte_tokens_[static_cast<uint8_t>(token[0])], byte_tokens_[static_cast<uint8_t>(token[1])], id);
       continue;
     }
@@ -286,7 +299,7 @@ bool Vocabulary::add_orderly_merges(const std::vector<uint32_t>& ids) {
   return true;
 }
 
-void Vocabulary::add_all_pairs(const std::vector<uint32_t>& ids) {
+void Vocabulary::add_all_pairs(const std::vector<uint32_t>& ids, const std::vector<uint32_t>& ranks) {
   struct Merge {
     uint32_t left, right, token;
   };
@@ -300,7 +313,7 @@ void Vocabulary::add_all_pairs(const std::vector<uint32_t>& ids) {
     }
   }
   reserve_pairs(merges.size());
-  for (const Merge& merge : merges) add_pair(merge.left, merge.right, {merge.token, merge.token});
+  for (const Merge& merge : merges) add_pair(merge.left, merge.right, {ranks.empty() ? merge.token : ranks[merge.token], merge.token});
 }
 
 bool Vocabulary::cut(uint32_t left, uint32_t right) const {
@@ -334,11 +347,13 @@ void Vocabulary::add(AddedToken token, bool made) {
       while (index_[at] != 0 && index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
       if (index_[at] != 0) index_[at] = erased;
     }
-    if (id >= size()) tokens_.resize(id + 1);
-    arena_.resize(arena_.size() - padding);
-    tokens_[id] = {static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(token.content.size())};
-    arena_ += token.content;
-    arena_.append(padding, '\0');
+    if (units_ == Units::bytes || !has(id)) {
+      if (id >= size()) tokens_.resize(id + 1);
+      arena_.resize(arena_.size() - padding);
+      tokens_[id] = {static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(token.content.size())};
+      arena_ += token.content;
+      arena_.append(padding, '\0');
+    }
   }
   added_ids_.emplace(token.content, token.id);
   added_.push_back(std::move(token));
@@ -351,14 +366,17 @@ void Vocabulary::add_added_tokens(const VocabularySource& source, const std::vec
     if (token.content.empty()) fail(source.tokens_file, 1, "the added token of id " + std::to_string(token.id) + " is empty");
     if (token.id >= max_tokens) fail(source.tokens_file, 1, shown + ": the id is not below 2^24");
     if (find_added(token.content) != no_token) fail(source.tokens_file, 1, shown + " is given a second time");
+    const std::string content = units_ == Units::bytes ? token.content : with_blanks(token.content);
     const bool other_name = named.size() > token.id && named[token.id];  // of an id that an added token has already
-    if (!other_name && has(token.id) && bytes(token.id) != token.content && spell(bytes(token.id)) != token.content) {
+    if (!other_name && has(token.id) && bytes(token.id) != content && spell(bytes(token.id)) != token.content) {
       fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(token.id)));
     }
     if (named.size() <= token.id) named.resize(token.id + 1);
     named[token.id] = true;
     const bool known = token.id < made.size() && has(token.id);
-    add(token, other_name || (known && (made[token.id] || token_size(token.id) == 1 || (whole_pieces_ && !token.special))));
+    // A character that has a token is one of its own, whether or not anything merges into it.
+    const bool character = units_ != Units::bytes && known && !token.special && find(bytes(token.id)) == token.id;
+    add(token, other_name || character || (known && units_ == Units::bytes && (made[token.id] || token_size(token.id) == 1 || (whole_pieces_ && !token.special))));
     if (known) done[token.id] = true;
   }
   if (!source.unmade_are_special) return;
@@ -369,7 +387,7 @@ void Vocabulary::add_added_tokens(const VocabularySource& source, const std::vec
 }
 
 uint32_t Vocabulary::find(std::string_view token) const {
-  if (token.size() == 1 && complete_) return byte_tokens_[static_cast<uint8_t>(token[0])];
+  if (units_ == Units::bytes && token.size() == 1 && complete_) return byte_tokens_[static_cast<uint8_t>(token[0])];
   const size_t mask = index_.size() - 1;
   const uint64_t hash = hash_bytes(token);
   for (size_t at = hash & mask; index_[at]; at = (at + 1) & mask) {

@@ -7,6 +7,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "piece_trie.h"
+
 namespace nextword {
 
 constexpr uint32_t no_token = 0xFFFFFFFFu;
@@ -24,6 +26,9 @@ struct AddedToken {
 
 // Vocabulary files as they are read, before anything is checked against anything else.
 struct VocabularySource {
+  // What text begins as before anything becomes a token: bytes (byte-level BPE), or characters, a blank for each U+2581
+  // of a name (SentencePiece). unigram: tokens are chosen by their scores (Kudo 2018), nothing is merged.
+  enum class Units : uint8_t { bytes, characters, unigram };
   enum class Kind : uint8_t {
     text,    // text may become it
     byte,    // one byte of a character that no other token has (<0x41>)
@@ -46,6 +51,10 @@ struct VocabularySource {
   bool whole_pieces = true;  // a piece that is a token becomes it, merges or not
   bool unmade_are_special = false;  // a token of several pieces that no merge makes is a special token (vocab.json)
   std::string unknown;               // the token of bytes that have none of their own; empty: they are errors
+  Units units = Units::bytes;
+  std::vector<double> scores;        // by place in `tokens`: the highest merges first, where there are no merges
+  bool byte_fallback = false;        // a character without a token becomes those of its bytes, not `unknown`
+  bool fuse_unknown = false;         // neighbours that are unknown become one token
   std::string tokens_file, merges_file;  // for messages
   std::string settings;                  // tokenizer.json without its vocabulary and merges
 };
@@ -77,6 +86,25 @@ class Vocabulary {
 
   // A piece that is a token becomes it, whatever the merges would make of it.
   bool whole_pieces() const { return whole_pieces_; }
+
+  using Units = VocabularySource::Units;
+  Units units() const { return units_; }
+  // What the characters of `piece` are before anything merges; no_symbol() where one has no token. symbols [piece.size()];
+  // returns how many. Of bytes: byte_token().
+  size_t symbols(std::string_view piece, uint32_t* symbols) const;
+  uint32_t no_symbol() const { return max_orderly - 1; }  // merges with nothing
+  // The ids of symbols that are left of `piece`, to `ids` [piece.size()]; returns how many.
+  size_t ids_of_symbols(std::string_view piece, const uint32_t* symbols, size_t count, uint32_t* ids) const;
+  uint32_t* unknown_ids(std::string_view character, uint32_t* ids) const;  // of one that has no token; returns their end
+  bool fuses_unknown() const { return fuses_unknown_; }
+  // What `id` takes of the text that begins at `at`, in bytes.
+  size_t taken(uint32_t id, const char* at) const { return id == substitute_ ? unknown_size(at) : token_size(id); }
+  size_t taken_before(uint32_t id, const char* end) const;  // the same of the text that ends there
+  bool falls_back_to_bytes() const { return byte_fallback_; }
+  const std::vector<double>& scores() const { return scores_; }  // by id, or empty
+  double score(uint32_t id) const { return scores_[id]; }
+  double unknown_score() const { return unknown_score_; }
+  const PieceTrie& trie() const { return trie_; }  // of a unigram vocabulary
 
   // What a byte is before anything merges: its token, or substitute() where it has none.
   uint32_t byte_token(uint8_t byte) const { return byte_tokens_[byte]; }
@@ -137,11 +165,17 @@ class Vocabulary {
   void add(AddedToken token, bool made);
   void add_added_tokens(const VocabularySource& source, const std::vector<bool>& made);
   bool add_orderly_merges(const std::vector<uint32_t>& ids);
-  void add_all_pairs(const std::vector<uint32_t>& ids);
+  void add_all_pairs(const std::vector<uint32_t>& ids, const std::vector<uint32_t>& ranks = {});  // by default the ids
   void reserve_merges(size_t count);
   void add_merge(uint32_t left, uint32_t right, uint32_t token);
   void reserve_pairs(size_t count);
   bool add_pair(uint32_t left, uint32_t right, Pair value);
+  void add_characters(const VocabularySource& source);
+  bool add_grouped_merges(const std::vector<std::array<uint32_t, 3>>& merges);
+  void add_merges_from_scores();
+  void build_trie();
+  uint32_t symbol_of(uint32_t code) const;
+  size_t unknown_size(const char* at) const;
 
   std::string arena_;
   std::vector<Span> tokens_;     // by id
@@ -161,6 +195,14 @@ class Vocabulary {
   int merges_shift_ = 63;
   std::vector<uint32_t> merged_bytes_;  // orderly: [256 * 256]
   std::vector<Parts> parts_;            // orderly: by id
+
+  Units units_ = Units::bytes;
+  bool byte_fallback_ = false, fuses_unknown_ = false;
+  std::vector<double> scores_;  // by id, or empty
+  double unknown_score_ = 0;
+  std::vector<uint32_t> ascii_symbols_;  // [128]
+  std::unordered_map<uint32_t, uint32_t> symbols_;  // by code point, beyond ASCII
+  PieceTrie trie_;
 
   std::vector<Slot> pairs_;  // not orderly: open addressing; left is no_token where free
 };

@@ -182,6 +182,16 @@ const Byte* o200k_end(const Byte* p, const Byte* end) {
   return without_last(p, run, end);
 }
 
+template <bool runs>  // whether blanks that follow each other stay together
+const Byte* to_next_blank(const Byte* p, const Byte* end) {
+  const Byte* q = p + 1;
+  while (runs && q < end && q[-1] == ' ' && *q == ' ') ++q;
+  const void* const found = q < end ? std::memchr(q, ' ', static_cast<size_t>(end - q)) : nullptr;
+  return found ? static_cast<const Byte*>(found) : end;
+}
+
+const Byte* to_end(const Byte*, const Byte* end) { return end; }
+
 constexpr size_t scanned_at_a_time = 256;  // pieces
 static_assert(scanned_at_a_time <= Splitter::room);
 
@@ -203,7 +213,7 @@ namespace {
 
 constexpr std::pair<const char*, Pattern> pattern_names[] = {
     {"gpt2", Pattern::gpt2}, {"cl100k", Pattern::cl100k}, {"llama3", Pattern::llama3}, {"qwen2", Pattern::qwen2},
-    {"smollm", Pattern::smollm}, {"o200k", Pattern::o200k}};
+    {"smollm", Pattern::smollm}, {"o200k", Pattern::o200k}, {"blanks", Pattern::blanks}, {"each_blank", Pattern::each_blank}, {"whole", Pattern::whole}};
 
 }  // namespace
 
@@ -230,6 +240,9 @@ const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* e
     case Pattern::qwen2: return qwen2_end(begin, end);
     case Pattern::smollm: return smollm_end(begin, end);
     case Pattern::o200k: return o200k_end(begin, end);
+    case Pattern::blanks: return to_next_blank<true>(begin, end);
+    case Pattern::each_blank: return to_next_blank<false>(begin, end);
+    case Pattern::whole: return end;
     default: return gpt2_end(begin, end);
   }
 }
@@ -241,6 +254,9 @@ size_t Splitter::next(uint32_t* ends) {
     case Pattern::qwen2: return scan<qwen2_end>(begin_, at_, end_, ends);
     case Pattern::smollm: return scan<smollm_end>(begin_, at_, end_, ends);
     case Pattern::o200k: return scan<o200k_end>(begin_, at_, end_, ends);
+    case Pattern::blanks: return scan<to_next_blank<true>>(begin_, at_, end_, ends);
+    case Pattern::each_blank: return scan<to_next_blank<false>>(begin_, at_, end_, ends);
+    case Pattern::whole: return scan<to_end>(begin_, at_, end_, ends);
     default: return blocks_.next(ends);
   }
 }

@@ -17,9 +17,10 @@ namespace nextword {
 //   llama3  cl100k as it was before: without \s++$, so that a newline ends a piece at the end of the text too
 //   qwen2   llama3 with \p{N} in the place of \p{N}{1,3}
 //   smollm  each \p{N} alone, and what is between two of them by gpt2, as a text of its own (Digits, then ByteLevel)
+//   blanks  before each run of blanks; each_blank: before each blank; whole: nowhere. For SentencePiece's vocabularies.
 //   o200k   word without or with capitals, each with an optional character before and a contraction after,
 //           |\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
-enum class Pattern { gpt2, cl100k, llama3, qwen2, smollm, o200k };
+enum class Pattern { gpt2, cl100k, llama3, qwen2, smollm, o200k, blanks, each_blank, whole };
 
 Pattern pattern_named(std::string_view name);  // throws std::invalid_argument and lists the names
 const char* pattern_name(Pattern pattern);

@@ -1,6 +1,8 @@
 // The functions of token_lists.h.
 #include "token_lists.h"
 
+#include <cctype>
+#include <cmath>
 #include <stdexcept>
 
 #include "byte_alphabet.h"
@@ -70,6 +72,77 @@ VocabularySource spelled_source(const TokenLists& lists) {
     source.merges.push_back({start, middle - start, place() - middle, static_cast<uint32_t>(source.merges.size() + 1)});
   }
   return source;
+}
+
+std::string with_blanks(std::string_view name) {
+  std::string out;
+  for (size_t i = 0; i < name.size();) {
+    const bool mark = name.compare(i, 3, "\xE2\x96\x81") == 0;
+    out += mark ? ' ' : name[i];
+    i += mark ? 3 : 1;
+  }
+  return out;
+}
+
+std::string with_marks(std::string_view text) {
+  std::string out;
+  for (const char c : text) c == ' ' ? out += "\xE2\x96\x81" : out += c;
+  return out;
+}
+
+VocabularySource blank_source(const TokenLists& lists, VocabularySource::Units units, const std::string& unknown, bool byte_fallback,
+                              bool fuse_unknown) {
+  using Kind = VocabularySource::Kind;
+  VocabularySource source = checked(lists);
+  source.units = units;
+  source.has_merges = !lists.merges.empty();
+  source.whole_pieces = false;
+  source.byte_fallback = byte_fallback;
+  source.fuse_unknown = fuse_unknown;
+  source.unknown = with_blanks(unknown);
+  const auto place = [&] { return static_cast<uint32_t>(source.bytes.size()); };
+  for (size_t i = 0; i < lists.names.size(); ++i) {
+    const std::string& name = lists.names[i];
+    const PieceKind given = kind_of(lists, i);
+    // <0x41>: by its type or, where a file has none, by its name
+    const bool looks_so = name.size() == 6 && name.compare(0, 3, "<0x") == 0 && name[5] == '>' && std::isxdigit(static_cast<uint8_t>(name[3])) && std::isxdigit(static_cast<uint8_t>(name[4]));
+    if (given == PieceKind::byte && !looks_so) fail(lists, "a token of type 6 must be <0x00> to <0xFF>, got '" + shown(name) + "'");
+    Kind kind = given == PieceKind::normal || given == PieceKind::user_defined ? Kind::text : Kind::hidden;
+    if (units == VocabularySource::Units::characters && given == PieceKind::user_defined) kind = Kind::hidden;  // found before
+    if (looks_so && (given == PieceKind::byte || (byte_fallback && lists.kinds.empty()))) kind = Kind::byte;
+    if (name == unknown) kind = Kind::hidden;
+    const uint32_t start = place();
+    if (kind == Kind::byte) {
+      source.bytes += static_cast<char>(std::stoi(name.substr(3, 2), nullptr, 16));
+    } else {
+      source.bytes += with_blanks(name);
+    }
+    source.tokens.push_back({static_cast<uint32_t>(i), start, place() - start, 1, true, kind});
+    if (!lists.scores.empty()) {
+      if (!std::isfinite(lists.scores[i])) fail(lists, "the score of token " + std::to_string(i) + " is not finite");
+      source.scores.push_back(lists.scores[i]);
+    }
+  }
+  for (const std::string& merge : lists.merges) {
+    const size_t blank = merge.find(' ');
+    if (blank == merge.npos || blank == 0 || blank + 1 == merge.size()) {
+      fail(lists, "a merge must be two parts with one space between, got '" + shown(merge) + "'");
+    }
+    const std::string left = with_blanks(merge.substr(0, blank)), right = with_blanks(merge.substr(blank + 1));
+    source.merges.push_back({place(), static_cast<uint32_t>(left.size()), static_cast<uint32_t>(right.size()), static_cast<uint32_t>(source.merges.size() + 1)});
+    source.bytes += left + right;
+  }
+  return source;
+}
+
+bool begins_words(const VocabularySource& source) {
+  for (const auto& token : source.tokens) {
+    if (token.kind != VocabularySource::Kind::text) continue;
+    for (uint32_t i = 1; i < token.size; ++i) {
+      if (source.bytes[token.start + i] == ' ' && source.bytes[token.start + i - 1] != ' ') return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace nextword

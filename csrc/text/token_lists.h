@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bpe_vocabulary.h"
@@ -23,5 +24,17 @@ struct TokenLists {
 // A vocabulary whose names spell bytes (byte_alphabet.h). Throws std::invalid_argument where lists differ in length, a kind
 // is none, a merge is not of two parts.
 VocabularySource spelled_source(const TokenLists& lists);
+
+// A vocabulary of SentencePiece: names of which U+2581 stands for a blank. merges, if there are any, say what merges, else
+// scores do; in a unigram vocabulary nothing. unknown: the name of the unknown token, or empty.
+VocabularySource blank_source(const TokenLists& lists, VocabularySource::Units units, const std::string& unknown, bool byte_fallback,
+                              bool fuse_unknown);
+
+// A name with the blanks that it stands for, and back.
+std::string with_blanks(std::string_view name);
+std::string with_marks(std::string_view text);
+
+// Whether no token has a blank behind another character: then text may be cut before each run of blanks.
+bool begins_words(const VocabularySource& source);
 
 }  // namespace nextword

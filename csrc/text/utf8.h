@@ -1,10 +1,16 @@
-// Text as Python keeps it, one unit of 1, 2 or 4 bytes a character, to UTF-8.
+// UTF-8: how long its characters are, and of text as Python keeps it, one unit of 1, 2 or 4 bytes a character.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 namespace nextword {
+
+// Of a character of valid UTF-8, by its first byte.
+inline size_t char_size(char first) {
+  const auto byte = static_cast<uint8_t>(first);
+  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+}
 
 constexpr size_t utf8_per_unit(size_t unit_size) { return unit_size == 1 ? 2 : unit_size == 2 ? 3 : 4; }  // bytes at most
 

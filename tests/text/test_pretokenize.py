@@ -79,7 +79,8 @@ def test_llama3_ends_a_piece_at_a_newline_at_the_end_of_the_text():
 
 
 def test_an_unknown_pattern_or_variant_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"gpt2, cl100k, llama3, qwen2, smollm, o200k, got 'gpt9'"):
+    known = "gpt2, cl100k, llama3, qwen2, smollm, o200k, blanks, each_blank, whole"
+    with pytest.raises(ValueError, match=f"{known}, got 'gpt9'"):
         _core.pieces("gpt9", "")
     with pytest.raises(ValueError, match="must be one of portable"):
         _core.set_byte_blocks("gpu")

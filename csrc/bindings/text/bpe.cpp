@@ -71,6 +71,10 @@ class Buffers {
   PyBpe& bpe_;
 };
 
+const char* units_name(Vocabulary::Units units) {
+  return units == Vocabulary::Units::bytes ? "bytes" : units == Vocabulary::Units::characters ? "characters" : "unigram";
+}
+
 PyBpe& self_of(PyObject* self) {
   // One C++ base and the default holder: the pointer stands in the instance, and no type lookup is needed.
   auto* instance = reinterpret_cast<py::detail::instance*>(self);
@@ -134,7 +138,7 @@ void encode_call(const Bpe& core, const Text& text, const Call& call, TextBuffer
   }
   const Request request = call.request(core.vocabulary());
   const auto work = [&] { core.encode(text.utf8(buffer), request, ids); };
-  if (core.rules().normalize) return work();  // which asks Python
+  if (core.rules().asks_python) return work();
   without_lock(text, work);
 }
 
@@ -181,7 +185,7 @@ PyObject* encode_array(PyObject* self, PyObject* const* args, Py_ssize_t count, 
 // The bytes of the ids. The buffer is not filled before it is written.
 struct Bytes {
   std::unique_ptr<char[]> data;
-  size_t size;
+  size_t size, first;  // first: of the first id
 };
 
 Bytes bytes_of(const char* operation, const PyBpe& bpe, PyObject* ids) {
@@ -191,7 +195,7 @@ Bytes bytes_of(const char* operation, const PyBpe& bpe, PyObject* ids) {
   if (list.size() >= unlocked_size) unlocked.emplace(Unlocked::of_text(list.size()));
   size_t size = 0;
   for (const uint32_t id : list) size += vocabulary.token_size(id);
-  Bytes out{std::unique_ptr<char[]>(new char[size + 16]), size};
+  Bytes out{std::unique_ptr<char[]>(new char[size + 16]), size, list.empty() ? 0 : vocabulary.token_size(list[0])};
   char* p = out.data.get();
   for (size_t i = 0; i < list.size();) {
     constexpr size_t between_checks = size_t{1} << 16;
@@ -207,15 +211,15 @@ Bytes bytes_of(const char* operation, const PyBpe& bpe, PyObject* ids) {
 }
 
 // The text of UTF-8, part by part, so that signals are looked for between two; a part ends where a character does.
-PyObject* text_of(const Bytes& bytes) {
+PyObject* text_of(std::string_view bytes) {
   constexpr size_t at_once = size_t{1} << 22;
-  if (bytes.size <= at_once) return PyUnicode_DecodeUTF8(bytes.data.get(), static_cast<Py_ssize_t>(bytes.size), "replace");
+  if (bytes.size() <= at_once) return PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace");
   py::list parts;
-  for (size_t at = 0; at < bytes.size;) {
-    const size_t size = std::min(at_once, bytes.size - at);
+  for (size_t at = 0; at < bytes.size();) {
+    const size_t size = std::min(at_once, bytes.size() - at);
     Py_ssize_t used = 0;
-    const bool last = at + size == bytes.size;
-    PyObject* part = PyUnicode_DecodeUTF8Stateful(bytes.data.get() + at, static_cast<Py_ssize_t>(size), "replace", last ? nullptr : &used);
+    const bool last = at + size == bytes.size();
+    PyObject* part = PyUnicode_DecodeUTF8Stateful(bytes.data() + at, static_cast<Py_ssize_t>(size), "replace", last ? nullptr : &used);
     if (!part || PyErr_CheckSignals()) {
       Py_XDECREF(part);
       return nullptr;
@@ -227,7 +231,13 @@ PyObject* text_of(const Bytes& bytes) {
 }
 
 PyObject* decode(PyObject* self, PyObject* ids) {
-  return guarded([&] { return text_of(bytes_of("decode", self_of(self), ids)); });
+  return guarded([&] {
+    const PyBpe& bpe = self_of(self);
+    const Bytes bytes = bytes_of("decode", bpe, ids);
+    size_t blanks = 0;
+    while (blanks < bytes.first && blanks < bpe.core.rules().trimmed && bytes.data[blanks] == ' ') ++blanks;
+    return text_of({bytes.data.get() + blanks, bytes.size - blanks});
+  });
 }
 
 PyObject* decode_bytes(PyObject* self, PyObject* ids) {
@@ -266,7 +276,7 @@ py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optio
     }
     return PyErr_CheckSignals() == 0;
   };
-  if (bpe.core.rules().normalize) {  // which asks Python
+  if (bpe.core.rules().asks_python) {
     Buffers buffers(bpe);
     for (size_t i = 0; i < texts.count(); ++i) {
       buffers.ids.clear();
@@ -348,13 +358,20 @@ void bind_bpe(py::module_& m) {
   bind_bpe_tools(m);
   bind_vocabulary_sources(m);  // which Bpe is made of
   py::class_<PyBpe> bpe(m, "Bpe", "Byte-level byte-pair encoding; nextword.Tokenizer adds the files.");
-  bpe.def(py::init([](VocabularySource& source, const std::string& pattern, bool prefix_space, const py::object& normalize,
-                      std::vector<uint32_t> beginning, std::vector<uint32_t> ending) {
-            TextRules rules{prefix_space, normalizer(normalize), std::move(beginning), std::move(ending)};
+  bpe.def(py::init([](VocabularySource& source, const std::string& pattern, bool prefix_space, const py::list& normalize,
+                      std::vector<uint32_t> beginning, std::vector<uint32_t> ending, bool prefix_first, uint32_t trimmed) {
+            TextRules rules;
+            set_normalizer(normalize, rules);
+            rules.prefix_space = prefix_space;
+            rules.prefix_first = prefix_first;
+            rules.trimmed = trimmed;
+            rules.beginning = std::move(beginning);
+            rules.ending = std::move(ending);
             return std::make_unique<PyBpe>(std::move(source), pattern_named(pattern), std::move(rules));  // source is used up
           }),
-          py::arg("source"), py::arg("pattern"), py::arg("prefix_space") = false, py::arg("normalize") = py::none(),
-          py::arg("beginning") = std::vector<uint32_t>(), py::arg("ending") = std::vector<uint32_t>())
+          py::arg("source"), py::arg("pattern"), py::arg("prefix_space") = false, py::arg("normalize") = py::list(),
+          py::arg("beginning") = std::vector<uint32_t>(), py::arg("ending") = std::vector<uint32_t>(),
+          py::arg("prefix_first") = false, py::arg("trimmed") = 0)
       .def("__len__", [](const PyBpe& self) { return self.core.vocabulary().size(); })
       .def_property_readonly("pattern",
                              [](const PyBpe& self) {
@@ -370,12 +387,18 @@ void bind_bpe(py::module_& m) {
                              })
       .def("_added_tokens", [](const PyBpe& self) { return added_fields(self.core.vocabulary().added()); })
       .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.core.rules().prefix_space; })
+      .def_property_readonly("prefix_first", [](const PyBpe& self) { return self.core.rules().prefix_first; })
+      .def_property_readonly("trimmed", [](const PyBpe& self) { return self.core.rules().trimmed; })
+      .def_property_readonly("units", [](const PyBpe& self) { return units_name(self.core.vocabulary().units()); })
+      .def_property_readonly("byte_fallback", [](const PyBpe& self) { return self.core.vocabulary().falls_back_to_bytes(); })
+      .def_property_readonly("fuses_unknown", [](const PyBpe& self) { return self.core.vocabulary().fuses_unknown(); })
+      .def("_scores", [](const PyBpe& self) { return self.core.vocabulary().scores(); })
       .def_property_readonly("beginning", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().beginning)); })
       .def_property_readonly("ending", [](const PyBpe& self) { return py::tuple(py::cast(self.core.rules().ending)); })
       .def_property_readonly("unknown",
                              [](const PyBpe& self) {
                                const Vocabulary& vocabulary = self.core.vocabulary();
-                               const bool has = !vocabulary.complete() && vocabulary.substitute() != max_tokens;
+                               const bool has = vocabulary.substitute() < vocabulary.size();
                                return has ? std::optional(vocabulary.substitute()) : std::nullopt;
                              })
       .def_property_readonly("whole_pieces", [](const PyBpe& self) { return self.core.vocabulary().whole_pieces(); })
@@ -407,7 +430,7 @@ threads: at most so many; by default as many as the library uses. The rest is as
             IdBuffer ids;
             Bpe::Offsets offsets;
             const auto work = [&] { self.core.encode(view.utf8(buffer), request, ids, offsets); };
-            self.core.rules().normalize ? work() : without_lock(view, work);
+            self.core.rules().asks_python ? work() : without_lock(view, work);
             return std::make_pair(std::vector<uint32_t>(ids.data(), ids.data() + ids.size()), offsets);
           },
           py::arg("text"), py::arg("allowed_special"), py::arg("add_special_tokens"))
@@ -429,6 +452,9 @@ threads: at most so many; by default as many as the library uses. The rest is as
             const Vocabulary& vocabulary = self.core.vocabulary();
             uint32_t id = vocabulary.find_added(token);
             if (id == no_token) id = vocabulary.find(token);
+            if (id == no_token && token.size() == 1 && vocabulary.units() != Vocabulary::Units::bytes) {
+              id = vocabulary.byte_token(static_cast<uint8_t>(token[0]));
+            }
             return id == no_token ? py::object(py::none()) : py::int_(id);
           },
           py::arg("token"));

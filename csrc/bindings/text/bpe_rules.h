@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -10,7 +11,9 @@
 #include <vector>
 
 #include "bindings/instances.h"
+#include "machine/shown.h"
 #include "text/bpe_added.h"
+#include "text/rewrite.h"
 
 namespace nextword {
 
@@ -75,8 +78,7 @@ inline std::vector<bool> allowed_special(const Vocabulary& vocabulary, py::handl
 }
 
 // What nextword.text.normalizer.Normalizer does, for C++. Whoever encodes with it has the interpreter lock.
-inline Normalize normalizer(const py::object& from) {
-  if (from.is_none()) return {};
+inline Normalize python_step(const py::object& from) {
   return [from](std::string_view text, bool with_steps) {
     const py::object found = from(py::str(text.data(), text.size()), with_steps);
     const auto [changed, steps] = found.cast<std::pair<std::string, std::vector<std::tuple<size_t, size_t, bool>>>>();
@@ -85,6 +87,44 @@ inline Normalize normalizer(const py::object& from) {
     for (const auto& [normalized, original, same] : steps) out.steps.push_back({normalized, original, same});
     return out;
   };
+}
+
+// A step as nextword.text.normalizer.core_steps names it.
+inline Normalize core_step(const std::string& kind, const std::vector<std::string>& arguments) {
+  const auto is = [&](const char* name, size_t count) { return kind == name && arguments.size() == count; };
+  const auto flag = [&](size_t i) { return arguments[i] == "true"; };
+  const auto rules = [&](size_t i) { return arguments[i].empty() ? nullptr : std::make_shared<const CharsMap>(arguments[i]); };
+  if (is("Prepend", 1)) return prepended(arguments[0]);
+  if (is("Replace", 2)) return replaced(arguments[0], arguments[1]);
+  if (is("Blanks", 0)) return blanks();
+  if (is("Collapse", 1)) return collapsed(arguments[0]);
+  if (is("Words", 0)) return words();
+  if (is("Strip", 2)) return stripped(flag(0), flag(1));
+  if (is("Precompiled", 1)) return mapped(rules(0));
+  if (kind == "SentencePiece" && arguments.size() >= 3) {
+    SentencePieceForm form{rules(0), {}, flag(1), flag(2)};
+    for (size_t i = 3; i < arguments.size(); ++i) form.kept.add(arguments[i], 0);
+    return sentencepiece_form(std::move(form));
+  }
+  throw std::invalid_argument("Tokenizer: no step of a normaliser is called '" + shown(kind) + "'");
+}
+
+// Steps one after the other: a Python function, or a tuple of a name and its arguments.
+inline void set_normalizer(const py::list& from, TextRules& rules) {
+  std::vector<Normalize> steps;
+  for (const py::handle step : from) {
+    const bool is_python = !py::isinstance<py::tuple>(step);
+    rules.asks_python = rules.asks_python || is_python;
+    if (is_python) {
+      steps.push_back(python_step(py::reinterpret_borrow<py::object>(step)));
+      continue;
+    }
+    auto words = step.cast<std::vector<std::string>>();
+    if (words.empty()) throw std::invalid_argument("Tokenizer: a step of a normaliser has no name");
+    rules.normalizes_contents = rules.normalizes_contents && words[0] != "SentencePiece";
+    steps.push_back(core_step(words[0], {words.begin() + 1, words.end()}));
+  }
+  if (!steps.empty()) rules.normalize = in_turn(std::move(steps));
 }
 
 }  // namespace nextword

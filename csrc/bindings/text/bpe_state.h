@@ -29,11 +29,13 @@ std::vector<Row> rows_of(const py::bytes& data) {
   return out;
 }
 
-using SourceState = std::tuple<py::bytes, py::bytes, py::bytes, std::vector<AddedFields>, bool, bool, bool, std::string>;
+using SourceState = std::tuple<py::bytes, py::bytes, py::bytes, std::vector<AddedFields>, bool, bool, bool, std::string,
+                               int, std::vector<double>, bool, bool>;
 
 inline SourceState state_of(const VocabularySource& s) {
   return {py::bytes(s.bytes), raw(s.tokens), raw(s.merges), added_fields(s.added),
-          s.has_merges, s.whole_pieces, s.unmade_are_special, s.unknown};
+          s.has_merges, s.whole_pieces, s.unmade_are_special, s.unknown,
+          static_cast<int>(s.units), s.scores, s.byte_fallback, s.fuse_unknown};
 }
 
 inline VocabularySource source_of(const SourceState& state) {
@@ -42,7 +44,11 @@ inline VocabularySource source_of(const SourceState& state) {
   s.tokens = rows_of<VocabularySource::Token>(std::get<1>(state));
   s.merges = rows_of<VocabularySource::Merge>(std::get<2>(state));
   s.added = added_tokens(std::get<3>(state));
-  std::tie(std::ignore, std::ignore, std::ignore, std::ignore, s.has_merges, s.whole_pieces, s.unmade_are_special, s.unknown) = state;
+  int units = 0;
+  std::tie(std::ignore, std::ignore, std::ignore, std::ignore, s.has_merges, s.whole_pieces, s.unmade_are_special, s.unknown, units, s.scores,
+           s.byte_fallback, s.fuse_unknown) = state;
+  if (units < 0 || units > 2 || (!s.scores.empty() && s.scores.size() != s.tokens.size())) throw std::invalid_argument("VocabularySource: the pickle is damaged");
+  s.units = static_cast<VocabularySource::Units>(units);
   s.tokens_file = s.merges_file = "a pickled tokenizer";
   const uint64_t size = s.bytes.size();
   for (const auto& t : s.tokens)

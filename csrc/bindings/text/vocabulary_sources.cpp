@@ -9,10 +9,42 @@
 #include "bpe_state.h"
 #include "text/bpe_files.h"
 #include "text/bpe_join.h"
+#include "text/sentencepiece_model.h"
 #include "text/token_lists.h"
 
 namespace py = pybind11;
 using namespace nextword;
+
+namespace {
+
+VocabularySource::Units units_named(const std::string& name) {
+  if (name != "characters" && name != "unigram") throw std::invalid_argument("Tokenizer: units must be characters or unigram");
+  return name == "unigram" ? VocabularySource::Units::unigram : VocabularySource::Units::characters;
+}
+
+// What Python decides about: names with their kinds and scores, and the settings.
+py::dict sentencepiece_fields(const py::bytes& bytes, const std::string& file) {
+  SentencePieceModel model = sentencepiece_model(std::string_view(bytes), file);
+  py::dict out;
+  out["names"] = std::move(model.lists.names);
+  out["kinds"] = std::vector<int>(model.lists.kinds.begin(), model.lists.kinds.end());
+  out["scores"] = std::move(model.lists.scores);
+  out["model"] = model.model;
+  const auto id = [](uint32_t id) { return id == no_token ? py::object(py::none()) : py::object(py::int_(id)); };
+  out["unknown"] = id(model.unknown);
+  out["begin"] = id(model.begin);
+  out["end"] = id(model.end);
+  out["byte_fallback"] = model.byte_fallback;
+  out["suffix"] = model.suffix;
+  out["prefix"] = model.prefix;
+  out["collapses"] = model.collapses;
+  out["escapes"] = model.escapes;
+  out["denormalizes"] = model.denormalizes;
+  out["rules"] = py::bytes(model.rules);
+  return out;
+}
+
+}  // namespace
 
 void bind_vocabulary_sources(py::module_& m) {
   m.def("source_of", &source_of, py::arg("state"), "The VocabularySource of a pickle.");
@@ -21,6 +53,7 @@ void bind_vocabulary_sources(py::module_& m) {
            [](const VocabularySource& self) {
              return py::make_tuple(py::module_::import("nextword._core").attr("source_of"), py::make_tuple(state_of(self)));
            })
+      .def_property_readonly("begins_words", &begins_words)
       .def_readonly("settings", &VocabularySource::settings)
       .def_readonly("tokens_file", &VocabularySource::tokens_file)
       .def_readwrite("unknown", &VocabularySource::unknown)
@@ -49,6 +82,16 @@ void bind_vocabulary_sources(py::module_& m) {
         "ValueError where two descriptions of one vocabulary differ; source gets what only other has.");
   m.def("read_ranks", &read_ranks, py::arg("path"));
   m.def("read_tokenizer_json", &read_tokenizer_json, py::arg("path"));
+  m.def("sentencepiece_fields", &sentencepiece_fields, py::arg("data"), py::arg("file"));
+  m.def(
+      "blank_source",
+      [](std::vector<std::string> names, std::vector<uint8_t> kinds, std::vector<double> scores, std::vector<std::string> merges,
+         const std::string& units, const std::string& unknown, bool byte_fallback, bool fuse_unknown, const std::string& file) {
+        const TokenLists lists{std::move(names), std::move(kinds), std::move(scores), std::move(merges), file};
+        return blank_source(lists, units_named(units), unknown, byte_fallback, fuse_unknown);
+      },
+      py::arg("names"), py::arg("kinds"), py::arg("scores"), py::arg("merges"), py::arg("units"), py::arg("unknown"),
+      py::arg("byte_fallback"), py::arg("fuse_unknown"), py::arg("file"));
   m.def(
       "spelled_source",
       [](std::vector<std::string> names, std::vector<uint8_t> kinds, std::vector<std::string> merges, const std::string& file) {

@@ -14,6 +14,7 @@ from pathlib import Path
 from nextword.cli.arguments import add_model, add_special, allowed_special, load, place
 from nextword.cli.terminal import can_print, coloured, columns, print_json, style
 from nextword.cli.user_text import from_argument, stdin_text
+from nextword.text.ids import token_text
 from nextword.text.merges import merge_order, merge_steps
 from nextword.text.tokenizer import ENCODINGS, Tokenizer
 
@@ -156,7 +157,7 @@ def _as_json(tokenizer: Tokenizer, text: str, args: argparse.Namespace) -> dict[
     ids, offsets = tokenizer.encode_with_offsets(text, **allowed_special(args))
     found: dict[str, object] = {
         "tokens": ids,
-        "pieces": [tokenizer.decode([id]) for id in ids],
+        "pieces": [token_text(tokenizer, id) for id in ids],
         "bytes": [tokenizer.token_bytes(id).hex() for id in ids],
         "offsets": offsets,
         "count": len(ids),

@@ -17,7 +17,7 @@ from nextword.decoding.results import Generation, Timings, TokenLogprob
 from nextword.decoding.row import token_logprobs
 from nextword.decoding.settings import Sampling
 from nextword.models.model import Model
-from nextword.text.ids import text_of
+from nextword.text.ids import text_after
 
 
 def searched(model: Model, logits: Callable[[Ints], Floats], prompt: Any, one: Sampling,
@@ -33,7 +33,7 @@ def searched(model: Model, logits: Callable[[Ints], Floats], prompt: Any, one: S
     texts = [s for s in one.stop if isinstance(s, str)]  # type: ignore[union-attr]
     common: dict[str, Any] = {
         "max_new_tokens": one.max_new_tokens, "eos": sorted(call.ends), "stop": [*texts, *sorted(stops)],
-        "decode": None if tokenizer is None else lambda ids: text_of(tokenizer, ids),
+        "decode": None if tokenizer is None else lambda ids: text_after(tokenizer, ids),
         "process": lambda text, x: rules(x, tokens, np.array(text[len(tokens) :], np.int64))[0],
     }  # fmt: skip
     started = time.perf_counter()

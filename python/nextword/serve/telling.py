@@ -11,7 +11,7 @@ from nextword.decoding.job import Job
 from nextword.decoding.results import Generation, TokenLogprob
 from nextword.serve import answers
 from nextword.serve.served import Served
-from nextword.text.ids import text_of
+from nextword.text.ids import text_after
 
 Finish = Literal["stop", "length"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -108,7 +108,7 @@ def joined(first: answers.Logprobs, second: answers.Logprobs) -> answers.Logprob
 
 def prompt_text(served: Served, ids: Sequence[int]) -> str:
     """The text that `echo` gives back: of all of the prompt's tokens."""
-    return "" if served.lm.tokenizer is None else text_of(served.lm.tokenizer, ids)
+    return "" if served.lm.tokenizer is None else text_after(served.lm.tokenizer, ids)
 
 
 def finish(result: Generation) -> Finish:

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from nextword import _core
 from nextword.machine.shown import is_integer, shown
 from nextword.text.added_tokens import AddedToken
+from nextword.text.sentencepiece import BYTE, CONTROL, UNKNOWN, USER_DEFINED, Pieces, vocabulary_of
 from nextword.text.tokenizer import Tokenizer
 
 _TOKENS, _TYPES, _MERGES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"
-_CONTROL, _USER_DEFINED = 3, 4  # types of tokens that are found in text as they stand
+_SCORES = "tokenizer.ggml.scores"
 
 
 class _Splitting(NamedTuple):
@@ -38,8 +39,9 @@ _SPLITTING = {
 def tokenizer_of_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer of a GGUF file.
 
-    metadata: its keys and values; arrays as any sequences. Read are tokenizer.ggml.model ("gpt2": byte-level BPE),
-    .pre, .tokens, .token_type, .merges, .bos_token_id, .eos_token_id, .add_bos_token, .add_eos_token.
+    metadata: its keys and values; arrays as any sequences. Read are tokenizer.ggml.model ("gpt2": byte-level BPE;
+    "llama": SentencePiece's BPE), .pre, .tokens, .token_type, .merges, .scores,
+    .unknown_token_id, .add_space_prefix, .bos_token_id, .eos_token_id, .add_bos_token, .add_eos_token.
 
     Control tokens become special ones, user-defined ones are always found in text. Raises ValueError that names the key
     for what is missing, malformed, or a way to ids that this library does not have.
@@ -61,19 +63,48 @@ def tokenizer_of_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
         raise _wrong(_TYPES, f"one number a token ({len(tokens)})", f"{len(types)} numbers")
     if wrong := [kind for kind in types if not 1 <= kind <= 6]:
         raise _wrong(_TYPES, "numbers from 1 to 6", wrong[0])
+    if model == "llama":
+        return _sentencepiece(metadata, tokens, types)
     if model != "gpt2":
-        raise _wrong("tokenizer.ggml.model", '"gpt2"', model)
+        raise _wrong("tokenizer.ggml.model", '"gpt2" (byte-level BPE) or "llama" (SentencePiece BPE)', model)
     splitting = _splitting(metadata)
     source = _core.spelled_source(tokens, types, _list(metadata, _MERGES, str) or [], "GGUF vocabulary")
     source.whole_pieces = splitting.whole_pieces
     source.added_tokens = [
-        AddedToken(tokens[id], id, special=kind == _CONTROL, normalized=False)
+        AddedToken(tokens[id], id, special=kind == CONTROL, normalized=False)
         for id, kind in enumerate(types)
-        if kind in (_CONTROL, _USER_DEFINED) and tokens[id]
+        if kind in (CONTROL, USER_DEFINED) and tokens[id]
     ]
     beginning = _edge(metadata, "bos", splitting.begins, len(tokens))
     ending = _edge(metadata, "eos", False, len(tokens))
     return Tokenizer(source, splitting.pattern, beginning=beginning, ending=ending)
+
+
+def _sentencepiece(metadata: Mapping[str, Any], tokens: list[str], types: list[int]) -> Tokenizer:
+    """SentencePiece's BPE: the highest score merges first; what has no token becomes those of its bytes."""
+    scores = _list(metadata, _SCORES, float)
+    if scores is None or len(scores) != len(tokens):
+        raise _wrong(_SCORES, f"one number a token ({len(tokens)})", scores and len(scores))
+    if not types:
+        raise _wrong(_TYPES, f"one number a token ({len(tokens)})", None)
+    prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
+    if not isinstance(prefix, bool):
+        raise _wrong("tokenizer.ggml.add_space_prefix", "true or false", prefix)
+    unknown = metadata.get("tokenizer.ggml.unknown_token_id", types.index(UNKNOWN) if UNKNOWN in types else None)
+    if unknown is not None and not is_integer(unknown):
+        raise _wrong("tokenizer.ggml.unknown_token_id", f"a token id 0 .. {len(tokens) - 1}", unknown)
+    fallback = types.count(BYTE) == 256
+    pieces = Pieces(tokens, types, scores, "characters", unknown, fallback, "GGUF vocabulary")
+    source, added = vocabulary_of(pieces)
+    source.added_tokens = [token._replace(normalized=False) for token in added]
+    return Tokenizer(
+        source,
+        "blanks" if source.begins_words else "whole",
+        normalizer=[("Prepend", " "), ("Blanks",)] if prefix else [("Blanks",)],
+        beginning=_edge(metadata, "bos", True, len(tokens)),
+        ending=_edge(metadata, "eos", False, len(tokens)),
+        trimmed=int(prefix),
+    )
 
 
 def _splitting(metadata: Mapping[str, Any]) -> _Splitting:
@@ -112,7 +143,8 @@ def _list(metadata: Mapping[str, Any], key: str, kind: type) -> list[Any] | None
     values = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(values, Sequence) or isinstance(values, str | bytes):
         raise _wrong(key, "a list", values)
-    wrong = [value for value in values if not isinstance(value, kind) or isinstance(value, bool)]
+    allowed = (float, int) if kind is float else kind
+    wrong = [value for value in values if not isinstance(value, allowed) or isinstance(value, bool)]
     if wrong:
         raise _wrong(key, {str: "texts", int: "whole numbers", float: "numbers"}[kind], wrong[0])
     return list(values)

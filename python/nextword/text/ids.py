@@ -108,6 +108,14 @@ def text_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
         return "".join(token_text(tokenizer, token) for token in tokens)
 
 
+def text_after(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
+    """The same of ids that go on after others: the blank of their first word stays, which decode may leave out."""
+    try:
+        return tokenizer.decode_bytes(tokens).decode("utf-8", "replace")
+    except IndexError:
+        return "".join(token_text(tokenizer, token) for token in tokens)
+
+
 def token_text(tokenizer: Tokenizer, token: int) -> str:
     """A token's text; bytes that are no text of their own as replacement characters."""
     try:

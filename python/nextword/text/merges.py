@@ -37,7 +37,10 @@ def merge_steps(tokenizer: Tokenizer, piece: bytes, order: Order) -> Iterator[St
     if whole is not None and (tokenizer.whole_pieces or added):
         yield [piece], None, whole
         return
-    ids = [tokenizer.id_of(piece[i : i + 1]) for i in range(len(piece))]
+    if tokenizer.units == "unigram":  # nothing merges
+        yield [piece], None, whole
+        return
+    ids = _first_ids(tokenizer, piece)
     while True:
         parts = [tokenizer.token_bytes(id) for id in ids]
         pairs = [(order[pair][0], i) for i, pair in enumerate(itertools.pairwise(ids)) if pair in order]
@@ -48,3 +51,15 @@ def merge_steps(tokenizer: Tokenizer, piece: bytes, order: Order) -> Iterator[St
         made = order[ids[at], ids[at + 1]][1]
         yield parts, (parts[at], parts[at + 1]), made
         ids[at : at + 2] = [made]
+
+
+def _first_ids(tokenizer: Tokenizer, piece: bytes) -> list[int]:
+    """What a piece is before anything merges: its bytes, or its characters, those without a token as bytes."""
+    if tokenizer.units == "bytes":
+        return [tokenizer.id_of(piece[i : i + 1]) for i in range(len(piece))]
+    ids: list[int] = []
+    for character in piece.decode():
+        found = [tokenizer.find(character)] if tokenizer.find(character) is not None else []
+        found = found or [tokenizer.find(bytes([byte])) for byte in character.encode()]
+        ids += [tokenizer.unknown or 0] if None in found else [id for id in found if id is not None]
+    return ids

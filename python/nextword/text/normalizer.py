@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, cast
 
 Step = tuple[str, ...]
 
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD")
-_ARGUMENTS = dict.fromkeys(_FORMS, 0) | {"Lowercase": 0, "Prepend": 1, "Replace": 2}
+_ARGUMENTS = dict.fromkeys(_FORMS, 0) | {"Lowercase": 0, "Prepend": 1, "Replace": 2, "StripAccents": 0}
+_HERE = (*_FORMS, "Lowercase", "StripAccents")  # needs tables of Unicode: not done in C++
+_CORE = ("Blanks", "Collapse", "Words", "Strip", "Precompiled", "SentencePiece")
+
+Aligned = Callable[[str, bool], tuple[str, list[tuple[int, int, bool]]]]
+
+
+def core_steps(steps: Iterable[Step]) -> list[tuple[str | bytes, ...] | Aligned]:
+    """Steps as _core.Bpe takes them: names with arguments for those of csrc/text/rewrite.h, functions for the others.
+
+    Beside those of Normalizer: ("Blanks",): U+2581 becomes a blank; ("Collapse", to): each run of blanks; ("Words",):
+    each run of white space becomes a blank, none at the ends; ("Strip", left, right): white space at the ends;
+    ("Precompiled", rules): SentencePiece's rules, in base64, as Hugging Face applies them;
+    ("SentencePiece", rules, prefix, collapses, *kept): all that SentencePiece does. Flags are "true" and "false".
+    """
+    found: list[tuple[str | bytes, ...] | Aligned] = []
+    here: list[Step] = []
+    for step in (*steps, None):
+        if step is not None and step[0] not in _CORE:
+            Normalizer([step])  # ValueError where it is none
+        if step is not None and step[0] in _HERE:
+            here.append(step)
+            continue
+        if here:
+            found.append(Normalizer(here).aligned)
+            here = []
+        if step is not None and step[0] in ("Precompiled", "SentencePiece"):
+            found.append((step[0], base64.b64decode(step[1]), *step[2:]))
+        elif step is not None:
+            found.append(step)
+    return found
 
 
 class Normalizer:
     """Steps that change a text, one after the other.
 
     steps: ("NFC",), ("NFD",), ("NFKC",), ("NFKD",): Unicode's normal forms (UAX #15), by the tables of this Python.
-    ("Lowercase",): each character on its own. ("Prepend", text): before a text that is not empty.
+    ("Lowercase",): each character on its own. ("StripAccents",): no marks.
+    ("Prepend", text): before a text that is not empty.
     ("Replace", old, new): each `old`.
 
     Raises ValueError for a step that is none of these.
@@ -70,6 +102,10 @@ def _form(step: Step) -> Literal["NFC", "NFD", "NFKC", "NFKD"]:
     return cast(Literal["NFC", "NFD", "NFKC", "NFKD"], step[0])
 
 
+def _is_no_mark(c: str) -> bool:
+    return unicodedata.category(c)[0] != "M"
+
+
 def _lower(text: str) -> str:
     return "".join(c.lower() for c in text)  # str.lower of the whole writes a final sigma
 
@@ -79,6 +115,8 @@ def _apply(step: Step, text: str) -> str:
         return unicodedata.normalize(_form(step), text)
     if step[0] == "Lowercase":
         return text.lower() if text.isascii() else _lower(text)
+    if step[0] == "StripAccents":
+        return "".join(filter(_is_no_mark, text))
     if step[0] == "Prepend":
         return step[1] + text if text else text
     return text.replace(step[1], step[2])
@@ -98,6 +136,8 @@ def _pieces(step: Step, text: str) -> Iterator[tuple[int, str]]:
             if number:
                 yield len(step[1]), step[2]
             yield from ((1, c) for c in part)
+    elif step[0] == "StripAccents":
+        yield from ((1, c if _is_no_mark(c) else "") for c in text)
     else:
         for number, c in enumerate(text):
             yield 1, (step[1] + c if number == 0 else c) if step[0] == "Prepend" else c.lower()

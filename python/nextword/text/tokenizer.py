@@ -9,12 +9,12 @@ import codecs
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nextword import _core
 from nextword.files.bundled import bundled
 from nextword.text.added_tokens import AddedToken
-from nextword.text.normalizer import Normalizer, Step
+from nextword.text.normalizer import Step, core_steps
 from nextword.text.surrogates import joined
 from nextword.text.tokenizer_files import learn, save
 from nextword.text.tokenizer_folder import ACCEPTED, ENDOFTEXT, VOCABULARIES, Verdict, read_files, read_folder
@@ -79,10 +79,11 @@ class Tokenizer(_core.Bpe):
         source: _core.VocabularySource,
         pattern: str,
         *,
-        prefix_space: bool = False,
+        prefix_space: bool | Literal["first"] = False,
         normalizer: Iterable[Sequence[str]] = (),
         beginning: Sequence[int] = (),
         ending: Sequence[int] = (),
+        trimmed: int = 0,
     ) -> None:
         """What a reader of files makes a tokenizer of.
 
@@ -95,9 +96,11 @@ class Tokenizer(_core.Bpe):
         Raises ValueError where the vocabulary contradicts itself or a step is unknown, IndexError for an id that is not
         in the vocabulary.
         """
-        self._normalizer = Normalizer(normalizer)
-        normalize = self._normalizer.aligned if self._normalizer.steps else None
-        super().__init__(source, pattern, prefix_space, normalize, beginning, ending)
+        self._steps = tuple(tuple(step) for step in normalizer)
+        steps = core_steps(self._steps)
+        super().__init__(
+            source, pattern, bool(prefix_space), steps, beginning, ending, prefix_space == "first", trimmed
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
@@ -118,6 +121,8 @@ class Tokenizer(_core.Bpe):
             raise FileNotFoundError(
                 f"Tokenizer.load: {path} does not exist; expected a folder or file with {ACCEPTED}"
             )
+        if path.suffix == ".model":
+            return cls._of(read_files([path]))
         if path.suffix == ".tiktoken":
             if path.stem not in ENCODINGS:
                 raise ValueError(
@@ -212,8 +217,10 @@ class Tokenizer(_core.Bpe):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By its content: what is made of it elsewhere needs no file."""
-        settings = {"pattern": self.pattern, "prefix_space": self.prefix_space, "normalizer": self._normalizer.steps}
-        return _again, (type(self), self._source(), {**settings, "beginning": self.beginning, "ending": self.ending})
+        prefix_space = "first" if self.prefix_first else self.prefix_space
+        settings: dict[str, Any] = {"pattern": self.pattern, "prefix_space": prefix_space, "normalizer": self._steps}
+        settings |= {"beginning": self.beginning, "ending": self.ending, "trimmed": self.trimmed}
+        return _again, (type(self), self._source(), settings)
 
     def __copy__(self) -> Tokenizer:
         """Itself: it never changes."""
@@ -244,7 +251,7 @@ normalized=False)]
     @property
     def normalizer(self) -> tuple[Step, ...]:
         """What is done to text before it is split, as nextword.text.normalizer.Normalizer takes it; mostly nothing."""
-        return self._normalizer.steps
+        return self._steps
 
     @property
     def eos_id(self) -> int | None:

@@ -12,6 +12,7 @@ from nextword import _core
 from nextword.files import whole
 from nextword.text.added_tokens import AddedToken
 from nextword.text.normalizer import Step
+from nextword.text.pieces_save import pieces_parts, spelled_pieces
 
 Progress = Callable[[str, int, int], None]
 
@@ -116,9 +117,14 @@ def save(
     """Write the files that Tokenizer.save promises."""
     place = Path(folder)
     whole.make_folder("save", place)
+    contents = {(token.id, token.content.encode()) for token in added_tokens}
+    if tokenizer.units != "bytes":
+        names = spelled_pieces(tokenizer, {token.id: token.content for token in added_tokens})
+        parts = pieces_parts(tokenizer, normalizer, names)
+        _write(place, {}, added_tokens, _post_processor(tokenizer, names), parts)
+        return
     merged = tokenizer._merges()
     made = {product for _, _, product in merged}
-    contents = {(token.id, token.content.encode()) for token in added_tokens}
     spelled: dict[int, str] = {}
     for id in filter(tokenizer.has, range(len(tokenizer))):
         token = tokenizer.token_bytes(id)
@@ -137,16 +143,29 @@ def save(
     model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": unknown, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
     model |= {"ignore_merges": tokenizer.whole_pieces, "vocab": vocab, "merges": merges}
+    parts = {
+        "normalizer": _normalizer(normalizer),
+        "pre_tokenizer": _pre_tokenizer(tokenizer),
+        "decoder": _byte_level(tokenizer),
+        "model": model,
+    }
+    _write(place, texts, added_tokens, _post_processor(tokenizer, spelled), parts)
+
+
+def _write(
+    place: Path, texts: dict[Path, whole.Content], added: Sequence[AddedToken], around: Any, parts: dict[str, Any]
+) -> None:
+    """tokenizer.json beside other files. around: the post-processor."""
     described = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [token._asdict() for token in added_tokens],
-        "normalizer": _normalizer(normalizer),
-        "pre_tokenizer": _pre_tokenizer(tokenizer),
-        "post_processor": _post_processor(tokenizer, spelled),
-        "decoder": _byte_level(tokenizer),
-        "model": model,
+        "added_tokens": [token._asdict() for token in added],
+        "normalizer": parts["normalizer"],
+        "pre_tokenizer": parts["pre_tokenizer"],
+        "post_processor": around,
+        "decoder": parts["decoder"],
+        "model": parts["model"],
     }
     whole.write("save", {**texts, place / "tokenizer.json": json.dumps(described, ensure_ascii=False)})
 

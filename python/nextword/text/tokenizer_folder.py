@@ -15,15 +15,18 @@ from typing import Any, NamedTuple
 from nextword import _core
 from nextword.files import whole
 from nextword.text.added_tokens import AddedToken
-from nextword.text.tokenizer_json import FLAGS, Settings, is_id, read_tokenizer_json
+from nextword.text.json_parts import FLAGS, Settings, is_id
+from nextword.text.sentencepiece import read_sentencepiece
+from nextword.text.tokenizer_json import read_tokenizer_json
 
 # Files that hold a vocabulary, the one that says most first; two belong together.
 VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-ACCEPTED = "vocab.json with merges.txt, encoder.json with vocab.bpe, or tokenizer.json"
+MODEL = "tokenizer.model"  # SentencePiece's, where there is none of these
+ACCEPTED = "vocab.json with merges.txt, encoder.json with vocab.bpe, tokenizer.json, or tokenizer.model"
 # Files that say more about it.
 CONFIG, ADDED, SPECIALS = "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"
-# Vocabularies that are not byte-level BPE.
-OTHER_KINDS = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
+# Vocabularies whose ids need more than the file says, or that are of other kinds.
+OTHER_KINDS = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
 
 ENDOFTEXT = "<|endoftext|>"
 # The names of special tokens, in the order in which transformers gives ids to those that have none.
@@ -31,6 +34,8 @@ _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_
 _LISTS = ("extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens")
 # The classes whose tokenizer is GPT-2's where there is no tokenizer.json to say what it is.
 _GPT2 = ("GPT2Tokenizer", "GPT2TokenizerFast")
+# Those whose ids are what tokenizer.model says, with a token that begins a text unless add_bos_token is false.
+_LLAMA = ("LlamaTokenizer", "LlamaTokenizerFast", "GemmaTokenizer", "GemmaTokenizerFast")
 
 
 class Verdict(NamedTuple):
@@ -53,6 +58,8 @@ def read_files(paths: list[Path]) -> Verdict:
     _check(source, _united([_Claim(token, paths[0].name) for token in added], set()))
     _check_template(source, settings, added, paths[0].name)
     source.added_tokens = added
+    if paths[0].suffix == ".model":  # SentencePiece puts nothing around a text
+        settings = settings._replace(beginning=(), ending=())
     return Verdict(source, settings)
 
 
@@ -62,6 +69,8 @@ def read_folder(folder: Path) -> Verdict:
     Raises FileNotFoundError if there is none, ValueError that names file and field, or both files.
     """
     found = [[folder / name for name in names] for names in VOCABULARIES if _all_present(folder, names)]
+    if not found and _present(folder / MODEL):
+        found = [[folder / MODEL]]
     if not found:
         raise FileNotFoundError(f"Tokenizer.load: no vocabulary in the folder {folder}; expected {ACCEPTED}"
                                 f"{_what_is_there(folder)}")  # fmt: skip
@@ -69,9 +78,10 @@ def read_folder(folder: Path) -> Verdict:
     for paths in found[1:]:
         _core.join_vocabularies(source, _core.read_vocab_and_merges(*map(os.fspath, paths)))
     file = found[0][0].name
-    alone = file != "tokenizer.json"
+    pieces = file == MODEL
+    alone = file != "tokenizer.json" and not pieces
     config = _object(folder / CONFIG)
-    is_gpt2 = _is_gpt2(folder, config, alone)
+    is_gpt2 = _is_gpt2(folder, config, alone, pieces) and not pieces
     decoder = _added_tokens_decoder(config)
     named = _named(folder, config, is_gpt2, legacy=decoder is None)
 
@@ -88,6 +98,8 @@ def read_folder(folder: Path) -> Verdict:
         settings = settings._replace(prefix_space=_flag(config, "add_prefix_space"))
         if settings.prefix_space and settings.pattern != "gpt2":
             raise _refused(CONFIG, "add_prefix_space", f"false with the pattern of {file}", True)
+    if pieces:
+        settings = _around(config, settings, named, added)
     if alone:  # else tokenizer.json has said what begins and ends a text
         ids = {token.content: token.id for token in added}
         begin, end = (tuple(ids[name.token.content] for name in named if name.key == key and key in edges)
@@ -98,13 +110,30 @@ def read_folder(folder: Path) -> Verdict:
     return Verdict(source, settings)
 
 
-def _is_gpt2(folder: Path, config: dict[str, Any], alone: bool) -> bool:
-    """Whether transformers would take its class for GPT-2. Raises ValueError for a class that this library is not."""
+def _around(config: dict[str, Any], settings: Settings, named: list[_Name], added: list[AddedToken]) -> Settings:
+    """What begins and ends a text of a tokenizer.model: the tokens named by tokenizer_config.json, else the file's."""
+    ids = {token.content: token.id for token in added}
+    around = []
+    for name, default, own in (("bos", True, settings.beginning), ("eos", False, settings.ending)):
+        key = f"add_{name}_token"
+        wanted = default if config.get(key) is None else _flag(config, key)
+        told = tuple(ids[one.token.content] for one in named if one.key == f"{name}_token")
+        around.append((told or own) if wanted else ())
+    return settings._replace(beginning=around[0], ending=around[1])
+
+
+def _is_gpt2(folder: Path, config: dict[str, Any], alone: bool, pieces: bool) -> bool:
+    """Whether transformers would take its class for GPT-2. Raises ValueError for a class that this library is not.
+
+    alone: there is no tokenizer.json to say what to do. pieces: there is tokenizer.model alone.
+    """
     if "fast_tokenizer_files" in config and config["fast_tokenizer_files"] != ["tokenizer.json"]:
         raise _refused(CONFIG, "fast_tokenizer_files", '["tokenizer.json"]', config["fast_tokenizer_files"])
     kinds = {CONFIG: config.get("tokenizer_class")}
     kinds["config.json"] = kinds[CONFIG] or _object(folder / "config.json").get("tokenizer_class")
     file, kind = next(((file, kind) for file, kind in kinds.items() if kind is not None), (CONFIG, None))
+    if pieces and kind is not None and kind not in _LLAMA:
+        raise _refused(file, "tokenizer_class", f"one of {', '.join(_LLAMA)} where there is {MODEL} alone", kind)
     if kind is None or kind in _GPT2:
         return True
     if alone:
@@ -113,6 +142,12 @@ def _is_gpt2(folder: Path, config: dict[str, Any], alone: bool) -> bool:
 
 
 def _read(paths: list[Path]) -> tuple[_core.VocabularySource, Settings, list[AddedToken]]:
+    if paths[0].suffix == ".model":
+        found = read_sentencepiece(paths[0])
+        pattern = "blanks" if found.source.begins_words else "whole"
+        beginning, ending = (() if id is None else (id,) for id in (found.begin, found.end))
+        settings = Settings(pattern, False, found.normalizer, beginning, ending, found.trimmed)
+        return found.source, settings, found.added
     if len(paths) == 1:
         return read_tokenizer_json(os.fspath(paths[0]), paths[0].name)
     return _core.read_vocab_and_merges(*map(os.fspath, paths)), Settings(), []

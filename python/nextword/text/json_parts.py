@@ -1,0 +1,113 @@
+"""The parts of a tokenizer.json that all its kinds share: settings, added tokens, normalisers, post-processors."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Literal, NamedTuple
+
+from nextword.text.added_tokens import AddedToken
+
+FLAGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
+_FORMS = ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents")
+
+
+class Settings(NamedTuple):
+    """What Tokenizer is made of, beside a vocabulary."""
+
+    pattern: str = "gpt2"
+    prefix_space: bool | Literal["first"] = False
+    normalizer: tuple[tuple[str, ...], ...] = ()
+    beginning: tuple[int, ...] = ()
+    ending: tuple[int, ...] = ()
+    trimmed: int = 0
+
+
+def added_tokens(file: str, added: Any) -> list[AddedToken]:
+    """The added tokens of a list of objects. Raises ValueError where one is not given with content, id and flags."""
+    try:
+        rows = [(token["content"], token["id"], {key: token[key] for key in FLAGS if key in token}) for token in added]
+    except (TypeError, KeyError):
+        rows = [("", -1, {})]
+    for content, id, given in rows:
+        good = isinstance(content, str) and is_id(id)
+        if not good or not all(isinstance(flag, bool) for flag in given.values()):
+            raise ValueError(f"Tokenizer.load: {file}: added_tokens must be a list of objects with content, id, flags")
+    return [AddedToken(content, id, **given) for content, id, given in rows]
+
+
+def is_id(id: object) -> bool:
+    """Whether this is an int that an id might be; how large it may be is checked with the vocabulary."""
+    return isinstance(id, int) and not isinstance(id, bool) and 0 <= id < 1 << 32
+
+
+def unsupported(file: str, key: str, expected: str, got: object) -> ValueError:
+    return ValueError(f"Tokenizer.load: {file}: {key} must be {expected}, got {json.dumps(got)[:300]}")
+
+
+def normalizer(file: str, step: Any) -> list[tuple[str, ...]]:
+    """The steps of a normaliser, those of a Sequence one after the other."""
+    if step is None:
+        return []
+    expected = f"null, {', '.join(_FORMS)}, Prepend, Replace of a text, Strip, Precompiled, or a Sequence of them"
+    kind = step.get("type") if isinstance(step, dict) else None
+    if kind == "Sequence" and isinstance(step.get("normalizers"), list):
+        return [one for inner in step["normalizers"] for one in normalizer(file, inner)]
+    if kind in _FORMS:
+        return [(str(kind),)]
+    if kind == "Prepend" and isinstance(step.get("prepend"), str):
+        return [("Prepend", step["prepend"])]
+    if kind == "Replace" and isinstance(step.get("pattern"), dict) and isinstance(step.get("content"), str):
+        literal = step["pattern"].get("String")
+        if isinstance(literal, str) and literal:
+            return [("Replace", literal, step["content"])]
+        if step["pattern"] == {"Regex": " {2,}"}:
+            return [("Collapse", step["content"])]
+    if kind == "Strip" and all(isinstance(step.get(side), bool) for side in ("strip_left", "strip_right")):
+        return [("Strip", *("true" if step[side] else "false" for side in ("strip_left", "strip_right")))]
+    if kind == "Precompiled" and _is_base64(step.get("precompiled_charsmap")):
+        return [("Precompiled", step["precompiled_charsmap"])]
+    raise unsupported(file, "normalizer", expected, step)
+
+
+def _is_base64(text: Any) -> bool:
+    try:
+        return isinstance(text, str) and bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
+
+
+def template(file: str, step: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids before and after every text."""
+    if step is None:
+        return (), ()
+    kind = step.get("type") if isinstance(step, dict) else None
+    expected = "null, ByteLevel, RobertaProcessing, BertProcessing, a TemplateProcessing with one text, or a Sequence"
+    bad = unsupported(file, "post_processor", expected, step)
+    if kind == "ByteLevel":  # trims offsets alone
+        return (), ()
+    if kind == "Sequence" and isinstance(step.get("processors"), list):
+        beginning: tuple[int, ...] = ()
+        ending: tuple[int, ...] = ()
+        for inner in step["processors"]:
+            before, after = template(file, inner)
+            beginning, ending = before + beginning, ending + after
+        return beginning, ending
+    try:
+        if kind in ("RobertaProcessing", "BertProcessing"):
+            (cls, first), (sep, last) = step["cls"], step["sep"]
+            parts, ids = [cls, None, sep], {cls: [first], sep: [last]}
+        elif kind == "TemplateProcessing":
+            if any(part["Sequence"]["id"] != "A" for part in step["single"] if "Sequence" in part):
+                raise bad
+            parts = [None if "Sequence" in part else part["SpecialToken"]["id"] for part in step["single"]]
+            ids = {name: token["ids"] for name, token in step["special_tokens"].items()}
+        else:
+            raise bad
+        at = parts.index(None)
+        around = [[id for name in some for id in ids[name]] for some in (parts[:at], parts[at + 1 :])]
+    except (TypeError, KeyError, ValueError, AttributeError):
+        raise bad from None
+    if not all(is_id(id) for some in around for id in some):
+        raise bad
+    return tuple(around[0]), tuple(around[1])
