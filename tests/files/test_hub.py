@@ -133,7 +133,7 @@ def test_a_revision_reaches_the_hub_and_the_model_knows_it(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     calls = fake_hub(monkeypatch, write_model(tmp_path / "cache", tiny_config(), random_tensors(tiny_config())))
     lm = nextword.load(name, "int8", kv_dtype="bfloat16", **settings)
-    assert lm.source == ("some/model", "int8", "bfloat16", "v2")
+    assert lm.source == ("some/model", "int8", "bfloat16", "v2", None)
     again = nextword.load(lm.source.path, lm.source.dtype, kv_dtype=lm.source.kv_dtype, revision=lm.source.revision)
     np.testing.assert_array_equal(again.logits([1, 2]), lm.logits([1, 2]))
     assert [(asked, kwargs["revision"]) for asked, kwargs in calls] == [("some/model", "v2")] * 2
@@ -142,8 +142,8 @@ def test_a_revision_reaches_the_hub_and_the_model_knows_it(tmp_path, monkeypatch
 def test_a_folder_is_known_by_its_absolute_path_and_has_no_revision(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path / "m@v2", tiny_config(), random_tensors(tiny_config()))
-    assert nextword.load("m@v2").source == (str(tmp_path / "m@v2"), None, "float32", None)
-    assert nextword.load().source == (None, None, "float32", None)
+    assert nextword.load("m@v2").source == (str(tmp_path / "m@v2"), None, "float32", None, None)
+    assert nextword.load().source == (None, None, "float32", None, None)
     with pytest.raises(ValueError, match=r"load: revision must be None for a folder, got 'main' for m@v2"):
         nextword.load("m@v2", revision="main")
 

@@ -7,6 +7,7 @@
 
 #include "bpe_rules.h"
 #include "bpe_state.h"
+#include "machine/shown.h"
 #include "text/bpe_files.h"
 #include "text/bpe_join.h"
 #include "text/sentencepiece_model.h"
@@ -24,7 +25,7 @@ VocabularySource::Units units_named(const std::string& name) {
 
 // What Python decides about: names with their kinds and scores, and the settings.
 py::dict sentencepiece_fields(const py::bytes& bytes, const std::string& file) {
-  SentencePieceModel model = sentencepiece_model(std::string_view(bytes), file);
+  SentencePieceModel model = sentencepiece_model(std::string_view(bytes), shown(file, 4096));
   py::dict out;
   out["names"] = std::move(model.lists.names);
   out["kinds"] = std::vector<int>(model.lists.kinds.begin(), model.lists.kinds.end());

@@ -6,8 +6,10 @@ Each function raises ValueError that names the field.
 from collections.abc import Mapping
 from typing import Any
 
+from nextword.machine.shown import is_integer, shown
+
 __all__ = ["ACTIVATIONS", "by_one_name", "check_activation", "check_flags", "check_fraction", "check_positive",
-           "check_token_ids", "ends", "refuse"]
+           "check_token_ids", "checked_context", "ends", "refuse"]
 
 # Activations by the names that transformers has for them -> by those of the operations.
 ACTIVATIONS = {
@@ -50,6 +52,13 @@ def by_one_name(config: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[s
             raise ValueError(f"config: {name} must be the same as {alias}, another name of it, "
                              f"got {config[name]!r} and {config[alias]!r}")
     return {aliases.get(name, name): value for name, value in config.items()}
+
+
+def checked_context(context: Any, most: int) -> int:
+    """A window that is asked for, at most that of the configuration."""
+    if not is_integer(context) or not 1 <= context <= most:
+        raise ValueError(f"load: context must be 1 .. {most} tokens, what the model was made for, got {shown(context)}")
+    return int(context)
 
 
 def check_positive(config: Any, *names: str) -> None:

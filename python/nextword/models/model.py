@@ -19,6 +19,7 @@ from nextword.arithmetic.recorder import Operation
 from nextword.machine import stop
 from nextword.machine.shown import is_integer, shown
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
+from nextword.models.config import checked_context
 from nextword.models.inputs import Inputs, Past
 from nextword.models.layers import Linear
 from nextword.models.parts import part_at, parts_of, places_of, replaced
@@ -87,11 +88,7 @@ class Model(ABC):
         named = weights.renamed(self.own_name) if hasattr(weights, "renamed") else weights
         reader = Reader(named, ops, dtype)
         self.assemble(reader)
-        if context is not None:
-            if not is_integer(context) or not 1 <= context <= self.limit:
-                raise ValueError(f"load: context must be 1 .. {self.limit} tokens, what the model was made for, got "
-                                 f"{shown(context)}")
-            self.window = int(context)
+        self.window = self.window if context is None else checked_context(context, self.limit)
         reader.finish(self.title, self.constants, self.other_heads)
         self.dtype: str = reader.stored_as
         self._places = places_of(self, {id(x): name for name, x in reader.taken.items()})

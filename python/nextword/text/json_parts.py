@@ -42,6 +42,7 @@ def is_id(id: object) -> bool:
 
 
 def unsupported(file: str, key: str, expected: str, got: object) -> ValueError:
+    """The error of a part that is another way to ids or text than this library's."""
     return ValueError(f"Tokenizer.load: {file}: {key} must be {expected}, got {json.dumps(got)[:300]}")
 
 
