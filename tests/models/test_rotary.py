@@ -61,7 +61,7 @@ def test_a_factor_for_each_frequency_divides_it():
     Rope("yarn", factor=1e-308, original_max_position_embeddings=1),
 ], ids=lambda rope: str(rope.rope_type))
 def test_angles_that_overflow_are_an_error_that_names_the_factor(rope):
-    with pytest.raises(ValueError, match="^config: factor of the rotary embedding must leave angles finite, got"):
+    with pytest.raises(ValueError, match=r"^config: factor of the rotary embedding must leave angles"):
         rope.frequencies(4)
 
 

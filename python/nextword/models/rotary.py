@@ -91,7 +91,8 @@ class Rope:
             value = getattr(self, name)
             for x in value if name == "factor" and isinstance(value, tuple) else [value]:
                 if x is not None and (isinstance(x, bool) or not isinstance(x, int | float) or not 0 < x <= LARGEST):
-                    raise ValueError(f"config: {name} of the rotary embedding must be a positive number, got {shown(x)}")
+                    raise ValueError(f"config: {name} of the rotary embedding must be a positive number, "
+                                     f"got {shown(x)}")
         if self.rope_theta <= 1:
             raise ValueError(f"config: rope_theta must be above 1, got {self.rope_theta!r}")
         size = self.original_max_position_embeddings

@@ -181,7 +181,8 @@ def take(tensors: Any, path: Path, model: Model) -> tuple[list[int], KVCache]:
     if held > max(0, len(ids) - 1):
         raise MismatchError(f"keys.0 has {held} tokens for {len(ids)} ids")
     if held > model.limit:
-        raise ValueError(f"resume: {path} must fit into the context window of {model.limit} tokens, got {held}; load the model with the context that it was saved with")
+        raise ValueError(f"resume: {path} must fit into the context window of {model.limit} tokens, got {held}; "
+                         "load the model with the context that it was saved with")
     cache = model.cache(1, held)
     for layer, (keys, values, scales) in enumerate(cache.layers()):
         _, heads, panels, width, _ = keys.shape
