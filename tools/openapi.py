@@ -31,7 +31,7 @@ def described() -> dict[str, Any]:
     of = dict(zip(kinds, references, strict=True))
     return {"openapi": "3.1.0",
             "info": {"title": "nextword", "version": "1",
-                     "description": "OpenAI's API for GPT-2-style models, with log-probabilities of prompts, and "
+                     "description": "OpenAI's API for models that run here, with log-probabilities of prompts, and "
                                     "answers whose bits do not depend on what else runs."},
             "security": [{}, {"bearer": []}],
             "paths": {path: {one.method.lower(): operation(path, one, of)} for path, one in ENDPOINTS.items()},

@@ -1,4 +1,4 @@
-"""nextword: GPT-2-style language models on a laptop's CPU, fast, exact, and open at every step.
+"""nextword: language models on a laptop's CPU, such as GPT-2, Llama and Qwen; fast, exact, and open at every step.
 
 >>> import nextword
 >>> lm = nextword.load()

@@ -144,6 +144,12 @@ def test_scaled_angles_are_those_that_the_file_says(tmp_path):
         assert config(tmp_path, tensors, **changes)["rope_scaling"] == expected
 
 
+@pytest.mark.parametrize("architecture", ["qwen2", "qwen3"])
+def test_a_window_of_a_qwen_is_refused(tmp_path, architecture):
+    with pytest.raises(ValueError, match=rf"{architecture}.attention.sliding_window in .* must be 0 or absent, got 8"):
+        config(tmp_path, architecture=architecture, attention__sliding_window=8)
+
+
 def test_a_window_makes_a_mistral(tmp_path):
     found = config(tmp_path, attention__sliding_window=64)
     assert (found["model_type"], found["sliding_window"]) == ("mistral", 64)
@@ -170,6 +176,18 @@ REFUSED = {
     "other values": ({}, {"attention__value_length": 8}, "llama.attention.value_length in {} must be 16, the width"),
     "unknown scaling": ({}, {"rope__scaling__type": "longrope"},
         "llama.rope.scaling.type in {} must be none, linear or ya"),
+    "a scaling for each layer": ({}, {"rope__scaling__type": np.int32([1, 2])},
+        "llama.rope.scaling.type in {} must be none, linear or yarn, got [1, 2]"),
+    "a clamp for each layer": ({}, {"attention__clamp_kqv": np.float32([0, 2])},
+        "llama.attention.clamp_kqv in {} must be 0 or absent, got [0.0, 2.0]"),
+    "parts of parts": ({"split.count": np.int32([1, 2])}, {}, "is one of [1, 2] parts of a model (split.count); join"),
+    "a kind of numbers": ({"general.type": np.int32([1, 2])}, {}, "what its general.type calls '[1, 2]'"),
+    "several ends": ({"tokenizer.ggml.eos_token_id": np.int32([1, 2])}, {},
+        "tokenizer.ggml.eos_token_id in {} must be a token id or absent, got [1, 2]"),
+    "an end of texts": ({"tokenizer.ggml.eot_token_id": ["a"]}, {},
+        "tokenizer.ggml.eot_token_id in {} must be a token id or absent, got ['a']"),
+    "windows of some layers": ({}, {"attention__sliding_window": 8, "attention__sliding_window_pattern": 2},
+        "llama.attention.sliding_window_pattern in {} must be 0 or absent, so that all layers have the window, got 2"),
     "scaling by nothing": ({}, {"rope__scaling__type": "linear"},
         "llama.rope.scaling.factor in {} must be a positive num"),
 }  # fmt: skip

@@ -55,6 +55,16 @@ def test_a_factor_for_each_frequency_divides_it():
         rope.frequencies(8)
 
 
+@pytest.mark.parametrize("rope", [
+    Rope("linear", factor=1e-308), Rope("linear", factor=(1.0, 5e-324)),
+    Rope("llama3", factor=1e-308, original_max_position_embeddings=1),
+    Rope("yarn", factor=1e-308, original_max_position_embeddings=1),
+], ids=lambda rope: str(rope.rope_type))
+def test_angles_that_overflow_are_an_error_that_names_the_factor(rope):
+    with pytest.raises(ValueError, match=r"^config: factor of the rotary embedding must leave angles"):
+        rope.frequencies(4)
+
+
 def test_older_and_newer_files_say_the_same():
     newer = Rope.from_config({"rope_parameters": LLAMA3})
     scaling = {name: x for name, x in LLAMA3.items() if name != "rope_theta"}
@@ -79,6 +89,11 @@ WRONG = [
     ({**LLAMA3, "original_max_position_embeddings": 2.5}, "original_max_position_embeddings must be a positive"),
     ({**YARN, "truncate": 1}, "truncate must be true or false"),
     ({**YARN, "beta_fast": -1}, "beta_fast of the rotary embedding must be a positive number"),
+    ({**YARN, "mscale": 1e300, "mscale_all_dim": 1e-300},
+     "attention_factor, or mscale over mscale_all_dim, of the rotary embedding must leave cosines finite"),
+    ({**YARN, "attention_factor": 1e39},
+     "attention_factor, or mscale over mscale_all_dim, of the rotary embedding must leave cosines finite"),
+    ({"rope_type": "default", "rope_theta": 10**400}, "rope_theta of the rotary embedding must be a positive number"),
     ({"rope_type": "default", "rope_theta": 1.0}, "rope_theta must be above 1"),
     ({"rope_type": "default", "partial_rotary_factor": 0.5}, "partial_rotary_factor must be 1"),
     ({"rope_type": "default", "mrope_section": [1, 2]}, "mrope_section of rope_scaling must be absent"),

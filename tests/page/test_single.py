@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+import nextword
 from nextword.cli.main import main
 from nextword.page.files import files
 from nextword.page.single import document, write
@@ -137,3 +138,11 @@ def test_what_is_wrong_is_one_clear_error(tmp_path, monkeypatch, capsys, argumen
 
 def test_write_returns_the_bytes(lm, tmp_path):
     assert write(lm, "a", tmp_path / "a.html") == (tmp_path / "a.html").stat().st_size
+
+
+def test_a_model_without_a_vocabulary_is_refused_with_the_reason(lm, tmp_path):
+    bare = nextword.LanguageModel(lm.model)
+    bare.no_tokenizer = "vocab.json is there, but not merges.txt"
+    with pytest.raises(ValueError, match=r"^explain: the page needs a vocabulary, which .* \(vocab.json is there, but"):
+        write(bare, "Once", tmp_path / "x.html")
+    assert not (tmp_path / "x.html").exists()

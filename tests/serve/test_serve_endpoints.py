@@ -193,3 +193,15 @@ def test_the_description_is_current_and_served(client):
     spec.loader.exec_module(tool)
     assert tool.FILE.read_text(encoding="utf-8") == tool.text(), "run python tools/openapi.py"
     assert client.get("/openapi.json").json() == json.loads(tool.text())
+
+
+def test_a_model_without_a_vocabulary_says_why_it_has_none(lm):
+    bare = nextword.LanguageModel(lm.model)
+    bare.no_tokenizer = "vocab.json is there, but not merges.txt"
+    with serving({"bare": bare}) as server, server.client() as client:
+        for path, body in (("/v1/completions", {"prompt": "a"}), ("/v1/embeddings", {"input": "a"}),
+                           ("/detokenize", {"tokens": [1]})):
+            error = client.post(path, json={"model": "bare", **body}).json()["error"]
+            assert error["code"] == "no_vocabulary", path
+            assert "have (vocab.json is there, but not merges.txt); " in error["message"] or error["message"] == (
+                "the model has no vocabulary (vocab.json is there, but not merges.txt)"), path

@@ -423,7 +423,19 @@ def test_a_session_of_another_model_is_refused(lm, saved):
         tensors[change] = tensors[change] + np.float32(0.01)
         other = LanguageModel(nextword.models.gpt2.GPT2(tensors, config))
         refused(other, saved, "is a session of another model .2 layers.* load the model that it was saved with")
+        refused(other, saved, "this one has other weights or another configuration")
     refused(LanguageModel(random_model(tiny_config(n_positions=WINDOW, n_layer=1), seed=5)), saved, "another model")
+
+
+def test_a_session_that_a_smaller_context_has_no_room_for_is_refused_as_such(lm, tmp_path):
+    lm.session([3, 1, 4, 1, 5, 9, 2, 6]).save(tmp_path / "saved")
+    tensors, config = random_tensors(tiny_config(n_positions=WINDOW), seed=5), tiny_config(n_positions=WINDOW)
+
+    def within(context):
+        return LanguageModel(nextword.models.gpt2.GPT2(tensors, config, context=context))
+
+    refused(within(6), tmp_path / "saved", "must fit into the context window of 6 tokens, got 7; load the model with")
+    assert within(8).resume(tmp_path / "saved").tokens == [3, 1, 4, 1, 5, 9, 2, 6]
 
 
 def test_a_session_of_a_model_whose_columns_were_nearly_all_doubled_is_refused(tmp_path):

@@ -72,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword bench` takes."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--model", metavar="PATH_OR_ID",
-                      help="a model folder, or a hub id such as gpt2 (random weights in the shape of GPT-2 124M)")
+                      help="a model folder, a GGUF file, or a hub id such as gpt2 "
+                           "(random weights in the shape of GPT-2 124M)")
     what.add_argument("--shape", choices=SHAPES, default="gpt2-124m", metavar="SHAPE",
                       help=f"without a model: random weights in this shape: {', '.join(SHAPES)} (gpt2-124m)")
     parser.add_argument("--dtypes", type=_dtypes, default=DTYPES, metavar="NAMES",

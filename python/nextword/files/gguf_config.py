@@ -22,6 +22,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "final_logit_softcapping": (0,), "logit_scale": (0, 1), "residual_scale": (0, 1), "embedding_scale": (0, 1),
     "use_parallel_residual": (False,), "rope.scaling.yarn_ext_factor": (-1, 1), "rope.scaling.yarn_attn_factor": (1,),
     "rope.scaling.yarn_log_multiplier": (0,)}  # fmt: skip
+SHOWN = 64  # numbers of an array that an error may show
 ENDS = ("eos", "eot", "eom")  # tokens that end a text, a turn or a message
 
 
@@ -31,7 +32,7 @@ def names_of(file: GGUF) -> Names:
     Raises ValueError for one that is not read, and for what is no model of its own or not the whole of one.
     """
     said = file.metadata
-    kind, parts = said.get("general.type", "model"), said.get("split.count", 0)
+    kind, parts = plain(said.get("general.type", "model")), plain(said.get("split.count", 0))
     if kind != "model":
         raise ValueError(f"weights: {file.path} holds no model but what its general.type calls {str(kind)[:60]!r}; "
                          "take the file of the model")
@@ -56,9 +57,24 @@ def config_of(file: GGUF) -> dict[str, Any]:
     config = {"model_type": names.model_type, "vocab_size": file.tensors[TOKENS].shape[0],
               "tie_word_embeddings": HEAD not in file.tensors,
               **(_gpt2(fields) if fields.of == "gpt2" else _decoder(fields))}  # fmt: skip
-    ids = {name: file.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", *ENDS)}
+    ids = {name: plain(file.metadata.get(f"tokenizer.ggml.{name}_token_id")) for name in ("bos", *ENDS)}
+    for name, id in ids.items():
+        if id is not None and type(id) is not int:
+            raise ValueError(f"weights: tokenizer.ggml.{name}_token_id in {file.path} must be a token id or absent, "
+                             f"got {str(id)[:60]}")
     ends = list(dict.fromkeys(ids[name] for name in ENDS if ids[name] is not None))
     return {**config, "bos_token_id": ids["bos"], "eos_token_id": ends[0] if len(ends) == 1 else ends or None}
+
+
+def plain(found: Any) -> Any:
+    """A value to compare with others. An array that says the same of all layers is one number, another a list.
+
+    >>> plain(np.int32([4, 4])), plain(np.int32([4, 2])), plain("linear")
+    (4, [4, 2], 'linear')
+    """
+    if not isinstance(found, np.ndarray):
+        return found
+    return found[0].item() if found.size and (found == found[0]).all() else found[:SHOWN].tolist()
 
 
 class _Fields:
@@ -68,11 +84,8 @@ class _Fields:
         self.file, self.of = file, file.metadata["general.architecture"]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A field, or what stands for one that is absent. An array that says the same of all layers is one number."""
-        found = self.file.metadata.get(f"{self.of}.{name}", default)
-        if isinstance(found, np.ndarray) and found.size and (found == found[0]).all():
-            return found[0].item()
-        return found
+        """A field, or what stands for one that is absent."""
+        return plain(self.file.metadata.get(f"{self.of}.{name}", default))
 
     def size(self, name: str, default: int | None = None) -> int:
         """A positive integer."""
@@ -112,6 +125,11 @@ def _decoder(fields: _Fields) -> dict[str, Any]:
         if fields.size(name, head) != head:
             raise fields.wrong(name, f"{head}, the width of a head", fields.get(name))
     window = fields.get("attention.sliding_window", 0)
+    pattern = "attention.sliding_window_pattern"
+    if window and fields.of != "llama":  # whose layers might differ
+        raise fields.wrong("attention.sliding_window", "0 or absent", window)
+    if window and fields.get(pattern, 0) != 0:
+        raise fields.wrong(pattern, "0 or absent, so that all layers have the window", fields.get(pattern))
     biases = {"attention_bias": fields.has("blk.0.attn_q.bias"), "mlp_bias": fields.has("blk.0.ffn_up.bias")}
     return {"hidden_size": width, "num_attention_heads": heads, "head_dim": head, "hidden_act": "silu",
             "num_hidden_layers": fields.size("block_count"), "intermediate_size": fields.size("feed_forward_length"),

@@ -4,6 +4,7 @@ itself is an operation, `ops.rotate`."""
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from threading import Lock
@@ -13,8 +14,11 @@ import numpy as np
 
 from nextword.arithmetic.arrays import Doubles, Floats
 from nextword.machine import memory
+from nextword.machine.shown import shown
 
 PIECE = 4096  # places whose angles are computed at once
+LARGEST = sys.float_info.max
+MOST_PLACES = 2.0**31  # of any max_position_embeddings
 NEEDED = {"default": (), "linear": ("factor",),
           "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
           "yarn": ("factor", "original_max_position_embeddings")}  # fmt: skip
@@ -86,8 +90,9 @@ class Rope:
         for name in NUMBERS:
             value = getattr(self, name)
             for x in value if name == "factor" and isinstance(value, tuple) else [value]:
-                if x is not None and (isinstance(x, bool) or not isinstance(x, int | float) or not 0 < x < math.inf):
-                    raise ValueError(f"config: {name} of the rotary embedding must be a positive number, got {x!r}")
+                if x is not None and (isinstance(x, bool) or not isinstance(x, int | float) or not 0 < x <= LARGEST):
+                    raise ValueError(f"config: {name} of the rotary embedding must be a positive number, "
+                                     f"got {shown(x)}")
         if self.rope_theta <= 1:
             raise ValueError(f"config: rope_theta must be above 1, got {self.rope_theta!r}")
         size = self.original_max_position_embeddings
@@ -98,16 +103,27 @@ class Rope:
         if self.rope_type == "llama3" and self.high_freq_factor <= self.low_freq_factor:
             raise ValueError("config: high_freq_factor must be above low_freq_factor, got "
                              f"{self.high_freq_factor!r} and {self.low_freq_factor!r}")
+        if self.size > float(np.finfo(np.float32).max):
+            raise ValueError("config: attention_factor, or mscale over mscale_all_dim, of the rotary embedding must "
+                             f"leave cosines finite, got {self.size!r} to multiply them by")
 
     def frequencies(self, width: int) -> Doubles:
         """By how much each pair of a head turns from one place to the next, in radians: float64 [width / 2].
 
-        Raises ValueError if `factor` has another number of entries than that.
+        Raises ValueError if `factor` has another number of entries than that, or is so small that angles overflow.
 
         >>> Rope().frequencies(4).tolist(), Rope("linear", factor=2.0).frequencies(4).tolist()
         ([1.0, 0.01], [0.5, 0.005])
         """
-        plain: Doubles = 1.0 / self.rope_theta ** (np.arange(0, width, 2) / width)
+        with np.errstate(over="ignore"):
+            found = self._frequencies(1.0 / float(self.rope_theta) ** (np.arange(0, width, 2) / width), width)
+            if not np.isfinite(found * MOST_PLACES).all():
+                raise ValueError("config: factor of the rotary embedding must leave angles finite, got "
+                                 f"{shown(self.factor)}")
+        return found
+
+    def _frequencies(self, plain: Doubles, width: int) -> Doubles:
+        """From those of the default embedding."""
         if self.rope_type == "llama3":
             return self._llama3(plain)
         if self.rope_type == "yarn":

@@ -21,7 +21,7 @@ from nextword.page.calls import Page
 from nextword.page.errors import Refused
 from nextword.page.files import IMPORT_MAP, files, index
 from nextword.page.stored import stored
-from nextword.page.view import View
+from nextword.page.view import View, without_vocabulary
 
 if TYPE_CHECKING:
     from nextword.tasks.language_model import LanguageModel
@@ -38,7 +38,10 @@ def write(lm: LanguageModel, prompt: str, path: Path, *, lang: str | None = None
 
 
 def write_view(op: str, lm: LanguageModel, view: View, path: Path) -> int:
-    """Write the file of a view; returns its bytes. Raises OSError where it cannot be written, before all else."""
+    """Write the file of a view; returns its bytes. Raises OSError where it cannot be written, before all else, and
+    NoVocabularyError for a model that has none."""
+    if lm.tokenizer is None:
+        raise without_vocabulary(op, lm)
     whole.write(op, {path: lambda part: part.write_bytes(file_of(lm, view).encode())})
     return path.stat().st_size
 

@@ -49,6 +49,11 @@ class View:
         return urlencode(texts)
 
 
+def without_vocabulary(op: str, lm: LanguageModel) -> NoVocabularyError:
+    """The error of a page whose model has none."""
+    return NoVocabularyError(f"{op}: the page needs", "load one that has it", lm.no_tokenizer)
+
+
 def view_of(op: str, lm: LanguageModel, prompt: Prompt, interventions: Sequence[Any] = (), compare: str | None = None,
             lang: str | None = None) -> View:
     """The view of a prompt. Of ids it is the text that gives them; of those that no text gives, the text of the first
@@ -61,7 +66,7 @@ def view_of(op: str, lm: LanguageModel, prompt: Prompt, interventions: Sequence[
         raise ValueError(f"{op}: lang must be one of {', '.join(LANGUAGES)}, got {shown(lang)}")
     tokenizer = lm.tokenizer
     if tokenizer is None:
-        raise NoVocabularyError(f"{op}: the page needs", "load one that has it", lm.no_tokenizer)
+        raise without_vocabulary(op, lm)
     if not (isinstance(compare, str) or compare is None):
         raise TypeError(f"{op}: compare must be a text, got {shown(compare)}")
     ids = prompt_ids(op, lm, prompt)

@@ -51,7 +51,8 @@ class Served:
             if begins:
                 found = found or first_tokens("tokens", lm._defaults, lm.tokenizer, lm.model.vocabulary)
         except NoVocabularyError as error:
-            raise Refused(400, f"{error} {lm.no_tokenizer}".strip(), param, "no_vocabulary") from None
+            told = NoVocabularyError(error.needs, error.way_out, lm.no_tokenizer)
+            raise Refused(400, str(told), param, "no_vocabulary") from None
         except IndexError as error:
             hint = ("; ids of another vocabulary? LangChain's OpenAIEmbeddings sends those of cl100k unless "
                     "check_embedding_ctx_length=False" if param == "input" else "")

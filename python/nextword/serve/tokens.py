@@ -35,11 +35,17 @@ def _tokens(served: Served, asked: TokenizeRequest) -> answers.Tokens:
     return answers.Tokens(len(ids), served.window, ids, texts)
 
 
+def without_vocabulary(served: Served) -> str:
+    """What is said of a model that has none, and why."""
+    why = served.lm.no_tokenizer
+    return f"the model has no vocabulary{why and f' ({why})'}"
+
+
 async def detokenize(exchange: Exchange, state: State, asked: DetokenizeRequest) -> None:
     """The text of ids."""
     served = state.model(asked.model)
     if served.lm.tokenizer is None:
-        raise Refused(400, f"the model has no vocabulary {served.lm.no_tokenizer}".strip(), "model", "no_vocabulary")
+        raise Refused(400, without_vocabulary(served), "model", "no_vocabulary")
     if len(asked.tokens) > TOKENS:
         raise wrong("tokens", f"at most {TOKENS} ids", len(asked.tokens))
     tokenizer = served.tokenizer
@@ -55,7 +61,7 @@ async def tokenizer_info(exchange: Exchange, state: State, asked: None) -> None:
     served = state.model(None)
     tokenizer = served.lm.tokenizer
     if tokenizer is None:
-        raise Refused(404, f"the model has no vocabulary {served.lm.no_tokenizer}".strip(), None, "no_vocabulary")
+        raise Refused(404, without_vocabulary(served), None, "no_vocabulary")
     template = served.lm.chat_template
     end, begin = (template.tokens.get(name) or None for name in ("eos_token", "bos_token"))
     await exchange.answer(answers.TokenizerInfo(type(tokenizer).__name__, len(tokenizer), served.window, end, begin,

@@ -90,7 +90,7 @@ def read_session(path: Path, model: Model, tokenizer: Tokenizer | None) -> tuple
         with path.open("rb") as file:
             check_file(file, path, model, tokenizer)
         with safe_open(path, framework="numpy") as tensors:
-            return take(tensors, model)
+            return take(tensors, path, model)
     except OSError as error:
         raise type(error)(f"resume: {path} cannot be read ({error.strerror or error}); "
                           "pass the path that Session.save was given") from None
@@ -142,8 +142,10 @@ def check_file(file: BinaryIO, path: Path, model: Model, tokenizer: Tokenizer | 
     if checksum(file, header, digits) != digits:
         raise MismatchError("its checksum is not that of its content")
     if about.get("fingerprint") != model_fingerprint(model):
-        raise ValueError(f"resume: {path} is a session of another model ({str(about.get('model'))[:200]}), "
-                         f"this one has {model.sizes}; load the model that it was saved with")
+        saved = str(about.get("model"))[:200]
+        here = "has other weights or another configuration" if saved == model.sizes else f"has {model.sizes}"
+        raise ValueError(f"resume: {path} is a session of another model ({saved}), this one {here}; "
+                         "load the model that it was saved with")
     spelled = about.get("vocabulary")
     if tokenizer is not None and spelled and spelled != vocabulary_fingerprint(tokenizer):
         raise ValueError(f"resume: {path} is a session of another vocabulary, by which its ids are another text; "
@@ -154,7 +156,7 @@ def check_file(file: BinaryIO, path: Path, model: Model, tokenizer: Tokenizer | 
                          f"load it with kv_dtype={held_as[:20]!r}, or begin the session anew")
 
 
-def take(tensors: Any, model: Model) -> tuple[list[int], KVCache]:
+def take(tensors: Any, path: Path, model: Model) -> tuple[list[int], KVCache]:
     """Ids and cache from an opened safetensors file, one tensor in memory at a time."""
     size, cols = model.vocabulary, model.kv_heads * model.head_width
 
@@ -176,8 +178,11 @@ def take(tensors: Any, model: Model) -> tuple[list[int], KVCache]:
         raise MismatchError(f"an id is outside of 0 .. {size - 1}")
     stored = {"float32": "F32", "bfloat16": "U16", "int8": "I8"}[model.kv_dtype]
     held = len(get("keys.0", stored, None, cols))
-    if held > min(max(0, len(ids) - 1), model.limit):
+    if held > max(0, len(ids) - 1):
         raise MismatchError(f"keys.0 has {held} tokens for {len(ids)} ids")
+    if held > model.limit:
+        raise ValueError(f"resume: {path} must fit into the context window of {model.limit} tokens, got {held}; "
+                         "load the model with the context that it was saved with")
     cache = model.cache(1, held)
     for layer, (keys, values, scales) in enumerate(cache.layers()):
         _, heads, panels, width, _ = keys.shape
