@@ -18,7 +18,7 @@ from nextword.cli.streams import give_up, standard_streams
 from nextword.cli.usage import Parser, worded
 
 WELCOME = """\
-nextword runs language models such as GPT-2, Llama and Qwen on the CPU and lets you look inside.
+nextword runs language models on the CPU and lets you look inside.
 
 Try:
   nextword generate "Once upon a time"    let the model tell on
@@ -123,7 +123,7 @@ def ctrl_c_raises() -> Iterator[None]:
 
 
 def build_parser() -> Parser:
-    parser = Parser(prog="nextword", description="Language models on the CPU: GPT-2, Llama, Mistral, Qwen.",
+    parser = Parser(prog="nextword", description="Language models on the CPU.",
                     epilog="exit codes: 0 done, 1 error, 2 wrong usage, 130 Ctrl-C, 141 the reader of the output left")
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     parser.set_defaults(run=welcome, parser=parser)

@@ -56,12 +56,18 @@ def read_sentencepiece(path: Path) -> SentencePieceFile:
     return SentencePieceFile(source, added, (form,), trimmed, begin, end)
 
 
+LONGEST = 512  # characters; each cut of a piece is looked up, and those of published models have at most 64
+
+
 def vocabulary_of(pieces: Pieces) -> tuple[_core.VocabularySource, list[AddedToken]]:
     """The vocabulary, and the pieces that text becomes only as they stand: control pieces, and user-defined ones where
     characters merge (in a unigram model these are pieces with a high score)."""
     names, kinds, scores, units, unknown, byte_fallback, file = pieces
     if unknown is not None and not 0 <= unknown < len(names):
         raise ValueError(f"Tokenizer: {file}: the unknown piece has id {unknown}, but there are {len(names)} pieces")
+    if units == "characters" and (long := [id for id, name in enumerate(names) if len(name) > LONGEST]):
+        raise ValueError(f"Tokenizer: {file}: a piece that merges must have at most {LONGEST} characters, got "
+                         f"{len(names[long[0]]):,} in that of id {long[0]}")
     unk = "" if unknown is None else names[unknown]
     if units == "unigram":  # SentencePiece's bonus: such a piece is taken nearly always
         scores = [-0.1 if kind == USER_DEFINED else score for kind, score in zip(kinds, scores, strict=True)]
