@@ -109,3 +109,13 @@ def test_a_matrix_packed_by_pieces_is_the_one_packed_as_a_whole(dtype, rows, per
     whole = ops.pack_transposed(np.ascontiguousarray(held), dtype)
     assert np.array_equal(ops.packed_bytes(packed), ops.packed_bytes(whole))
     assert np.array_equal(reference.packed_bytes(held.packed(reference, dtype)), ops.packed_bytes(packed))
+
+
+def test_int4_keeps_what_q4_0_holds():
+    """Both have a scale for 32 numbers and codes -8 .. 7; int4's scale is a bfloat16, 2^-9 of it off at most."""
+    gguf = pytest.importorskip("gguf", reason="needs the package gguf")
+    x = np.random.default_rng(3).standard_normal((40, 128), np.float32)
+    raw = gguf.quants.quantize(x, gguf.GGMLQuantizationType.Q4_0).reshape(-1)
+    held = ops.dequantise(raw, "Q4_0", 40, 128)
+    found = ops.unpack(ops.pack_transposed(held, "int4")).T
+    assert (np.abs(found - held) <= 2**-8 * np.abs(held)).all()
