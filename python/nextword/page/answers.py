@@ -64,8 +64,21 @@ class Start(TypedDict):
     against: NotRequired[str]  # the name of a second model, which has the same calls below /api/against/
 
 
+class Made(TypedDict):
+    """How an activation is made of others: "token" or "place" (a row of a table), "sum", "layer_norm", "rms_norm",
+    "linear", "rotated", "scores", "softmax", "mixed", "activated", "gated" (`form` of the first times the second)."""
+
+    name: str  # of all layers at once: "h.N.attn.q"
+    how: str
+    of: list[str]
+
+
 class ModelAnswer(TypedDict):
-    """GET /api/model"""
+    """GET /api/model
+
+    kv_heads: heads of keys and values; head h of the queries reads the one at h // (heads / kv_heads). form: the
+    operation that a neuron passes, as `nextword.ops` calls it. steps: what the model computes, in order.
+    """
 
     name: str
     kind: str
@@ -73,12 +86,15 @@ class ModelAnswer(TypedDict):
     kv_dtype: str
     layers: int
     heads: int
+    kv_heads: int
     width: int
     head_width: int
     inner: int  # neurons of a layer
     vocabulary: int
     window: int | None
     activation: str | None
+    form: str
+    steps: list[Made]
     tokenizer: bool
     parameters: Parameters
     limits: Limits

@@ -67,8 +67,14 @@ def _sources(elements: Sequence[Element]) -> list[Source]:
     by_name: dict[str, list[tuple[int, ...]]] = {}
     for one in elements:
         by_name.setdefault(one.name, []).append(one.index)
-    return [{"name": name, "index": [axis[0] if len(set(axis)) == 1 else None for axis in zip(*every, strict=True)]}
-            for name, every in by_name.items()]
+    told: list[Source] = []
+    for name, every in by_name.items():
+        if len(every) == 2 and max(abs(a - b) for a, b in zip(*every, strict=True)) > 1:  # a pair, and nothing between
+            told += [{"name": name, "index": list(index)} for index in every]
+        else:
+            told.append({"name": name,
+                         "index": [axis[0] if len(set(axis)) == 1 else None for axis in zip(*every, strict=True)]})
+    return told
 
 
 def attribute(page: Page, name: str, body: Any) -> AttributeAnswer:

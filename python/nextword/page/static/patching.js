@@ -31,7 +31,7 @@ export function Patching() {
   const list = words.split(/[\s,]+/).filter(Boolean).slice(0, 2).map((word) => ` ${word}`);
   const body = { other: base.value.run, at, over, ...(list.length ? { measure: list } : {}) };
   const { grid, start, stop } = useStream(JSON.stringify([base.value.run, told?.run, body]));
-  const { layers, heads } = model.value, tokens = base.value.tokens, cols = { position: tokens.length, head: heads, layer: 1 }[over];
+  const { layers } = model.value, tokens = base.value.tokens, cols = { position: tokens.length, head: base.value.names[`h.0.${at}`][0], layer: 1 }[over];
   const place = (layer, column) => ({ position: t("patch.place", { layer, token: shown(tokens[column]), position: column }), head: t("rule.head", { layer, head: column }), layer: t("patch.layer.place", { layer }) }[over]);
   const ruleOf = (layer, column) => ({ name: `h.${layer}.${at}`, how: "prompt", prompt: second, ...(over === "position" ? { positions: [column] } : over === "head" ? { heads: [column] } : {}) });
   const end = grid?.end, texts = end && end.measure.map((id) => shown({ text: end.texts[id], id }));
