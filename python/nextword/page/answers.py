@@ -96,6 +96,7 @@ class ModelAnswer(TypedDict):
     form: str
     steps: list[Made]
     tokenizer: bool
+    beginning: int  # tokens that the tokenizer sets before a text
     parameters: Parameters
     limits: Limits
     start: Start
@@ -174,9 +175,11 @@ class RunAnswer(TypedDict):
     """POST /api/run {"prompt": str | "ids": [int], "interventions": [rule], "lens": {"at", "positions", "top"} | null,
     "next": int}
 
-    run: the name of the run in other calls; the same ids and interventions have the same name, in every tab. positions:
-    of the lens, by default the last `limits.lens_positions`. names: activation -> shape. next: the most probable next
-    tokens, most probable first. changes: whether the interventions changed any logit of the last position.
+    prompt: the text that was sent, or one that has these ids, without what the tokenizer sets before it; of ids that no
+    text has, the texts of all tokens. run: the name of the run in other calls; the same ids and interventions have the
+    same name, in every tab. positions: of the lens, by default the last `limits.lens_positions`. names: activation ->
+    shape. next: the most probable next tokens, most probable first. changes: whether the interventions changed any
+    logit of the last position.
     """
 
     run: str

@@ -89,7 +89,7 @@ export function Attention() {
     ${view === "text" && (taken === undefined ? html`<${Missing} />` : taken?.current && html`<${Text} row=${taken.values} limit=${weighted ? largest(taken.values) || 1 : 1} />`)}
     </div></div><h3>${t("attention.steps")}</h3>
     <ol class="steps"><li><p>${t(`attention.step.${stepOf("ln_1", l).how}`)}</p><${Strip} of=${ln} name=${`h.${l}.ln_1`} at=${q} title="ln_1" /></li>
-      <li><p>${t("attention.step.qkv", { width })}${group > 1 && ` ${t("attention.shared", { first: own * group, last: own * group + group - 1, key: own, keys })}`}</p>${[["q", query], ["k", key], ["v", value]].map(([what, one]) => strip(one, t(`attention.${what}`)))}
+      <li><p>${t("attention.step.qkv", { width })}${group > 1 && ` ${t("attention.shared", { first: own * group, last: own * group + group - 1, own, keys })}`}</p>${[["q", query], ["k", key], ["v", value]].map(([what, one]) => strip(one, t(`attention.${what}`)))}
         ${more.map(([how, all]) => all.length > 0 && html`<p>${t(`attention.each.${how}`)}</p>${all.map((one) => strip(one))}`)}</li>
       <li><p>${t("attention.step.scores", { token: text(q) })}</p>${ready && html`<${Row} scores=${scores} weights=${weights} />`}</li>
       <li><p>${t("attention.step.z")}</p>${strip(z)}</li>

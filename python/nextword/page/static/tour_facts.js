@@ -27,7 +27,7 @@ export function facts() {
     layers: m.layers, heads: m.heads, width: m.width, head_width: m.head_width, inner: m.inner, vocabulary: m.vocabulary, window: m.window ?? "∞",
     tokens: now.tokens.length, signs: [...now.prompt].length, word: word(first), p: short(first?.p ?? 0), second: word(second), p_second: short(second?.p ?? 0),
     layer: layer.value, head: head.value, token: token(now.tokens[at.value]), last: token(now.tokens.at(-1)), first: token(now.tokens[0]), position: at.value,
-    normed: t(`tour.normed.${norm}`), fraction: t(`tour.fraction.${norm}`), start: t(alone ? "tour.start.alone" : "tour.start.place"),
+    normed: t(`tour.normed.${norm}`), fraction: t(`tour.fraction.${norm}`), start: t(alone ? "tour.start.alone" : "tour.start.place"), origin: t(alone ? "tour.origin.alone" : "tour.origin.place"),
     temperature: short(temperature.value), k: topK.value, top_p: short(topP.value), seed: seed.value,
   };
 }
