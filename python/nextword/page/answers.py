@@ -64,8 +64,21 @@ class Start(TypedDict):
     against: NotRequired[str]  # the name of a second model, which has the same calls below /api/against/
 
 
+class Made(TypedDict):
+    """How an activation is made of others: "token" or "place" (a row of a table), "sum", "layer_norm", "rms_norm",
+    "linear", "rotated", "scores", "softmax", "mixed", "activated", "gated" (`form` of the first times the second)."""
+
+    name: str  # of all layers at once: "h.N.attn.q"
+    how: str
+    of: list[str]
+
+
 class ModelAnswer(TypedDict):
-    """GET /api/model"""
+    """GET /api/model
+
+    kv_heads: heads of keys and values; head h of the queries reads the one at h // (heads / kv_heads). form: the
+    operation that a neuron passes, as `nextword.ops` calls it. steps: what the model computes, in order.
+    """
 
     name: str
     kind: str
@@ -73,13 +86,17 @@ class ModelAnswer(TypedDict):
     kv_dtype: str
     layers: int
     heads: int
+    kv_heads: int
     width: int
     head_width: int
     inner: int  # neurons of a layer
     vocabulary: int
     window: int | None
     activation: str | None
+    form: str
+    steps: list[Made]
     tokenizer: bool
+    beginning: int  # tokens that the tokenizer sets before a text
     parameters: Parameters
     limits: Limits
     start: Start
@@ -158,9 +175,11 @@ class RunAnswer(TypedDict):
     """POST /api/run {"prompt": str | "ids": [int], "interventions": [rule], "lens": {"at", "positions", "top"} | null,
     "next": int}
 
-    run: the name of the run in other calls; the same ids and interventions have the same name, in every tab. positions:
-    of the lens, by default the last `limits.lens_positions`. names: activation -> shape. next: the most probable next
-    tokens, most probable first. changes: whether the interventions changed any logit of the last position.
+    prompt: the text that was sent, or one that has these ids, without what the tokenizer sets before it; of ids that no
+    text has, the texts of all tokens. run: the name of the run in other calls; the same ids and interventions have the
+    same name, in every tab. positions: of the lens, by default the last `limits.lens_positions`. names: activation ->
+    shape. next: the most probable next tokens, most probable first. changes: whether the interventions changed any
+    logit of the last position.
     """
 
     run: str

@@ -18,10 +18,11 @@ from nextword.page import lens as lenses
 from nextword.page.answers import Limits, ModelAnswer, Part, RunAnswer, Start, StepAnswer, TokenizeAnswer
 from nextword.page.errors import Refused
 from nextword.page.fields import BODY, PROMPT, WORD, Fields
+from nextword.page.graph import form, made
 from nextword.page.runs import Run, Runs
 from nextword.page.steps import SEEDS, Event, generated, settings_of, step_answer
 from nextword.page.stopping import in_turns
-from nextword.page.texts import described, one_token, pieces_of, texts_of
+from nextword.page.texts import described, one_token, pieces_of, texts_of, typed
 from nextword.page.view_answers import AblateAnswer
 from nextword.text.merges import merge_order
 
@@ -75,9 +76,10 @@ class Page:
         inner = shapes(model)["h.0.mlp.act"][-1]
         return {"name": self.name,
                 "kind": model.kind, "dtype": model.dtype, "kv_dtype": model.kv_dtype, "layers": model.layers,
-                "heads": model.heads, "width": model.width, "head_width": model.head_width, "inner": inner,
-                "vocabulary": model.vocabulary, "window": model.window,
-                "activation": model.activation, "tokenizer": lm.tokenizer is not None,
+                "heads": model.heads, "kv_heads": model.kv_heads, "width": model.width, "head_width": model.head_width,
+                "inner": inner, "vocabulary": model.vocabulary, "window": model.window,
+                "activation": model.activation, "form": form(model), "steps": made(model),
+                "tokenizer": lm.tokenizer is not None, "beginning": len(lm.tokenizer.beginning) if lm.tokenizer else 0,
                 "parameters": {"total": sum(part["count"] for part in parts), "parts": parts}, "limits": limits,
                 "start": self.start, "version": _core.__version__}
 
@@ -135,7 +137,8 @@ class Page:
         count = fields.integer("next", 1, TOP, 20)
         run = self.runs.of(ids, rules)
         tokenizer = self.lm.tokenizer
-        prompt, tokens, groups = described(tokenizer, ids)
+        shown, tokens, groups = described(tokenizer, ids)
+        prompt = fields.text("prompt", PROMPT) if not fields.has("ids") else typed(tokenizer, ids) or shown
         following = lenses.words(run.last, lenses.best(run.last, count))
         asked = fields.raw("lens")
         view = None if asked is None else self._lens(run, asked)

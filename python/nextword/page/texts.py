@@ -55,6 +55,21 @@ def described(tokenizer: Tokenizer | None, ids: list[int]) -> tuple[str, list[To
     return shown(b"".join(every)), tokens, groups
 
 
+def typed(tokenizer: Tokenizer | None, ids: list[int]) -> str | None:
+    """The text that has these ids, behind what the tokenizer sets before each text; None if there is none.
+
+    >>> import nextword
+    >>> tokenizer = nextword.load().tokenizer
+    >>> typed(tokenizer, tokenizer.encode("Once upon")), typed(tokenizer, tokenizer.encode("é")[:1])
+    ('Once upon', None)
+    """
+    if tokenizer is None:
+        return None
+    beginning = list(tokenizer.beginning)
+    text = tokenizer.decode(ids[len(beginning):])
+    return text if [*beginning, *tokenizer.encode(text, add_special_tokens=False)] == ids else None
+
+
 def _open(data: bytes) -> bool:
     """Whether the bytes end within a character that others may complete."""
     try:

@@ -13,7 +13,7 @@ from nextword.page.calls import TOP, Page
 from nextword.page.errors import Refused
 from nextword.page.fields import Fields
 from nextword.page.runs import Run
-from nextword.page.texts import texts_of
+from nextword.page.texts import texts_of, typed
 from nextword.page.view_answers import AttributeAnswer, CellAnswer, NeuronsAnswer, Source, Term
 
 PARTS = 1000  # of an attribution; of more, the largest
@@ -43,12 +43,8 @@ def cell(page: Page, name: str, body: Any) -> CellAnswer:
 
 def _prompt(run: Run) -> str:
     """What a user writes for the prompt of a run."""
-    tokenizer = run.host.tokenizer
-    if tokenizer is not None:
-        text = tokenizer.decode(run.ids)
-        if [*tokenizer.beginning, *tokenizer.encode(text, add_special_tokens=False)] == run.ids:
-            return repr(text)
-    return repr(run.ids)
+    text = typed(run.host.tokenizer, run.ids)
+    return repr(text or run.ids)
 
 
 def _terms(found: Cell) -> list[Term]:
@@ -67,8 +63,14 @@ def _sources(elements: Sequence[Element]) -> list[Source]:
     by_name: dict[str, list[tuple[int, ...]]] = {}
     for one in elements:
         by_name.setdefault(one.name, []).append(one.index)
-    return [{"name": name, "index": [axis[0] if len(set(axis)) == 1 else None for axis in zip(*every, strict=True)]}
-            for name, every in by_name.items()]
+    told: list[Source] = []
+    for name, every in by_name.items():
+        if len(every) == 2 and max(abs(a - b) for a, b in zip(*every, strict=True)) > 1:  # a pair, and nothing between
+            told += [{"name": name, "index": list(index)} for index in every]
+        else:
+            told.append({"name": name,
+                         "index": [axis[0] if len(set(axis)) == 1 else None for axis in zip(*every, strict=True)]})
+    return told
 
 
 def attribute(page: Page, name: str, body: Any) -> AttributeAnswer:

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { layer, head } from "page/state.js";
 import { model, run } from "page/run.js";
+import { madeBy } from "page/made.js";
 import { shown } from "page/format.js";
 import { set } from "page/rules.js";
 import { t } from "page/text.js";
@@ -14,7 +15,7 @@ const KINDS = {
   mlp: [["layer", "where"], ({ layer }) => ({ name: `h.${layer}.mlp.out`, how: "zero" })],
   neuron: [["layer", "neuron", "value", "where"], ({ layer, neuron, value }) => ({ name: `h.${layer}.mlp.act`, columns: [neuron], how: "value", value })],
   mask: [["token"], ({ token }) => ({ name: "h.*.attn.scores", columns: [token], how: "mask" })],
-  token: [["token", "word"], ({ token, word }) => ({ name: "wte", positions: [token], how: "token", token: word })],
+  token: [["token", "word"], ({ token, word }) => ({ name: madeBy("token")[0], positions: [token], how: "token", token: word })],
 };
 
 /** A number field. */

@@ -3,6 +3,7 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { layer, head, cell, themeNow } from "page/state.js";
 import { model, run, at, useTensor, useRow, useHeads } from "page/run.js";
+import { madeBy, sharedHead, stepOf } from "page/made.js";
 import { ramp } from "page/colour.js";
 import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
@@ -49,7 +50,7 @@ function Row({ scores, weights }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("attention.row", { token: shown(tokens[q]) })}><table class="plain row-table">
     <thead><tr><th scope="col">Key</th><th scope="col">${t("attention.score")}</th><th scope="col">${t("attention.weight")}</th><td></td></tr></thead>
     <tbody>${rows.map((token, key) => html`<tr key=${key}><th scope="row" translate="no">${shown(token)}</th>
-      <td><button class="value" onClick=${() => pick("scores", key)}>${short(scores.values[key])}</button></td>
+      <td><button class="value" onClick=${() => pick("scores", key)}>${scores.values[key] === -Infinity ? "−∞" : short(scores.values[key])}</button></td>
       <td><button class="value" onClick=${() => pick("weights", key)}>${short(weights.values[key])}</button></td>
       <td class="wide"><span class="bar"><span class="fill" style=${{ width: `${100 * weights.values[key]}%` }}></span></span></td></tr>`)}
       ${hiddenCount > 0 && html`<tr class="masked"><th scope="row">${t("attention.future", { count: hiddenCount })}</th><td>−∞</td><td>0</td><td class="wide"><span class="bar hatched"></span></td></tr>`}</tbody>
@@ -68,7 +69,11 @@ export function Attention() {
   const l = layer.value, h = head.value, q = at.value, name = (what) => `h.${l}.attn.${what}`, weighted = of !== "weights";
   const row = { head: h, rows: `${q}:${q + 1}` };
   const scores = useTensor(name("scores"), row), weights = useTensor(name("weights"), row), taken = useTensor(view === "text" ? name(of) : null, row);
-  const [query, key, value, z] = ["q", "k", "v", "z"].map((what) => useTensor(name(what), row));
+  const part = (name) => { const lead = sharedHead(run.value.names[name]?.[0] ?? 1, h); return { name, lead: [lead], of: useTensor(name, { ...row, head: lead }) }; };
+  const [query, key, value, z] = ["q", "k", "v", "z"].map((what) => part(name(what)));
+  const more = ["rms_norm", "rotated"].map((how) => [how, madeBy(how, l).filter((one) => one.includes("attn")).map(part)]);
+  const { heads, kv_heads: keys, head_width: width } = model.value, group = heads / keys, [own] = key.lead;
+  const strip = (one, title = one.name.split(".").at(-1)) => html`<${Strip} ...${one} at=${q} title=${title} />`;
   const ln = useRow(`h.${l}.ln_1`), out = useRow(name("out")), mid = useRow(`h.${l}.resid_mid`);
   const text = (i) => shown(run.value.tokens[i] ?? { text: "" }), ready = scores?.current && weights?.current;
   const label = ready ? sentence(weights) : t("attention.head", { layer: l, head: h }), shownOf = { name: name(of), head: h, label };
@@ -83,10 +88,11 @@ export function Attention() {
     ${view === "lines" && html`<${Lines} ...${shownOf} />`}${view === "dots" && html`<${Dots} ...${shownOf} />`}
     ${view === "text" && (taken === undefined ? html`<${Missing} />` : taken?.current && html`<${Text} row=${taken.values} limit=${weighted ? largest(taken.values) || 1 : 1} />`)}
     </div></div><h3>${t("attention.steps")}</h3>
-    <ol class="steps"><li><p>${t("attention.step.ln")}</p><${Strip} of=${ln} name=${`h.${l}.ln_1`} at=${q} title="ln_1" /></li>
-      <li><p>${t("attention.step.qkv", { width: model.value.head_width })}</p>${[["q", query], ["k", key], ["v", value]].map(([what, of]) => html`<${Strip} of=${of} name=${name(what)} lead=${[h]} at=${q} title=${t(`attention.${what}`)} />`)}</li>
+    <ol class="steps"><li><p>${t(`attention.step.${stepOf("ln_1", l).how}`)}</p><${Strip} of=${ln} name=${`h.${l}.ln_1`} at=${q} title="ln_1" /></li>
+      <li><p>${t("attention.step.qkv", { width })}${group > 1 && ` ${t("attention.shared", { first: own * group, last: own * group + group - 1, own, keys })}`}</p>${[["q", query], ["k", key], ["v", value]].map(([what, one]) => strip(one, t(`attention.${what}`)))}
+        ${more.map(([how, all]) => all.length > 0 && html`<p>${t(`attention.each.${how}`)}</p>${all.map((one) => strip(one))}`)}</li>
       <li><p>${t("attention.step.scores", { token: text(q) })}</p>${ready && html`<${Row} scores=${scores} weights=${weights} />`}</li>
-      <li><p>${t("attention.step.z")}</p><${Strip} of=${z} name=${name("z")} lead=${[h]} at=${q} title="z" /></li>
+      <li><p>${t("attention.step.z")}</p>${strip(z)}</li>
       <li><p>${t("attention.step.out")}</p><${Strip} of=${out} name=${name("out")} at=${q} title="attn.out" /><${Strip} of=${mid} name=${`h.${l}.resid_mid`} at=${q} title="resid_mid" /></li></ol>
   <//>`;
 }

@@ -80,13 +80,13 @@ class Reader {
 
 /** The formula as MathML; what is no formula, as it stands. @param {string} formula */
 export function drawn(formula) {
-  const [made, ...rest] = formula.split(", mean and std of "), parts = split(made);
+  const [made, rest] = formula.split(/, (?=(?:mean and std of|the angle|rms =) )/), parts = split(made);
   try {
     if (!parts) throw new SyntaxError(formula);
     const reader = new Reader(parts), terms = reader.terms();
     if (reader.next !== undefined) throw new SyntaxError(reader.next);
     return html`<p class="math" role="math" aria-label=${formula}>${terms.map((term) => html`<math><semantics>${term}<annotation encoding="text/plain">${formula}</annotation></semantics></math> `)}</p>
-      ${rest.length > 0 && html`<p class="hint">mean, std: ${rest.join(", ")}</p>`}`;
+      ${rest && html`<p class="hint">${rest.replace("mean and std of ", "mean, std: ").replaceAll(" * ", " · ")}</p>`}`;
   } catch (fault) {
     if (!(fault instanceof SyntaxError)) throw fault;
     return html`<code>${formula}</code>`;

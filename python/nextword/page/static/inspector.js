@@ -2,7 +2,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "page/html.js";
 import { cell, layer, head, tour } from "page/state.js";
-import { run, useAnswer } from "page/run.js";
+import { model, run, useAnswer } from "page/run.js";
+import { sharedHead } from "page/made.js";
 import { short, exact, signed, cellName, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { drawn } from "page/formula.js";
@@ -12,7 +13,8 @@ import { Missing } from "page/parts.js";
 function go(name, index) {
   const l = /^h\.(\d+)/.exec(name);
   if (l) layer.value = Number(l[1]);
-  if (/attn\.(q|k|v|z|scores|weights)$/.test(name)) head.value = index[0];
+  const shape = run.value.names[name];
+  if (shape?.length === 3 && sharedHead(shape[0], head.value) !== index[0]) head.value = index[0] * model.value.heads / shape[0];
   cell.value = { name, index };
 }
 

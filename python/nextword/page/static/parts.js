@@ -7,12 +7,12 @@ import { t } from "page/text.js";
 import { isFile } from "page/source.js";
 
 /** What stands in a station of the walk: a sentence of this run, and the contents where it is open.
- * @param {{id: string, summary: any, children: any}} props */
-export function Station({ id, summary, children }) {
+ * @param {{id: string, summary: any, children: any, says?: string}} props  says: what the station is, where it is another than usual */
+export function Station({ id, summary, children, says }) {
   const isOpen = open.value.includes(id);
   return html`<div class="summary">${summary}</div>
     <div id=${`inside-${id}`} class="inside" hidden=${!isOpen}>
-      ${isOpen && html`<p class="says">${t(`walk.${id}.says`)}</p>${children}`}
+      ${isOpen && html`<p class="says">${says ?? t(`walk.${id}.says`)}</p>${children}`}
     </div>`;
 }
 

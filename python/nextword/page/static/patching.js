@@ -16,12 +16,13 @@ const isWord = (text) => /^ \p{L}+$/u.test(text ?? "");
 /** A second prompt of as many tokens as the first: its last whole word gives way to one that is like it. The first
  * example has one of its own; where no word fits, that one; null while words are looked for. @returns {string|null} */
 function useLike() {
-  const { tokens } = base.value, own = prompt.value === t("prompt.first");
+  const tokens = base.value.tokens.slice(model.value.beginning), own = prompt.value === t("prompt.first");
   const at = own || tokens.some(({ text }) => !text || text.startsWith("<")) ? -1 : tokens.findLastIndex((token, i) => isWord(token.text) && (tokens[i + 1]?.text ?? " ").startsWith(" "));
   const told = useAnswer(at < 0 ? null : "/api/neighbours", { word: tokens[at]?.id, count: 10 });
   if (at >= 0 && (told === null || told?.current === false)) return null;
   const like = at >= 0 && told?.near.map(({ id }) => told.texts[id]).find((text) => isWord(text) && text.toLowerCase() !== tokens[at].text.toLowerCase());
-  return like ? tokens.map((token, i) => (i === at ? like : token.text)).join("") : t("patch.example");
+  const text = like && tokens.map((token, i) => (i === at ? like : token.text)).join("");
+  return text ? (prompt.value.startsWith(" ") ? text : text.trimStart()) : t("patch.example");  // some tokenizers set a blank before a text
 }
 
 export function Patching() {
@@ -31,7 +32,7 @@ export function Patching() {
   const list = words.split(/[\s,]+/).filter(Boolean).slice(0, 2).map((word) => ` ${word}`);
   const body = { other: base.value.run, at, over, ...(list.length ? { measure: list } : {}) };
   const { grid, start, stop } = useStream(JSON.stringify([base.value.run, told?.run, body]));
-  const { layers, heads } = model.value, tokens = base.value.tokens, cols = { position: tokens.length, head: heads, layer: 1 }[over];
+  const { layers } = model.value, tokens = base.value.tokens, cols = { position: tokens.length, head: base.value.names[`h.0.${at}`][0], layer: 1 }[over];
   const place = (layer, column) => ({ position: t("patch.place", { layer, token: shown(tokens[column]), position: column }), head: t("rule.head", { layer, head: column }), layer: t("patch.layer.place", { layer }) }[over]);
   const ruleOf = (layer, column) => ({ name: `h.${layer}.${at}`, how: "prompt", prompt: second, ...(over === "position" ? { positions: [column] } : over === "head" ? { heads: [column] } : {}) });
   const end = grid?.end, texts = end && end.measure.map((id) => shown({ text: end.texts[id], id }));

@@ -1,7 +1,8 @@
 // Where a sentence pulls a word: its vector after each layer, nearer to one reference word or the other.
 import { useState } from "preact/hooks";
 import { html } from "page/html.js";
-import { useAnswer } from "page/run.js";
+import { model, useAnswer } from "page/run.js";
+import { madeBy } from "page/made.js";
 import { short, shown } from "page/format.js";
 import { t } from "page/text.js";
 import { isFile } from "page/source.js";
@@ -37,10 +38,10 @@ export function Pull() {
   const [word, setWord] = useState(t("words.pull.word")), [contexts, setContexts] = useState([1, 2].map((n) => t(`words.pull.context.${n}`))), [towards, setTowards] = useState(t("words.pull.words"));
   const names = towards.split(/[\s,]+/).filter(Boolean).slice(0, 4), ready = word.trim() && names.length && contexts.every((one) => one.includes(word.trim()));
   const told = useAnswer(ready ? "/api/pull" : null, { word: word.trim(), contexts, towards: names.map((one) => ` ${one}`), axes: names.length > 1 && names[0] !== names[1] ? [names.slice(0, 2).map((one) => ` ${one}`)] : null });
-  const current = told?.current;
+  const current = told?.current, alone = Boolean(model.value) && !madeBy("place").length;
   const every = told ? told.cosines.flat(2) : [0], limits = [Math.min(...every), Math.max(...every)];
   const field = (label, value, onChange, size) => html`<label class="stack"><span>${label}</span><${Typed} size=${size} value=${value} onChoose=${onChange} /></label>`;
-  return html`<section class="card" aria-labelledby="pull-title" id="pull"><h2 id="pull-title">${t("words.pull.title")}</h2><p class="says">${t("words.pull.says")}</p>
+  return html`<section class="card" aria-labelledby="pull-title" id="pull"><h2 id="pull-title">${t("words.pull.title")}</h2><p class="says">${t("words.pull.says", { what: t(alone ? "words.pull.knows.alone" : "words.pull.knows.place") })}</p>
     <div class="fields">${field(t("bench.word"), word, setWord)}${[0, 1].map((i) => field(html`<span class=${`way-${i}`} aria-hidden="true" style=${{ display: "inline-block", width: "28px", borderTop: `3px ${i ? "dashed" : "solid"} var(--way)`, margin: "0 8px 4px 0" }}></span>${t("words.pull.sentence", { n: i + 1 })}`, contexts[i], (text) => setContexts(contexts.map((old, j) => (i === j ? text : old)))))}${field(t("words.pull.reference"), towards, setTowards)}</div>
     ${!ready ? html`<p class="told">${t("words.pull.missing", { word: word.trim() })}</p>` : told === undefined ? isFile ? html`<${Missing} />` : html`<p class="told">${t("words.refused")}</p>` : !current ? html`<p class="skeleton tall"></p>` : html`
       ${told.same.length > 0 && html`<p class="told">${t("words.pull.same")}</p>`}

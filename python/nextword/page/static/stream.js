@@ -23,12 +23,15 @@ function Lens({ lens, watch }) {
     })}</tr>`)}</tbody></table></div>`;
 }
 
+const MARKS = 14;
+
 /** One token's probability through the layers, as a line. */
 function Path({ names, values, token }) {
   const W = 480, H = 150, x = (i) => 34 + (W - 48) * i / Math.max(1, names.length - 1), y = (p) => H - 26 - (H - 44) * p / (largest(values) || 1);
+  const apart = Math.ceil(names.length / MARKS);  // of points that are named: as many as have room, the last among them
   return html`<figure class="curve"><svg viewBox=${`0 0 ${W} ${H}`} role="img" aria-label=${t("stream.path", { token, values: values.map((p) => short(p)).join(", ") })}>
     <line class="axis" x1="34" x2=${W - 14} y1=${y(0)} y2=${y(0)} /><text x="0" y=${y(largest(values)) + 4}>${short(largest(values), 3)}</text><text x="0" y=${y(0) + 4}>0</text>
-    <polyline class="line" points=${values.map((p, i) => `${x(i)},${y(p)}`).join(" ")} />${values.map((p, i) => html`<g><circle cx=${x(i)} cy=${y(p)} r="3.5" /><text x=${x(i)} y=${y(p) - 8} text-anchor="middle">${short(p, 3)}</text><text x=${x(i)} y=${H - 8} text-anchor="middle">${i}</text></g>`)}</svg>
+    <polyline class="line" points=${values.map((p, i) => `${x(i)},${y(p)}`).join(" ")} />${values.map((p, i) => html`<g><circle cx=${x(i)} cy=${y(p)} r="3.5" />${(names.length - 1 - i) % apart === 0 && html`<text x=${x(i)} y=${y(p) - 8} text-anchor="middle">${short(p, 3)}</text><text x=${x(i)} y=${H - 8} text-anchor="middle">${i}</text>`}</g>`)}</svg>
     <figcaption>${t("stream.path.says", { token })}</figcaption></figure>`;
 }
 
