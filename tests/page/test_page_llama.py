@@ -97,7 +97,8 @@ def test_a_turned_number_leads_to_its_sources(visit, story):
         settled(page)
         assert page.inner_text(".inspector .big") == four(inside[name][index])
         assert page.locator(".inspector .formula math").count() >= 1
-        page.locator(".inspector .source").nth(int(name.endswith("rot"))).click()  # the other of the pair; else the first
+        other = int(name.endswith("rot"))  # of the pair
+        page.locator(".inspector .source").nth(other).click()
     assert page.faults == []
 
 

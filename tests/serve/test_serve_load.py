@@ -258,7 +258,7 @@ def test_an_idle_server_computes_nothing(lm):
             time.sleep(seconds)
             return (time.process_time() - start) / seconds
 
-        assert min(taken() for _ in range(4)) < 0.005  # the quietest second: what else this process still ends counts too
+        assert min(taken() for _ in range(4)) < 0.005  # the quietest second
 
 
 def test_scores_whose_client_left_end_and_their_number_is_bounded(lm):
