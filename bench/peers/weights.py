@@ -1,10 +1,11 @@
 """The weights that all peers share: random, seeded, in a Hugging Face folder as `save_pretrained` writes one.
 
-Run in an environment with numpy and safetensors: `python weights.py FOLDER` writes FOLDER/hf. GPT-2's are float32,
+Run in an environment with numpy: `python weights.py FOLDER` writes FOLDER/hf. GPT-2's are float32,
 those of a Llama bfloat16, as they are published.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import serialize_file
 from shape import BASE, EPSILON, HEAD_WIDTH, HEADS, HIDDEN, KV_HEADS, LAYERS, POSITIONS, SHAPE, VOCABULARY, WIDTH
 
 Array = npt.NDArray[np.float32]
@@ -53,48 +53,40 @@ CONFIGS: dict[str, dict[str, Any]] = {
         **ENDS,
     },
 }
-STORED_AS = {"gpt2": "float32", "llama": "bfloat16"}
 
 
-def random_weights() -> Iterator[tuple[str, Array]]:
-    """Float32 tensors by the names of Hugging Face, with the spread that training starts from.
-
-    The tied output matrix is not stored, as in every published checkpoint of these shapes.
-    """
-    rng = np.random.default_rng(SEED)
-
-    def normal(*shape: int, spread: float = 0.02) -> Array:
-        return rng.standard_normal(shape, dtype=np.float32) * np.float32(spread)
-
-    return gpt2(normal) if SHAPE.kind == "gpt2" else llama(normal)
+def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The tensors by the names of Hugging Face. The tied output matrix is not stored, as in every published checkpoint
+    of these shapes."""
+    return gpt2() if SHAPE.kind == "gpt2" else llama()
 
 
-def gpt2(normal: Any) -> Iterator[tuple[str, Array]]:
-    yield "transformer.wte.weight", normal(VOCABULARY, WIDTH)
-    yield "transformer.wpe.weight", normal(POSITIONS, WIDTH, spread=0.01)
+def gpt2() -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "transformer.wte.weight", (VOCABULARY, WIDTH)
+    yield "transformer.wpe.weight", (POSITIONS, WIDTH)
     for layer in range(LAYERS):
         h = f"transformer.h.{layer}."
         for norm in ("ln_1", "ln_2"):
-            yield f"{h}{norm}.weight", 1 + normal(WIDTH)
-            yield f"{h}{norm}.bias", normal(WIDTH)
+            yield f"{h}{norm}.weight", (WIDTH,)
+            yield f"{h}{norm}.bias", (WIDTH,)
         for name, rows, cols in (
             ("attn.c_attn", WIDTH, 3 * WIDTH),
             ("attn.c_proj", WIDTH, WIDTH),
             ("mlp.c_fc", WIDTH, HIDDEN),
             ("mlp.c_proj", HIDDEN, WIDTH),
         ):
-            yield f"{h}{name}.weight", normal(rows, cols)
-            yield f"{h}{name}.bias", normal(cols)
-    yield "transformer.ln_f.weight", 1 + normal(WIDTH)
-    yield "transformer.ln_f.bias", normal(WIDTH)
+            yield f"{h}{name}.weight", (rows, cols)
+            yield f"{h}{name}.bias", (cols,)
+    yield "transformer.ln_f.weight", (WIDTH,)
+    yield "transformer.ln_f.bias", (WIDTH,)
 
 
-def llama(normal: Any) -> Iterator[tuple[str, Array]]:
-    yield "model.embed_tokens.weight", normal(VOCABULARY, WIDTH)
+def llama() -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "model.embed_tokens.weight", (VOCABULARY, WIDTH)
     for layer in range(LAYERS):
         h = f"model.layers.{layer}."
         for norm in ("input_layernorm", "post_attention_layernorm"):
-            yield f"{h}{norm}.weight", 1 + normal(WIDTH)
+            yield f"{h}{norm}.weight", (WIDTH,)
         for name, rows, cols in (
             ("self_attn.q_proj", WIDTH, WIDTH),
             ("self_attn.k_proj", KV_HEADS * HEAD_WIDTH, WIDTH),
@@ -104,8 +96,8 @@ def llama(normal: Any) -> Iterator[tuple[str, Array]]:
             ("mlp.up_proj", HIDDEN, WIDTH),
             ("mlp.down_proj", WIDTH, HIDDEN),
         ):
-            yield f"{h}{name}.weight", normal(rows, cols)
-    yield "model.norm.weight", 1 + normal(WIDTH)
+            yield f"{h}{name}.weight", (rows, cols)
+    yield "model.norm.weight", (WIDTH,)
 
 
 def folder(data: Path) -> Path:
@@ -113,13 +105,30 @@ def folder(data: Path) -> Path:
 
 
 def write(data: Path) -> None:
-    """config.json and model.safetensors."""
+    """config.json and model.safetensors, tensor after tensor, as their sizes are known before their numbers."""
     folder(data).mkdir(parents=True, exist_ok=True)
     (folder(data) / "config.json").write_text(json.dumps(CONFIGS[SHAPE.kind], indent=2) + "\n")
-    stored = STORED_AS[SHAPE.kind]
-    tensors = {name: {"dtype": stored, "shape": x.shape, "data": (x if stored == "float32" else halves(x)).tobytes()}
-               for name, x in random_weights()}
-    serialize_file(tensors, folder(data) / "model.safetensors", {"format": "pt"})
+    size, kind = (4, "F32") if SHAPE.kind == "gpt2" else (2, "BF16")
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes():
+        begin, end = end, end + size * math.prod(shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    told = json.dumps(header).encode()
+    told += b" " * (-len(told) % 8)
+    rng = np.random.default_rng(SEED)
+    with (folder(data) / "model.safetensors").open("wb") as file:
+        file.write(len(told).to_bytes(8, "little") + told)
+        for name, shape in shapes():
+            x = normal(rng, name, shape)
+            file.write((x if kind == "F32" else halves(x)).tobytes())
+
+
+def normal(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Array:
+    """Spread as training starts from; weights of norms are about 1."""
+    spread = 0.01 if "wpe" in name else 0.02
+    x = rng.standard_normal(shape, dtype=np.float32) * np.float32(spread)
+    return 1 + x if name.endswith(("ln_1.weight", "ln_2.weight", "ln_f.weight", "norm.weight")) else x
 
 
 def halves(x: Array) -> npt.NDArray[np.uint16]:
