@@ -42,7 +42,7 @@ def transformers(*flags: str) -> Callable[[Path, int, int], list[str]]:
 
 def vllm(folder: Path, port: int, threads: int) -> list[str]:
     return ["-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / HF), "--served-model-name", NAME,
-            "--port", str(port), "--dtype", "float32", "--max-model-len", "1024"]
+            "--port", str(port), "--dtype", "float32", "--max-model-len", "1024", "--gpu-memory-utilization", "0.3"]
 
 
 def path(folder: Path) -> str:
