@@ -46,6 +46,7 @@ class LlamaConfig:
     unsupported: ClassVar[Unsupported] = {
         "sliding_window": ((None,), "null: attention within a window is not a Llama's; see mistral and qwen2")}
     absent: ClassVar[tuple[str, ...]] = ()  # fields that this kind does not have
+    biases: ClassVar[tuple[bool, bool] | None] = None  # of q, k and v, and of the output, whatever attention_bias says
     head_norms: ClassVar[bool] = False  # whether each query and key is normalised
 
     vocab_size: int = 32000
@@ -129,12 +130,12 @@ class LlamaConfig:
     @property
     def qkv_bias(self) -> bool:
         """Whether queries, keys and values have a bias."""
-        return self.attention_bias
+        return self.attention_bias if self.biases is None else self.biases[0]
 
     @property
     def out_bias(self) -> bool:
         """Whether attention's output has one."""
-        return self.attention_bias
+        return self.attention_bias if self.biases is None else self.biases[1]
 
     def window_of(self, layer: int) -> int:
         """How many tokens a query of the layer sees, itself included; 0: all before it."""
@@ -162,6 +163,7 @@ class Qwen2Config(LlamaConfig):
 
     unsupported: ClassVar[Unsupported] = {}
     absent: ClassVar[tuple[str, ...]] = ("attention_bias", "mlp_bias")
+    biases: ClassVar[tuple[bool, bool] | None] = (True, False)
 
     vocab_size: int = 151936
     intermediate_size: int = 22016
@@ -175,16 +177,6 @@ class Qwen2Config(LlamaConfig):
         """Read a `config.json`. Raises ValueError that names the field that is wrong or not supported."""
         return super().from_dict(with_windows(config))
 
-    @property
-    def qkv_bias(self) -> bool:
-        """Whether queries, keys and values have a bias."""
-        return True
-
-    @property
-    def out_bias(self) -> bool:
-        """Whether attention's output has one."""
-        return False
-
     def check_windows(self) -> None:
         """Refuse a window that has no size."""
         if self.sliding_window is None and SLIDING in (self.layer_types or ()):
@@ -197,19 +189,10 @@ class Qwen3Config(Qwen2Config):
     """The same for Qwen3: queries and keys are normalised, head by head; biases only where attention_bias says so."""
 
     absent: ClassVar[tuple[str, ...]] = ("mlp_bias",)
+    biases: ClassVar[tuple[bool, bool] | None] = None
     head_norms: ClassVar[bool] = True
 
     head_dim: int | None = 128
-
-    @property
-    def qkv_bias(self) -> bool:
-        """Whether queries, keys and values have a bias."""
-        return self.attention_bias
-
-    @property
-    def out_bias(self) -> bool:
-        """Whether attention's output has one."""
-        return self.attention_bias
 
 
 def with_windows(config: Mapping[str, Any]) -> dict[str, Any]:
