@@ -19,7 +19,7 @@ constexpr uint32_t unreached = no_token;
 }  // namespace
 
 size_t best_path(const Vocabulary& vocabulary, std::string_view piece, uint32_t* ids) {
-  constexpr size_t few = 64;
+  constexpr size_t few = 1024;  // 16 KiB on the stack
   std::array<Arrival, few + 1> some;
   std::vector<Arrival> many(piece.size() > few ? piece.size() + 1 : 0);
   Arrival* const best = piece.size() > few ? many.data() : some.data();
