@@ -48,22 +48,6 @@ struct Finite {
   bool all() const { return worst < 0x7f800000u; }
 };
 
-struct Unwritten {
-  Packed matrix;
-  char* data;
-};
-Unwritten empty_matrix(Dtype dtype, int64_t depth, int64_t cols) {
-  Packed out;
-  out.dtype = dtype;
-  out.depth = depth;
-  out.cols = cols;
-  const int64_t bytes = out.bytes();
-  const auto memory = shared_pages(bytes);
-  alive += bytes;
-  out.data = {memory.get(), [memory, bytes](const char*) { alive -= bytes; }};
-  return {out, memory.get()};
-}
-
 // Rows of 32 columns of the source, depths k0 .. k1 - 1 of panel p: to panel[k][c].
 template <bool transposed, class T>
 void gather(const T* source, int64_t depth, int64_t cols, int64_t p, int64_t k0, int64_t k1, float* panel, Finite& seen) {
@@ -138,6 +122,18 @@ int64_t packed_bytes() { return alive; }
 
 int64_t Packed::panel_stride() const { return panel_bytes(dtype, depth); }
 int64_t Packed::bytes() const { return panels_of(cols) * panel_stride(); }
+
+Unwritten empty_matrix(Dtype dtype, int64_t depth, int64_t cols) {
+  Packed out;
+  out.dtype = dtype;
+  out.depth = depth;
+  out.cols = cols;
+  const int64_t bytes = out.bytes();
+  const auto memory = shared_pages(bytes);
+  alive += bytes;
+  out.data = {memory.get(), [memory, bytes](const char*) { alive -= bytes; }};
+  return {out, memory.get()};
+}
 
 Packed packed_from(const void* bytes, Dtype dtype, int64_t depth, int64_t cols) {
   const Unwritten made = empty_matrix(dtype, depth, cols);

@@ -30,6 +30,13 @@ Packed pack_transposed(const void* source, Source type, Dtype dtype, int64_t dep
 // them and cannot fail: codes and scales are numbers alone.
 Packed packed_from(const void* bytes, Dtype dtype, int64_t depth, int64_t cols);
 
+// A matrix whose bytes() the caller writes to `data` before anyone reads them.
+struct Unwritten {
+  Packed matrix;
+  char* data;
+};
+Unwritten empty_matrix(Dtype dtype, int64_t depth, int64_t cols);
+
 // Bytes of all packed matrices alive in this process.
 int64_t packed_bytes();
 

@@ -152,6 +152,7 @@ void Vocabulary::build_trie() {
     trie_.add(bytes(id), id);
     if (trie_.nodes() > (1u << 24) - (1u << 16)) fail("the vocabulary", "the tokens have 2^24 bytes or more together");
   }
+  trie_.index_characters();
 }
 
 }  // namespace nextword

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace nextword {
@@ -33,6 +34,25 @@ class PieceTrie {
   uint32_t step(uint32_t node, uint8_t byte) const {
     const Edge& edge = edges_[slot(node, byte)];
     return edge.from == none ? none : edge.to >> 8;
+  }
+  // The same for a whole character, at the beginning of `text`. After index_characters(), one look-up for most.
+  uint32_t first_step(std::string_view character) const {
+    if (character.size() == 3 && !threes_.empty()) {
+      const auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(character[i])); };
+      return threes_[(at(0) & 15) << 12 | (at(1) & 63) << 6 | (at(2) & 63)];
+    }
+    uint32_t node = 0;
+    for (size_t i = 0; i < character.size() && node != none; ++i) node = step(node, static_cast<uint8_t>(character[i]));
+    return node;
+  }
+  // When all pieces are there: the nodes of the characters of three bytes, as are those of scripts without spaces.
+  void index_characters() {
+    std::vector<uint32_t> threes(1 << 16, none);
+    for (uint32_t code = 0x800; code < 0x10000; ++code) {
+      const char character[3] = {static_cast<char>(0xE0 | code >> 12), static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
+      threes[code] = first_step({character, 3});
+    }
+    threes_ = std::move(threes);
   }
   uint32_t value(uint32_t node) const { return values_[node]; }  // none where it is no piece
   size_t nodes() const { return values_.size(); }                // below 2^24
@@ -69,6 +89,7 @@ class PieceTrie {
   }
   std::vector<Edge> edges_ = std::vector<Edge>(16, Edge{none, 0});  // open addressing; none where free
   std::vector<uint32_t> values_ = std::vector<uint32_t>(1, none);
+  std::vector<uint32_t> threes_;  // empty until index_characters()
 };
 
 }  // namespace nextword

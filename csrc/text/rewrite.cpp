@@ -111,6 +111,18 @@ CharsMap::Match CharsMap::find(std::string_view text, bool first) const {
   return found;
 }
 
+bool CharsMap::begins(std::string_view character) const {
+  const auto offset = [](uint32_t unit) { return (unit >> 10) << ((unit & 0x200) >> 6); };
+  size_t at = offset(units_[0]);
+  for (const char c : character) {
+    const auto byte = static_cast<uint8_t>(c);
+    at ^= byte;
+    if (at >= units_.size() || (units_[at] & 0x800000FFu) != byte) return false;
+    at ^= offset(units_[at]);
+  }
+  return true;
+}
+
 Normalize prepended(std::string before) {
   return [before = std::move(before)](std::string_view text, bool with_steps) {
     Rewritten out(text.size() + before.size(), with_steps);
@@ -230,8 +242,15 @@ Normalize sentencepiece_form(SentencePieceForm form) {
     }
     (*ascii)[static_cast<size_t>(c)] = {known, alone.size == 0, std::string(alone.size ? alone.text : std::string_view(&first, 1))};
   }
+  // Of characters of three bytes, by their 16 bits: those with which no key begins, so that they stay as they are.
+  auto same_threes = std::make_shared<std::vector<bool>>(1 << 16, false);
+  for (uint32_t code = 0x800; code < 0x10000; ++code) {
+    const char three[3] = {static_cast<char>(0xE0 | code >> 12), static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
+    const std::string_view character(three, 3);
+    (*same_threes)[code] = character != mark_of_blank && form.kept.first_step(character) == PieceTrie::none && !(form.rules && form.rules->begins(character));
+  }
   const auto shared = std::make_shared<const SentencePieceForm>(std::move(form));
-  return [shared, ascii](std::string_view text, bool with_steps) {
+  return [shared, ascii, same_threes](std::string_view text, bool with_steps) {
     const SentencePieceForm& form = *shared;
     Rewritten out(text.size(), with_steps);
     std::string_view becomes;  // what the next `size` bytes become
@@ -271,10 +290,18 @@ Normalize sentencepiece_form(SentencePieceForm form) {
     bool after_blank = form.collapses;
     for (size_t turns = 1; at < text.size(); at += size, ++turns) {
       if (turns % 65536 == 0) check_interrupt();
-      // A run of ASCII that stays as it is, words with one blank between them, at once.
+      // A run that stays as it is, at once: ASCII, words with one blank between them, and characters of three bytes.
       size_t run = at;
       while (run + 1 < text.size()) {
         const auto byte = static_cast<uint8_t>(text[run]);
+        if ((byte & 0xF0) == 0xE0) {
+          const uint32_t code = code_of(text, run);
+          if (!(*same_threes)[code]) {  // a key may begin here, such as a letter with its mark, and yet not go on so
+            if (!form.kept.empty() || !form.rules || code == 0x2581 || form.rules->longest(text.substr(run)).size) break;
+          }
+          run += 3;
+          continue;
+        }
         if (byte >= 128 || static_cast<uint8_t>(text[run + 1]) >= 128 || !(*ascii)[byte].known || !(*ascii)[byte].same) break;
         if (byte == ' ' && (run == at || text[run - 1] == ' ')) break;
         ++run;

@@ -45,6 +45,7 @@ class CharsMap {
   };
   Match longest(std::string_view text) const { return find(text, false); }
   Match shortest(std::string_view text) const { return find(text, true); }
+  bool begins(std::string_view character) const;  // whether any key may begin with it
 
  private:
   Match find(std::string_view text, bool first) const;

@@ -19,7 +19,7 @@ constexpr uint32_t unreached = no_token;
 }  // namespace
 
 size_t best_path(const Vocabulary& vocabulary, std::string_view piece, uint32_t* ids) {
-  constexpr size_t few = 64;
+  constexpr size_t few = 1024;  // 16 KiB on the stack
   std::array<Arrival, few + 1> some;
   std::vector<Arrival> many(piece.size() > few ? piece.size() + 1 : 0);
   Arrival* const best = piece.size() > few ? many.data() : some.data();
@@ -33,14 +33,14 @@ size_t best_path(const Vocabulary& vocabulary, std::string_view piece, uint32_t*
     const double score = best[begin].score;
     const size_t next = begin + char_size(piece[begin]);
     bool alone = false;  // whether the character itself is a token
-    uint32_t node = 0;
-    for (size_t end = begin; end < piece.size();) {
-      node = trie.step(node, static_cast<uint8_t>(piece[end++]));
-      if (node == PieceTrie::none) break;
+    uint32_t node = trie.first_step(piece.substr(begin, next - begin));  // tokens are whole characters
+    for (size_t end = next; node != PieceTrie::none; node = trie.step(node, static_cast<uint8_t>(piece[end++]))) {
       const uint32_t token = trie.value(node);
-      if (token == PieceTrie::none) continue;
-      offer(begin, end, token, score + vocabulary.score(token));
-      alone = alone || end == next;
+      if (token != PieceTrie::none) {
+        offer(begin, end, token, score + vocabulary.score(token));
+        alone = alone || end == next;
+      }
+      if (end == piece.size()) break;
     }
     if (!alone) offer(begin, next, no_token, score + vocabulary.unknown_score());
     begin = next;

@@ -87,6 +87,19 @@ def test_bytes_of_another_size_or_kind_are_refused(arithmetic, dtype):
         arithmetic.packed(data, "int3", 40, 70)
 
 
+@pytest.mark.parametrize("arithmetic", [ops, reference], ids=["ops", "reference"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(st.data())
+def test_bytes_may_come_in_parts(arithmetic, dtype, data):
+    whole = np.random.default_rng(1).integers(0, 256, len(blank(dtype, 40, 70)), np.uint8)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
+    parts = np.split(whole, cuts)
+    assert same_bits(arithmetic.packed_bytes(arithmetic.packed(iter(parts), dtype, 40, 70)), whole)
+    for wrong in ([], parts[1:] if len(parts[0]) else [whole[1:]], [*parts, whole[:1]], [whole.astype(np.int8)]):
+        with pytest.raises(ValueError, match="packed: data "):
+            arithmetic.packed(iter(wrong), dtype, 40, 70)
+
+
 def test_bytes_may_begin_anywhere_and_change_later():
     w = np.arange(70 * 40, dtype=np.float32).reshape(70, 40)
     data = ops.packed_bytes(ops.pack(w))

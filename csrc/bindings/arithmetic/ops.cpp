@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -70,11 +71,27 @@ Packed packed_array(const py::object& data, const std::string& dtype, int64_t de
   if (depth < 1 || cols < 1 || depth > most || cols > largest)
     throw std::invalid_argument("packed: " + dtype + " takes 1 .. " + std::to_string(most) +
                                 " rows and 1 .. 2^31 - 1 columns, got " + shape);
-  const auto a = array<uint8_t>("packed", "data", data, {"bytes"});
   const int64_t panels = panels_of(cols), size = panel_bytes(format, depth);
-  if (a.size() % size || a.size() / size != panels)
-    throw std::invalid_argument("packed: data of the " + dtype + " matrix " + shape + " must be " + std::to_string(panels) +
-                                " times " + std::to_string(size) + " bytes, got " + received(a));
+  const auto wrong = [&](const std::string& got) {
+    return std::invalid_argument("packed: data of the " + dtype + " matrix " + shape + " must be " + std::to_string(panels) +
+                                 " times " + std::to_string(size) + " bytes, got " + got);
+  };
+  if (PyIter_Check(data.ptr())) {  // parts, each gone before the next is made
+    if (size > std::numeric_limits<int64_t>::max() / panels) throw std::bad_alloc();
+    const Unwritten made = empty_matrix(format, depth, cols);
+    const int64_t bytes = made.matrix.bytes();
+    int64_t filled = 0;
+    for (const py::handle part : py::reinterpret_borrow<py::iterator>(data)) {
+      const auto a = array<uint8_t>("packed", "data", py::reinterpret_borrow<py::object>(part), {"bytes"});
+      if (a.size() > bytes - filled) throw wrong("parts of " + std::to_string(filled + a.size()) + " or more");
+      if (a.size()) std::memcpy(made.data + filled, a.data(), static_cast<size_t>(a.size()));
+      filled += a.size();
+    }
+    if (filled != bytes) throw wrong("parts of " + std::to_string(filled));
+    return made.matrix;
+  }
+  const auto a = array<uint8_t>("packed", "data", data, {"bytes"});
+  if (a.size() % size || a.size() / size != panels) throw wrong(received(a));
   const void* const from = a.data();
   const Unlocked unlocked(a.size());  // below this line only views are used
   return packed_from(from, format, depth, cols);

@@ -2,7 +2,7 @@
 `dequantise` among its own; blocks_reference.py is the same in NumPy. csrc/arithmetic/dequantise.h defines the kinds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nextword import _core
 from nextword.arithmetic.arrays import Floats
-from nextword.arithmetic.formats import PANEL, panel_bytes
+from nextword.arithmetic.formats import PANEL
 
 KINDS = {"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_1": (32, 20),
          "Q5_0": (32, 22), "Q5_1": (32, 24), "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210)}  # fmt: skip
@@ -65,7 +65,7 @@ class Blocks:
         return np.asarray(self.rows(0, len(self)), dtype)
 
     def packed(self, ops: ModuleType, dtype: str) -> Any:
-        """`ops.pack_transposed` of it, to the bit, in the memory of the result twice and PIECE numbers.
+        """`ops.pack_transposed` of it, to the bit, in the memory of the result and PIECE numbers.
 
         >>> from nextword import ops
         >>> held = Blocks(np.float32([[1, 2], [3, 4]]).view(np.uint8).ravel(), "F32", 2, 2)
@@ -73,11 +73,11 @@ class Blocks:
         [[1.0, 3.0], [2.0, 4.0]]
         """
         rows, depth = self.shape
-        step, size = max(1, PIECE // depth // PANEL) * PANEL, panel_bytes(dtype, depth)
-        data = np.empty(-(-rows // PANEL) * size, np.uint8)
-        for at in range(0, rows, step):
-            part = ops.packed_bytes(ops.pack_transposed(self.rows(at, min(rows, at + step)), dtype))
-            self._forget()
-            begin = at // PANEL * size
-            data[begin : begin + len(part)] = part
-        return ops.packed(data, dtype, depth, rows)
+        step = max(1, PIECE // depth // PANEL) * PANEL
+
+        def parts() -> Iterator[NDArray[np.uint8]]:
+            for at in range(0, rows, step):
+                yield ops.packed_bytes(ops.pack_transposed(self.rows(at, min(rows, at + step)), dtype))
+                self._forget()
+
+        return ops.packed(parts(), dtype, depth, rows)

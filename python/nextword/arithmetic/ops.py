@@ -5,7 +5,7 @@ new. An output element is always summed in the same order, so that a row's bits 
 threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,11 @@ def pack_transposed(weight: NDArray[Any], dtype: str = "float32") -> Packed:
     return _core.pack_transposed(weight, dtype)
 
 
-def packed(data: NDArray[np.uint8], dtype: str, depth: int, cols: int) -> Packed:
+def packed(data: NDArray[np.uint8] | Iterator[NDArray[np.uint8]], dtype: str, depth: int, cols: int) -> Packed:
     """The matrix [depth, cols] whose packed bytes are those of data: they are copied to huge pages, as they are.
 
-    data: what `packed_bytes` gave, uint8 [bytes]. Its content is not looked at: other bytes than pack's stand for other
+    data: what `packed_bytes` gave, uint8 [bytes], or an iterator of its parts in order, of which each may be gone when
+    the next is asked for. Its content is not looked at: other bytes than pack's stand for other
     numbers, NaN among them, and do no other harm.
     Raises ValueError if the dtype is unknown, a size outside of its range, or data not as long as these say.
 

@@ -5,7 +5,7 @@ Everything is computed in float64 and rounded to float32 once, at the end. What 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -79,8 +79,10 @@ def pack_transposed(weight: NDArray[Any], dtype: str = "float32") -> Packed:
     return pack(weight.T, dtype)
 
 
-def packed(data: NDArray[np.uint8], dtype: str, depth: int, cols: int) -> Packed:
-    """The matrix whose panels lie in data."""
+def packed(data: NDArray[np.uint8] | Iterator[NDArray[np.uint8]], dtype: str, depth: int, cols: int) -> Packed:
+    """The matrix whose panels lie in data, or in its parts."""
+    if isinstance(data, Iterator):
+        data = np.concatenate([np.empty(0, np.uint8), *data])
     check_packed(data, dtype, depth, cols)
     return Packed(data, dtype, (depth, cols))
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from nextword import _core
 from nextword.machine.shown import is_integer, shown
 from nextword.text.added_tokens import AddedToken
-from nextword.text.sentencepiece import BYTE, CONTROL, UNKNOWN, USER_DEFINED, Pieces, vocabulary_of
+from nextword.text.sentencepiece import BYTE, CONTROL, UNKNOWN, USER_DEFINED, Pieces, sentencepiece_form, vocabulary_of
 from nextword.text.tokenizer import Tokenizer
 
 _TOKENS, _TYPES, _MERGES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"
@@ -40,8 +40,9 @@ def tokenizer_of_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer of a GGUF file.
 
     metadata: its keys and values; arrays as any sequences. Read are tokenizer.ggml.model ("gpt2": byte-level BPE;
-    "llama": SentencePiece's BPE), .pre, .tokens, .token_type, .merges, .scores,
-    .unknown_token_id, .add_space_prefix, .bos_token_id, .eos_token_id, .add_bos_token, .add_eos_token.
+    "llama": SentencePiece's BPE; "t5": its
+    Unigram), .pre, .tokens, .token_type, .merges, .scores, .unknown_token_id, .add_space_prefix,
+    .remove_extra_whitespaces, .precompiled_charsmap, .bos_token_id, .eos_token_id, .add_bos_token, .add_eos_token.
 
     Control tokens become special ones, user-defined ones are always found in text. Raises ValueError that names the key
     for what is missing, malformed, or a way to ids that this library does not have.
@@ -63,10 +64,11 @@ def tokenizer_of_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
         raise _wrong(_TYPES, f"one number a token ({len(tokens)})", f"{len(types)} numbers")
     if wrong := [kind for kind in types if not 1 <= kind <= 6]:
         raise _wrong(_TYPES, "numbers from 1 to 6", wrong[0])
-    if model == "llama":
-        return _sentencepiece(metadata, tokens, types)
+    if model in ("llama", "t5"):
+        return _sentencepiece(metadata, tokens, types, unigram=model == "t5")
     if model != "gpt2":
-        raise _wrong("tokenizer.ggml.model", '"gpt2" (byte-level BPE) or "llama" (SentencePiece BPE)', model)
+        expected = '"gpt2" (byte-level BPE), "llama" (SentencePiece BPE) or "t5" (SentencePiece Unigram)'
+        raise _wrong("tokenizer.ggml.model", expected, model)
     splitting = _splitting(metadata)
     source = _core.spelled_source(tokens, types, _list(metadata, _MERGES, str) or [], "GGUF vocabulary")
     source.whole_pieces = splitting.whole_pieces
@@ -80,26 +82,37 @@ def tokenizer_of_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     return Tokenizer(source, splitting.pattern, beginning=beginning, ending=ending)
 
 
-def _sentencepiece(metadata: Mapping[str, Any], tokens: list[str], types: list[int]) -> Tokenizer:
-    """SentencePiece's BPE: the highest score merges first; what has no token becomes those of its bytes."""
+def _sentencepiece(metadata: Mapping[str, Any], tokens: list[str], types: list[int], unigram: bool) -> Tokenizer:
+    """SentencePiece's BPE: the highest score merges first; what has no token becomes those of its bytes. Or its
+    Unigram: of all ways the one of the highest score."""
     scores = _list(metadata, _SCORES, float)
     if scores is None or len(scores) != len(tokens):
         raise _wrong(_SCORES, f"one number a token ({len(tokens)})", scores and len(scores))
     if not types:
         raise _wrong(_TYPES, f"one number a token ({len(tokens)})", None)
-    prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
-    if not isinstance(prefix, bool):
-        raise _wrong("tokenizer.ggml.add_space_prefix", "true or false", prefix)
+    prefix = _flag(metadata, "tokenizer.ggml.add_space_prefix", not unigram)
     unknown = metadata.get("tokenizer.ggml.unknown_token_id", types.index(UNKNOWN) if UNKNOWN in types else None)
     if unknown is not None and not is_integer(unknown):
         raise _wrong("tokenizer.ggml.unknown_token_id", f"a token id 0 .. {len(tokens) - 1}", unknown)
     fallback = types.count(BYTE) == 256
-    pieces = Pieces(tokens, types, scores, "characters", unknown, fallback, "GGUF vocabulary")
-    source, added = vocabulary_of(pieces)
+    units = "unigram" if unigram else "characters"
+    source, added = vocabulary_of(Pieces(tokens, types, scores, units, unknown, fallback, "GGUF vocabulary"))
+    pattern = "blanks" if source.begins_words else "whole"
+    if unigram:
+        source.added_tokens = added
+        collapses = _flag(metadata, "tokenizer.ggml.remove_extra_whitespaces", False)
+        return Tokenizer(
+            source,
+            pattern,
+            normalizer=[sentencepiece_form(tokens, types, _rules(metadata), prefix, collapses)],
+            beginning=_edge(metadata, "bos", False, len(tokens)),
+            ending=_edge(metadata, "eos", True, len(tokens)),
+            trimmed=int(prefix or collapses),
+        )
     source.added_tokens = [token._replace(normalized=False) for token in added]
     return Tokenizer(
         source,
-        "blanks" if source.begins_words else "whole",
+        pattern,
         normalizer=[("Prepend", " "), ("Blanks",)] if prefix else [("Blanks",)],
         beginning=_edge(metadata, "bos", True, len(tokens)),
         ending=_edge(metadata, "eos", False, len(tokens)),
@@ -117,15 +130,29 @@ def _splitting(metadata: Mapping[str, Any]) -> _Splitting:
 def _edge(metadata: Mapping[str, Any], name: str, default: bool, size: int) -> tuple[int, ...]:
     """The ids that begin (bos) or end (eos) every text."""
     flag, key = f"tokenizer.ggml.add_{name}_token", f"tokenizer.ggml.{name}_token_id"
-    wanted = metadata.get(flag, default)
-    if not isinstance(wanted, bool):
-        raise _wrong(flag, "true or false", wanted)
+    wanted = _flag(metadata, flag, default)
     id = metadata.get(key)
     if id is None and (not wanted or flag not in metadata):
         return ()
     if id is None or not is_integer(id) or not 0 <= id < size:
         raise _wrong(key, f"a token id 0 .. {size - 1}", id)
     return (int(id),) if wanted else ()
+
+
+def _rules(metadata: Mapping[str, Any]) -> bytes:
+    """SentencePiece's table of rules: an array of bytes, signed or not; without one, no rule."""
+    key = "tokenizer.ggml.precompiled_charsmap"
+    numbers = _list(metadata, key, int) or []
+    if wrong := [number for number in numbers if not -128 <= number <= 255]:
+        raise _wrong(key, "bytes", wrong[0])
+    return bytes(number & 255 for number in numbers)
+
+
+def _flag(metadata: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = metadata.get(key, default)
+    if not isinstance(value, bool):
+        raise _wrong(key, "true or false", value)
+    return value
 
 
 def _text(metadata: Mapping[str, Any], key: str, default: str | None = None) -> str:

@@ -48,12 +48,17 @@ def read_sentencepiece(path: Path) -> SentencePieceFile:
     pieces = Pieces(names, kinds, fields["scores"], "unigram" if unigram else "characters", fields["unknown"],
                     fields["byte_fallback"], file)  # fmt: skip
     source, added = vocabulary_of(pieces)
-    kept = [name for name, kind in zip(names, kinds, strict=True) if kind == USER_DEFINED]
-    flags = ("true" if fields[flag] else "false" for flag in ("prefix", "collapses"))
-    form = ("SentencePiece", base64.b64encode(fields["rules"]).decode(), *flags, *kept)
+    form = sentencepiece_form(names, kinds, fields["rules"], fields["prefix"], fields["collapses"])
     trimmed = int(fields["collapses"] or fields["prefix"])
     begin, end = (None if (id := fields[edge]) is None or id >= len(names) else id for edge in ("begin", "end"))
     return SentencePieceFile(source, added, (form,), trimmed, begin, end)
+
+
+def sentencepiece_form(names: list[str], kinds: list[int], rules: bytes, prefix: bool, collapses: bool) -> Step:
+    """The step of a normalizer that does all that SentencePiece does; user-defined pieces stay as they are."""
+    kept = [name for name, kind in zip(names, kinds, strict=True) if kind == USER_DEFINED]
+    flags = ("true" if flag else "false" for flag in (prefix, collapses))
+    return ("SentencePiece", base64.b64encode(rules).decode(), *flags, *kept)
 
 
 LONGEST = 512  # characters; each cut of a piece is looked up, and those of published models have at most 64
