@@ -178,7 +178,7 @@ class Reader:
             raise ValueError(f"load: {self._called(unknown[0])} has no place in a {title} of this configuration "
                              f"(not used: {listed(unknown)}); correct the configuration, or take them out of the file")
         if left:
-            warnings.warn(f"load: not used, as no logit depends on it: {listed(left)}, another head", stacklevel=5)
+            warnings.warn(f"load: not used, as no logit depends on it: {listed(left)}, another head", stacklevel=6)
 
     def norm(self, name: str, size: int, eps: float) -> LayerNorm:
         """A layer normalisation."""
