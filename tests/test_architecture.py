@@ -16,7 +16,7 @@ import pytest
 import nextword
 from nextword import ops, reference
 from nextword.arithmetic import recorder
-from nextword.models import ARCHITECTURES
+from nextword.models import ARCHITECTURES, ENCODERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, CSRC, CMAKE = ROOT / "python" / "nextword", ROOT / "csrc", ROOT / "CMakeLists.txt"
@@ -152,10 +152,10 @@ def test_models_and_what_they_stand_on_read_no_files(room):
 
 REGISTRY = PACKAGE / "models" / "__init__.py"
 ARCHITECTURE_FILES = {PACKAGE.joinpath(*one.__module__.split(".")[1:]).with_suffix(".py")
-                      for made in ARCHITECTURES.values() for one in (made, made.Config)}  # fmt: skip
+                      for made in (*ARCHITECTURES.values(), *ENCODERS.values()) for one in (made, made.Config)}  # fmt: skip
 # What other formats' words stand for in architectures.
 TRANSLATORS = {PACKAGE / "files" / name for name in ("gguf_names.py", "gguf_config.py")}
-# What GPT-2, and models of the Llama kind, call themselves, their fields and their tensors. Other architectures' words
+# What GPT-2, models of the Llama kind and encoders call themselves, their fields and their tensors. Other architectures' words
 # come to these.
 OWN_NAMES = re.compile(
     r"gpt-?2|\bn_(?:positions|ctx|embd|layer|head|inner)\b|\b(?:wte|wpe|ln_[12f]|c_attn|c_proj|c_fc|lm_head)\b"
@@ -194,12 +194,12 @@ def test_an_architectures_names_stand_in_its_file_alone(path):
 
 def test_no_other_room_names_an_architecture():
     named = {".".join(("nextword", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in ARCHITECTURE_FILES}
-    classes = {one.__name__ for one in ARCHITECTURES.values()}
+    classes = {one.__name__ for one in (*ARCHITECTURES.values(), *ENCODERS.values())}
     for path in PYTHON_FILES:
         if path == REGISTRY:
             continue
         for dotted, _ in imports(path):
-            if path in ARCHITECTURE_FILES and dotted.startswith(f"nextword.models.{path.stem}_config."):
+            if path in ARCHITECTURE_FILES and re.match(r"nextword\.models\.\w+_config\.", dotted):
                 continue
             assert not any(dotted == one or dotted.startswith(f"{one}.") for one in named), f"{path}: {dotted}"
             assert dotted.rpartition(".")[2] not in classes, f"{path.name}: {dotted}"

@@ -46,6 +46,10 @@ class Reader:
         self._used.add(head)
         return embedding
 
+    def skip(self, *names: str) -> None:
+        """Take tensors as read that stand in for others, if they are stored."""
+        self._used |= set(names)
+
     def _named(self, name: str, shape: tuple[int, ...]) -> NDArray[Any] | PackedBytes:
         if isinstance(self.weights, RandomWeights):
             return self.weights.made(name, shape)
