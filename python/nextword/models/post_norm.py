@@ -53,11 +53,11 @@ class Block:
         parts = {f"{stored}.{one}": width for one in (names.q, names.k, names.v)}
         self.qkv = Linear(ops, *read.joined(f"{stored}.{names.qkv}", parts, width, True))
         self.attn_out = Linear(ops, *read.projection(f"{stored}.{names.out}", width, width, True))
-        self.ln_1 = read.norm(f"{stored}.{names.norm_1}", width, c.layer_norm_eps)
+        self.attention_norm = read.norm(f"{stored}.{names.norm_1}", width, c.layer_norm_eps)
         form = ACTIVATIONS[c.hidden_act]
         self.fc = ActivatedLinear(ops, *read.projection(f"{stored}.{names.fc}", width, inner, True), form)
         self.mlp_out = Linear(ops, *read.projection(f"{stored}.{names.mlp_out}", inner, width, True))
-        self.ln_2 = read.norm(f"{stored}.{names.norm_2}", width, c.layer_norm_eps)
+        self.mlp_norm = read.norm(f"{stored}.{names.norm_2}", width, c.layer_norm_eps)
 
 
 class PostNorm(Encoder):
@@ -143,10 +143,10 @@ class PostNorm(Encoder):
         x = tap(f"{name}.resid_pre", x)                                                 # [tokens, width]
         h = self.attention(b.qkv(x), texts.fresh, tap, f"{name}.attn")                  # [tokens, width]
         x = tap(f"{name}.attn.sum", b.attn_out.add_to(x, h, tap, f"{name}.attn.out"))   # [tokens, width]
-        x = tap(f"{name}.resid_mid", b.ln_1(x))                                         # [tokens, width]
+        x = tap(f"{name}.resid_mid", b.attention_norm(x))                                         # [tokens, width]
         h = tap(f"{name}.mlp.act", b.fc.activated(x, tap, f"{name}.mlp.fc"))            # [tokens, inner]
         x = tap(f"{name}.mlp.sum", b.mlp_out.add_to(x, h, tap, f"{name}.mlp.out"))      # [tokens, width]
-        return tap(f"{name}.resid_post", b.ln_2(x))                                     # [tokens, width]
+        return tap(f"{name}.resid_post", b.mlp_norm(x))                                     # [tokens, width]
 
     def steps(self) -> dict[str, Step]:
         """What each activation is made of, but for attention, whose keys stand to both sides."""
@@ -164,12 +164,12 @@ class PostNorm(Encoder):
                      for at, x in enumerate("qkv")}
             made |= {f"{h}.resid_pre": Sum((before,)), f"{attn}.out": Product(f"{attn}.z", b.attn_out, transposed=True),
                      f"{attn}.sum": Sum((f"{h}.resid_pre", f"{attn}.out")),
-                     f"{h}.resid_mid": Normalised(f"{attn}.sum", b.ln_1),
+                     f"{h}.resid_mid": Normalised(f"{attn}.sum", b.attention_norm),
                      f"{h}.mlp.fc": Product(f"{h}.resid_mid", b.fc, transposed=True),
                      f"{h}.mlp.act": Activated(f"{h}.mlp.fc", b.fc.form),
                      f"{h}.mlp.out": Product(f"{h}.mlp.act", b.mlp_out, transposed=True),
                      f"{h}.mlp.sum": Sum((f"{h}.resid_mid", f"{h}.mlp.out")),
-                     f"{h}.resid_post": Normalised(f"{h}.mlp.sum", b.ln_2)}
+                     f"{h}.resid_post": Normalised(f"{h}.mlp.sum", b.mlp_norm)}
             before = f"{h}.resid_post"
         return made | {"hidden": Sum((before,))}
 
