@@ -54,6 +54,7 @@ class BertConfig:
     unsupported: ClassVar[Unsupported] = {}  # more of these
     aliases: ClassVar[Mapping[str, str]] = {}  # what the files of the kind call a field -> the name here
     offset: ClassVar[bool] = False  # whether positions begin behind the number of the padding token
+    of_heads: ClassVar[str] = "num_attention_heads"  # the field
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "BertConfig":
