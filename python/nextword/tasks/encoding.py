@@ -27,17 +27,19 @@ class Passed(NamedTuple):
 
 
 def passes(encoder: Any, tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None = None, *,
-           max_length: int, batch: int, progress: Progress | None = None, op: str) -> Iterator[Passed]:
+           max_length: int, batch: int, progress: Progress | None = None, op: str, offsets: bool = False,
+           ) -> Iterator[Passed]:
     """Run texts, or pairs of them, through the encoder.
 
     max_length: tokens of a text, special ones included; what is longer is cut, and a warning says so at the end.
-    batch: tokens of a pass; a longer text is alone in its own. progress: called with (texts done, all). op: who warns.
+    offsets: whether where tokens stand is wanted. batch: tokens of a pass; a longer text is alone in its own. progress: called with (texts done,
+    all). op: who warns.
     """
     cut, long, done = 0, 0, 0
     for begin in range(0, len(texts), PIECE):
         piece = texts[begin : begin + PIECE]
         both = None if pairs is None else pairs[begin : begin + PIECE]
-        tokens = tokenizer.with_specials_batch(list(piece), None if both is None else list(both), max_length=max_length)
+        tokens = tokenizer.with_specials_batch(piece, both, max_length=max_length, offsets=offsets)
         cut += sum(one.cut for one in tokens)
         long += sum(one.cut > 0 for one in tokens)
         for a, b in _cuts([len(one.ids) for one in tokens], batch):

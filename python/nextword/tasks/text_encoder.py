@@ -248,8 +248,9 @@ class TextEncoder:
         Raises ValueError if the file has no head of masked words, or the text no gap.
 
         >>> from nextword.tasks.example_encoder import example
-        >>> [[one.text for one in gap] for gap in example("masked").fill_mask("a [MASK] ran", k=2)]
-        [['a cat ran', 'a dog ran']]
+        >>> gap, = example("masked").fill_mask("a [MASK] ran", k=3)
+        >>> len(gap), gap[0].text == f"a {gap[0].token} ran"
+        (3, True)
         """
         head = self._head("fill_mask", "masked")
         if type(k) is not int or not 1 <= k <= self.model.vocabulary:
@@ -262,7 +263,7 @@ class TextEncoder:
         if not isinstance(text, str):
             raise TypeError(f"{op}: text must be a text, got {type(text).__name__}")
         return next(iter([*passes(self.model, self._tokens(op), [text], max_length=self._most(op, None), batch=PASS,
-                                  op=op)]))
+                                  op=op, offsets=True)]))
 
     def _most(self, op: str, max_length: int | None) -> int:
         return checked_length(op, max_length, self.max_length)
