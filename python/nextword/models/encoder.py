@@ -82,6 +82,10 @@ class Encoder(Network):
         rows = Rows(object(), number, np.ones(len(number), np.int64), texts.places, texts.fresh[number])
         return self.graph(texts, tap.at(rows))
 
+    def show_one(self, tap: Tap) -> None:
+        """Run a text of one token."""
+        self([np.zeros(1, np.int64)], None, tap)
+
     def _texts(self, batch: Sequence[NDArray[Any]], types: Sequence[NDArray[Any]] | None) -> Texts:
         rows = [row_of_ids(ids) for ids in batch]
         fresh = np.array([len(ids) for ids in rows], np.int64)

@@ -171,6 +171,10 @@ class Model(Network):
             cache.lengths[where] = ends
         return logits
 
+    def show_one(self, tap: Tap) -> None:
+        """Run a text of one token none of whose logits are wanted."""
+        self([np.zeros(1, np.int64)], self.cache(1, 1), None, [], tap)
+
     def _slots(self, fresh: Ints, slots: Sequence[int] | Ints | None,
                rows: Sequence[int] | Ints | None) -> tuple[Ints, Ints]:
         """The slots of a pass that brings so many tokens to each, and the rows that give logits."""

@@ -83,6 +83,10 @@ class Network(ABC):
     def recorded(self, program: Any) -> Any:
         """What the graph computes, recorded (recorder.Value); called of a twin whose `ops` is the recorder."""
 
+    @abstractmethod
+    def show_one(self, tap: Tap) -> None:
+        """Run a text of one token, and show its activations."""
+
     def steps(self) -> dict[str, Step]:
         """What activations are made of, by name, for what follows numbers to their sources; those that an architecture
         does not declare end there."""

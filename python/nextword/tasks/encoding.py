@@ -32,8 +32,8 @@ def passes(encoder: Any, tokenizer: Any, texts: Sequence[str], pairs: Sequence[s
     """Run texts, or pairs of them, through the encoder.
 
     max_length: tokens of a text, special ones included; what is longer is cut, and a warning says so at the end.
-    offsets: whether where tokens stand is wanted. batch: tokens of a pass; a longer text is alone in its own. progress: called with (texts done,
-    all). op: who warns.
+    batch: tokens of a pass; a longer text is alone in its own. progress: called with (texts done, all). op: who warns.
+    offsets: whether it is wanted where tokens stand.
     """
     cut, long, done = 0, 0, 0
     for begin in range(0, len(texts), PIECE):
