@@ -165,7 +165,8 @@ OWN_NAMES = re.compile(
     r"|\b(?:input|post_attention)_layernorm\b|\bnum_(?:attention|key_value)_heads\b|\brms_norm_eps\b"
     r"|\b(?:distil|al)?bert\b|roberta|electra|mpnet|\b(?:word|position|token_type)_embeddings\b", re.I)
 # Rooms in which such a word is another thing: encodings and patterns of text, hub ids and what help says of models.
-SAID = {"text": {"gpt2", "gpt-2", "llama", "qwen", "roberta"}, "files": {"gpt2"}, "cli": {"gpt2", "gpt-2", "llama"}}
+SAID = {"text": {"gpt2", "gpt-2", "llama", "qwen", "bert", "distilbert", "roberta", "electra", "mpnet",
+                 "albert"}, "files": {"gpt2"}, "cli": {"gpt2", "gpt-2", "llama"}}
 
 
 def words(path):
