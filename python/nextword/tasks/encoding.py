@@ -28,12 +28,12 @@ class Passed(NamedTuple):
 
 def passes(encoder: Any, tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None = None, *,
            max_length: int, batch: int, progress: Progress | None = None, op: str, offsets: bool = False,
-           ) -> Iterator[Passed]:
+           above: int = 3) -> Iterator[Passed]:
     """Run texts, or pairs of them, through the encoder.
 
     max_length: tokens of a text, special ones included; what is longer is cut, and a warning says so at the end.
     batch: tokens of a pass; a longer text is alone in its own. progress: called with (texts done, all). op: who warns.
-    offsets: whether it is wanted where tokens stand.
+    offsets: whether it is wanted where tokens stand. above: how far up the warning points.
     """
     cut, long, done = 0, 0, 0
     for begin in range(0, len(texts), PIECE):
@@ -52,7 +52,7 @@ def passes(encoder: Any, tokenizer: Any, texts: Sequence[str], pairs: Sequence[s
                 progress(done, len(texts))
     if cut:
         warnings.warn(f"{op}: {cut} tokens of {long} of {len(texts)} texts were cut away, as a text may have "
-                      f"{max_length} tokens (max_length); split long texts", stacklevel=4)
+                      f"{max_length} tokens (max_length); split long texts", stacklevel=above)
 
 
 def _cuts(lengths: Sequence[int], batch: int) -> Iterator[tuple[int, int]]:

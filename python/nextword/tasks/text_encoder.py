@@ -262,8 +262,9 @@ class TextEncoder:
         """One text through the encoder."""
         if not isinstance(text, str):
             raise TypeError(f"{op}: text must be a text, got {type(text).__name__}")
-        return next(iter([*passes(self.model, self._tokens(op), [text], max_length=self._most(op, None), batch=PASS,
-                                  op=op, offsets=True)]))
+        (found,) = passes(self.model, self._tokens(op), [text], max_length=self._most(op, None), batch=PASS, op=op,
+                          offsets=True, above=4)
+        return found
 
     def _most(self, op: str, max_length: int | None) -> int:
         return checked_length(op, max_length, self.max_length)
