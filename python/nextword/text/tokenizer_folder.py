@@ -81,6 +81,8 @@ def read_folder(folder: Path) -> Verdict:
     file = found[0][0].name
     pieces = file == MODEL
     alone = file != "tokenizer.json" and not pieces
+    if kind and file != "tokenizer.json" and kind.units != {WORDS: "words", MODEL: "pieces"}.get(file, "bytes"):
+        kind = None  # then _is_gpt2 refuses the class
     is_gpt2 = kind is None and _is_gpt2(folder, config, alone, pieces) and not pieces
     decoder = _added_tokens_decoder(config)
     names = kind.names if kind else dict.fromkeys(("bos_token", "eos_token", "unk_token"), ENDOFTEXT) if is_gpt2 else {}
@@ -112,6 +114,9 @@ def read_folder(folder: Path) -> Verdict:
     if kind and kind.units == "words":
         settings = settings._replace(normalizer=words_steps(config, kind, settings.normalizer))
     if kind and file != "tokenizer.json":
+        missing = [key for key in ("cls_token", "sep_token") if key not in special]
+        if missing:
+            raise _refused(CONFIG, missing[0], "a token", None)
         settings = settings.around(kind.around(special["cls_token"], special["sep_token"]))
     elif alone:  # else tokenizer.json has said what begins and ends a text
         begin, end = (tuple(ids[name.token.content] for name in named if name.key == key and key in edges)

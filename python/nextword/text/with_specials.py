@@ -31,9 +31,11 @@ class WithSpecials(NamedTuple):
 def put_together(template: Template, texts: Sequence[Encoded], max_length: int | None) -> WithSpecials:
     """The ids and offsets of one text or two with what the template has around them, at most max_length in all.
 
-    Raises ValueError where max_length has no room for the special tokens.
+    Raises ValueError where max_length has no room for the special tokens, or the template none for a second text.
     """
     layout = template.single if len(texts) == 1 else template.pair
+    if not layout:
+        raise ValueError("with_specials: the vocabulary's files put no two texts together; encode them one by one")
     sizes = [len(ids) for ids, _ in texts]
     kept = sizes if max_length is None else shortened(sizes, max_length - (len(layout) - len(texts)), max_length)
     ids: list[int] = []
