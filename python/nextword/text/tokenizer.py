@@ -311,7 +311,9 @@ normalized=False)]
         if not offsets:
             return self.encode(text, allowed_special="all", add_special_tokens=False), None
         ids, ranges = self._encode_with_offsets(text, "all", False, True)
-        return ids, trimmed_offsets(self, ids, ranges) if self._template.trims else ranges
+        if self._template.trims:
+            ranges = trimmed_offsets(self, text, ids, ranges, self._template.after_prefix)
+        return ids, ranges
 
     @property
     def special_ids(self) -> dict[str, int]:
