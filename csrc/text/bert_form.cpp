@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "bert_chars.h"
+#include "bert_parts.h"
 #include "machine/interrupt.h"
 #include "rewrite.h"
 #include "utf8.h"

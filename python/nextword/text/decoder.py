@@ -10,8 +10,10 @@ from nextword import _core
 class Decoder:
     """Turns a stream of ids into text, holding back the bytes of a character until it is whole.
 
-    >>> decoder = demo().decoder()
-    >>> [decoder.push(id) for id in demo().encode("ï")]
+    >>> import nextword
+    >>> tokenizer = nextword.load().tokenizer
+    >>> decoder = tokenizer.decoder()
+    >>> [decoder.push(id) for id in tokenizer.encode("ï")]
     ['', 'ï']
     >>> decoder.flush()
     ''

@@ -19,11 +19,13 @@ _ROBERTA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_
 
 
 class Kind(NamedTuple):
-    """names: the special tokens unless a file names others. around: the template of cls_token and sep_token.
+    """name: of the class. names: the special tokens unless a file names others. around: the template of cls_token and
+    sep_token.
     units: what its vocabulary holds. lowers: whether text becomes lower case unless do_lower_case says otherwise.
     wide_mask: whether mask_token takes the blank before it along, unless a file says its flags.
     """
 
+    name: str
     names: Mapping[str, str]
     around: Callable[[int, int], Template]
     units: str
@@ -31,18 +33,19 @@ class Kind(NamedTuple):
     wide_mask: bool = False
 
 
-KINDS = {
-    "BertTokenizer": Kind(_BERT, bert, "words", lowers=True),
-    "DistilBertTokenizer": Kind(_BERT, bert, "words", lowers=True),
-    "ElectraTokenizer": Kind(_BERT, bert, "words", lowers=True),
-    "MPNetTokenizer": Kind(_ROBERTA | {"unk_token": "[UNK]"}, lambda cls, sep: roberta(cls, sep, True, False), "words",
-                           lowers=True, wide_mask=True),
-    "RobertaTokenizer": Kind(_ROBERTA, roberta, "bytes"),
-    "DebertaTokenizer": Kind(_BERT | _EDGED, bert_twice, "bytes", wide_mask=True),
-    "XLMRobertaTokenizer": Kind(_ROBERTA, lambda cls, sep: roberta(cls, sep, False, False), "pieces"),
-    "AlbertTokenizer": Kind(_BERT | _EDGED | {"unk_token": "<unk>", "pad_token": "<pad>"}, bert, "pieces", lowers=True),
-    "DebertaV2Tokenizer": Kind(_BERT | _EDGED, bert, "pieces"),
-}  # fmt: skip
+_KINDS = (
+    Kind("BertTokenizer", _BERT, bert, "words", lowers=True),
+    Kind("DistilBertTokenizer", _BERT, bert, "words", lowers=True),
+    Kind("ElectraTokenizer", _BERT, bert, "words", lowers=True),
+    Kind("MPNetTokenizer", _ROBERTA | {"unk_token": "[UNK]"}, lambda cls, sep: roberta(cls, sep, True, False), "words",
+         lowers=True, wide_mask=True),
+    Kind("RobertaTokenizer", _ROBERTA, roberta, "bytes"),
+    Kind("DebertaTokenizer", _BERT | _EDGED, bert_twice, "bytes"),
+    Kind("XLMRobertaTokenizer", _ROBERTA, lambda cls, sep: roberta(cls, sep, False, False), "pieces"),
+    Kind("AlbertTokenizer", _BERT | _EDGED | {"unk_token": "<unk>", "pad_token": "<pad>"}, bert, "pieces", lowers=True),
+    Kind("DebertaV2Tokenizer", _BERT | _EDGED, bert, "pieces"),
+)  # fmt: skip
+KINDS = {kind.name: kind for kind in _KINDS}
 _CLASSES = {
     "bert": "BertTokenizer",
     "distilbert": "DistilBertTokenizer",

@@ -56,6 +56,7 @@ def read_sentencepiece(path: Path) -> SentencePieceFile:
     return SentencePieceFile(source, added, (form,), trimmed, begin, end)
 
 
+USER_SCORE = -0.1  # of user-defined pieces: SentencePiece's bonus, with which they are taken nearly always
 LONGEST = 512  # characters; each cut of a piece is looked up, and those of published models have at most 64
 
 
@@ -69,8 +70,8 @@ def vocabulary_of(pieces: Pieces) -> tuple[_core.VocabularySource, list[AddedTok
         raise ValueError(f"Tokenizer: {file}: a piece that merges must have at most {LONGEST} characters, got "
                          f"{len(names[long[0]]):,} in that of id {long[0]}")
     unk = "" if unknown is None else names[unknown]
-    if units == "unigram":  # SentencePiece's bonus: such a piece is taken nearly always
-        scores = [-0.1 if kind == USER_DEFINED else score for kind, score in zip(kinds, scores, strict=True)]
+    if units == "unigram":
+        scores = [USER_SCORE if kind == USER_DEFINED else score for kind, score in zip(kinds, scores, strict=True)]
     source = _core.blank_source(names, kinds, scores, [], units, unk, byte_fallback, not byte_fallback, file)
     special = {CONTROL, UNKNOWN}
     found = special if units == "unigram" else special | {USER_DEFINED}

@@ -18,7 +18,8 @@ class Part(NamedTuple):
 
 
 class Template(NamedTuple):
-    """single: the parts of one text, with FIRST once. pair: those of two, with FIRST and SECOND once each.
+    """single: the parts of one text, with FIRST once. pair: those of two, with FIRST and SECOND once each,
+    or none where no two belong together.
     trims: whether blanks at the ends of a token are no part of its offsets; after_prefix: as add_prefix_space of
     RobertaProcessing and ByteLevel, which counts the blank that was put before a text.
     """

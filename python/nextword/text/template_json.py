@@ -29,7 +29,7 @@ def template(file: str, step: Any) -> Template:
             ids = {name: [_id(id) for id in token["ids"]] for name, token in step["special_tokens"].items()}
             single, pair = (tuple(part for one in step[key] for part in _parts(one, ids)) for key in ("single", "pair"))
             texts = [sorted(part.id for part in parts if part.id < 0) for parts in (single, pair)]
-            if texts != [[FIRST], [SECOND, FIRST]]:
+            if texts not in ([[FIRST], [SECOND, FIRST]], [[FIRST], []]):
                 raise ValueError("the texts")
             return Template(single, pair)
     except (TypeError, KeyError, ValueError, AttributeError, IndexError):

@@ -276,7 +276,7 @@ normalized=False)]
 
         >>> read = demo().with_specials("Once upon a time", "a", max_length=4)
         >>> read.ids.tolist(), read.types.tolist(), read.offsets, read.parts, read.cut
-        ([2383, 375, 884, 259], [0, 0, 0, 1], [(0, 2), (2, 4), (4, 9), (0, 1)], [0, 0, 0, 1], 2)
+        ([2383, 375, 884, 65], [0, 0, 0, 1], [(0, 2), (2, 4), (4, 9), (0, 1)], [0, 0, 0, 1], 2)
         """
         texts = [text] if pair is None else [text, pair]
         return put_together(self._template, [self._read(one, offsets) for one in texts], max_length)
@@ -311,7 +311,9 @@ normalized=False)]
         if not offsets:
             return self.encode(text, allowed_special="all", add_special_tokens=False), None
         ids, ranges = self._encode_with_offsets(text, "all", False, True)
-        return ids, trimmed_offsets(self, ids, ranges) if self._template.trims else ranges
+        if self._template.trims:
+            ranges = trimmed_offsets(self, text, ids, ranges, self._template.after_prefix)
+        return ids, ranges
 
     @property
     def special_ids(self) -> dict[str, int]:

@@ -17,6 +17,7 @@ from nextword.files import whole
 from nextword.text.added_tokens import AddedToken
 from nextword.text.claims import ENDOFTEXT, Claim, Name, check, check_template, united, with_named
 from nextword.text.encoder_kinds import BERT_STEP, Kind, class_of, kind_of, with_wide_mask, words_steps
+from nextword.text.encoder_pieces import FILES, read_encoder_pieces
 from nextword.text.json_parts import FLAGS, Settings, is_id
 from nextword.text.sentencepiece import read_sentencepiece
 from nextword.text.tokenizer_json import read_tokenizer_json
@@ -30,7 +31,7 @@ ACCEPTED = "vocab.json with merges.txt, encoder.json with vocab.bpe, tokenizer.j
 # Files that say more about it.
 CONFIG, ADDED, SPECIALS = "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"
 # Vocabularies whose ids need more than the file says, or that are of other kinds.
-OTHER_KINDS = ("spiece.model", "sentencepiece.bpe.model", "tekken.json")
+OTHER_KINDS = (*FILES, "tekken.json")
 
 # The names of special tokens, in the order in which transformers gives ids to those that have none.
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -68,7 +69,8 @@ def read_folder(folder: Path) -> Verdict:
     config = _object(folder / CONFIG)
     kind = _kind(folder, config)
     if not found:
-        others = [folder / name for name in (WORDS, MODEL) if _present(folder / name)]
+        ones = (WORDS, *FILES) if kind and kind.units == "pieces" else (WORDS, MODEL)
+        others = [folder / name for name in ones if _present(folder / name)]
         found = [[path] for path in others[:1]]
     if not found:
         raise FileNotFoundError(f"Tokenizer.load: no vocabulary in the folder {folder}; expected {ACCEPTED}"
@@ -80,11 +82,14 @@ def read_folder(folder: Path) -> Verdict:
         _core.join_vocabularies(source, _core.read_vocab_and_merges(*map(os.fspath, paths)))
     file = found[0][0].name
     pieces = file == MODEL
-    alone = file != "tokenizer.json" and not pieces
+    alone = file != "tokenizer.json" and not pieces and file not in FILES
+    units = "words" if file == WORDS else "pieces" if file in FILES else "bytes"
+    if kind and file != "tokenizer.json" and kind.units != units:
+        kind = None  # then _is_gpt2 refuses the class
     is_gpt2 = kind is None and _is_gpt2(folder, config, alone, pieces) and not pieces
     decoder = _added_tokens_decoder(config)
     names = kind.names if kind else dict.fromkeys(("bos_token", "eos_token", "unk_token"), ENDOFTEXT) if is_gpt2 else {}
-    if kind and not alone:  # those that are in the vocabulary
+    if kind and file == "tokenizer.json":  # those that are in the vocabulary
         here = {token.content for token in listed}
         here |= {name for name in names.values() if source.ids_of([name])[0] is not None}
         names = {key: name for key, name in names.items() if name in here}
@@ -112,7 +117,11 @@ def read_folder(folder: Path) -> Verdict:
     if kind and kind.units == "words":
         settings = settings._replace(normalizer=words_steps(config, kind, settings.normalizer))
     if kind and file != "tokenizer.json":
-        settings = settings.around(kind.around(special["cls_token"], special["sep_token"]))
+        missing = [key for key in ("cls_token", "sep_token") if key not in special]
+        if missing:
+            raise _refused(CONFIG, missing[0], "a token", None)
+        around = kind.around(special["cls_token"], special["sep_token"])
+        settings = settings.around(around._replace(after_prefix=bool(settings.prefix_space)))
     elif alone:  # else tokenizer.json has said what begins and ends a text
         begin, end = (tuple(ids[name.token.content] for name in named if name.key == key and key in edges)
                       for key in ("bos_token", "eos_token"))  # fmt: skip
@@ -172,6 +181,8 @@ def _read(
         if not isinstance(unknown, str):
             raise _refused(CONFIG, "unk_token", "a token", unknown)
         return read_words(paths[0], unknown), Settings("bert", normalizer=(BERT_STEP,), cleans=True), []
+    if paths[0].name in FILES and kind:
+        return read_encoder_pieces(paths[0], kind.name, config or {})
     if paths[0].suffix == ".model":
         found = read_sentencepiece(paths[0])
         pattern = "blanks" if found.source.begins_words else "whole"

@@ -31,9 +31,11 @@ class WithSpecials(NamedTuple):
 def put_together(template: Template, texts: Sequence[Encoded], max_length: int | None) -> WithSpecials:
     """The ids and offsets of one text or two with what the template has around them, at most max_length in all.
 
-    Raises ValueError where max_length has no room for the special tokens.
+    Raises ValueError where max_length has no room for the special tokens, or the template none for a second text.
     """
     layout = template.single if len(texts) == 1 else template.pair
+    if not layout:
+        raise ValueError("with_specials: the vocabulary's files put no two texts together; encode them one by one")
     sizes = [len(ids) for ids, _ in texts]
     kept = sizes if max_length is None else shortened(sizes, max_length - (len(layout) - len(texts)), max_length)
     ids: list[int] = []
@@ -73,17 +75,24 @@ def shortened(sizes: list[int], room: int, max_length: int) -> list[int]:
     return cut if sizes[0] <= sizes[1] else cut[::-1]
 
 
-def trimmed_offsets(tokenizer: _core.Bpe, ids: Sequence[int], offsets: Sequence[Offset]) -> list[Offset]:
+def trimmed_offsets(
+    tokenizer: _core.Bpe, text: str, ids: Sequence[int], offsets: Sequence[Offset], after_prefix: bool
+) -> list[Offset]:
     """Offsets without the blanks at the ends of tokens, as ByteLevel and RobertaProcessing of tokenizers give them.
 
-    A blank that was put before a text is none of it; there tokenizers leaves one more where the template says so.
+    Of the blanks of a token that begins the text, one is what was put before it, where that is done; so there they have
+    it, too.
     """
     found = []
+    added = {id for _, id, *_ in tokenizer._added_tokens()}
     for number, (id, (begin, end)) in enumerate(zip(ids, offsets, strict=True)):
-        token = tokenizer.token_bytes(id)
-        before = len(token) - len(token.lstrip(b" "))
-        behind = len(token) - len(token.rstrip(b" "))
-        if before and tokenizer.prefix_space and (number == 0 or begin == 0):
+        if id in added:
+            token = text[begin:end]
+            before, behind = len(token) - len(token.lstrip()), len(token) - len(token.rstrip())
+        else:
+            piece = tokenizer.token_bytes(id)
+            before, behind = len(piece) - len(piece.lstrip(b" ")), len(piece) - len(piece.rstrip(b" "))
+        if before and after_prefix and (number == 0 or begin == 0):
             before -= 1
         begin = min(begin + before, end)
         if behind and end >= behind:
