@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import tracemalloc
 import warnings
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -165,6 +166,11 @@ def test_load_says_what_a_model_is_not_for(tmp_path):
         nextword.load(folder, task="generate")
     with pytest.raises(ValueError, match="is of a decoder, which continues texts"):
         nextword.load(task="encode")
+    assert nextword.load(folder, context=7).max_length == 7
+    with pytest.raises(ValueError, match=r"context must be 1 \.\. 32 tokens"):
+        nextword.load(folder, context=33)
+    with pytest.raises(ValueError, match="kv_dtype must be float32 for an encoder"):
+        nextword.load(folder, kv_dtype="int8")
     with pytest.raises(ValueError, match="task must be one of 'generate', 'encode' or None, got 'chat'"):
         nextword.load(task="chat")
 
@@ -172,6 +178,7 @@ def test_load_says_what_a_model_is_not_for(tmp_path):
 def test_a_pickle_loads_it_anew(tmp_path):
     encoder = nextword.load(write_example(tmp_path))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(encoder)).embed("a cat"), encoder.embed("a cat"))
+    np.testing.assert_array_equal(deepcopy(encoder).embed("a cat"), encoder.embed("a cat"))
     with pytest.raises(TypeError, match="this TextEncoder was put together by hand"):
         pickle.dumps(nextword.TextEncoder(encoder.model, encoder.tokenizer))
 

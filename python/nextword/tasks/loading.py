@@ -65,8 +65,7 @@ def load(path_or_id: Path | None = None, dtype: str | None = None, threads: int 
         become so long has memory for it: 8.6 GB for 131,072 tokens of Llama 3.2 1B, in pages that are taken as they
         are used, but reckoned with, as by `lm.engine`.
     revision: a branch, tag or commit of the hub, the same as "id@revision"; None: its main branch.
-    task: what the model must be for, "generate" or "encode"; None: whatever it is. kv_dtype and context are of models
-        that generate.
+    task: what the model must be for, "generate" or "encode"; None: whatever it is.
     Raises OSError or ImportError for files that cannot be had, ValueError that names the file, tensor or field that is
     wrong. A folder without a vocabulary, or with one that cannot be read, gives a model that works with token ids; the
     error that a text then gives says why. A vocabulary may have more tokens than the model, or fewer.
@@ -92,7 +91,10 @@ def load(path_or_id: Path | None = None, dtype: str | None = None, threads: int 
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error)
     if encodes:
-        return _encoder(weights, tokenizer, reason, dtype)
+        if kv_dtype != "float32":
+            raise ValueError(f"load: kv_dtype must be float32 for an encoder, which remembers no keys and values, got "
+                             f"{kv_dtype!r}")
+        return _encoder(weights, tokenizer, reason, dtype, context)
     held = dtype or weights.nearest
     if isinstance(weights, GGUFWeights):
         weights.require(held or "float32")
@@ -112,8 +114,9 @@ def _vocabulary(weights: Weights) -> Tokenizer:
     return Tokenizer.load(weights.folder) if weights.metadata is None else tokenizer_of_gguf(weights.metadata)
 
 
-def _encoder(weights: Weights, tokenizer: Tokenizer | None, reason: str, dtype: str | None) -> TextEncoder:
+def _encoder(weights: Weights, tokenizer: Tokenizer | None, reason: str, dtype: str | None,
+             context: int | None) -> TextEncoder:
     """The encoder of a folder, with what sentence-transformers has written there."""
-    source = EncoderSource(weights.origin, dtype, weights.revision)
+    source = EncoderSource(weights.origin, dtype, weights.revision, context)
     files = read_sentence_files(weights.folder)
     return TextEncoder(build(weights, dtype=dtype), tokenizer, files, source, reason)

@@ -1,6 +1,7 @@
 """TextEncoder: texts in; vectors, similarities, ranks, classes, tags and words for gaps out."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from nextword.arithmetic.arrays import Doubles, Floats
 from nextword.files.sentence_files import Dense, SentenceFiles
 from nextword.machine import memory
 from nextword.machine.shown import quoted, shown
+from nextword.models.config import checked_context
 from nextword.models.encoder import Encoder
 from nextword.models.layers import Linear
 from nextword.models.sentence import Layer, Sentences
@@ -37,11 +39,13 @@ DECODING = frozenset(("chat", "choose", "engine", "generate", "logits", "resume"
 
 
 class EncoderSource(NamedTuple):
-    """What `nextword.load` was called with: `load(source.path, source.dtype, revision=...)` gives the same again."""
+    """What `nextword.load` was called with: `load(source.path, source.dtype, revision=..., context=...)` gives the
+    same encoder again."""
 
     path: str | None
     dtype: str | None
     revision: str | None
+    context: int | None = None
 
 
 class TextEncoder:
@@ -59,6 +63,8 @@ class TextEncoder:
         known = getattr(tokenizer, "max_length", None)
         longest = self.files.max_length if self.files.max_length is not None else known
         self.max_length = model.limit if longest is None else min(model.limit, longest)
+        if source is not None and source.context is not None:
+            self.max_length = checked_context(source.context, model.limit)
         self.sentences = Sentences(model.ops, self.files.pooling.ways, [self._layer(one) for one in self.files.steps])
         self.width = _width(model.width * len(self.files.pooling.ways), self.files)
 
@@ -69,6 +75,10 @@ class TextEncoder:
         other = residual if isinstance(residual, bool) else Linear(ops, _packed(ops, residual), None)
         bias = None if step.bias is None else ops.to_float32(np.ascontiguousarray(step.bias))
         return Layer(Linear(ops, _packed(ops, step.weight), bias), step.activation, other)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TextEncoder":
+        """An encoder of its own; the packed matrices, which never change, are shared."""
+        return TextEncoder(deepcopy(self.model, memo), self.tokenizer, self.files, self.source, self.no_tokenizer)
 
     @property
     def config(self) -> Any:
@@ -319,8 +329,8 @@ def _width(width: int, files: SentenceFiles) -> int:
     return width
 
 
-def _load_again(path: str | None, dtype: str | None, revision: str | None) -> Any:
+def _load_again(path: str | None, dtype: str | None, revision: str | None, context: int | None) -> Any:
     """The encoder of a pickle."""
     from nextword import load
 
-    return load(path, dtype, revision=revision)
+    return load(path, dtype, revision=revision, context=context)
