@@ -66,3 +66,18 @@ def random_model(shape: str = "gpt2-124m", **options: Any) -> Model:
     """
     architecture = ARCHITECTURES[SHAPES[shape]["model_type"]]
     return architecture(RandomWeights(), architecture.Config.from_dict(SHAPES[shape]), **options)
+
+
+ENCODER_SHAPES: dict[str, dict[str, Any]] = {
+    "minilm-l6": {"model_type": "bert", "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6},
+    "bert-base": {"model_type": "bert"}}  # fmt: skip
+
+
+def random_encoder(shape: str = "bert-base", **options: Any) -> Encoder:
+    """An encoder of a published shape with random weights, to measure with. shape: one of ENCODER_SHAPES.
+
+    >>> list(ENCODER_SHAPES)
+    ['minilm-l6', 'bert-base']
+    """
+    architecture = ENCODERS[ENCODER_SHAPES[shape]["model_type"]]
+    return architecture(RandomWeights(), architecture.Config.from_dict(ENCODER_SHAPES[shape]), **options)
