@@ -12,7 +12,7 @@ from nextword import reference
 from nextword.models import ENCODERS
 from nextword.models.config import ACTIVATIONS
 from nextword.models.tap import shapes
-from small_encoders import small_encoder
+from small_encoders import SMALL, small_encoder
 
 
 @pytest.fixture(params=ENCODERS)
@@ -143,3 +143,53 @@ def test_an_operation_list_is_given_as_of_decoders():
     assert names[:3] == ["embedding", "add_rows", "layer_norm"]
     assert names.count("attention_within") == 2
     assert len(small_encoder("albert").linears()) == 2 * 4 + 1
+
+
+def stored(encoder, **changes):
+    """Its tensors as float32 by Hugging Face's names, with changes; None takes one out."""
+    named = {name: nextword.ops.unpack(x).T if isinstance(x, nextword.ops.Packed) else x
+             for name, x in encoder.tensors().items()}  # fmt: skip
+    return {name: x for name, x in (named | changes).items() if x is not None}
+
+
+def test_prefixes_and_older_names_of_norms_are_understood():
+    encoder = small_encoder("bert")
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+
+    class Renamed(dict):
+        def renamed(self, own_name):
+            return {own: x for name, x in self.items() if (own := own_name(name)) is not None}
+
+    named = Renamed()
+    for name, x in stored(encoder).items():
+        end = next((one for one in older if name.endswith(one)), "")
+        named["bert." + (name.removesuffix(end) + older[end] if end else name)] = x
+    named["bert.embeddings.position_ids"] = np.arange(48)
+    again, ids = type(encoder)(named, encoder.config), [np.arange(9)]
+    np.testing.assert_array_equal(again(ids), encoder(ids))
+
+
+def test_heads_that_are_not_read_are_told_and_other_tensors_refused():
+    encoder = small_encoder("bert")
+    more = {"qa_outputs.weight": np.ones((2, 20), np.float32)}
+    with pytest.warns(UserWarning, match=r"not used, as no logit depends on it: .*qa_outputs\.weight"):
+        type(encoder)(stored(encoder, **more), encoder.config)
+    with pytest.raises(ValueError, match="'stranger' has no place in a BERT of this configuration"):
+        type(encoder)(stored(encoder, stranger=np.ones(1, np.float32)), encoder.config)
+    with pytest.raises(ValueError, match=r"'embeddings\.LayerNorm\.bias' is missing"):
+        type(encoder)(stored(encoder, **{"embeddings.LayerNorm.bias": None}), encoder.config)
+
+
+def test_a_classifier_is_of_texts_or_of_tokens_by_the_architecture_or_else_by_its_pooler():
+    encoder = small_encoder("bert")
+    pooler = {"pooler.dense.weight": np.ones((20, 20), np.float32), "pooler.dense.bias": np.ones(20, np.float32)}
+    classifier = {"classifier.weight": np.ones((2, 20), np.float32), "classifier.bias": np.ones(2, np.float32)}
+    config = {"model_type": "bert", **SMALL}
+    for name, more, head in (
+            ("BertForSequenceClassification", pooler, "classes"), ("BertForTokenClassification", pooler, "tags"),
+            (None, pooler, "classes"), (None, {}, "tags")):  # fmt: skip
+        known = config if name is None else config | {"architectures": [name]}
+        found = type(encoder)(stored(encoder, **classifier, **more), known).outputs
+        assert getattr(found, head) is not None
+        assert (found.classes is None) != (found.tags is None)
+        assert (found.pooler is not None) == bool(more)

@@ -208,3 +208,8 @@ def test_a_trace_sees_what_an_encoder_does(encoder):
     with nextword.trace(encoder, "h.*.attn.weights") as t:
         encoder.embed("a cat ran")
     assert t["h.1.attn.weights"].shape == (2, 5, 5)
+    masked = example("masked")
+    with nextword.trace(masked, ["head.fc", "logits"]) as t:
+        (gap,) = masked.fill_mask("a [MASK]", k=1)
+    assert t["head.fc"].shape == (1, 16)
+    assert t["logits"].argmax() == gap[0].id

@@ -24,9 +24,10 @@ UNSUPPORTED: Unsupported = {
     "pruned_heads": (({}, None), "empty: write the model anew without the pruned heads"),
     "transformers_weights": ((None, "model.safetensors"), "absent: the weights are read from model.safetensors"),
 }
-# The last words of a transformers class -> the head that its files have.
+# The last words of a transformers class -> the head that its files have, "": none that is read.
 HEADS = {"ForMaskedLM": "masked", "ForPreTraining": "masked", "ForSequenceClassification": "classes",
-         "ForTokenClassification": "tags", "Model": ""}  # fmt: skip
+         "ForTokenClassification": "tags", "Model": "", "ForQuestionAnswering": "", "ForMultipleChoice": "",
+         "ForNextSentencePrediction": ""}  # fmt: skip
 PROBLEMS = (None, "regression", "single_label_classification", "multi_label_classification")
 
 

@@ -193,7 +193,7 @@ class TextEncoder:
         for one in passes(self.model, self._tokens("rerank"), [query] * len(given), given,
                           max_length=self._most("rerank", max_length), batch=checked_batch("rerank", batch),
                           progress=progress, op="rerank"):
-            logits[one.first : one.first + len(one.texts)] = head(one.hidden, one.fresh)[:, 0]
+            logits[one.first : one.first + len(one.texts)] = head(one.hidden, one.fresh, self.model.tap)[:, 0]
         name = (self.files.activation_fn or self.model.config.activation_fn or "Identity").rpartition(".")[2]
         if name not in SCORES:
             raise ValueError(f"rerank: the files' activation_fn must be one of {', '.join(SCORES)}, got {quoted(name)}")
@@ -231,7 +231,7 @@ class TextEncoder:
         for one in passes(self.model, self._tokens("classify"), first, second,
                           max_length=self._most("classify", max_length), batch=checked_batch("classify", batch),
                           progress=progress, op="classify"):
-            logits = head(one.hidden, one.fresh)
+            logits = head(one.hidden, one.fresh, self.model.tap)
             for row in logistic(logits) if each else softmax(logits):
                 found.append({self.labels[n]: float(row[n]) for n in np.argsort(-row, kind="stable")})
         return found[0] if alone else found
@@ -248,7 +248,7 @@ class TextEncoder:
         [(0, 5, 'a cat')]
         """
         head, one = self._head("tag", "tags"), self._one("tag", text)
-        return spans(text, one.texts[0], softmax(head(one.hidden)), self.labels)
+        return spans(text, one.texts[0], softmax(head(one.hidden, self.model.tap)), self.labels)
 
     def fill_mask(self, text: str, k: int = 5) -> list[list[Filled]]:
         """Words for the gaps of a text, the `k` most probable of each gap, the best first.
@@ -265,8 +265,8 @@ class TextEncoder:
         head = self._head("fill_mask", "masked")
         if type(k) is not int or not 1 <= k <= self.model.vocabulary:
             raise ValueError(f"fill_mask: k must be 1 .. {self.model.vocabulary}, got {shown(k)}")
-        one = self._one("fill_mask", text)
-        return filled(text, k, one.texts[0], self.tokenizer, lambda rows: softmax(head(one.hidden[rows])))
+        one, tap = self._one("fill_mask", text), self.model.tap
+        return filled(text, k, one.texts[0], self.tokenizer, lambda rows: softmax(head(one.hidden[rows], tap)))
 
     def _one(self, op: str, text: str) -> Any:
         """One text through the encoder."""
