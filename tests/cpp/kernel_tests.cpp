@@ -459,7 +459,7 @@ struct Model {
       std::vector<int64_t> at(static_cast<size_t>(fresh)), wanted(at);
       for (int64_t i = 0; i < fresh; ++i) at[static_cast<size_t>(i)] = past + i, wanted[static_cast<size_t>(i)] = i;
       Floats out(static_cast<size_t>(fresh * vocabulary));
-      const Pass pass{ids.data() + past, at.data(), wanted.data(), fresh, fresh, {{{&slot, &past, &fresh, 1}, caches}}};
+      const Pass pass{ids.data() + past, at.data(), nullptr, wanted.data(), &fresh, fresh, fresh, 1, {{{&slot, &past, &fresh, 1}, caches}}};
       nextword::run(recorder.program, pass, out.data());
       found.insert(found.end(), out.begin(), out.end());
       past += fresh;
@@ -476,7 +476,7 @@ void test_program(Dtype dtype, Element element) {
   Floats many(static_cast<size_t>(times * Model::vocabulary));
   const Program& program = model.recorder.program;
   std::vector<double> seconds(program.ops.size(), 0);
-  const Pass pass{&one, &zero, wanted.data(), 1, times, {{{&zero, &zero, &one, 1}, model.caches}}};
+  const Pass pass{&one, &zero, nullptr, wanted.data(), &one, 1, times, 1, {{{&zero, &zero, &one, 1}, model.caches}}};
   nextword::run(program, pass, many.data(), seconds.data());
   double sum = 0;
   for (const double time : seconds) require(time >= 0, "no operation takes less than no time"), sum += time;

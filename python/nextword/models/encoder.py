@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.arithmetic import interim, recorder
 from nextword.arithmetic import ops as fast_ops
+from nextword.arithmetic import recorder
 from nextword.arithmetic.arrays import Floats, Ints
 from nextword.arithmetic.formats import PackedBytes
 from nextword.machine import stop
@@ -18,8 +18,6 @@ from nextword.models.network import Network, row_of_ids
 from nextword.models.rows import Rows
 from nextword.models.tap import NOBODY, Tap
 from nextword.models.trace import tap_of
-
-interim.complete()
 
 
 class Texts(NamedTuple):
@@ -76,7 +74,7 @@ class Encoder(Network):
         """
         texts = self._texts(batch, types)
         tap = tap_of(self) if tap is None else tap
-        if not tap.looks and hasattr(self.ops, "Program") and hasattr(recorder, "attention_within"):
+        if not tap.looks and hasattr(self.ops, "Program"):
             found: Floats = self.program().run(texts.ids, np.arange(len(texts.fresh)), texts.fresh,
                                                np.empty(0, np.int64), [], None, stop.current(), types=texts.types)
             return found
