@@ -40,9 +40,11 @@ def add_rows(x: Floats, ids: Ints, table: Floats) -> Floats:
 def pool(x: Floats, fresh: Ints, how: str) -> Floats:
     """The mean, first, last or largest rows of each text."""
     ends = np.cumsum(fresh)
-    made = {"mean": lambda rows: rows.mean(0, dtype=np.float32), "first": lambda rows: rows[0],
-            "last": lambda rows: rows[-1], "max": lambda rows: rows.max(0)}[how]  # fmt: skip
-    found = [made(x[e - n : e]) for n, e in zip(fresh, ends, strict=True)]
+    found = []
+    for n, e in zip(fresh.tolist(), ends.tolist(), strict=True):
+        rows = x[e - n : e]
+        mean = rows.mean(0, dtype=np.float32)
+        found.append({"mean": mean, "first": rows[0], "last": rows[-1], "max": rows.max(0)}[how])
     return np.array(found, np.float32).reshape(len(fresh), x.shape[1])
 
 
