@@ -28,7 +28,7 @@ ODD = "\u00a0\u2003\u3000\x85\x0b\t\n\u200d\ufeff\ufffd\x00\u4e2d\uf900\U0002b91
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     st.text(st.sampled_from(MARKED + ODD + "ab"), max_size=20),
-    st.lists(st.sampled_from(["the cat", " [MASK]", "<a>", "unaffable", "[CLS]", "Café ", "É\u0301", "  "])).map("".join),
+    st.lists(st.sampled_from(["the cat", " [MASK]", "<a>", "unaffable", "[CLS]", "Café ", "É\u0301"])).map("".join),
 )
 
 
@@ -118,7 +118,10 @@ def test_what_stands_around_one_text_and_two(tmp_path, processor, pair):
         assert (read.ids.tolist(), read.offsets) == (theirs.encode(text, pair).ids, theirs.encode(text, pair).offsets)
 
 
-@given(token=st.tuples(st.text("aÉ<中 ", min_size=1, max_size=3), *[st.booleans()] * 5), text=st.text("aÉé<中 b", max_size=12))
+TOKENS = st.tuples(st.text("aÉ<中 ", min_size=1, max_size=3), *[st.booleans()] * 5)
+
+
+@given(token=TOKENS, text=st.text("aÉé<中 b", max_size=12))
 def test_added_tokens_are_found_as_there(tmp_path_factory, token, text):
     content, *flags = token
     # Of a special token's name in a text that is not taken for it, theirs may find the token all the same.
@@ -127,11 +130,7 @@ def test_added_tokens_are_found_as_there(tmp_path_factory, token, text):
     added = {"id": len(VOCABULARY), "content": content, **dict(zip(names, flags, strict=True))}
     if content in VOCABULARY:
         added["id"] = VOCABULARY.index(content)
-    try:
-        ours, theirs = both(tmp_path_factory.mktemp("added"), described((True, True, None, True), [added]))
-    except BaseException as error:  # a panic of theirs
-        assert "Panic" in type(error).__name__
-        return
+    ours, theirs = both(tmp_path_factory.mktemp("added"), described((True, True, None, True), [added]))
     assert ours.encode(text, allowed_special="all") == theirs.encode(text).ids
 
 
@@ -169,7 +168,7 @@ KINDS = [
     ("RobertaTokenizer", BYTE_FILES, {"add_prefix_space": True}),
     ("DebertaTokenizer", BYTE_FILES, {}),
 ]
-SAMPLES = ["Hello world, it's 9,000 [MASK] <mask>  x ", "  two  blanks ``quoted'' naïve Ⅳ ﬁn", "<s> a </s>", "中文 🙂\n b"]
+SAMPLES = ["Hello, it's 9,000 [MASK] <mask>  x ", "  two  blanks ``quoted'' naïve Ⅳ ﬁn", "<s> a </s>", "中文 🙂\n b"]
 
 
 @pytest.mark.parametrize(("name", "files", "config"), KINDS)
