@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from nextword.text.added_tokens import AddedToken
 from nextword.text.template import Template
 
 FLAGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
+BERT_FLAGS = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents")
 
 
@@ -86,7 +87,7 @@ def normalizer(file: str, step: Any) -> list[tuple[str, ...]]:
 
 def bert_step(file: str, given: dict[str, Any]) -> tuple[str, ...]:
     """BERT's normaliser as a step. Raises ValueError where a flag is none."""
-    flags = {flag: given.get(flag) for flag in ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")}
+    flags = {flag: given.get(flag) for flag in BERT_FLAGS}
     flags |= {flag: True for flag, value in flags.items() if value is None and flag != "strip_accents"}
     if flags["strip_accents"] is None:
         flags["strip_accents"] = flags["lowercase"]
@@ -100,3 +101,17 @@ def _is_base64(text: Any) -> bool:
         return isinstance(text, str) and bool(base64.b64decode(text, validate=True))
     except ValueError:
         return False
+
+
+def spelled_step(step: Sequence[str]) -> dict[str, Any]:
+    """A step of a normaliser as tokenizer.json has it."""
+    kind, *texts = step
+    written: dict[str, dict[str, Any]] = {
+        "Prepend": {"prepend": "".join(texts[:1])},
+        "Replace": {"pattern": {"String": "".join(texts[:1])}, "content": "".join(texts[1:])},
+        "Strip": {"strip_left": texts[:1] == ["true"], "strip_right": texts[1:] == ["true"]},
+        "Precompiled": {"precompiled_charsmap": "".join(texts)},
+    }
+    if kind == "Collapse":
+        return {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": texts[0]}
+    return {"type": kind} | written.get(kind, {})

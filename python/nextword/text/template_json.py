@@ -1,7 +1,8 @@
-"""The post-processor of a tokenizer.json as a template. What a template is stands in template.py."""
+"""The post-processor of a tokenizer.json as a template, and back. What a template is stands in template.py."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nextword.text.json_parts import is_id, unsupported
@@ -70,3 +71,22 @@ def _flag(step: dict[str, Any], key: str) -> bool:
     if not isinstance(step.get(key, True), bool):
         raise ValueError(key)
     return bool(step.get(key, True))
+
+
+def post_processor(template: Template, names: Mapping[int, str]) -> dict[str, Any] | None:
+    """A template as tokenizer.json has it, None where nothing stands around a text. names: of the tokens."""
+    blanks = {"type": "ByteLevel", "trim_offsets": template.trims, "add_prefix_space": template.after_prefix,
+              "use_regex": True}  # fmt: skip
+    if template.single == NONE.single:
+        return blanks if template.trims else None
+    ids = sorted({part.id for part in (*template.single, *template.pair) if part.id >= 0})
+    tokens = {names[id]: {"id": names[id], "ids": [id], "tokens": [names[id]]} for id in ids}
+    single, pair = ([_spelled(part, names) for part in parts] for parts in (template.single, template.pair))
+    step = {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
+    return {"type": "Sequence", "processors": [blanks, step]} if template.trims else step
+
+
+def _spelled(part: Part, names: Mapping[int, str]) -> dict[str, Any]:
+    if part.id in (FIRST, SECOND):
+        return {"Sequence": {"id": "A" if part.id == FIRST else "B", "type_id": part.type}}
+    return {"SpecialToken": {"id": names[part.id], "type_id": part.type}}

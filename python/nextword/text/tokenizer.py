@@ -181,7 +181,7 @@ class Tokenizer(_core.Bpe):
 
         Tokenizer.load and Hugging Face's tokenizers read them back.
         """
-        save(self, self.added_tokens, self.normalizer, folder)
+        save(self, self.added_tokens, self.normalizer, self._template, folder)
 
     @classmethod
     def _of(cls, verdict: Verdict) -> Tokenizer:

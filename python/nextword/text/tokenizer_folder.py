@@ -76,6 +76,8 @@ def read_folder(folder: Path) -> Verdict:
         raise FileNotFoundError(f"Tokenizer.load: no vocabulary in the folder {folder}; expected {ACCEPTED}"
                                 f"{_what_is_there(folder)}")  # fmt: skip
     if found[0][0].name == WORDS and kind is None:
+        if (given := config.get("tokenizer_class")) is not None:
+            raise _refused(CONFIG, "tokenizer_class", f"BertTokenizer or its like with {WORDS}", given)
         kind = kind_of("BertTokenizer")
     source, settings, listed = _read(found[0], config, kind)
     for paths in found[1:]:

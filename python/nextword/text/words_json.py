@@ -5,12 +5,14 @@ What such files share with others is in json_parts.py; encoding is in csrc/text/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nextword import _core
 from nextword.text.added_tokens import AddedToken
-from nextword.text.json_parts import Settings, added_tokens, is_id, normalizer, unsupported
+from nextword.text.json_parts import BERT_FLAGS, Settings, added_tokens, is_id, normalizer, spelled_step, unsupported
+from nextword.text.normalizer import Step
 from nextword.text.template_json import template
 
 _NORMAL, _UNUSED = 1, 5  # kinds of tokens, by SentencePiece's numbers
@@ -84,3 +86,32 @@ def _decoder(file: str, step: Any, prefix: str) -> bool:
     return bool(step.get("cleanup", True))
 
 
+
+
+def words_parts(tokenizer: _core.Bpe, steps: Sequence[Step], names: dict[int, str]) -> dict[str, Any]:
+    """normalizer, pre_tokenizer, decoder and model of a vocabulary of words, for tokenizer.json.
+
+    Raises ValueError where ids have holes or two tokens one name, which the file has no form for.
+    """
+    vocab = {name: id for id, name in names.items()}
+    if len(vocab) != len(names) or [*names] != list(range(len(names))):
+        raise ValueError("save: tokens must have ids without holes and names of their own to stand in tokenizer.json")
+    prefix, unknown = tokenizer.word_prefix, tokenizer.unknown
+    assert unknown is not None  # Vocabulary sees to it
+    written = [_spelled(step) for step in steps]
+    split = "BertPreTokenizer" if tokenizer.pattern == "bert" else "WhitespaceSplit"
+    model = {"type": "WordPiece", "unk_token": names[unknown], "continuing_subword_prefix": prefix,
+             "max_input_chars_per_word": tokenizer.longest_word, "vocab": vocab}  # fmt: skip
+    return {
+        "normalizer": {"type": "Sequence", "normalizers": written} if len(written) != 1 else written[0],
+        "pre_tokenizer": {"type": split},
+        "decoder": {"type": "WordPiece", "prefix": prefix, "cleanup": tokenizer.cleans},
+        "model": model,
+    }
+
+
+def _spelled(step: Step) -> dict[str, Any]:
+    kind, *texts = step
+    if kind == "Bert":
+        return {"type": "BertNormalizer", **dict(zip(BERT_FLAGS, (text == "true" for text in texts), strict=True))}
+    return spelled_step(step)
