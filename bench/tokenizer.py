@@ -2,7 +2,7 @@
 
 Run: python bench/tokenizer.py [--rounds 5] [--only english,short,...] [--threads 2] [--out FILE.json]
 Needs ../shared/data; peers: pip install tiktoken fastokens gigatoken wordchipper rustbpe tokenizers, those there are;
-`pieces` needs sentencepiece and tokenizers.
+`pieces` needs sentencepiece and tokenizers, `words` (WordPiece) tokenizers.
 
 Before anything is timed the ids are compared with tiktoken's. Unseen: the tokenizer has encoded other text of the same
 kind. Repeat: the same text again. Cold: the first call of a fresh process. Rates are MB of UTF-8 per second.
@@ -214,6 +214,19 @@ class Run:
                 spent = interleaved(timed, self.args.rounds)
                 self.report(f"{label}, {name}, lines, lists", {p: size / s for p, s in spent.items()}, "MB/s")
 
+    def words(self):
+        import tokenizer_words
+
+        for label, works in tokenizer_words.encoders(DATA).items():
+            for name in ("english", "german", "cjk"):
+                texts = [line for line in corpora(name)[1][:4_000_000].split("\n") if line]
+                if len({json.dumps(work(texts)) for work in works.values()}) != 1:
+                    raise SystemExit(f"{label}: not all give the same ids on {name}")
+                size = sum(len(text.encode()) for text in texts) / 1e6
+                timed = {peer: lambda work=work, texts=texts: work(texts) for peer, work in works.items()}
+                spent = interleaved(timed, self.args.rounds)
+                self.report(f"{label}, {name}, lines, lists", {p: size / s for p, s in spent.items()}, "MB/s")
+
     def train(self):
         text = "".join(corpora("english")) + corpora("code")[0][:4_000_000]
         texts = [text[i : i + 10_000] for i in range(0, len(text), 10_000)]
@@ -264,7 +277,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="english,german,code,cjk,short,decode,batch,worst,load,train,pieces")
+    parser.add_argument("--only", default="english,german,code,cjk,short,decode,batch,worst,load,train,pieces,words")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if not DATA.exists():

@@ -16,7 +16,7 @@ import pytest
 import nextword
 from nextword import ops, reference
 from nextword.arithmetic import recorder
-from nextword.models import ARCHITECTURES
+from nextword.models import ARCHITECTURES, ENCODERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, CSRC, CMAKE = ROOT / "python" / "nextword", ROOT / "csrc", ROOT / "CMakeLists.txt"
@@ -151,19 +151,22 @@ def test_models_and_what_they_stand_on_read_no_files(room):
 
 
 REGISTRY = PACKAGE / "models" / "__init__.py"
+KINDS = (*ARCHITECTURES.values(), *ENCODERS.values())
 ARCHITECTURE_FILES = {PACKAGE.joinpath(*one.__module__.split(".")[1:]).with_suffix(".py")
-                      for made in ARCHITECTURES.values() for one in (made, made.Config)}  # fmt: skip
+                      for made in KINDS for one in (made, made.Config)}  # fmt: skip
 # What other formats' words stand for in architectures.
 TRANSLATORS = {PACKAGE / "files" / name for name in ("gguf_names.py", "gguf_config.py")}
-# What GPT-2, and models of the Llama kind, call themselves, their fields and their tensors. Other architectures' words
-# come to these.
+# What GPT-2, models of the Llama kind and encoders call themselves, their fields and their tensors. Other
+# architectures' words come to these.
 OWN_NAMES = re.compile(
     r"gpt-?2|\bn_(?:positions|ctx|embd|layer|head|inner)\b|\b(?:wte|wpe|ln_[12f]|c_attn|c_proj|c_fc|lm_head)\b"
     r"|\btransformer\.|\bmasked_bias\b"
     r"|llama(?!3|[_.]cpp)|mistral|qwen|\b(?:q|k|v|o|qkv|gate|up|down)_proj\b|\bself_attn\b|\bembed_tokens\b"
-    r"|\b(?:input|post_attention)_layernorm\b|\bnum_(?:attention|key_value)_heads\b|\brms_norm_eps\b", re.I)
+    r"|\b(?:input|post_attention)_layernorm\b|\bnum_(?:attention|key_value)_heads\b|\brms_norm_eps\b"
+    r"|\b(?:distil|al)?bert\b|roberta|electra|mpnet|\b(?:word|position|token_type)_embeddings\b", re.I)
 # Rooms in which such a word is another thing: encodings and patterns of text, hub ids and what help says of models.
-SAID = {"text": {"gpt2", "gpt-2", "llama", "qwen"}, "files": {"gpt2"}, "cli": {"gpt2", "gpt-2", "llama"}}
+SAID = {"text": {"gpt2", "gpt-2", "llama", "qwen", "bert", "distilbert", "roberta", "electra", "mpnet",
+                 "albert"}, "files": {"gpt2"}, "cli": {"gpt2", "gpt-2", "llama"}}
 
 
 def words(path):
@@ -194,12 +197,12 @@ def test_an_architectures_names_stand_in_its_file_alone(path):
 
 def test_no_other_room_names_an_architecture():
     named = {".".join(("nextword", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in ARCHITECTURE_FILES}
-    classes = {one.__name__ for one in ARCHITECTURES.values()}
+    classes = {one.__name__ for one in KINDS}
     for path in PYTHON_FILES:
         if path == REGISTRY:
             continue
         for dotted, _ in imports(path):
-            if path in ARCHITECTURE_FILES and dotted.startswith(f"nextword.models.{path.stem}_config."):
+            if path in ARCHITECTURE_FILES and re.match(r"nextword\.models\.\w+_config\.", dotted):
                 continue
             assert not any(dotted == one or dotted.startswith(f"{one}.") for one in named), f"{path}: {dotted}"
             assert dotted.rpartition(".")[2] not in classes, f"{path.name}: {dotted}"

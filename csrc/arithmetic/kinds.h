@@ -28,13 +28,14 @@ struct Running {
   const Program& program;
   const Pass& pass;
   const std::vector<Queries>& queries;  // by the number of the cache
+  const TextRoom& texts;                // of attention within texts
   float* room;                          // of a matmul
   float* const* registers;
   float* out;
 
   int64_t rows(Rows kind) const { return kind == Rows::tokens ? pass.count : pass.wanted_count; }
   const int64_t* numbers(Index index) const {
-    return index == Index::ids ? pass.ids : index == Index::places ? pass.places : pass.wanted;
+    return index == Index::ids ? pass.ids : index == Index::places ? pass.places : index == Index::types ? pass.types : pass.wanted;
   }
   int64_t stride(const Value& v) const { return v.apart ? spread_stride(rows(v.rows), v.cols) : v.cols; }
   float* at(const Value& v) const { return v.place < 0 ? out : registers[v.place]; }
@@ -56,15 +57,17 @@ enum Trait : unsigned {
   activated = 4,   // it applies an activation
   x_apart = 8,     // the first input's rows may lie apart
   y_apart = 16,    // the second one's
-  out_apart = 32,  // it can write rows apart
-  times = 64,      // the second input is multiplied by
-  windowed = 128   // it may see a window of tokens
+  z_apart = 32,    // the third one's
+  out_apart = 64,  // it can write rows apart
+  times = 128,     // the second input is multiplied by
+  windowed = 256,  // it may see a window of tokens
+  headed = 512     // it takes a number of heads
 };
 
 // A kind of operation.
 struct Kind {
   const char* name;
-  size_t inputs, indices, matrices, arrays;  // how many it has: two at most, one matrix
+  size_t inputs, indices, matrices, arrays;  // how many it has: three, two, one, two at most
   unsigned traits;
   Value (*made)(const Adding& adding);  // checks it; what it makes, without columns if it makes nothing
   void (*run)(const Op& op, const Running& running);

@@ -1,7 +1,9 @@
 #include "ops.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "encode.h"
 #include "machine/cpu.h"
@@ -196,6 +198,44 @@ void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, 
       if (!positions) continue;
       const float* const place = positions + places[t] * width;
       for (int64_t i = 0; i < width; ++i) row[i] += place[i];
+    }
+  });
+}
+
+void add_rows(const float* x, int64_t x_stride, const int64_t* ids, const float* table, int64_t rows, int64_t cols, float* out) {
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < cols; ++c) out[r * cols + c] = x[r * x_stride + c] + table[ids[r] * cols + c];
+  });
+}
+
+void pool(const float* x, int64_t x_stride, const int64_t* fresh, int64_t texts, int64_t cols, Pooling how, float* out) {
+  std::vector<int64_t> begins(static_cast<size_t>(texts));
+  for (int64_t i = 1; i < texts; ++i) begins[static_cast<size_t>(i)] = begins[static_cast<size_t>(i - 1)] + fresh[i - 1];
+  const int64_t tokens = texts ? begins.back() + fresh[texts - 1] : 0;
+  parallel_ranges(texts, worth_a_thread * texts / std::max<int64_t>(1, tokens * cols) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* const from = x + (begins[static_cast<size_t>(i)] + (how == Pooling::last ? fresh[i] - 1 : 0)) * x_stride;
+      float* const to = out + i * cols;
+      std::memcpy(to, from, static_cast<size_t>(cols) * sizeof(float));
+      if (how == Pooling::first || how == Pooling::last) continue;
+      for (int64_t r = 1; r < fresh[i]; ++r) {
+        const float* const row = from + r * x_stride;
+        for (int64_t c = 0; c < cols; ++c) to[c] = how == Pooling::mean ? to[c] + row[c] : row[c] > to[c] || row[c] != row[c] ? row[c] : to[c];
+      }
+      for (int64_t c = 0; c < cols && how == Pooling::mean; ++c) to[c] /= static_cast<float>(fresh[i]);
+    }
+  });
+}
+
+void normalise(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* out) {
+  parallel_ranges(rows, worth_a_thread / cols + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      double squares = 0;
+      for (int64_t c = 0; c < cols; ++c) squares += static_cast<double>(x[r * x_stride + c]) * x[r * x_stride + c];
+      const double length = std::sqrt(squares);
+      const double by = length < 1e-12 ? 1e-12 : length;
+      for (int64_t c = 0; c < cols; ++c) out[r * cols + c] = static_cast<float>(x[r * x_stride + c] / by);
     }
   });
 }

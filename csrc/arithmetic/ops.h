@@ -48,4 +48,14 @@ void multiply(const float* x, int64_t x_stride, const float* y, int64_t y_stride
 void embedding(const int64_t* ids, const int64_t* places, const Packed& tokens, const float* positions, int64_t count,
                float* out);
 
+// out[r] = x[r] + table[ids[r]]; x: rows x_stride floats apart.
+void add_rows(const float* x, int64_t x_stride, const int64_t* ids, const float* table, int64_t rows, int64_t cols, float* out);
+
+// One row of each text: text i has the next fresh[i] >= 1 rows of x. mean: their sum over ascending rows / how many.
+enum class Pooling { mean, first, last, max };
+void pool(const float* x, int64_t x_stride, const int64_t* fresh, int64_t texts, int64_t cols, Pooling how, float* out);
+
+// Rows divided by their length, which is taken as 1e-12 if it is less; squares are summed in float64 over ascending columns.
+void normalise(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* out);
+
 }  // namespace nextword

@@ -11,7 +11,7 @@
 namespace nextword {
 
 const char* const row_names[row_kinds] = {"tokens", "wanted"};
-const char* const index_names[index_kinds] = {"ids", "places", "wanted"};
+const char* const index_names[index_kinds] = {"ids", "places", "types", "wanted"};
 
 namespace {
 
@@ -123,6 +123,7 @@ const Op& Program::add(Op op) {
     wrong("cache must be a number below " + std::to_string(most_caches) + " and a layer below " + std::to_string(most_layers));
   if (kind.is(activated) != (op.activation != Activation::none))
     wrong(kind.is(activated) ? "an activation must be given" : "takes no activation");
+  if (kind.is(headed) != (op.heads > 0)) wrong(kind.is(headed) ? "heads must be 1 or more" : "takes no heads");
   if (op.window < 0 || (op.window && !kind.is(windowed)))
     wrong(kind.is(windowed) ? "window must be 0 (all tokens) or more, got " + std::to_string(op.window) : "takes no window");
   for (size_t i = 0; i < kind.inputs; ++i) {
@@ -163,7 +164,11 @@ void run(const Program& program, const Pass& pass, float* out, double* seconds) 
   for (const Past& past : pass.pasts)
     queries.emplace_back(past.sequences, past.layers.empty() ? 0 : past.layers[0].prefix);
   std::vector<float*> registers(static_cast<size_t>(program.registers));
-  Running running{program, pass, queries, nullptr, registers.data(), out};
+  int64_t widest = 0;  // head of a text
+  for (const Op& op : program.ops)
+    if (op.heads) widest = std::max(widest, op.inputs[0].cols / op.heads);
+  const TextRoom texts(pass.fresh, widest ? pass.sequences : 0, widest);
+  Running running{program, pass, queries, texts, nullptr, registers.data(), out};
 
   int64_t room = 0;
   for (const int i : program.deepest) {

@@ -6,12 +6,13 @@
 
 #include "attention.h"
 #include "ops.h"
+#include "within.h"
 
 namespace nextword {
 
 enum class Rows { tokens, wanted };        // what a value has a row for each of: the fresh tokens, or the wanted ones
-enum class Index { ids, places, wanted };  // the numbers that a pass brings
-constexpr int row_kinds = 2, index_kinds = 3;
+enum class Index { ids, places, types, wanted };  // the numbers that a pass brings
+constexpr int row_kinds = 2, index_kinds = 4;
 
 // Rows from which on a pass is long: a start of threads costs nothing beside it.
 constexpr int64_t many_tokens = 32;
@@ -39,7 +40,7 @@ struct Array {
 // Its kind says how much of what an operation may have it has.
 struct Op {
   const Kind* kind = nullptr;
-  View inputs[2] = {};
+  View inputs[3] = {};
   Index indices[2] = {};
   Packed matrix;
   Array arrays[2] = {};
@@ -47,6 +48,7 @@ struct Op {
   Activation activation = Activation::none;
   int cache = -1, layer = -1;  // where keys and values are: the number of a cache and the layer in it
   int64_t window = 0;          // of attention, in tokens; 0: any number
+  int64_t heads = 0;           // of attention within texts
   int out = -1;                // the value that it makes; -1: none, it writes to a cache
   int next_product = -1;       // the operation, counted through the program, whose weights are read next
 };
@@ -103,10 +105,11 @@ struct Past {
   std::vector<Cache> layers;
 };
 
-// ids, places: of each fresh token of the sequences, one sequence after the other. wanted: tokens, counted through them.
+// ids, places, types: of each fresh token of the sequences, one sequence after the other. wanted: tokens, counted through
+// them. fresh: how many each sequence has.
 struct Pass {
-  const int64_t *ids, *places, *wanted;
-  int64_t count, wanted_count;
+  const int64_t *ids, *places, *types, *wanted, *fresh;
+  int64_t count, wanted_count, sequences;
   std::vector<Past> pasts;  // by the number of the cache; fresh tokens are the same in all
 };
 

@@ -13,6 +13,7 @@ void bind_cpu(py::module_& m);
 void bind_machine(py::module_& m);
 void bind_ops(py::module_& m);
 void bind_attention(py::module_& m);
+void bind_within(py::module_& m);
 void bind_dequantise(py::module_& m);
 void bind_program(py::module_& m);
 void bind_sampling(py::module_& m);
@@ -44,6 +45,7 @@ PYBIND11_MODULE(_core, m) {
   bind_machine(m);
   bind_ops(m);
   bind_attention(m);
+  bind_within(m);
   bind_dequantise(m);
   bind_program(m);
   bind_sampling(m);

@@ -70,8 +70,9 @@ void attend(const AttentionTile& t) {
   const auto own_keys = static_cast<const T*>(t.keys), prefix_keys = static_cast<const T*>(t.prefix_keys);
   const auto own_values = static_cast<const T*>(t.values), prefix_values = static_cast<const T*>(t.prefix_values);
   // Row r sees the keys begin_of(r) .. end_of(r) - 1.
-  const auto end_of = [&](int64_t r) { return t.first + r * t.step + 1; };
-  const auto begin_of = [&](int64_t r) { return t.window && end_of(r) > t.window ? end_of(r) - t.window : 0; };
+  const auto reach_of = [&](int64_t r) { return t.first + r * t.step + 1; };
+  const auto end_of = [&](int64_t r) { return t.limit && reach_of(r) > t.limit ? t.limit : reach_of(r); };
+  const auto begin_of = [&](int64_t r) { return t.window && reach_of(r) > t.window ? reach_of(r) - t.window : 0; };
   const int64_t keys = end_of(t.rows - 1);
   const int64_t stride = panels_of(keys) * panel_cols;
   float* const scores = t.scratch;
@@ -100,9 +101,11 @@ void attend(const AttentionTile& t) {
       for (int64_t k = end; k < keys; ++k) to[k] = masked;
     };
     if (t.key_scales) multiply_scales<V>(row, t, t.prefix_key_scales, t.key_scales, end);
-    tell(t.scores, t.scale, -INFINITY);
-    const float top = scaled_max<V>(row + begin, t.scale, seen);
-    inverse[r] = 1.0f / scaled_exp<V>(row + begin, t.scale, top, seen, row + begin);
+    if (t.bias) multiply_add<V>(row + begin, t.scale, t.bias - r + begin, seen);
+    const float scale = t.bias ? 1.0f : t.scale;
+    tell(t.scores, scale, -INFINITY);
+    const float top = scaled_max<V>(row + begin, scale, seen);
+    inverse[r] = 1.0f / scaled_exp<V>(row + begin, scale, top, seen, row + begin);
     tell(t.weights, inverse[r], 0.0f);
     if (t.value_scales) multiply_scales<V>(row, t, t.prefix_value_scales, t.value_scales, end);
   }

@@ -105,6 +105,15 @@ inline void multiply_each(float* x, const float* by, int64_t n) {
   if (i < n) V::store(x + i, V::mul(V::load(x + i, n - i), V::load(by + i, n - i)), n - i);
 }
 
+// x[i] = x[i] * factor + plus[i]
+template <class V>
+inline void multiply_add(float* x, float factor, const float* plus, int64_t n) {
+  const auto f = V::set(factor);
+  int64_t i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) V::store(x + i, V::mul_add(V::load(x + i), f, V::load(plus + i)));
+  if (i < n) V::store(x + i, V::mul_add(V::load(x + i, n - i), f, V::load(plus + i, n - i)), n - i);
+}
+
 template <class V>
 void softmax(const float* x, int64_t rows, int64_t cols, float* out) {
   for (int64_t r = 0; r < rows; ++r, x += cols, out += cols) {

@@ -65,6 +65,8 @@ struct AttentionTile {
   const float *prefix_key_scales, *prefix_value_scales;  // [prefix]
   float scale;
   int64_t rows, width, first, step, window;
+  int64_t limit;          // keys that there are, where a window reaches behind them; 0: any number
+  const float* bias;      // null, or what is added to scale * q . k: [keys] of row 0, that of the next begins one before it
   float* scratch;         // attention_scratch(first + rows) floats
   float* scores;          // null, or [rows, first + rows]: s, and -inf where masked
   float* weights;         // null, or [rows, first + rows]: w, and 0 where masked

@@ -82,6 +82,7 @@ void Encoder::encode_chunks(std::string_view text, IdBuffer& ids, const Settled&
 }
 
 void Encoder::encode(std::string_view text, IdBuffer& ids) {
+  if (vocabulary_.units() == Vocabulary::Units::words) return encode_words(text, ids);
   const size_t first = ids.size();
   encode_chunks(text, ids, [] {});
   if (!vocabulary_.complete() && vocabulary_.units() == Vocabulary::Units::bytes) check_known(text, ids.data() + first, ids.size() - first);

@@ -31,10 +31,13 @@ class UnknownByte : public std::invalid_argument {
 class Encoder {
  public:
   Encoder(const Vocabulary& vocabulary, Pattern pattern)
-      : vocabulary_(vocabulary), pattern_(pattern), narrow_(vocabulary.complete() && vocabulary.size() <= size_t{1} << 16), known_(known_pieces(narrow_)) {}
+      : vocabulary_(vocabulary), pattern_(pattern), narrow_((vocabulary.complete() || vocabulary.units() == Vocabulary::Units::words) && vocabulary.size() <= size_t{1} << 16), known_(known_pieces(narrow_)) {}
 
   void encode(std::string_view text, IdBuffer& ids);  // appends; throws UnknownByte
   size_t count(std::string_view text);                // without keeping the ids
+  // Of a vocabulary of words: the same, and the bytes that each id stands for.
+  void encode_words(std::string_view text, IdBuffer& ids);
+  void encode_words(std::string_view text, IdBuffer& ids, std::vector<std::pair<size_t, size_t>>& ranges);
 
  private:
   struct Unknown {  // a short piece that no cache knows; its ids belong before ids[at]
@@ -64,6 +67,9 @@ class Encoder {
   uint32_t* encode_remembered(std::string_view part, uint32_t* out);
   uint32_t* encode_windows(std::string_view part, uint32_t* out);
   uint32_t* merge(std::string_view piece, uint32_t* out);
+  template <class Use>
+  void each_word(std::string_view text, IdBuffer& ids, const Use& use);
+  uint32_t* encode_word(const ShortPieces::Own& own, std::string_view text, size_t begin, size_t end, uint32_t* out);
 
   const Vocabulary& vocabulary_;
   Pattern pattern_;
@@ -103,6 +109,9 @@ class Bpe {
   // The same, and for each id the bytes of `text` that it stands for, as a half-open range.
   using Offsets = std::vector<std::pair<size_t, size_t>>;
   void encode(std::string_view text, const Request& request, IdBuffer& ids, Offsets& offsets) const;
+
+  // Ranges of bytes as ranges of the characters that hold any of them.
+  static void in_characters(std::string_view text, Offsets& offsets);
 
   // What is encoded apart, one after the other: added tokens, and pieces that are merged.
   void pieces(std::string_view text, const Request& request, const std::function<void(std::string_view)>& use) const;

@@ -31,6 +31,7 @@ struct TextRules {
   Normalize normalize;        // of what is no added token; may be empty
   bool normalizes_contents = true;  // of added tokens; else they are looked for as they stand, blanks for U+2581
   bool asks_python = false;   // normalize does
+  bool cleans = false;        // when words are decoded: no blanks before signs
   uint32_t trimmed = 0;       // of its first token, so many blanks at most are no text when it is decoded
   std::vector<uint32_t> beginning, ending;  // ids around every text
 };

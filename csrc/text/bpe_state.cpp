@@ -19,6 +19,8 @@ VocabularySource Vocabulary::source() const {
     out.bytes += text;
     return start;
   };
+  out.word_prefix = word_prefix_;
+  out.longest_word = longest_word_;
   const auto is_added = [&](uint32_t id) {
     return id != substitute_ && std::any_of(added_.begin(), added_.end(), [&](const AddedToken& token) { return token.id == id; });
   };
@@ -27,7 +29,7 @@ VocabularySource Vocabulary::source() const {
   for (uint32_t id = 0; id < size(); ++id) {
     if (!has(id)) continue;
     const bool byte = units_ != Units::bytes && token_size(id) == 1 && byte_tokens_[static_cast<uint8_t>(data(id)[0])] == id;
-    const bool text = !byte && (by_itself(id) || (units_ == Units::bytes && substituted && id == substitute_));
+    const bool text = !byte && (by_itself(id) || ((units_ == Units::bytes || units_ == Units::words) && substituted && id == substitute_));
     if (!byte && !text && (units_ == Units::bytes || is_added(id))) continue;
     out.tokens.push_back({id, append(bytes(id)), token_size(id), 1, true, byte ? Kind::byte : text ? Kind::text : Kind::hidden});
     if (!scores_.empty()) out.scores.push_back(scores_[id]);

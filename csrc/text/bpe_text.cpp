@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "wordpiece.h"
+
 namespace nextword {
 namespace {
 
@@ -71,6 +73,12 @@ void Bpe::encode(std::string_view text, const Request& request, IdBuffer& ids, O
       return;
     }
     const size_t first = ids.size();
+    if (vocabulary_.units() == Vocabulary::Units::words) {
+      Offsets ranges;
+      encoder->encode_words(part.text, ids, ranges);
+      for (const auto& [begin, end] : ranges) offsets.push_back(part.original(begin, end));
+      return;
+    }
     try {
       encoder->encode(part.text, ids);
     } catch (const UnknownByte& error) {
@@ -98,9 +106,37 @@ void Bpe::encode(std::string_view text, const Request& request, IdBuffer& ids, O
   }
 }
 
+void Bpe::in_characters(std::string_view text, Offsets& offsets) {
+  constexpr size_t step = 64;  // bytes, before each multiple of which the characters are counted once
+  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; })) return;
+  const auto begins = [&](size_t i) { return (static_cast<uint8_t>(text[i]) & 0xC0) != 0x80; };
+  std::vector<size_t> before(text.size() / step + 1);
+  for (size_t i = 0, count = 0; i <= text.size(); ++i) {
+    if (i % step == 0) before[i / step] = count;
+    if (i < text.size()) count += begins(i);
+  }
+  const auto characters = [&](size_t end) {  // that begin before `end`
+    size_t count = before[end / step];
+    for (size_t i = end / step * step; i < end; ++i) count += begins(i);
+    return count;
+  };
+  for (auto& [begin, end] : offsets) {
+    const bool none = begin == end;
+    while (begin < text.size() && !begins(begin)) --begin;  // the character that holds it
+    begin = characters(begin);
+    end = none ? begin : characters(end);
+  }
+}
+
 void Bpe::pieces(std::string_view text, const Request& request, const std::function<void(std::string_view)>& use) const {
   added_.split(text, request, false, [&](const TextPart& part) {
     if (part.id != no_token) return use(vocabulary_.bytes(part.id));
+    if (vocabulary_.units() == Vocabulary::Units::words) {
+      for (WordRange word{0, 0}; (word = next_word(pattern_, part.text, word.end)).begin < word.end;) {
+        use(part.text.substr(word.begin, word.end - word.begin));
+      }
+      return;
+    }
     const auto* begin = reinterpret_cast<const uint8_t*>(part.text.data());
     Splitter splitter(pattern_, begin, begin + part.text.size());
     uint32_t ends[Splitter::room];

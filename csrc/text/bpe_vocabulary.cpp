@@ -93,10 +93,10 @@ std::string quoted(std::string_view bytes) {
 
 }  // namespace
 
-Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pieces), ranked_(!source.has_merges), units_(source.units), byte_fallback_(source.byte_fallback), fuses_unknown_(source.fuse_unknown) {
+Vocabulary::Vocabulary(VocabularySource source) : whole_pieces_(source.whole_pieces), ranked_(!source.has_merges), units_(source.units), byte_fallback_(source.byte_fallback), fuses_unknown_(source.fuse_unknown), word_prefix_(source.word_prefix), longest_word_(source.longest_word) {
   add_tokens(source);
   if (units_ != Units::bytes && !source.has_merges) {
-    units_ == Units::unigram ? build_trie() : add_merges_from_scores();
+    if (units_ != Units::words) units_ == Units::unigram ? build_trie() : add_merges_from_scores();
     add_added_tokens(source, std::vector<bool>(size(), true));
   } else if (source.has_merges) {
     add_added_tokens(source, add_merges(source));
@@ -158,6 +158,7 @@ void Vocabulary::add_tokens(VocabularySource& source) {
     longest_ = std::max(longest_, token.size);
     if (token.size == 1 && token.spelled && units_ == Units::bytes) byte_tokens_[static_cast<uint8_t>(text[0])] = token.id;
   }
+  if (units_ == Units::words) return add_words(source);
   if (units_ != Units::bytes) return add_characters(source);
   complete_ = std::find(std::begin(byte_tokens_), std::end(byte_tokens_), no_token) == std::end(byte_tokens_);
   if (complete_) return;
@@ -346,6 +347,7 @@ void Vocabulary::add(AddedToken token, bool made) {
       size_t at = hash & mask;
       while (index_[at] != 0 && index_[at] != entry_of(id, hash)) at = (at + 1) & mask;
       if (index_[at] != 0) index_[at] = erased;
+      if (units_ == Units::words) trie_.add(bytes(id), PieceTrie::none);
     }
     if (units_ == Units::bytes || !has(id)) {
       if (id >= size()) tokens_.resize(id + 1);
@@ -366,7 +368,7 @@ void Vocabulary::add_added_tokens(const VocabularySource& source, const std::vec
     if (token.content.empty()) fail(source.tokens_file, 1, "the added token of id " + std::to_string(token.id) + " is empty");
     if (token.id >= max_tokens) fail(source.tokens_file, 1, shown + ": the id is not below 2^24");
     if (find_added(token.content) != no_token) fail(source.tokens_file, 1, shown + " is given a second time");
-    const std::string content = units_ == Units::bytes ? token.content : with_blanks(token.content);
+    const std::string content = units_ == Units::bytes || units_ == Units::words ? token.content : with_blanks(token.content);
     const bool other_name = named.size() > token.id && named[token.id];  // of an id that an added token has already
     if (!other_name && has(token.id) && bytes(token.id) != content && spell(bytes(token.id)) != token.content) {
       fail(source.tokens_file, 1, shown + ": the id is taken by the token " + quoted(bytes(token.id)));

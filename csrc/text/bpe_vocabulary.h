@@ -27,8 +27,9 @@ struct AddedToken {
 // Vocabulary files as they are read, before anything is checked against anything else.
 struct VocabularySource {
   // What text begins as before anything becomes a token: bytes (byte-level BPE), or characters, a blank for each U+2581
-  // of a name (SentencePiece). unigram: tokens are chosen by their scores (Kudo 2018), nothing is merged.
-  enum class Units : uint8_t { bytes, characters, unigram };
+  // of a name (SentencePiece). unigram: tokens are chosen by their scores (Kudo 2018), words: from the front of each word
+  // the longest (WordPiece); nothing is merged then.
+  enum class Units : uint8_t { bytes, characters, unigram, words };
   enum class Kind : uint8_t {
     text,    // text may become it
     byte,    // one byte of a character that no other token has (<0x41>)
@@ -55,6 +56,8 @@ struct VocabularySource {
   std::vector<double> scores;        // by place in `tokens`: the highest merges first, where there are no merges
   bool byte_fallback = false;        // a character without a token becomes those of its bytes, not `unknown`
   bool fuse_unknown = false;         // neighbours that are unknown become one token
+  std::string word_prefix;           // of the names of tokens that go on a word ("##")
+  uint32_t longest_word = 100;       // in characters: longer words are unknown
   std::string tokens_file, merges_file;  // for messages
   std::string settings;                  // tokenizer.json without its vocabulary and merges
 };
@@ -104,7 +107,12 @@ class Vocabulary {
   const std::vector<double>& scores() const { return scores_; }  // by id, or empty
   double score(uint32_t id) const { return scores_[id]; }
   double unknown_score() const { return unknown_score_; }
-  const PieceTrie& trie() const { return trie_; }  // of a unigram vocabulary
+  const PieceTrie& trie() const { return trie_; }  // of a unigram vocabulary, or of words
+
+  // Of words: the prefix of names, the node of trie() where tokens that go on a word begin, the longest word.
+  const std::string& word_prefix() const { return word_prefix_; }
+  uint32_t inside_words() const { return inside_words_; }
+  uint32_t longest_word() const { return longest_word_; }
 
   // What a byte is before anything merges: its token, or substitute() where it has none.
   uint32_t byte_token(uint8_t byte) const { return byte_tokens_[byte]; }
@@ -174,6 +182,7 @@ class Vocabulary {
   bool add_grouped_merges(const std::vector<std::array<uint32_t, 3>>& merges);
   void add_merges_from_scores();
   void build_trie();
+  void add_words(const VocabularySource& source);
   uint32_t symbol_of(uint32_t code) const;
   size_t unknown_size(const char* at) const;
 
@@ -203,6 +212,8 @@ class Vocabulary {
   std::vector<uint32_t> ascii_symbols_;  // [128]
   std::unordered_map<uint32_t, uint32_t> symbols_;  // by code point, beyond ASCII
   PieceTrie trie_;
+  std::string word_prefix_;
+  uint32_t inside_words_ = 0, longest_word_ = 0;
 
   std::vector<Slot> pairs_;  // not orderly: open addressing; left is no_token where free
 };

@@ -145,8 +145,18 @@ void Vocabulary::add_merges_from_scores() {
   add_all_pairs(ids, ranks);
 }
 
+void Vocabulary::add_words(const VocabularySource& source) {
+  complete_ = false;
+  substitute_ = find(source.unknown);
+  if (substitute_ == no_token) fail(source.tokens_file, "the unknown token " + source.unknown + " is no token of the vocabulary");
+  build_trie();
+  for (const char byte : word_prefix_) {
+    if (inside_words_ != PieceTrie::none) inside_words_ = trie_.step(inside_words_, static_cast<uint8_t>(byte));
+  }
+}
+
 void Vocabulary::build_trie() {
-  if (scores_.empty()) fail("the vocabulary", "there are no scores");
+  if (scores_.empty() && units_ != Units::words) fail("the vocabulary", "there are no scores");
   for (uint32_t id = 0; id < size(); ++id) {
     if (!has(id) || find(bytes(id)) != id) continue;
     trie_.add(bytes(id), id);

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "bert_chars.h"
 #include "machine/shown.h"
 #include "unicode_chars.h"
 
@@ -190,6 +191,15 @@ const Byte* to_next_blank(const Byte* p, const Byte* end) {
   return found ? static_cast<const Byte*>(found) : end;
 }
 
+template <bool signs>
+const Byte* to_word_end(const Byte* p, const Byte* end) {
+  const auto kind_at = [&](const Byte* q) { return bert_kind(code_at(q)) & (signs ? bert_white | bert_sign : bert_white); };
+  const unsigned kind = kind_at(p);
+  do p += char_at(p).size;
+  while (kind != bert_sign && p < end && kind_at(p) == kind);
+  return p;
+}
+
 const Byte* to_end(const Byte*, const Byte* end) { return end; }
 
 constexpr size_t scanned_at_a_time = 256;  // pieces
@@ -213,7 +223,8 @@ namespace {
 
 constexpr std::pair<const char*, Pattern> pattern_names[] = {
     {"gpt2", Pattern::gpt2}, {"cl100k", Pattern::cl100k}, {"llama3", Pattern::llama3}, {"qwen2", Pattern::qwen2},
-    {"smollm", Pattern::smollm}, {"o200k", Pattern::o200k}, {"blanks", Pattern::blanks}, {"each_blank", Pattern::each_blank}, {"whole", Pattern::whole}};
+    {"smollm", Pattern::smollm}, {"o200k", Pattern::o200k}, {"blanks", Pattern::blanks}, {"each_blank", Pattern::each_blank}, {"whole", Pattern::whole},
+    {"bert", Pattern::bert}, {"words", Pattern::words}};
 
 }  // namespace
 
@@ -243,6 +254,8 @@ const uint8_t* piece_end(Pattern pattern, const uint8_t* begin, const uint8_t* e
     case Pattern::blanks: return to_next_blank<true>(begin, end);
     case Pattern::each_blank: return to_next_blank<false>(begin, end);
     case Pattern::whole: return end;
+    case Pattern::bert: return to_word_end<true>(begin, end);
+    case Pattern::words: return to_word_end<false>(begin, end);
     default: return gpt2_end(begin, end);
   }
 }
@@ -257,6 +270,8 @@ size_t Splitter::next(uint32_t* ends) {
     case Pattern::blanks: return scan<to_next_blank<true>>(begin_, at_, end_, ends);
     case Pattern::each_blank: return scan<to_next_blank<false>>(begin_, at_, end_, ends);
     case Pattern::whole: return scan<to_end>(begin_, at_, end_, ends);
+    case Pattern::bert: return scan<to_word_end<true>>(begin_, at_, end_, ends);
+    case Pattern::words: return scan<to_word_end<false>>(begin_, at_, end_, ends);
     default: return blocks_.next(ends);
   }
 }

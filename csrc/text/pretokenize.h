@@ -18,9 +18,11 @@ namespace nextword {
 //   qwen2   llama3 with \p{N} in the place of \p{N}{1,3}
 //   smollm  each \p{N} alone, and what is between two of them by gpt2, as a text of its own (Digits, then ByteLevel)
 //   blanks  before each run of blanks; each_blank: before each blank; whole: nowhere. For SentencePiece's vocabularies.
+//   bert    white space, signs of punctuation one by one, what is between them; words: what is between white space. For
+//           WordPiece, which leaves white space out (wordpiece.h).
 //   o200k   word without or with capitals, each with an optional character before and a contraction after,
 //           |\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
-enum class Pattern { gpt2, cl100k, llama3, qwen2, smollm, o200k, blanks, each_blank, whole };
+enum class Pattern { gpt2, cl100k, llama3, qwen2, smollm, o200k, blanks, each_blank, whole, bert, words };
 
 Pattern pattern_named(std::string_view name);  // throws std::invalid_argument and lists the names
 const char* pattern_name(Pattern pattern);

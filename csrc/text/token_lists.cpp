@@ -135,6 +135,23 @@ VocabularySource blank_source(const TokenLists& lists, VocabularySource::Units u
   return source;
 }
 
+VocabularySource word_source(const TokenLists& lists, const std::string& unknown, const std::string& prefix, uint32_t longest) {
+  using Kind = VocabularySource::Kind;
+  VocabularySource source = checked(lists);
+  source.units = VocabularySource::Units::words;
+  source.whole_pieces = false;
+  source.unknown = unknown;
+  source.word_prefix = prefix;
+  source.longest_word = longest;
+  for (size_t i = 0; i < lists.names.size(); ++i) {
+    const Kind kind = kind_of(lists, i) == PieceKind::unused ? Kind::hidden : Kind::text;
+    const auto start = static_cast<uint32_t>(source.bytes.size());
+    source.bytes += lists.names[i];
+    source.tokens.push_back({static_cast<uint32_t>(i), start, static_cast<uint32_t>(lists.names[i].size()), static_cast<uint32_t>(i + 1), true, kind});
+  }
+  return source;
+}
+
 bool begins_words(const VocabularySource& source) {
   for (const auto& token : source.tokens) {
     if (token.kind != VocabularySource::Kind::text) continue;

@@ -30,6 +30,10 @@ VocabularySource spelled_source(const TokenLists& lists);
 VocabularySource blank_source(const TokenLists& lists, VocabularySource::Units units, const std::string& unknown, bool byte_fallback,
                               bool fuse_unknown);
 
+// A vocabulary of words (WordPiece). An unused one is not found by its name. unknown: the name of
+// the token of words that have none; prefix: of the names of tokens that go on a word; longest: word, in characters.
+VocabularySource word_source(const TokenLists& lists, const std::string& unknown, const std::string& prefix, uint32_t longest);
+
 // A name with the blanks that it stands for, and back.
 std::string with_blanks(std::string_view name);
 std::string with_marks(std::string_view text);

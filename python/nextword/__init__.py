@@ -26,10 +26,11 @@ from nextword.page.opening import explain_page, html, widget
 from nextword.tasks.language_model import LanguageModel
 from nextword.tasks.loading import DEMO, load
 from nextword.tasks.quantized import quantize
+from nextword.tasks.text_encoder import TextEncoder
 from nextword.text.tokenizer import Tokenizer
 
-__all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "Tokenizer", "__version__", "cpu",
-           "explain_page", "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity",
+__all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "TextEncoder", "Tokenizer", "__version__",
+           "cpu", "explain_page", "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity",
            "trace", "vectors"]
 
 # Modules that users name as `nextword.ops` and import from there, wherever in the rooms they stand.

@@ -247,7 +247,7 @@ WRONG = {
     "wanted rows": (lambda x: x + x[numbers(x, "wanted")], r"add: y must be \[tokens, 6\], got \[wanted, 6\]"),
     "wanted twice": (lambda x: x[numbers(x, "wanted")][numbers(x, "wanted")], "gather: x and the index must be"),
     "rows by ids": (lambda x: x[numbers(x, "ids")], r"gather: x and the index must be .* and wanted"),
-    "name": (lambda x: x[numbers(x, "rows")], "program: indices must be some of ids, places, wanted, got 'rows'"),
+    "name": (lambda x: x[numbers(x, "rows")], "indices must be some of ids, places, types, wanted, got 'rows'"),
     "activation": (lambda x: recorder.matmul_activated(x, weight(), None, "sin"),
                    "activation must be one of gelu_tanh"),
     "norm": (lambda x: recorder.layer_norm(x, ones(6, "f"), ones(5, "f")), r"layer_norm: bias must be float32 \[6\]"),

@@ -33,7 +33,7 @@ def compiled_functions():
     """(name, function) of the module and of its classes, constructors too."""
     tokenizer = nextword.load().tokenizer
     made = {"Bpe": tokenizer, "Packed": ops.pack(np.ones((2, 3), "f")), "PieceCounts": _core.PieceCounts("gpt2"),
-            "Program": nextword.load().model._recorded()}  # fmt: skip
+            "Program": nextword.load().model.program()}  # fmt: skip
     for name, value in vars(_core).items():
         if isinstance(value, types.BuiltinFunctionType) and name not in READS_A_FILE:
             yield name, value

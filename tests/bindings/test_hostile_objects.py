@@ -215,7 +215,7 @@ for k in (1, 40, 5000, 49999):
 """,
     "a model's arrays that change while it runs": """
 model = lm.model
-program = model._recorded()
+program = model.program()
 cache = model.cache(2, 256)
 ids, slots, fresh, wanted = np.full(200, 5), np.zeros(1, np.int64), np.full(1, 200), np.array([199])
 lengths = cache.lengths
@@ -271,7 +271,7 @@ for wrong in (np.zeros(3), np.zeros(len(program), "f"), 3, np.broadcast_to(np.ze
 """,
     "operations that are added while a program runs": """
 model = lm.model
-program = model._recorded()
+program = model.program()
 cache = model.cache(1, 256)
 ids, slots, fresh, wanted = np.full(200, 5), np.zeros(1, np.int64), np.full(1, 200), np.array([199])
 def run():

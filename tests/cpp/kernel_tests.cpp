@@ -17,6 +17,7 @@
 #include "machine/parallel.h"
 #include "arithmetic/sampling.h"
 #include "arithmetic/streaming.h"
+#include "arithmetic/within.h"
 #include "recorded.h"
 
 using namespace nextword;
@@ -327,6 +328,61 @@ void test_attention(Element element, int64_t heads, int64_t width, int64_t past,
 }
 
 // Numbers of any bits are stored, and attended to, without a conversion that C++ leaves undefined.
+void test_within(int64_t heads, int64_t width, const std::vector<int64_t>& fresh, int64_t window, int64_t reach) {
+  int64_t tokens = 0;
+  for (const int64_t n : fresh) tokens += n;
+  const int64_t cols = heads * width;
+  const Floats x = numbers(tokens * 3 * cols), bias = numbers(heads * (2 * reach + 1));  // q, k and v side by side
+  const auto rows_at = [&](int64_t row, const int64_t* each, int64_t count) {
+    const float* const at = x.data() + row * 3 * cols;
+    return TextRows{at, at + cols, at + 2 * cols, 3 * cols, 3 * cols, 3 * cols, each, count, heads, width};
+  };
+  const float scale = 1 / std::sqrt(static_cast<float>(width)), *const table = reach ? bias.data() : nullptr;
+  const auto texts = static_cast<int64_t>(fresh.size());
+  Floats out(static_cast<size_t>(tokens * cols));
+  attention_within(rows_at(0, fresh.data(), texts), TextRoom(fresh.data(), texts, width), window, scale, table, reach, nullptr, nullptr,
+                   out.data());
+  int64_t row = 0;
+  for (const int64_t n : fresh) {
+    Floats alone(static_cast<size_t>(n * cols)), scores(static_cast<size_t>(heads * n * n)), weights(scores.size());
+    attention_within(rows_at(row, &n, 1), TextRoom(&n, 1, width), window, scale, table, reach, scores.data(), weights.data(), alone.data());
+    require(same(alone.data(), out.data() + row * cols, n * cols), "attention within: a text's bits depend on the others");
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t i = 0; i < n; ++i) {
+        const float* const q = x.data() + (row + i) * 3 * cols + h * width;
+        double top = -INFINITY, sum = 0, largest = 0;
+        std::vector<double> s(static_cast<size_t>(n)), exact(static_cast<size_t>(width));
+        for (int64_t j = 0; j < n; ++j) {
+          const int64_t apart = j - i;
+          double product = 0, size = 0;
+          for (int64_t d = 0; d < width; ++d) {
+            const double term = static_cast<double>(q[d]) * x[static_cast<size_t>((row + j) * 3 * cols + cols + h * width + d)];
+            product += term, size += std::fabs(term);
+          }
+          const float plus = table ? bias[static_cast<size_t>(h * (2 * reach + 1) + std::clamp(apart, -reach, reach) + reach)] : 0;
+          const bool seen = !window || std::abs(apart) <= window;
+          s[static_cast<size_t>(j)] = seen ? scale * product + plus : -INFINITY;
+          if (seen) top = std::max(top, s[static_cast<size_t>(j)]), largest = std::max(largest, scale * size + std::fabs(plus));
+          require(seen == std::isfinite(scores[static_cast<size_t>((h * n + i) * n + j)]), "attention within: what is masked");
+        }
+        for (double& v : s) sum += v = std::exp(v - top);
+        const double error = 2 * gamma_of(width + 4) * largest + gamma_of(n + 16);
+        for (int64_t d = 0; d < width; ++d) {
+          double value = 0, size = 0;
+          for (int64_t j = 0; j < n; ++j) {
+            const double w = s[static_cast<size_t>(j)] / sum, v = x[static_cast<size_t>((row + j) * 3 * cols + 2 * cols + h * width + d)];
+            value += w * v, size = std::max(size, std::fabs(v));
+          }
+          require(std::fabs(alone[static_cast<size_t>(i * cols + h * width + d)] - value) <= 2 * error * size, "attention within: value");
+        }
+        for (int64_t j = 0; j < n; ++j)
+          require(std::fabs(weights[static_cast<size_t>((h * n + i) * n + j)] - s[static_cast<size_t>(j)] / sum) <= 2 * error,
+                  "attention within: weight");
+      }
+    row += n;
+  }
+}
+
 void test_any_bits(Element element) {
   Sequence s(element, 3, 9, 40, 3);
   for (Floats* const x : {&s.k, &s.v})
@@ -459,7 +515,7 @@ struct Model {
       std::vector<int64_t> at(static_cast<size_t>(fresh)), wanted(at);
       for (int64_t i = 0; i < fresh; ++i) at[static_cast<size_t>(i)] = past + i, wanted[static_cast<size_t>(i)] = i;
       Floats out(static_cast<size_t>(fresh * vocabulary));
-      const Pass pass{ids.data() + past, at.data(), wanted.data(), fresh, fresh, {{{&slot, &past, &fresh, 1}, caches}}};
+      const Pass pass{ids.data() + past, at.data(), nullptr, wanted.data(), &fresh, fresh, fresh, 1, {{{&slot, &past, &fresh, 1}, caches}}};
       nextword::run(recorder.program, pass, out.data());
       found.insert(found.end(), out.begin(), out.end());
       past += fresh;
@@ -476,7 +532,7 @@ void test_program(Dtype dtype, Element element) {
   Floats many(static_cast<size_t>(times * Model::vocabulary));
   const Program& program = model.recorder.program;
   std::vector<double> seconds(program.ops.size(), 0);
-  const Pass pass{&one, &zero, wanted.data(), 1, times, {{{&zero, &zero, &one, 1}, model.caches}}};
+  const Pass pass{&one, &zero, nullptr, wanted.data(), &one, 1, times, 1, {{{&zero, &zero, &one, 1}, model.caches}}};
   nextword::run(program, pass, many.data(), seconds.data());
   double sum = 0;
   for (const double time : seconds) require(time >= 0, "no operation takes less than no time"), sum += time;
@@ -600,6 +656,9 @@ int main() {
         for (const int64_t fresh : {1, 14})
           for (const auto element : {Element::float32, Element::bfloat16, Element::int8})
             test_attention(element, 1, 9, 70, fresh, group, window);
+    for (const int64_t width : {1, 20, 32, 48})
+      for (const int64_t window : {0, 1, 5, 33, 100})
+        for (const int64_t reach : {0, 3, 128}) test_within(2, width, {1, 70, 13}, window, reach);
     test_embedding();
     test_pairs();
     for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8, Dtype::int4})

@@ -14,12 +14,15 @@
 #include <stdexcept>
 #include <string>
 
+#include "text/bert_form.h"
 #include "text/bpe.h"
 #include "text/bpe_cpu.h"
 #include "text/bpe_files.h"
 #include "text/bpe_join.h"
 #include "text/bpe_train.h"
 #include "text/byte_alphabet.h"
+#include "text/token_lists.h"
+#include "text/wordpiece.h"
 
 using namespace nextword;
 
@@ -156,7 +159,7 @@ void check_added(const uint8_t* data, size_t size) {
   bool plain = true;
   for (unsigned count = next() % 6; count > 0; --count) {
     const unsigned bits = next();
-    const size_t length = std::min<size_t>(next() % 12 + 1, size - at);
+    const size_t most = next() % 12 + 1u, length = std::min(most, size - at);
     std::string content = text_from(data + at, length);
     at += length;
     if (content.empty() || std::find(contents.begin(), contents.end(), content) != contents.end()) continue;
@@ -199,12 +202,59 @@ void check_added(const uint8_t* data, size_t size) {
   if (decoded(bpe.vocabulary(), middle) != text) wrong("added: the tokens are not the text");
 }
 
+// A vocabulary of words and a text from the bytes: names (size, content), then the text, which BERT's normaliser changes.
+void check_words(const uint8_t* data, size_t size) {
+  size_t at = 0;
+  const auto next = [&] { return at < size ? data[at++] : uint8_t{0}; };
+  const unsigned bits = next();
+  TokenLists lists{{"[UNK]", "a", "b", "##a", "##ab", "c"}, {}, {}, {}, "words"};
+  for (unsigned count = next() % 12; count > 0; --count) {
+    const size_t most = next() % 6 + 1u, length = std::min(most, size - at);
+    std::string name = (count & 1 ? "##" : "") + text_from(data + at, length);
+    at += length;
+    if (!name.empty() && std::find(lists.names.begin(), lists.names.end(), name) == lists.names.end()) lists.names.push_back(name);
+  }
+  TextRules rules;
+  rules.normalize = bert_form({(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0});
+  rules.cleans = bits & 16;
+  rules.beginning = {0};
+  VocabularySource source = word_source(lists, "[UNK]", "##", bits & 32 ? 8 : 100);
+  if (bits & 64) source.added.push_back({"c", 5, false, true, false, false, (bits & 128) != 0});
+  const Bpe bpe(std::move(source), bits & 128 ? Pattern::words : Pattern::bert, rules);
+  const std::string text = text_from(data + at, size - at);
+  IdBuffer ids, again;
+  Bpe::Offsets offsets;
+  bpe.encode(text, Request(), ids);
+  bpe.encode(text, Request(), again, offsets);
+  if (ids.size() != again.size() || ids.size() != offsets.size()) wrong("words: ids depend on whether offsets are asked for");
+  if (std::memcmp(ids.data(), again.data(), 4 * ids.size()) != 0) wrong("words: offsets change the ids");
+  for (const auto& [begin, end] : offsets) {
+    if (begin > end || end > text.size()) wrong("words: offsets are no range of the text");
+  }
+  Bpe::in_characters(text, offsets);
+  text_of_words(bpe.vocabulary(), {ids.data(), ids.data() + ids.size()}, rules.cleans);
+  IdBuffer cached;
+  Encoder fresh(bpe.vocabulary(), bpe.pattern());
+  fresh.encode(text, cached);
+  std::vector<uint32_t> alone, some;
+  for (WordRange word{0, 0}; (word = next_word(bpe.pattern(), text, word.end)).begin < word.end;) {
+    some.resize(word.end - word.begin);
+    some.resize(wordpieces(bpe.vocabulary(), std::string_view(text).substr(word.begin, some.size()), some.data()));
+    alone.insert(alone.end(), some.begin(), some.end());
+  }
+  if (alone != std::vector<uint32_t>(cached.data(), cached.data() + cached.size())) wrong("words: ids depend on the cache");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const unsigned kind = data[0] % 9;
+  const unsigned kind = data[0] % 10;
+  if (kind == 9) {
+    check_words(data + 1, size - 1);
+    return 0;
+  }
   if (kind == 8) {
     check_added(data + 1, size - 1);
     return 0;
@@ -295,9 +345,9 @@ int main(int count, char** arguments) {
   static const char frequent[] = "aaabbcde  \n'st\t1!\xC5\x01\x7F\xE0\x30\x00";
   size_t runs = 0;
   for (; spent() < seconds; ++runs) {
-    const unsigned kind = random() % 9;
+    const unsigned kind = random() % 10;
     std::string input(1, static_cast<char>(kind));
-    if (kind < 4 || kind == 8) {
+    if (kind < 4 || kind >= 8) {
       for (size_t size = random() % (random() % 8 ? 300 : 20000); size > 0; --size) {
         input += random() % 8 ? frequent[random() % (sizeof frequent - 1)] : static_cast<char>(random());
         if (random() % 64 == 0) input.append(random() % 200, input.back());

@@ -107,7 +107,7 @@ def test_a_made_up_architecture_is_that_of_numpy_within_what_rounding_explains(i
 
 def test_an_architecture_is_a_short_file_and_nothing_else():
     assert len(Path(made_up.__file__).read_text().splitlines()) < 80
-    kinds = [kind for kind, *_ in MadeUp(Weights(), MadeUpConfig(layers=1))._recorded().operations()]
+    kinds = [kind for kind, *_ in MadeUp(Weights(), MadeUpConfig(layers=1)).program().operations()]
     assert kinds == ["embedding", "matmul", "append", "attention", "matmul_residual", "layer_norm", "matmul_activated",
                      "matmul", "multiply", "matmul", "add", "layer_norm", "gather", "layer_norm", "matmul"]  # fmt: skip
 

@@ -66,7 +66,7 @@ def test_a_pass_that_runs_ends_soon_after_another_thread_has_said_so():
 
 
 def test_other_values_are_refused():
-    program = random_model(tiny_config(n_positions=64), seed=1)._recorded()
+    program = random_model(tiny_config(n_positions=64), seed=1).program()
     none = np.empty(0, np.int64)
     with pytest.raises(TypeError, match="program: stop must be a Stop or None, got int"):
         program.run(none, none, none, none, [], None, 3)

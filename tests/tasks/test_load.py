@@ -13,6 +13,7 @@ import pytest
 import nextword
 from byte_vocabulary import write_byte_vocabulary
 from model_files import from_bfloat16, to_bfloat16, write_model
+from nextword.models import ARCHITECTURES, ENCODERS
 from nextword.models.gpt2 import GPT2
 from strategies import random_tensors, run, tiny_config
 
@@ -151,7 +152,7 @@ def test_generation_of_an_id_beyond_the_vocabulary_gives_replacement_characters(
 @pytest.mark.parametrize("kind", ["mamba", "", None, 3, ["gpt2"]])
 def test_an_unknown_model_type_is_an_error_that_lists_the_known(tmp_path, kind):
     folder = write_model(tmp_path / "m", tiny_config(model_type=kind), random_tensors(tiny_config()))
-    known = "gpt2, llama, mistral, qwen2, qwen3"
+    known = ", ".join((*ARCHITECTURES, *ENCODERS))
     with pytest.raises(ValueError, match=rf"model_type in .*config\.json must be one of {known}, got "):
         nextword.load(folder)
 

@@ -105,7 +105,7 @@ def test_a_damaged_pickle_is_an_error(damage):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_what_holds_memory_of_the_core_is_an_error_by_every_protocol(protocol):
     model = nextword.load().model
-    for x in (model.embed.tokens, model._recorded(), _core.PieceCounts("gpt2")):
+    for x in (model.embed.tokens, model.program(), _core.PieceCounts("gpt2")):
         with pytest.raises(TypeError, match=f"pickle: {type(x).__name__} holds memory of its process"):
             pickle.dumps(x, protocol)
 
@@ -125,7 +125,7 @@ def test_a_language_model_is_loaded_anew_from_where_it_came(tmp_path, monkeypatc
 
 @pytest.mark.parametrize(("make", "words"), [
     (lambda lm: lm, "this LanguageModel was put together by hand, .* nextword.load"),
-    (lambda lm: lm.model, "a GPT2 holds memory of its process; pickle the LanguageModel"),
+    (lambda lm: lm.model, "a GPT2 holds memory of its process; pickle what nextword.load"),
     (lambda lm: lm.session([1, 2]), r"a Session belongs to its model; write it with save\(path\)"),
     (lambda lm: PrefixCache(lm.model), r"a PrefixCache belongs to its model .*; make another with"),
 ], ids=["model by hand", "GPT2", "session", "prefix cache"])  # fmt: skip

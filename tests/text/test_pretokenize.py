@@ -79,7 +79,7 @@ def test_llama3_ends_a_piece_at_a_newline_at_the_end_of_the_text():
 
 
 def test_an_unknown_pattern_or_variant_lists_the_known_ones():
-    known = "gpt2, cl100k, llama3, qwen2, smollm, o200k, blanks, each_blank, whole"
+    known = "gpt2, cl100k, llama3, qwen2, smollm, o200k, blanks, each_blank, whole, bert, words"
     with pytest.raises(ValueError, match=f"{known}, got 'gpt9'"):
         _core.pieces("gpt9", "")
     with pytest.raises(ValueError, match="must be one of portable"):

@@ -164,7 +164,7 @@ def test_what_only_the_second_of_two_forms_has_is_known(tmp_path):
 
 
 REFUSED = [
-    ({"tokenizer_config": {"tokenizer_class": "RobertaTokenizer"}}, "tokenizer_config.json: tokenizer_class must be"),
+    ({"tokenizer_config": {"tokenizer_class": "CLIPTokenizer"}}, "tokenizer_config.json: tokenizer_class must be"),
     ({"config": {"tokenizer_class": "BertTokenizer"}}, "config.json: tokenizer_class must be GPT2Tokenizer where"),
     ({"tokenizer_config": {"fast_tokenizer_files": ["a.json"]}}, "tokenizer_config.json: fast_tokenizer_files must be"),
     ({"tokenizer_config": {"add_prefix_space": "yes"}}, 'add_prefix_space must be true or false, got "yes"'),

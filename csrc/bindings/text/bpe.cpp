@@ -21,6 +21,7 @@
 #include "machine/parallel.h"
 #include "text.h"
 #include "text/bpe.h"
+#include "text/wordpiece.h"
 
 namespace py = pybind11;
 using namespace nextword;
@@ -72,7 +73,8 @@ class Buffers {
 };
 
 const char* units_name(Vocabulary::Units units) {
-  return units == Vocabulary::Units::bytes ? "bytes" : units == Vocabulary::Units::characters ? "characters" : "unigram";
+  constexpr const char* names[] = {"bytes", "characters", "unigram", "words"};
+  return names[static_cast<size_t>(units)];
 }
 
 PyBpe& self_of(PyObject* self) {
@@ -230,9 +232,15 @@ PyObject* text_of(std::string_view bytes) {
   return PyUnicode_Join(py::str().ptr(), parts.ptr());
 }
 
+std::string words_of(const char* operation, const PyBpe& bpe, PyObject* ids) {
+  const std::vector<uint32_t> list = ids_of(operation, bpe.core.vocabulary(), ids);
+  return text_of_words(bpe.core.vocabulary(), list, bpe.core.rules().cleans);
+}
+
 PyObject* decode(PyObject* self, PyObject* ids) {
   return guarded([&] {
     const PyBpe& bpe = self_of(self);
+    if (bpe.core.vocabulary().units() == Vocabulary::Units::words) return text_of(words_of("decode", bpe, ids));
     const Bytes bytes = bytes_of("decode", bpe, ids);
     size_t blanks = 0;
     while (blanks < bytes.first && blanks < bpe.core.rules().trimmed && bytes.data[blanks] == ' ') ++blanks;
@@ -242,7 +250,12 @@ PyObject* decode(PyObject* self, PyObject* ids) {
 
 PyObject* decode_bytes(PyObject* self, PyObject* ids) {
   return guarded([&] {
-    const Bytes bytes = bytes_of("decode_bytes", self_of(self), ids);
+    const PyBpe& bpe = self_of(self);
+    if (bpe.core.vocabulary().units() == Vocabulary::Units::words) {
+      const std::string words = words_of("decode_bytes", bpe, ids);
+      return PyBytes_FromStringAndSize(words.data(), static_cast<Py_ssize_t>(words.size()));
+    }
+    const Bytes bytes = bytes_of("decode_bytes", bpe, ids);
     return PyBytes_FromStringAndSize(bytes.data.get(), static_cast<Py_ssize_t>(bytes.size));
   });
 }
@@ -359,19 +372,20 @@ void bind_bpe(py::module_& m) {
   bind_vocabulary_sources(m);  // which Bpe is made of
   py::class_<PyBpe> bpe(m, "Bpe", "Byte-level byte-pair encoding; nextword.Tokenizer adds the files.");
   bpe.def(py::init([](VocabularySource& source, const std::string& pattern, bool prefix_space, const py::list& normalize,
-                      std::vector<uint32_t> beginning, std::vector<uint32_t> ending, bool prefix_first, uint32_t trimmed) {
+                      std::vector<uint32_t> beginning, std::vector<uint32_t> ending, bool prefix_first, uint32_t trimmed, bool cleans) {
             TextRules rules;
             set_normalizer(normalize, rules);
             rules.prefix_space = prefix_space;
             rules.prefix_first = prefix_first;
             rules.trimmed = trimmed;
+            rules.cleans = cleans;
             rules.beginning = std::move(beginning);
             rules.ending = std::move(ending);
             return std::make_unique<PyBpe>(std::move(source), pattern_named(pattern), std::move(rules));  // source is used up
           }),
           py::arg("source"), py::arg("pattern"), py::arg("prefix_space") = false, py::arg("normalize") = py::list(),
           py::arg("beginning") = std::vector<uint32_t>(), py::arg("ending") = std::vector<uint32_t>(),
-          py::arg("prefix_first") = false, py::arg("trimmed") = 0)
+          py::arg("prefix_first") = false, py::arg("trimmed") = 0, py::arg("cleans") = false)
       .def("__len__", [](const PyBpe& self) { return self.core.vocabulary().size(); })
       .def_property_readonly("pattern",
                              [](const PyBpe& self) {
@@ -389,6 +403,9 @@ void bind_bpe(py::module_& m) {
       .def_property_readonly("prefix_space", [](const PyBpe& self) { return self.core.rules().prefix_space; })
       .def_property_readonly("prefix_first", [](const PyBpe& self) { return self.core.rules().prefix_first; })
       .def_property_readonly("trimmed", [](const PyBpe& self) { return self.core.rules().trimmed; })
+      .def_property_readonly("cleans", [](const PyBpe& self) { return self.core.rules().cleans; })
+      .def_property_readonly("word_prefix", [](const PyBpe& self) { return self.core.vocabulary().word_prefix(); })
+      .def_property_readonly("longest_word", [](const PyBpe& self) { return self.core.vocabulary().longest_word(); })
       .def_property_readonly("units", [](const PyBpe& self) { return units_name(self.core.vocabulary().units()); })
       .def_property_readonly("byte_fallback", [](const PyBpe& self) { return self.core.vocabulary().falls_back_to_bytes(); })
       .def_property_readonly("fuses_unknown", [](const PyBpe& self) { return self.core.vocabulary().fuses_unknown(); })
@@ -423,17 +440,21 @@ threads: at most so many; by default as many as the library uses. The rest is as
           py::arg("id"))
       .def(
           "_encode_with_offsets",
-          [](const PyBpe& self, const py::object& text, const py::object& allowed, bool add_special_tokens) {
+          [](const PyBpe& self, const py::object& text, const py::object& allowed, bool add_special_tokens, bool characters) {
             const Text view("encode_with_offsets", text.ptr());
             const Request request{allowed_special(self.core.vocabulary(), allowed), add_special_tokens};
             TextBuffer buffer;
             IdBuffer ids;
             Bpe::Offsets offsets;
-            const auto work = [&] { self.core.encode(view.utf8(buffer), request, ids, offsets); };
+            const auto work = [&] {
+              const std::string_view utf8 = view.utf8(buffer);
+              self.core.encode(utf8, request, ids, offsets);
+              if (characters) Bpe::in_characters(utf8, offsets);
+            };
             self.core.rules().asks_python ? work() : without_lock(view, work);
             return std::make_pair(std::vector<uint32_t>(ids.data(), ids.data() + ids.size()), offsets);
           },
-          py::arg("text"), py::arg("allowed_special"), py::arg("add_special_tokens"))
+          py::arg("text"), py::arg("allowed_special"), py::arg("add_special_tokens"), py::arg("characters") = false)
       .def(
           "_pieces",
           [](const PyBpe& self, const py::object& text, const py::object& allowed) {

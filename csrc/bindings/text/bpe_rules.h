@@ -12,6 +12,7 @@
 
 #include "bindings/instances.h"
 #include "machine/shown.h"
+#include "text/bert_form.h"
 #include "text/bpe_added.h"
 #include "text/rewrite.h"
 
@@ -101,6 +102,7 @@ inline Normalize core_step(const std::string& kind, const std::vector<std::strin
   if (is("Words", 0)) return words();
   if (is("Strip", 2)) return stripped(flag(0), flag(1));
   if (is("Precompiled", 1)) return mapped(rules(0));
+  if (is("Bert", 4)) return bert_form({flag(0), flag(1), flag(2), flag(3)});
   if (kind == "SentencePiece" && arguments.size() >= 3) {
     SentencePieceForm form{rules(0), {}, flag(1), flag(2)};
     for (size_t i = 3; i < arguments.size(); ++i) form.kept.add(arguments[i], 0);

@@ -30,12 +30,13 @@ std::vector<Row> rows_of(const py::bytes& data) {
 }
 
 using SourceState = std::tuple<py::bytes, py::bytes, py::bytes, std::vector<AddedFields>, bool, bool, bool, std::string,
-                               int, std::vector<double>, bool, bool>;
+                               int, std::vector<double>, bool, bool, std::string, uint32_t>;
 
 inline SourceState state_of(const VocabularySource& s) {
   return {py::bytes(s.bytes), raw(s.tokens), raw(s.merges), added_fields(s.added),
           s.has_merges, s.whole_pieces, s.unmade_are_special, s.unknown,
-          static_cast<int>(s.units), s.scores, s.byte_fallback, s.fuse_unknown};
+          static_cast<int>(s.units), s.scores, s.byte_fallback, s.fuse_unknown,
+          s.word_prefix, s.longest_word};
 }
 
 inline VocabularySource source_of(const SourceState& state) {
@@ -46,8 +47,8 @@ inline VocabularySource source_of(const SourceState& state) {
   s.added = added_tokens(std::get<3>(state));
   int units = 0;
   std::tie(std::ignore, std::ignore, std::ignore, std::ignore, s.has_merges, s.whole_pieces, s.unmade_are_special, s.unknown, units, s.scores,
-           s.byte_fallback, s.fuse_unknown) = state;
-  if (units < 0 || units > 2 || (!s.scores.empty() && s.scores.size() != s.tokens.size())) throw std::invalid_argument("VocabularySource: the pickle is damaged");
+           s.byte_fallback, s.fuse_unknown, s.word_prefix, s.longest_word) = state;
+  if (units < 0 || units > 3 || (!s.scores.empty() && s.scores.size() != s.tokens.size())) throw std::invalid_argument("VocabularySource: the pickle is damaged");
   s.units = static_cast<VocabularySource::Units>(units);
   s.tokens_file = s.merges_file = "a pickled tokenizer";
   const uint64_t size = s.bytes.size();

@@ -94,6 +94,13 @@ void bind_vocabulary_sources(py::module_& m) {
       py::arg("names"), py::arg("kinds"), py::arg("scores"), py::arg("merges"), py::arg("units"), py::arg("unknown"),
       py::arg("byte_fallback"), py::arg("fuse_unknown"), py::arg("file"));
   m.def(
+      "word_source",
+      [](std::vector<std::string> names, std::vector<uint8_t> kinds, const std::string& unknown, const std::string& prefix,
+         uint32_t longest, const std::string& file) {
+        return word_source({std::move(names), std::move(kinds), {}, {}, file}, unknown, prefix, longest);
+      },
+      py::arg("names"), py::arg("kinds"), py::arg("unknown"), py::arg("prefix"), py::arg("longest"), py::arg("file"));
+  m.def(
       "spelled_source",
       [](std::vector<std::string> names, std::vector<uint8_t> kinds, std::vector<std::string> merges, const std::string& file) {
         return spelled_source({std::move(names), std::move(kinds), {}, std::move(merges), file});

@@ -17,12 +17,14 @@ from nextword.arithmetic.arrays import Floats, Ints
 from nextword.arithmetic.attention import append, attention, attention_weights
 from nextword.arithmetic.blocks import dequantise
 from nextword.arithmetic.logits import chances, distribution, log_probabilities, log_sum_exp, philox, sample, top
+from nextword.arithmetic.within import add_rows, attention_within, attention_within_weights, normalise, pool
 
-__all__ = ["Packed", "Program", "append", "attention", "attention_weights", "chances", "dequantise", "digest",
-           "distribution", "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities",
-           "log_sum_exp", "matmul", "matmul_activated", "matmul_residual", "matmul_times", "pack", "pack_transposed",
-           "packed", "packed_bytes", "philox", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax",
-           "tanh", "to_float32", "top", "unpack"]
+__all__ = ["Packed", "Program", "add_rows", "append", "attention", "attention_weights", "attention_within",
+           "attention_within_weights", "chances", "dequantise", "digest", "distribution", "embedding", "empty",
+           "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul", "matmul_activated",
+           "matmul_residual", "matmul_times", "normalise", "pack", "pack_transposed", "packed", "packed_bytes",
+           "philox", "pool", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax", "tanh",
+           "to_float32", "top", "unpack"]
 
 
 

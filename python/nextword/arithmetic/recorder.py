@@ -40,7 +40,7 @@ class Unknown:
 
 
 class Numbers(Unknown):
-    """Integers that a pass brings: "ids" and "places", one for each token, or the "wanted" rows."""
+    """Integers that a pass brings: "ids", "places" and "types", one for each token, or the "wanted" rows."""
 
     def __init__(self, program: Program, name: str) -> None:
         self.program, self.name = program, name
@@ -126,7 +126,8 @@ class Value(Unknown):
 
 
 def _added(kind: str, values: Sequence[Any], weights: Sequence[Any] = (), indices: Sequence[Any] = (), *,
-           scalar: float = 0.0, activation: str | None = None, cache: Held | None = None, window: int = 0) -> Value:
+           scalar: float = 0.0, activation: str | None = None, cache: Held | None = None, window: int = 0,
+           heads: int = 0) -> Value:
     for one in (*values, *indices):
         if not isinstance(one, Value | Numbers):
             raise TypeError(f"recorder: {kind} takes what is computed from the ids of a pass, got {type(one).__name__}")
@@ -134,7 +135,7 @@ def _added(kind: str, values: Sequence[Any], weights: Sequence[Any] = (), indice
     if any(one.program is not program for one in (*values, *indices)):
         raise ValueError(f"recorder: {kind} takes values of one program, got those of several")
     number, rows, cols = program.add(kind, [one.view for one in values], [one.name for one in indices], list(weights),
-                                     scalar, activation, None if cache is None else tuple(cache), window)
+                                     scalar, activation, None if cache is None else tuple(cache), window, heads)
     return Value(program, number, rows, cols)
 
 
@@ -233,6 +234,17 @@ def attention(q: Value, keys: Held, values: Held, slots: Any, past: Any, fresh: 
     return _added("attention", [q], scalar=scale, cache=_of_layer("attention", keys, values, scales), window=window)
 
 
+def attention_within(q: Value, k: Value, v: Value, fresh: Any, heads: int, scale: float, window: int = 0,
+                     bias: Floats | None = None) -> Value:
+    """Attention of each text over itself; fresh is the pass's."""
+    return _added("attention_within", [q, k, v], [bias], scalar=scale, window=window, heads=heads)
+
+
+def add_rows(x: Value, ids: Numbers, table: Floats) -> Value:
+    """x + table[ids]."""
+    return _added("add_rows", [x], [table], [ids])
+
+
 def _outside(operation: Callable[..., Any]) -> Callable[..., Any]:
     """The operation's name for one that has no place in a graph."""
 
@@ -245,6 +257,7 @@ def _outside(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 attention_weights = _outside(ops.attention_weights)
+attention_within_weights = _outside(ops.attention_within_weights)
 chances = _outside(ops.chances)
 dequantise = _outside(ops.dequantise)
 digest = _outside(ops.digest)
@@ -252,11 +265,13 @@ distribution = _outside(ops.distribution)
 empty = _outside(ops.empty)
 log_probabilities = _outside(ops.log_probabilities)
 log_sum_exp = _outside(ops.log_sum_exp)
+normalise = _outside(ops.normalise)
 pack = _outside(ops.pack)
 pack_transposed = _outside(ops.pack_transposed)
 packed = _outside(ops.packed)
 packed_bytes = _outside(ops.packed_bytes)
 philox = _outside(ops.philox)
+pool = _outside(ops.pool)
 sample = _outside(ops.sample)
 to_float32 = _outside(ops.to_float32)
 top = _outside(ops.top)

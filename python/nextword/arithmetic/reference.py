@@ -26,12 +26,20 @@ from nextword.arithmetic.logits_reference import (
     sample,
     top,
 )
+from nextword.arithmetic.within_reference import (
+    add_rows,
+    attention_within,
+    attention_within_weights,
+    normalise,
+    pool,
+)
 
-__all__ = ["Packed", "append", "attention", "attention_weights", "chances", "dequantise", "digest", "distribution",
-           "embedding", "empty", "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul",
-           "matmul_activated", "matmul_residual", "matmul_times", "pack", "pack_transposed", "packed", "packed_bytes",
-           "philox", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax", "tanh", "to_float32",
-           "top", "unpack"]
+__all__ = ["Packed", "add_rows", "append", "attention", "attention_weights", "attention_within",
+           "attention_within_weights", "chances", "dequantise", "digest", "distribution", "embedding", "empty",
+           "gelu_erf", "gelu_tanh", "layer_norm", "log_probabilities", "log_sum_exp", "matmul", "matmul_activated",
+           "matmul_residual", "matmul_times", "normalise", "pack", "pack_transposed", "packed", "packed_bytes",
+           "philox", "pool", "quick_gelu", "relu", "rms_norm", "rotate", "sample", "silu", "softmax", "tanh",
+           "to_float32", "top", "unpack"]
 
 _PANEL = 32
 

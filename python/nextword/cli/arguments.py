@@ -223,7 +223,8 @@ def load(args: argparse.Namespace) -> LanguageModel:
 
     with progress(f"loading {args.model or 'the demo model'}"):
         return nextword.load(args.model, getattr(args, "dtype", None), getattr(args, "threads", None),
-                             getattr(args, "kv_dtype", "float32"), context=getattr(args, "context", None))
+                             getattr(args, "kv_dtype", "float32"), context=getattr(args, "context", None),
+                             task="generate")
 
 
 def given_prompt(words: list[str], lm: LanguageModel, seed: int | None) -> str | list[int]:

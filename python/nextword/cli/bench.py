@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
 def opened(model: str | None, dtype: str, shape: str = "gpt2-124m") -> LanguageModel:
     """The model to measure, or random weights in a shape, with its weights held as dtype."""
     if model is not None:
-        return nextword.load(model, dtype=dtype)
+        return nextword.load(model, dtype=dtype, task="generate")
     return LanguageModel(random_model(shape, dtype=dtype))
 
 

@@ -132,7 +132,7 @@ def given_draft(name: str | None) -> str | LanguageModel | None:
     import nextword
 
     with progress(f"loading {name}"):
-        return nextword.load(name)
+        return nextword.load(name, task="generate")
 
 
 def drafted(every: Sequence[Generation]) -> str:

@@ -14,9 +14,10 @@ from pathlib import Path
 from nextword.cli.arguments import add_model, add_special, allowed_special, load, place
 from nextword.cli.terminal import can_print, coloured, columns, print_json, style
 from nextword.cli.user_text import from_argument, stdin_text
+from nextword.text.encodings import ENCODINGS
 from nextword.text.ids import token_text
 from nextword.text.merges import merge_order, merge_steps
-from nextword.text.tokenizer import ENCODINGS, Tokenizer
+from nextword.text.tokenizer import Tokenizer
 
 HELP = "show how a text is cut into tokens"
 EXAMPLES = """examples:

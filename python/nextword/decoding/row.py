@@ -13,7 +13,7 @@ from nextword.decoding.rules import Edit, Rules
 from nextword.decoding.sampling import choose
 from nextword.decoding.settings import Sampling
 from nextword.decoding.stops import StopMatcher
-from nextword.text.tokenizer import Decoder
+from nextword.text.decoder import Decoder
 
 if TYPE_CHECKING:
     from nextword.decoding.grammar import Grammar

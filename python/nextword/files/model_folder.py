@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from nextword.files import whole
 from nextword.files.safetensors_file import TensorFile, refuse_other_kinds
@@ -17,11 +17,12 @@ __all__ = ["GENERATION", "HUB_FILES", "INDEX", "SINGLE", "TEMPLATE", "VOCABULARY
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json", "added_tokens.json",
-                    "special_tokens_map.json", "tokenizer_config.json")  # fmt: skip
+                    "special_tokens_map.json", "tokenizer_config.json", "vocab.txt", "tokenizer.model")  # fmt: skip
 VOCABULARY_GGUF = "vocabulary.gguf"  # the metadata of a GGUF file, in a folder that was made of one
 GENERATION, TEMPLATE = "generation_config.json", "chat_template.jinja"
 HUB_FILES = ("config.json", GENERATION, TEMPLATE, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors",
-             *VOCABULARY_FILES, VOCABULARY_GGUF)  # fmt: skip
+             *VOCABULARY_FILES, VOCABULARY_GGUF, "modules.json", "config_sentence_transformers.json",
+             "sentence_bert_config.json", "*_*/config.json", "*_*/model.safetensors")  # fmt: skip
 
 JSON_LIMIT = 32_000_000  # bytes of config.json or an index that are read at all
 
@@ -101,8 +102,12 @@ def present(path: Path) -> bool:
     return whole.present("weights", path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds."""
+@overload
+def read_json(path: Path) -> dict[str, Any]: ...
+@overload
+def read_json(path: Path, kind: type[list[Any]]) -> list[Any]: ...
+def read_json(path: Path, kind: type = dict) -> Any:
+    """The JSON object, or list, that a file holds."""
     if not present(path):
         raise FileNotFoundError(f"weights: {path.parent} holds no {path.name}; is it a model's folder?")
     if path.stat().st_size > JSON_LIMIT:
@@ -113,6 +118,7 @@ def read_json(path: Path) -> dict[str, Any]:
         found = json.loads(raw)
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError
         raise ValueError(f"weights: {path} is not valid JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"weights: {path} must hold a JSON object, got {type(found).__name__}")
+    if not isinstance(found, kind):
+        what = "object" if kind is dict else "list"
+        raise ValueError(f"weights: {path} must hold a JSON {what}, got {type(found).__name__}")
     return found

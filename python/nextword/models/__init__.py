@@ -2,23 +2,39 @@
 
 from typing import Any
 
+from nextword.models.albert import Albert
+from nextword.models.bert import Bert
+from nextword.models.distilbert import DistilBert
+from nextword.models.electra import Electra
+from nextword.models.encoder import Encoder
 from nextword.models.gpt2 import GPT2
 from nextword.models.llama import Llama, Mistral, Qwen2, Qwen3
 from nextword.models.model import Model
+from nextword.models.mpnet import MPNet
+from nextword.models.network import Network
 from nextword.models.random_weights import RandomWeights
+from nextword.models.roberta import Roberta, XLMRoberta
 
 ARCHITECTURES: dict[str, type[Model]] = {one.kind: one for one in (GPT2, Llama, Mistral, Qwen2, Qwen3)}
+ENCODERS: dict[str, type[Encoder]] = {one.kind: one for one in (Bert, Roberta, XLMRoberta, DistilBert, Electra, MPNet,
+                                                                Albert)}  # fmt: skip
 
 
-def build(weights: Any, **options: Any) -> Model:
-    """The model of an opened folder, `weights.Weights`; options: those of the architecture, such as dtype.
+def kind_of(weights: Any) -> type[Network]:
+    """The architecture of an opened folder, `weights.Weights`. Raises ValueError that names the file for another."""
+    path, kind = weights.source, weights.config.get("model_type", "gpt2")
+    known: dict[str, type[Network]] = {**ARCHITECTURES, **ENCODERS}
+    if not isinstance(kind, str) or kind not in known:
+        raise ValueError(f"load: model_type in {path} must be one of {', '.join(known)}, got {kind!r}")
+    return known[kind]
+
+
+def build(weights: Any, **options: Any) -> Any:
+    """The Model or Encoder of an opened folder, `weights.Weights`; options: those of the architecture, such as dtype.
 
     Raises ValueError that names the file, the tensor or the field that is wrong.
     """
-    path, kind = weights.source, weights.config.get("model_type", "gpt2")
-    if not isinstance(kind, str) or kind not in ARCHITECTURES:
-        raise ValueError(f"load: model_type in {path} must be one of {', '.join(ARCHITECTURES)}, got {kind!r}")
-    architecture = ARCHITECTURES[kind]
+    path, architecture = weights.source, kind_of(weights)
     try:
         config = architecture.Config.from_dict(weights.config)
     except ValueError as error:
@@ -50,3 +66,18 @@ def random_model(shape: str = "gpt2-124m", **options: Any) -> Model:
     """
     architecture = ARCHITECTURES[SHAPES[shape]["model_type"]]
     return architecture(RandomWeights(), architecture.Config.from_dict(SHAPES[shape]), **options)
+
+
+ENCODER_SHAPES: dict[str, dict[str, Any]] = {
+    "minilm-l6": {"model_type": "bert", "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6},
+    "bert-base": {"model_type": "bert"}}  # fmt: skip
+
+
+def random_encoder(shape: str = "bert-base", **options: Any) -> Encoder:
+    """An encoder of a published shape with random weights, to measure with. shape: one of ENCODER_SHAPES.
+
+    >>> list(ENCODER_SHAPES)
+    ['minilm-l6', 'bert-base']
+    """
+    architecture = ENCODERS[ENCODER_SHAPES[shape]["model_type"]]
+    return architecture(RandomWeights(), architecture.Config.from_dict(ENCODER_SHAPES[shape]), **options)

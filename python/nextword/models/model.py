@@ -1,12 +1,9 @@
-"""What all architectures share: weights taken, batches checked, caches, the program, copies. Graphs are elsewhere."""
+"""What all decoders share: caches, batches checked, passes. Graphs are elsewhere."""
 
-import re
-import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from copy import copy, deepcopy
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,29 +11,23 @@ from numpy.typing import NDArray
 from nextword.arithmetic import ops as fast_ops
 from nextword.arithmetic import recorder
 from nextword.arithmetic.arrays import Doubles, Floats, Ints
-from nextword.arithmetic.formats import DTYPES, PackedBytes
-from nextword.arithmetic.recorder import Operation
+from nextword.arithmetic.formats import PackedBytes
 from nextword.machine import stop
 from nextword.machine.shown import is_integer, shown
 from nextword.models.cache import KVCache, cache_bytes, check_dtype
 from nextword.models.config import checked_context
 from nextword.models.inputs import Inputs, Past
 from nextword.models.layers import Linear
-from nextword.models.parts import part_at, parts_of, places_of, replaced
+from nextword.models.network import Network, row_of_ids
 from nextword.models.passes import read
-from nextword.models.reader import Reader
 from nextword.models.rotary import Turns
-from nextword.models.steps import Step
 from nextword.models.tap import NOBODY, Tap
 from nextword.models.trace import tap_of
 
 ENDLESS = 2**62  # tokens, of what several prompts begin with
-NONE = re.compile("(?!)")  # no name
-
-Self = TypeVar("Self", bound="Model")
 
 
-class Model(ABC):
+class Model(Network):
     """A model: token ids in, logits out. Each architecture is a class of its own, in a file of its own.
 
     An architecture has a `Config` with `from_dict`, an `assemble` that takes the weights, and the graph in three parts:
@@ -49,29 +40,14 @@ class Model(ABC):
     context: a smaller window than the configuration's, for caches of less memory.
     """
 
-    Config: ClassVar[Any]  # the class of its configuration
-    kind: ClassVar[str]  # the model_type of its config.json
-    title: ClassVar[str]  # the name in messages
-    # What files have beside or around the names that `assemble` asks for.
-    prefixes: ClassVar[tuple[str, ...]] = ()  # before all names, in any order and number
-    constants: ClassVar[re.Pattern[str]] = NONE  # what is rebuilt by whoever needs it, and not read
-    other_heads: ClassVar[re.Pattern[str]] = NONE  # of other classes; no logit depends on them
     roles: ClassVar[Mapping[str, str]] = {}  # what its own names of activations stand for: role -> name in its layer
     #   token_embedding, position_embedding, attention_norm, mlp_norm, last_norm
 
     # Set by `assemble`.
-    layers: int
-    width: int  # numbers of a token between layers
-    vocabulary: int
-    window: int | None  # tokens that a sequence may have, None: any number
-    heads: int  # of queries
     kv_heads: int  # of keys and values, by which the cache is divided; `heads` is a multiple of it
-    head_width: int  # numbers of a query, key or value
-    widest: int  # numbers of all activations of a token that exist at once, at most
     end_ids: tuple[int, ...]  # by the configuration, whether the vocabulary has them or not
     begin_id: int | None  # likewise
     turns: Turns | None = None  # by which heads turn; whoever makes a cache has the angles of its places computed
-    activation: str | None = None  # of the feed-forward layers, as the configuration calls it
     norm: Any  # the last layer before the head
     head: Linear  # gives the logits
 
@@ -79,30 +55,8 @@ class Model(ABC):
                  ops: ModuleType = fast_ops, dtype: str | None = None, kv_dtype: str = "float32",
                  context: int | None = None) -> None:
         self.kv_dtype = check_dtype(kv_dtype, "load: kv_dtype")
-        given: Any = config if config is not None else weights.config  # type: ignore[attr-defined]
-        self.config = given if isinstance(given, self.Config) else self.Config.from_dict(given)
-        if dtype not in (None, *DTYPES):
-            raise ValueError(f"model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        self.ops = ops
-        self._program: Any = None
-        named = weights.renamed(self.own_name) if hasattr(weights, "renamed") else weights
-        reader = Reader(named, ops, dtype)
-        self.assemble(reader)
+        super().__init__(weights, config, ops=ops, dtype=dtype)
         self.window = self.window if context is None else checked_context(context, self.limit)
-        reader.finish(self.title, self.constants, self.other_heads)
-        self.dtype: str = reader.stored_as
-        self._places = places_of(self, {id(x): name for name, x in reader.taken.items()})
-
-    @classmethod
-    def own_name(cls, stored: str) -> str | None:
-        """The name by which `assemble` asks for a stored tensor, None for a constant."""
-        while front := next((x for x in cls.prefixes if stored.startswith(x)), ""):
-            stored = stored[len(front) :]
-        return None if cls.constants.fullmatch(stored) else stored
-
-    @abstractmethod
-    def assemble(self, read: Reader) -> None:
-        """Set the sizes above and make the layers of what `read` gives. It may change `config` by what it finds."""
 
     @abstractmethod
     def begin(self, inputs: Inputs, tap: Tap) -> Floats:
@@ -127,68 +81,9 @@ class Model(ABC):
             x = self.block(one, x, past, tap)
         return self.end(x[wanted], tap.only(wanted))
 
-    def steps(self) -> dict[str, Step]:
-        """What activations are made of, by name, for what follows numbers to their sources; those that an architecture
-        does not declare end there."""
-        return {}
-
-    @property
-    def limit(self) -> int:
-        """The window as a number: one that no sequence reaches if there is none."""
-        return sys.maxsize if self.window is None else self.window
-
-    @property
-    def sizes(self) -> str:
-        """In words."""
-        return (f"{self.layers} layers, {self.heads} heads, width {self.width}, vocabulary {self.vocabulary}, "
-                f"context {self.window or 'without end'}")
-
-    @property
-    def tap(self) -> Tap:
-        """What calls from this context show their activations to; `nextword.trace` opens another."""
-        return tap_of(self)
-
-    def __copy__(self: Self) -> Self:
-        """Another model of the same parts."""
-        other = object.__new__(type(self))
-        vars(other).update(vars(self))
-        return other
-
-    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
-        """A model of its own; packed matrices, which never change, are shared."""
-        memo[id(self.ops)] = self.ops
-        other = copy(self)
-        memo[id(self)] = other
-        for name, value in vars(self).items():
-            vars(other)[name] = None if name == "_program" else deepcopy(value, memo)
-        return other
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Raises TypeError: a model is found again by where it came from, which LanguageModel knows."""
-        raise TypeError(f"pickle: a {type(self).__name__} holds memory of its process; pickle the LanguageModel that "
-                        "nextword.load returns, which is loaded anew where it is read")
-
-    def quantised(self: Self, dtype: str) -> Self:
-        """The model with its matrices held as `dtype`; everything else is shared with it, and a tied head stays tied.
-
-        dtype: one that `ops.pack` takes. Raises ValueError for another.
-        """
-        matrices = [x for x in (*self.tensors().values(), self.head.weight) if not isinstance(x, np.ndarray)]
-        anew: dict[int, Any] = {}
-        for x in matrices:
-            if id(x) not in anew:
-                anew[id(x)] = self.ops.pack(self.ops.unpack(x), dtype)
-        other: Self = replaced(self, anew)
-        other.dtype, other._program = dtype, None
-        return other
-
     def linears(self) -> list[Linear]:
         """The layers whose matrices a token is multiplied by, without the head."""
-        return [layer for layer in parts_of(self, Linear) if layer is not self.head]
-
-    def tensors(self) -> dict[str, Any]:
-        """What the model is made of by Hugging Face's names: packed matrices and float32 vectors."""
-        return {name: part_at(self, path) for name, path in self._places.items()}
+        return [layer for layer in super().linears() if layer is not self.head]
 
     def cache(self, slots: int = 1, capacity: int | None = None, prefix: KVCache | None = None) -> KVCache:
         """An empty cache of `kv_dtype` for `slots` sequences of at most `capacity` tokens (the context window if None).
@@ -235,19 +130,6 @@ class Model(ABC):
         with cache.guard:
             return self._run(batch, cache, slots, rows, tap_of(self) if tap is None else tap, seconds)
 
-    def operations(self) -> list[Operation]:
-        """What the model's program does, in order; the same for every pass.
-
-        Raises ValueError if its arithmetic has no programs, as that of NumPy.
-
-        >>> import nextword
-        >>> [one.name for one in nextword.load().model.operations()][:4]
-        ['embedding', 'layer_norm', 'matmul', 'append']
-        """
-        if not hasattr(self.ops, "Program"):
-            raise ValueError("model: operations are those of a program; make the model with ops=nextword.ops")
-        return [Operation(*one) for one in self._recorded().operations()]
-
     def resumed(self, layer: int, x: Floats, cache: KVCache, slots: Sequence[int] | Ints | None = None,
                 fresh: Sequence[int] | Ints | None = None, rows: Sequence[int] | Ints | None = None,
                 tap: Tap | None = None) -> Floats:
@@ -289,6 +171,10 @@ class Model(ABC):
             cache.lengths[where] = ends
         return logits
 
+    def show_one(self, tap: Tap) -> None:
+        """Run a text of one token none of whose logits are wanted."""
+        self([np.zeros(1, np.int64)], self.cache(1, 1), None, [], tap)
+
     def _slots(self, fresh: Ints, slots: Sequence[int] | Ints | None,
                rows: Sequence[int] | Ints | None) -> tuple[Ints, Ints]:
         """The slots of a pass that brings so many tokens to each, and the rows that give logits."""
@@ -302,10 +188,10 @@ class Model(ABC):
              rows: Sequence[int] | Ints | None, tap: Tap, seconds: Doubles | None) -> Floats:
         fresh = np.array([len(ids) for ids in batch], np.int64)
         where, wanted = self._slots(fresh, slots, rows)
-        ids = np.concatenate([_row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
+        ids = np.concatenate([row_of_ids(ids) for ids in batch]) if len(batch) else np.empty(0, np.int64)
         if not tap.looks and hasattr(self.ops, "Program"):
             caches = [(cache.lengths, cache.keys, cache.values, cache.scales, cache.before)]
-            found: Floats = self._recorded().run(ids, where, fresh, wanted, caches, seconds, stop.current())
+            found: Floats = self.program().run(ids, where, fresh, wanted, caches, seconds, stop.current())
             return found
         if seconds is not None:
             raise ValueError("model: seconds are those of a program's operations; end the trace, or see `trace` for "
@@ -319,19 +205,13 @@ class Model(ABC):
         cache.lengths[where] += fresh
         return logits
 
-    def _recorded(self) -> Any:
-        """The graph as a program, which computes what `graph` does, with the same bits."""
-        program = self._program
-        if program is None:
-            program = self.ops.Program()
-            twin: Any = replaced(self, {id(self.ops): recorder})
-            numbers: list[Any] = [recorder.Numbers(program, name) for name in Inputs._fields]
-            inputs = Inputs(*numbers)
-            past: list[Any] = [recorder.Cache(0), recorder.Unknown("the slots"), recorder.Unknown("fresh tokens"),
-                               inputs.places]  # fmt: skip
-            program.close(twin.graph(inputs, Past(*past), NOBODY).view)
-            self._program = program  # whole: other threads may take it from here on
-        return program
+    def recorded(self, program: Any) -> Any:
+        """The graph as a program: what a pass brings is not known yet."""
+        numbers: list[Any] = [recorder.Numbers(program, name) for name in Inputs._fields]
+        inputs = Inputs(*numbers)
+        past: list[Any] = [recorder.Cache(0), recorder.Unknown("the slots"), recorder.Unknown("fresh tokens"),
+                           inputs.places]  # fmt: skip
+        return self.graph(inputs, Past(*past), NOBODY)
 
 
 def _kind(x: Any) -> str:
@@ -341,10 +221,3 @@ def _kind(x: Any) -> str:
 def _check_rows(wanted: Ints, tokens: int) -> None:
     if len(wanted) and not 0 <= wanted.min() <= wanted.max() < tokens:
         raise IndexError(f"model: rows must be 0 .. {tokens - 1}, got {wanted.min()} .. {wanted.max()}")
-
-
-def _row_of_ids(ids: Any) -> Ints:
-    row = np.asarray(ids)
-    if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
-        raise ValueError(f"model: ids must be integers [tokens], got {row.dtype} {list(row.shape)}")
-    return row.astype(np.int64)

@@ -46,6 +46,10 @@ class Reader:
         self._used.add(head)
         return embedding
 
+    def skip(self, *names: str) -> None:
+        """Take tensors as read that stand in for others, if they are stored."""
+        self._used |= set(names)
+
     def _named(self, name: str, shape: tuple[int, ...]) -> NDArray[Any] | PackedBytes:
         if isinstance(self.weights, RandomWeights):
             return self.weights.made(name, shape)
@@ -178,7 +182,7 @@ class Reader:
             raise ValueError(f"load: {self._called(unknown[0])} has no place in a {title} of this configuration "
                              f"(not used: {listed(unknown)}); correct the configuration, or take them out of the file")
         if left:
-            warnings.warn(f"load: not used, as no logit depends on it: {listed(left)}, another head", stacklevel=5)
+            warnings.warn(f"load: not used, as no logit depends on it: {listed(left)}, another head", stacklevel=6)
 
     def norm(self, name: str, size: int, eps: float) -> LayerNorm:
         """A layer normalisation."""

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nextword.models.rows import Rows
@@ -65,7 +64,7 @@ def shapes(model: Any) -> dict[str, tuple[int, ...]]:
     (['wte', 'wpe', 'embed'], (4, 1, 64), (0, 4096))
     """
     tap = Shapes()
-    model([np.zeros(1, np.int64)], model.cache(1, 1), None, [], tap)
+    model.show_one(tap)
     return tap.shapes
 
 

@@ -10,9 +10,10 @@ from nextword.arithmetic.formats import DTYPES, PackedBytes
 from nextword.files import packed_file, whole
 from nextword.files.json_text import json_text
 from nextword.files.model_folder import GENERATION, SINGLE, TEMPLATE, VOCABULARY_FILES, VOCABULARY_GGUF
+from nextword.files.sentence_files import sentence_names
 from nextword.files.weights import GGUFWeights, Weights, open_model
 from nextword.models import build
-from nextword.models.model import Model
+from nextword.models.network import Network
 
 __all__ = ["quantize"]
 
@@ -22,8 +23,9 @@ def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathL
     """Write a model's folder anew with its weights in fewer bits. `load` then converts nothing.
 
     path_or_id: what `load` takes; dtype: "int8", "int4", "bfloat16" or "float32"; out: a folder that is not there or
-        empty. It gets `config.json`, the files of the vocabulary and of the template of messages as they are (of a GGUF
-        file `vocabulary.gguf`, its metadata), and one `model.safetensors` (packed_file.py).
+        empty. It gets `config.json`, the files of the vocabulary, of the template of messages and of
+        sentence-transformers as they are (of a GGUF file `vocabulary.gguf`, its metadata), and one
+        `model.safetensors` (packed_file.py).
     progress: called with (tensors done, all).
     Returns out. Raises FileExistsError if it is not empty, OSError if it cannot be written, else as `load` does. After
     an error or Ctrl-C nothing is left of it.
@@ -46,13 +48,16 @@ def quantize(path_or_id: str | os.PathLike[str], dtype: str, out: str | os.PathL
     return Path(out)
 
 
-def _write(model: Model, weights: Weights, folder: Path) -> None:
+def _write(model: Network, weights: Weights, folder: Path) -> None:
     """The files of a model, and the vocabulary of the folder that its weights came from."""
     note = {"quant_method": "nextword", "dtype": model.dtype}
     (folder / "config.json").write_text(json_text({**weights.config, "quantization_config": note}, indent=2) + "\n")
-    beside = () if isinstance(weights, GGUFWeights) else (*VOCABULARY_FILES, VOCABULARY_GGUF, GENERATION, TEMPLATE)
+    beside: list[str] = []
+    if not isinstance(weights, GGUFWeights):
+        beside = [*VOCABULARY_FILES, VOCABULARY_GGUF, GENERATION, TEMPLATE, *sentence_names(weights.folder)]
     for name in beside:
         if whole.present("quantize", weights.folder / name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((weights.folder / name).read_bytes())
     if isinstance(weights, GGUFWeights):
         (folder / VOCABULARY_GGUF).write_bytes(weights.vocabulary())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from nextword.text.added_tokens import AddedToken
+from nextword.text.template import Template
 
 FLAGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
+BERT_FLAGS = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents")
 
 
@@ -21,6 +24,14 @@ class Settings(NamedTuple):
     beginning: tuple[int, ...] = ()
     ending: tuple[int, ...] = ()
     trimmed: int = 0
+    template: Template | None = None
+    cleans: bool = False
+    special_ids: Mapping[str, int] = {}
+    max_length: int | None = None
+
+    def around(self, template: Template) -> Settings:
+        """These with what stands around a text."""
+        return self._replace(beginning=template.beginning, ending=template.ending, template=template)
 
 
 def added_tokens(file: str, added: Any) -> list[AddedToken]:
@@ -50,12 +61,15 @@ def normalizer(file: str, step: Any) -> list[tuple[str, ...]]:
     """The steps of a normaliser, those of a Sequence one after the other."""
     if step is None:
         return []
-    expected = f"null, {', '.join(_FORMS)}, Prepend, Replace of a text, Strip, Precompiled, or a Sequence of them"
+    kinds = ", ".join((*_FORMS, "BertNormalizer", "Prepend", "Replace of a text", "Strip", "Precompiled"))
+    expected = f"null, {kinds}, or a Sequence of them"
     kind = step.get("type") if isinstance(step, dict) else None
     if kind == "Sequence" and isinstance(step.get("normalizers"), list):
         return [one for inner in step["normalizers"] for one in normalizer(file, inner)]
     if kind in _FORMS:
         return [(str(kind),)]
+    if kind == "BertNormalizer":
+        return [bert_step(file, step)]
     if kind == "Prepend" and isinstance(step.get("prepend"), str):
         return [("Prepend", step["prepend"])]
     if kind == "Replace" and isinstance(step.get("pattern"), dict) and isinstance(step.get("content"), str):
@@ -71,6 +85,17 @@ def normalizer(file: str, step: Any) -> list[tuple[str, ...]]:
     raise unsupported(file, "normalizer", expected, step)
 
 
+def bert_step(file: str, given: dict[str, Any]) -> tuple[str, ...]:
+    """BERT's normaliser as a step. Raises ValueError where a flag is none."""
+    flags = {flag: given.get(flag) for flag in BERT_FLAGS}
+    flags |= {flag: True for flag, value in flags.items() if value is None and flag != "strip_accents"}
+    if flags["strip_accents"] is None:
+        flags["strip_accents"] = flags["lowercase"]
+    if not all(isinstance(value, bool) for value in flags.values()):
+        raise unsupported(file, "normalizer", "BertNormalizer with flags", given)
+    return ("Bert", *("true" if flag else "false" for flag in flags.values()))
+
+
 def _is_base64(text: Any) -> bool:
     try:
         return isinstance(text, str) and bool(base64.b64decode(text, validate=True))
@@ -78,37 +103,15 @@ def _is_base64(text: Any) -> bool:
         return False
 
 
-def template(file: str, step: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids before and after every text."""
-    if step is None:
-        return (), ()
-    kind = step.get("type") if isinstance(step, dict) else None
-    expected = "null, ByteLevel, RobertaProcessing, BertProcessing, a TemplateProcessing with one text, or a Sequence"
-    bad = unsupported(file, "post_processor", expected, step)
-    if kind == "ByteLevel":  # trims offsets alone
-        return (), ()
-    if kind == "Sequence" and isinstance(step.get("processors"), list):
-        beginning: tuple[int, ...] = ()
-        ending: tuple[int, ...] = ()
-        for inner in step["processors"]:
-            before, after = template(file, inner)
-            beginning, ending = before + beginning, ending + after
-        return beginning, ending
-    try:
-        if kind in ("RobertaProcessing", "BertProcessing"):
-            (cls, first), (sep, last) = step["cls"], step["sep"]
-            parts, ids = [cls, None, sep], {cls: [first], sep: [last]}
-        elif kind == "TemplateProcessing":
-            if any(part["Sequence"]["id"] != "A" for part in step["single"] if "Sequence" in part):
-                raise bad
-            parts = [None if "Sequence" in part else part["SpecialToken"]["id"] for part in step["single"]]
-            ids = {name: token["ids"] for name, token in step["special_tokens"].items()}
-        else:
-            raise bad
-        at = parts.index(None)
-        around = [[id for name in some for id in ids[name]] for some in (parts[:at], parts[at + 1 :])]
-    except (TypeError, KeyError, ValueError, AttributeError):
-        raise bad from None
-    if not all(is_id(id) for some in around for id in some):
-        raise bad
-    return tuple(around[0]), tuple(around[1])
+def spelled_step(step: Sequence[str]) -> dict[str, Any]:
+    """A step of a normaliser as tokenizer.json has it."""
+    kind, *texts = step
+    written: dict[str, dict[str, Any]] = {
+        "Prepend": {"prepend": "".join(texts[:1])},
+        "Replace": {"pattern": {"String": "".join(texts[:1])}, "content": "".join(texts[1:])},
+        "Strip": {"strip_left": texts[:1] == ["true"], "strip_right": texts[1:] == ["true"]},
+        "Precompiled": {"precompiled_charsmap": "".join(texts)},
+    }
+    if kind == "Collapse":
+        return {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": texts[0]}
+    return {"type": kind} | written.get(kind, {})

@@ -10,8 +10,9 @@ from typing import Any
 
 from nextword import _core
 from nextword.text.added_tokens import AddedToken
-from nextword.text.json_parts import Settings, added_tokens, is_id, normalizer, template, unsupported
+from nextword.text.json_parts import Settings, added_tokens, is_id, normalizer, unsupported
 from nextword.text.sentencepiece import CONTROL
+from nextword.text.template_json import template
 
 MARK = "\u2581"
 _NORMAL, _BYTE = 1, 6  # kinds of pieces
@@ -28,9 +29,9 @@ def read_pieces_json(file: str, described: dict[str, Any]) -> tuple[_core.Vocabu
     words, prefix, split = _pre_tokenizer(file, described.get("pre_tokenizer"), marked)
     steps += [("Words",)] * words + [("Blanks",)]
     pattern = "each_blank" if split else "blanks" if source.begins_words else "whole"
-    beginning, ending = template(file, described.get("post_processor"))
     trimmed = _decoder(file, described.get("decoder"))
-    return source, Settings(pattern, prefix, tuple(steps), beginning, ending, trimmed), added
+    settings = Settings(pattern, prefix, tuple(steps), trimmed=trimmed)
+    return source, settings.around(template(file, described.get("post_processor"))), added
 
 
 def _vocabulary(file: str, model: dict[str, Any], special: set[str]) -> _core.VocabularySource:

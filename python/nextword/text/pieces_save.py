@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nextword import _core
+from nextword.text.json_parts import spelled_step
 from nextword.text.normalizer import Step
 from nextword.text.pieces_json import MARK
 
@@ -69,14 +70,6 @@ def _normalizer(step: Step, metaspace: bool) -> list[dict[str, Any]]:
             raise ValueError("save: what SentencePiece's normalizer_spec does has no form in tokenizer.json; copy the "
                              "file tokenizer.model instead")  # fmt: skip
         return [*([{"type": "Prepend", "prepend": MARK}] if prefix == "true" else []), _TO_MARK]
-    written: dict[str, dict[str, Any]] = {
-        "Prepend": {"prepend": "".join(texts[:1]).replace(" ", MARK)},
-        "Replace": {"pattern": {"String": "".join(texts[:1])}, "content": "".join(texts[1:])},
-        "Strip": {"strip_left": texts[:1] == ["true"], "strip_right": texts[1:] == ["true"]},
-        "Precompiled": {"precompiled_charsmap": "".join(texts)},
-    }
     if kind in ("Words", "Blanks"):
         return [] if kind == "Words" or metaspace else [_TO_MARK]
-    if kind == "Collapse":
-        return [{"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": texts[0]}]
-    return [{"type": kind} | written.get(kind, {})]
+    return [spelled_step((kind, texts[0].replace(" ", MARK)) if kind == "Prepend" else step)]

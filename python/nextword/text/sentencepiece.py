@@ -61,6 +61,7 @@ def sentencepiece_form(names: list[str], kinds: list[int], rules: bytes, prefix:
     return ("SentencePiece", base64.b64encode(rules).decode(), *flags, *kept)
 
 
+USER_SCORE = -0.1  # of user-defined pieces: SentencePiece's bonus, with which they are taken nearly always
 LONGEST = 512  # characters; each cut of a piece is looked up, and those of published models have at most 64
 
 
@@ -74,8 +75,8 @@ def vocabulary_of(pieces: Pieces) -> tuple[_core.VocabularySource, list[AddedTok
         raise ValueError(f"Tokenizer: {file}: a piece that merges must have at most {LONGEST} characters, got "
                          f"{len(names[long[0]]):,} in that of id {long[0]}")
     unk = "" if unknown is None else names[unknown]
-    if units == "unigram":  # SentencePiece's bonus: such a piece is taken nearly always
-        scores = [-0.1 if kind == USER_DEFINED else score for kind, score in zip(kinds, scores, strict=True)]
+    if units == "unigram":
+        scores = [USER_SCORE if kind == USER_DEFINED else score for kind, score in zip(kinds, scores, strict=True)]
     source = _core.blank_source(names, kinds, scores, [], units, unk, byte_fallback, not byte_fallback, file)
     special = {CONTROL, UNKNOWN}
     found = special if units == "unigram" else special | {USER_DEFINED}

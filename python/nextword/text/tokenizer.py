@@ -5,61 +5,24 @@ The files of a folder are put together in tokenizer_folder.py.
 
 from __future__ import annotations
 
-import codecs
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from nextword import _core
 from nextword.files.bundled import bundled
 from nextword.text.added_tokens import AddedToken
+from nextword.text.claims import ENDOFTEXT
+from nextword.text.decoder import Decoder
+from nextword.text.encodings import ENCODINGS
 from nextword.text.normalizer import Step, core_steps
 from nextword.text.surrogates import joined
+from nextword.text.template import Template, around
 from nextword.text.tokenizer_files import learn, save
-from nextword.text.tokenizer_folder import ACCEPTED, ENDOFTEXT, VOCABULARIES, Verdict, read_files, read_folder
+from nextword.text.tokenizer_folder import ACCEPTED, VOCABULARIES, Verdict, read_files, read_folder
+from nextword.text.with_specials import Encoded, WithSpecials, put_together, trimmed_offsets
 
-_ENDOFPROMPT = "<|endofprompt|>"
-_FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
-
-
-class Encoding(NamedTuple):
-    """A published encoding: its rank file, its splitting pattern and its special tokens."""
-
-    file: str
-    pattern: str
-    specials: Mapping[str, int]
-
-
-# The numbers that no token of the format has are reserved; 200018 has two names.
-_HARMONY = {
-    _ENDOFPROMPT: 200018,
-    "<|startoftext|>": 199998,
-    ENDOFTEXT: 199999,
-    "<|return|>": 200002,
-    "<|constrain|>": 200003,
-    "<|channel|>": 200005,
-    "<|start|>": 200006,
-    "<|end|>": 200007,
-    "<|message|>": 200008,
-    "<|call|>": 200012,
-}
-_RESERVED = {f"<|reserved_{id}|>": id for id in range(200000, 201088) if id == 200018 or id not in _HARMONY.values()}
-ENCODINGS = {
-    "gpt2": Encoding("r50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256}),
-    "r50k_base": Encoding("r50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256}),
-    "p50k_base": Encoding("p50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256}),
-    "p50k_edit": Encoding(
-        "p50k_base.tiktoken", "gpt2", {ENDOFTEXT: 50256, **dict(zip(_FIM, range(50281, 50284), strict=True))}
-    ),
-    "cl100k_base": Encoding(
-        "cl100k_base.tiktoken",
-        "cl100k",
-        {ENDOFTEXT: 100257, **dict(zip(_FIM, range(100258, 100261), strict=True)), _ENDOFPROMPT: 100276},
-    ),
-    "o200k_base": Encoding("o200k_base.tiktoken", "o200k", {ENDOFTEXT: 199999, _ENDOFPROMPT: 200018}),
-    "o200k_harmony": Encoding("o200k_base.tiktoken", "o200k", {**_HARMONY, **_RESERVED}),
-}
 
 class Tokenizer(_core.Bpe):
     """Byte-level BPE, id for id the same as tiktoken's, over a vocabulary from files.
@@ -84,6 +47,10 @@ class Tokenizer(_core.Bpe):
         beginning: Sequence[int] = (),
         ending: Sequence[int] = (),
         trimmed: int = 0,
+        template: Template | None = None,
+        cleans: bool = False,
+        special_ids: Mapping[str, int] | None = None,
+        max_length: int | None = None,
     ) -> None:
         """What a reader of files makes a tokenizer of.
 
@@ -92,15 +59,20 @@ class Tokenizer(_core.Bpe):
         prefix_space: whether text gets a blank before it, at the begin and after each added token.
         normalizer: what is done to text first: steps as nextword.text.normalizer.Normalizer takes them.
         beginning, ending: the ids that begin and end every text, unless a call says add_special_tokens=False.
+        template: what stands around a text or two (with_specials); by default `beginning` and `ending`.
+        cleans: whether words are decoded without blanks before signs.
+        special_ids, max_length: what the properties of these names give.
 
         Raises ValueError where the vocabulary contradicts itself or a step is unknown, IndexError for an id that is not
         in the vocabulary.
         """
         self._steps = tuple(tuple(step) for step in normalizer)
         steps = core_steps(self._steps)
-        super().__init__(
-            source, pattern, bool(prefix_space), steps, beginning, ending, prefix_space == "first", trimmed
-        )
+        first = prefix_space == "first"
+        super().__init__(source, pattern, bool(prefix_space), steps, beginning, ending, first, trimmed, cleans)
+        self._template = template or around(tuple(beginning), tuple(ending))
+        self._special_ids = dict(special_ids or {})
+        self._max_length = max_length
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
@@ -209,7 +181,7 @@ class Tokenizer(_core.Bpe):
 
         Tokenizer.load and Hugging Face's tokenizers read them back.
         """
-        save(self, self.added_tokens, self.normalizer, folder)
+        save(self, self.added_tokens, self.normalizer, self._template, folder)
 
     @classmethod
     def _of(cls, verdict: Verdict) -> Tokenizer:
@@ -219,7 +191,8 @@ class Tokenizer(_core.Bpe):
         """By its content: what is made of it elsewhere needs no file."""
         prefix_space = "first" if self.prefix_first else self.prefix_space
         settings: dict[str, Any] = {"pattern": self.pattern, "prefix_space": prefix_space, "normalizer": self._steps}
-        settings |= {"beginning": self.beginning, "ending": self.ending, "trimmed": self.trimmed}
+        settings |= {"beginning": self.beginning, "ending": self.ending, "trimmed": self.trimmed, "cleans": self.cleans}
+        settings |= {"template": self._template, "special_ids": self._special_ids, "max_length": self._max_length}
         return _again, (type(self), self._source(), settings)
 
     def __copy__(self) -> Tokenizer:
@@ -290,6 +263,72 @@ normalized=False)]
         """
         return self._encode_with_offsets(text, allowed_special, add_special_tokens)
 
+    def with_specials(
+        self, text: str, pair: str | None = None, *, max_length: int | None = None, offsets: bool = True
+    ) -> WithSpecials:
+        """A text, or a pair of them, as an encoder reads it: with the special tokens of its template, such as [CLS] and
+        [SEP], types and offsets. Names of special tokens in the texts, such as [MASK], stand for them.
+
+        max_length: tokens at most, special ones among them; of two texts the longer one is cut first, each at its end.
+        offsets: whether they are wanted, which takes longer.
+
+        Raises ValueError where max_length has no room for the special tokens, TypeError if a text is no str.
+
+        >>> read = demo().with_specials("Once upon a time", "a", max_length=4)
+        >>> read.ids.tolist(), read.types.tolist(), read.offsets, read.parts, read.cut
+        ([2383, 375, 884, 65], [0, 0, 0, 1], [(0, 2), (2, 4), (4, 9), (0, 1)], [0, 0, 0, 1], 2)
+        """
+        texts = [text] if pair is None else [text, pair]
+        return put_together(self._template, [self._read(one, offsets) for one in texts], max_length)
+
+    def with_specials_batch(
+        self,
+        texts: Iterable[str],
+        pairs: Iterable[str] | None = None,
+        *,
+        max_length: int | None = None,
+        offsets: bool = True,
+    ) -> list[WithSpecials]:
+        """The same for each text, or for each with its pair; without offsets divided over threads.
+
+        Raises ValueError where there are not as many pairs as texts, and as with_specials does.
+
+        >>> [read.ids.tolist() for read in demo().with_specials_batch(["Once", " time"], offsets=False)]
+        [[2383, 375], [670]]
+        """
+        columns = [list(texts)] if pairs is None else [list(texts), list(pairs)]
+        if len(columns[0]) != len(columns[-1]):
+            raise ValueError(f"with_specials_batch: expected a pair for each of {len(columns[0])} texts, got "
+                             f"{len(columns[1])}")  # fmt: skip
+        if offsets:
+            read = [[self._read(text, True) for text in column] for column in columns]
+        else:
+            found = [self.encode_batch(column, allowed_special="all", add_special_tokens=False) for column in columns]
+            read = [[(ids, None) for ids in column] for column in found]
+        return [put_together(self._template, row, max_length) for row in zip(*read, strict=True)]
+
+    def _read(self, text: str, offsets: bool) -> Encoded:
+        if not offsets:
+            return self.encode(text, allowed_special="all", add_special_tokens=False), None
+        ids, ranges = self._encode_with_offsets(text, "all", False, True)
+        if self._template.trims:
+            ranges = trimmed_offsets(self, text, ids, ranges, self._template.after_prefix)
+        return ids, ranges
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """The ids of the special tokens by what the files call them: "cls_token", "mask_token" and the like.
+
+        >>> demo().special_ids
+        {'bos_token': 0, 'eos_token': 0, 'unk_token': 0}
+        """
+        return dict(self._special_ids)
+
+    @property
+    def max_length(self) -> int | None:
+        """How many tokens the model takes, where its files say so (model_max_length)."""
+        return self._max_length
+
     def decoder(self) -> Decoder:
         """A decoder for ids that come one by one."""
         return Decoder(self)
@@ -300,28 +339,3 @@ def _again(kind: type[Tokenizer], source: _core.VocabularySource, settings: dict
     made = kind.__new__(kind)
     Tokenizer.__init__(made, source, **settings)
     return made
-
-
-class Decoder:
-    """Turns a stream of ids into text, holding back the bytes of a character until it is whole.
-
-    >>> decoder = demo().decoder()
-    >>> [decoder.push(id) for id in demo().encode("ï")]
-    ['', 'ï']
-    >>> decoder.flush()
-    ''
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def push(self, id: int) -> str:
-        """The text that `id` completes, maybe empty. Bytes that can start no character become U+FFFD at once."""
-        return self._utf8.decode(self._tokenizer.token_bytes(id))
-
-    def flush(self) -> str:
-        """What is left: U+FFFD if the stream ended within a character, else "". The decoder then starts anew."""
-        rest = self._utf8.decode(b"", final=True)
-        self._utf8.reset()
-        return rest

@@ -13,6 +13,9 @@ from nextword.files import whole
 from nextword.text.added_tokens import AddedToken
 from nextword.text.normalizer import Step
 from nextword.text.pieces_save import pieces_parts, spelled_pieces
+from nextword.text.template import Template
+from nextword.text.template_json import post_processor
+from nextword.text.words_json import words_parts
 
 Progress = Callable[[str, int, int], None]
 
@@ -112,16 +115,24 @@ def _texts(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
 
 
 def save(
-    tokenizer: _core.Bpe, added_tokens: Sequence[AddedToken], normalizer: Sequence[Step], folder: str | os.PathLike[str]
+    tokenizer: _core.Bpe,
+    added_tokens: Sequence[AddedToken],
+    normalizer: Sequence[Step],
+    template: Template,
+    folder: str | os.PathLike[str],
 ) -> None:
     """Write the files that Tokenizer.save promises."""
     place = Path(folder)
     whole.make_folder("save", place)
     contents = {(token.id, token.content.encode()) for token in added_tokens}
+    if tokenizer.units == "words":
+        names = {id: tokenizer.token_bytes(id).decode() for id in filter(tokenizer.has, range(len(tokenizer)))}
+        _write(place, {}, added_tokens, post_processor(template, names), words_parts(tokenizer, normalizer, names))
+        return
     if tokenizer.units != "bytes":
         names = spelled_pieces(tokenizer, {token.id: token.content for token in added_tokens})
         parts = pieces_parts(tokenizer, normalizer, names)
-        _write(place, {}, added_tokens, _post_processor(tokenizer, names), parts)
+        _write(place, {}, added_tokens, post_processor(template, names), parts)
         return
     merged = tokenizer._merges()
     made = {product for _, _, product in merged}
@@ -149,7 +160,7 @@ def save(
         "decoder": _byte_level(tokenizer),
         "model": model,
     }
-    _write(place, texts, added_tokens, _post_processor(tokenizer, spelled), parts)
+    _write(place, texts, added_tokens, post_processor(template, spelled), parts)
 
 
 def _write(
@@ -195,21 +206,6 @@ def _normalizer(steps: Sequence[Step]) -> dict[str, Any] | None:
         else:
             written.append({"type": kind})
     return {"type": "Sequence", "normalizers": written} if len(written) > 1 else next(iter(written), None)
-
-
-def _post_processor(tokenizer: _core.Bpe, spelled: dict[int, str]) -> dict[str, Any] | None:
-    """A template of the tokens that begin and end every text."""
-    around = [*tokenizer.beginning, *tokenizer.ending]
-    if not around:
-        return None
-    begin, end = (
-        [{"SpecialToken": {"id": spelled[id], "type_id": 0}} for id in ids]
-        for ids in (tokenizer.beginning, tokenizer.ending)
-    )
-    single = [*begin, {"Sequence": {"id": "A", "type_id": 0}}, *end]
-    tokens = {spelled[id]: {"id": spelled[id], "ids": [id], "tokens": [spelled[id]]} for id in around}
-    pair = [*single, {"Sequence": {"id": "B", "type_id": 1}}]
-    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
 
 
 def spell(token: bytes) -> str:

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nextword import _core
 from nextword.files import whole
 from nextword.text.added_tokens import AddedToken
+from nextword.text.claims import ENDOFTEXT, Claim, Name, check, check_template, united, with_named
+from nextword.text.encoder_kinds import BERT_STEP, Kind, class_of, kind_of, with_wide_mask, words_steps
+from nextword.text.encoder_pieces import FILES, read_encoder_pieces
 from nextword.text.json_parts import FLAGS, Settings, is_id
 from nextword.text.sentencepiece import read_sentencepiece
 from nextword.text.tokenizer_json import read_tokenizer_json
+from nextword.text.words_json import read_words
 
 # Files that hold a vocabulary, the one that says most first; two belong together.
 VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+WORDS = "vocab.txt"  # WordPiece's, where there is none of these
 MODEL = "tokenizer.model"  # SentencePiece's, where there is none of these
-ACCEPTED = "vocab.json with merges.txt, encoder.json with vocab.bpe, tokenizer.json, or tokenizer.model"
+ACCEPTED = "vocab.json with merges.txt, encoder.json with vocab.bpe, tokenizer.json, vocab.txt or tokenizer.model"
 # Files that say more about it.
 CONFIG, ADDED, SPECIALS = "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"
 # Vocabularies whose ids need more than the file says, or that are of other kinds.
-OTHER_KINDS = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
+OTHER_KINDS = (*FILES, "tekken.json")
 
-ENDOFTEXT = "<|endoftext|>"
 # The names of special tokens, in the order in which transformers gives ids to those that have none.
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _LISTS = ("extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens")
@@ -45,18 +49,11 @@ class Verdict(NamedTuple):
     settings: Settings
 
 
-class _Claim(NamedTuple):
-    """An added token, and the file that says so."""
-
-    token: AddedToken
-    file: str
-
-
 def read_files(paths: list[Path]) -> Verdict:
     """One vocabulary: of tokenizer.json, or of vocab.json and merges.txt. Other files beside them are not looked at."""
     source, settings, added = _read(paths)
-    _check(source, _united([_Claim(token, paths[0].name) for token in added], set()))
-    _check_template(source, settings, added, paths[0].name)
+    check(source, united([Claim(token, paths[0].name) for token in added], set()))
+    check_template(source, settings, added, paths[0].name)
     source.added_tokens = added
     if paths[0].suffix == ".model":  # SentencePiece puts nothing around a text
         settings = settings._replace(beginning=(), ending=())
@@ -69,48 +66,84 @@ def read_folder(folder: Path) -> Verdict:
     Raises FileNotFoundError if there is none, ValueError that names file and field, or both files.
     """
     found = [[folder / name for name in names] for names in VOCABULARIES if _all_present(folder, names)]
-    if not found and _present(folder / MODEL):
-        found = [[folder / MODEL]]
+    config = _object(folder / CONFIG)
+    kind = _kind(folder, config)
+    if not found:
+        ones = (WORDS, *FILES) if kind and kind.units == "pieces" else (WORDS, MODEL)
+        others = [folder / name for name in ones if _present(folder / name)]
+        found = [[path] for path in others[:1]]
     if not found:
         raise FileNotFoundError(f"Tokenizer.load: no vocabulary in the folder {folder}; expected {ACCEPTED}"
                                 f"{_what_is_there(folder)}")  # fmt: skip
-    source, settings, listed = _read(found[0])
+    if found[0][0].name == WORDS and kind is None:
+        if (given := config.get("tokenizer_class")) is not None:
+            raise _refused(CONFIG, "tokenizer_class", f"BertTokenizer or its like with {WORDS}", given)
+        kind = kind_of("BertTokenizer")
+    source, settings, listed = _read(found[0], config, kind)
     for paths in found[1:]:
         _core.join_vocabularies(source, _core.read_vocab_and_merges(*map(os.fspath, paths)))
     file = found[0][0].name
     pieces = file == MODEL
-    alone = file != "tokenizer.json" and not pieces
-    config = _object(folder / CONFIG)
-    is_gpt2 = _is_gpt2(folder, config, alone, pieces) and not pieces
+    alone = file != "tokenizer.json" and not pieces and file not in FILES
+    units = "words" if file == WORDS else "pieces" if file in FILES else "bytes"
+    if kind and file != "tokenizer.json" and kind.units != units:
+        kind = None  # then _is_gpt2 refuses the class
+    is_gpt2 = kind is None and _is_gpt2(folder, config, alone, pieces) and not pieces
     decoder = _added_tokens_decoder(config)
-    named = _named(folder, config, is_gpt2, legacy=decoder is None)
+    names = kind.names if kind else dict.fromkeys(("bos_token", "eos_token", "unk_token"), ENDOFTEXT) if is_gpt2 else {}
+    if kind and file == "tokenizer.json":  # those that are in the vocabulary
+        here = {token.content for token in listed}
+        here |= {name for name in names.values() if source.ids_of([name])[0] is not None}
+        names = {key: name for key, name in names.items() if name in here}
+    named = _named(folder, config, names, legacy=decoder is None)
+    if kind and kind.wide_mask:
+        named = [with_wide_mask(name) for name in named]
 
-    claims = [_Claim(token, "tokenizer.json") for token in listed]
-    configured = [_Claim(token, CONFIG) for token in decoder or ()]
+    claims = [Claim(token, "tokenizer.json") for token in listed]
+    configured = [Claim(token, CONFIG) for token in decoder or ()]
     claims = configured + claims  # the first that tells of a token has its flags
-    claims += [_Claim(token, ADDED) for token in _added_tokens_json(folder, {name.token.content for name in named})]
-    claims = _united(claims, {name.token.content for name in named if name.key not in _LISTS})
-    _check(source, claims)
+    claims += [Claim(token, ADDED) for token in _added_tokens_json(folder, {name.token.content for name in named})]
+    claims = united(claims, {name.token.content for name in named if name.key not in _LISTS})
+    check(source, claims)
     edges = [f"{name}_token" for name in ("bos", "eos") if alone and _flag(config, f"add_{name}_token")]
-    added = _with_named(source, claims, named, edges)
+    added = with_named(source, claims, named, edges)
 
-    if is_gpt2 and config.get("add_prefix_space") is not None:
+    if (is_gpt2 or (kind and kind.units == "bytes")) and config.get("add_prefix_space") is not None:
         settings = settings._replace(prefix_space=_flag(config, "add_prefix_space"))
         if settings.prefix_space and settings.pattern != "gpt2":
             raise _refused(CONFIG, "add_prefix_space", f"false with the pattern of {file}", True)
     if pieces:
         settings = _around(config, settings, named, added)
-    if alone:  # else tokenizer.json has said what begins and ends a text
-        ids = {token.content: token.id for token in added}
+    ids = {token.content: token.id for token in added}
+    special = {name.key: ids[name.token.content] for name in named if name.key in _NAMED and name.token.content in ids}
+    if kind and kind.units == "words":
+        settings = settings._replace(normalizer=words_steps(config, kind, settings.normalizer))
+    if kind and file != "tokenizer.json":
+        missing = [key for key in ("cls_token", "sep_token") if key not in special]
+        if missing:
+            raise _refused(CONFIG, missing[0], "a token", None)
+        around = kind.around(special["cls_token"], special["sep_token"])
+        settings = settings.around(around._replace(after_prefix=bool(settings.prefix_space)))
+    elif alone:  # else tokenizer.json has said what begins and ends a text
         begin, end = (tuple(ids[name.token.content] for name in named if name.key == key and key in edges)
                       for key in ("bos_token", "eos_token"))  # fmt: skip
         settings = settings._replace(beginning=begin, ending=end)
-    _check_template(source, settings, added, file)
+    check_template(source, settings, added, file)
     source.added_tokens = added
-    return Verdict(source, settings)
+    longest = config.get("model_max_length")
+    if not isinstance(longest, int) or not 0 < longest < 1 << 30:  # transformers writes 10^30 for none
+        longest = None
+    return Verdict(source, settings._replace(special_ids=special, max_length=longest))
 
 
-def _around(config: dict[str, Any], settings: Settings, named: list[_Name], added: list[AddedToken]) -> Settings:
+def _kind(folder: Path, config: dict[str, Any]) -> Kind | None:
+    """What an encoder's tokenizer does, None where it is no encoder's: of its class, else of its model."""
+    model = _object(folder / "config.json")
+    name = config.get("tokenizer_class") or model.get("tokenizer_class")
+    return kind_of(name or class_of(model.get("model_type")))
+
+
+def _around(config: dict[str, Any], settings: Settings, named: list[Name], added: list[AddedToken]) -> Settings:
     """What begins and ends a text of a tokenizer.model: the tokens named by tokenizer_config.json, else the file's."""
     ids = {token.content: token.id for token in added}
     around = []
@@ -141,7 +174,17 @@ def _is_gpt2(folder: Path, config: dict[str, Any], alone: bool, pieces: bool) ->
     return False
 
 
-def _read(paths: list[Path]) -> tuple[_core.VocabularySource, Settings, list[AddedToken]]:
+def _read(
+    paths: list[Path], config: dict[str, Any] | None = None, kind: Kind | None = None
+) -> tuple[_core.VocabularySource, Settings, list[AddedToken]]:
+    if paths[0].name == WORDS:
+        unknown = (config or {}).get("unk_token", "[UNK]")
+        unknown = unknown.get("content") if isinstance(unknown, dict) else unknown
+        if not isinstance(unknown, str):
+            raise _refused(CONFIG, "unk_token", "a token", unknown)
+        return read_words(paths[0], unknown), Settings("bert", normalizer=(BERT_STEP,), cleans=True), []
+    if paths[0].name in FILES and kind:
+        return read_encoder_pieces(paths[0], kind.name, config or {})
     if paths[0].suffix == ".model":
         found = read_sentencepiece(paths[0])
         pattern = "blanks" if found.source.begins_words else "whole"
@@ -224,16 +267,10 @@ def _added_tokens_json(folder: Path, special: set[str]) -> list[AddedToken]:
     return sorted((AddedToken(content, id, content in special) for content, id in given.items()), key=lambda t: t.id)
 
 
-class _Name(NamedTuple):
-    """A special token that a file names, without an id, and the field."""
-
-    key: str
-    token: AddedToken
-
-
-def _named(folder: Path, config: dict[str, Any], is_gpt2: bool, legacy: bool) -> list[_Name]:
+def _named(folder: Path, config: dict[str, Any], names: Mapping[str, str], legacy: bool) -> list[Name]:
     """The special tokens by name, in the order of transformers.
 
+    names: the tokens that its class has unless it is told otherwise.
     legacy: tokenizer_config.json has no added_tokens_decoder; only then special_tokens_map.json counts, and more.
     """
     fields = {key: (value, CONFIG) for key, value in config.items() if _names_tokens(key, value)}
@@ -241,13 +278,12 @@ def _named(folder: Path, config: dict[str, Any], is_gpt2: bool, legacy: bool) ->
         mapped = {key: value for key, value in _object(folder / SPECIALS).items() if _names_tokens(key, value)}
         known = {*_NAMED, *_LISTS, *(mapped.keys() - fields.keys())}  # of its own names the other file's come first
         fields |= {key: (value, SPECIALS) for key, value in mapped.items() if key in known}
-    if is_gpt2:  # the tokens that GPT2Tokenizer has unless it is told otherwise
-        fields = dict.fromkeys(("bos_token", "eos_token", "unk_token"), (ENDOFTEXT, CONFIG)) | fields
+    fields = {key: (name, CONFIG) for key, name in names.items()} | fields
     own = [key for key in fields if key not in _NAMED and key not in _LISTS]
     found = []
     for key in (*_NAMED, *own, *_LISTS):
         value, file = fields.get(key, (None, CONFIG))
-        found += [_Name(key, _token(file, key, given, 0, True)._replace(special=True)) for given in _several(value)]
+        found += [Name(key, _token(file, key, given, 0, True)._replace(special=True)) for given in _several(value)]
     return found
 
 
@@ -264,68 +300,3 @@ def _several(given: Any) -> Iterator[Any]:
         yield from given
     elif given is not None:
         yield given
-
-
-def _united(claims: list[_Claim], special: set[str]) -> list[_Claim]:
-    """Each token once, with the flags of its first claim. Raises ValueError where two disagree in ids.
-
-    special: tokens that have a part of their own, such as bos_token, and are special whatever their flags.
-    """
-    by_content: dict[str, _Claim] = {}
-    by_id: dict[int, _Claim] = {}
-    for claim in claims:
-        token, file = claim
-        same, other = by_content.get(token.content), by_id.get(token.id)
-        if same and same.token.id != token.id:
-            raise ValueError(f"Tokenizer.load: {file}: the token {token.content!r} is given a second time, with id "
-                             f"{token.id} after id {same.token.id} in {same.file}; remove one of them")  # fmt: skip
-        if other and other.token.content != token.content and other.file != file:  # one file may give two names
-            raise ValueError(f"Tokenizer.load: {file}: id {token.id} is {token.content!r}, but "
-                             f"{other.token.content!r} in {other.file}; remove one of them")  # fmt: skip
-        if same is None:
-            is_special = token.special or token.content in special
-            by_content[token.content] = _Claim(token._replace(special=is_special), file)
-            by_id.setdefault(token.id, by_content[token.content])
-    return list(by_content.values())
-
-
-def _check(source: _core.VocabularySource, claims: list[_Claim]) -> None:
-    """Raises ValueError where a file gives a token of the vocabulary another id."""
-    known = source.ids_of([claim.token.content for claim in claims])
-    for (token, file), id in zip(claims, known, strict=True):
-        if id is not None and id != token.id:
-            raise ValueError(f"Tokenizer.load: {file}: the token {token.content!r} is given a second time, with id "
-                             f"{token.id} after id {id} in {source.tokens_file}; remove one of them")  # fmt: skip
-    taken = source.names_of([claim.token.id for claim in claims])
-    for (token, file), name in zip(claims, taken, strict=True):
-        if name and name != token.content and file != source.tokens_file:
-            raise ValueError(f"Tokenizer.load: {file}: id {token.id} is {token.content!r}, but {name!r} in "
-                             f"{source.tokens_file}; remove one of them")  # fmt: skip
-
-
-def _with_named(
-    source: _core.VocabularySource, claims: list[_Claim], named: list[_Name], edges: list[str]
-) -> list[AddedToken]:
-    """The added tokens, and those that have only a name: with the id that the vocabulary has for them, else with the
-    next ones, as transformers gives them out. ENDOFTEXT, which no file may have named, becomes no token for itself."""
-    added = {claim.token.content: claim.token for claim in claims}
-    fresh: dict[str, AddedToken] = {}
-    for _, token in named:
-        if token.content not in added:
-            fresh.setdefault(token.content, token)
-    ids = dict(zip(fresh, source.ids_of(list(fresh)), strict=True))
-    missing = [content for content, id in ids.items() if id is None]
-    next_id = max([source.next_id, *(token.id + 1 for token in added.values())])
-    if missing != [ENDOFTEXT] or any(name.token.content == ENDOFTEXT for name in named if name.key in edges):
-        ids |= dict(zip(missing, range(next_id, next_id + len(missing)), strict=True))
-    added |= {content: fresh[content]._replace(id=id) for content, id in ids.items() if id is not None}
-    return list(added.values())
-
-
-def _check_template(source: _core.VocabularySource, settings: Settings, added: list[AddedToken], file: str) -> None:
-    """Raises ValueError where no token has an id that begins or ends every text."""
-    known = {token.id for token in added}
-    ids = [id for id in (*settings.beginning, *settings.ending) if id not in known]
-    for id, name in zip(ids, source.names_of(ids), strict=True):
-        if not name:
-            raise ValueError(f"Tokenizer.load: {file}: post_processor names id {id}, which no token has")

@@ -11,9 +11,11 @@ from typing import Any
 
 from nextword import _core
 from nextword.text.added_tokens import AddedToken
-from nextword.text.json_parts import Settings, added_tokens, normalizer, template, unsupported
+from nextword.text.json_parts import Settings, added_tokens, normalizer, unsupported
 from nextword.text.pieces_json import is_of_pieces, read_pieces_json
+from nextword.text.template_json import template
 from nextword.text.tokenizer_files import REGEX
+from nextword.text.words_json import is_of_words, read_words_json
 
 # Spellings of one splitting pattern that different files use; all match the same pieces.
 _GPT2_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d"
@@ -38,6 +40,10 @@ def read_tokenizer_json(path: str, file: str) -> tuple[_core.VocabularySource, S
         described = _described(text, file)
         if is_of_pieces(described):
             return read_pieces_json(file, described)
+    if b'"WordPiece"' in text or b'"max_input_chars_per_word"' in text:
+        described = _described(text, file)
+        if is_of_words(described):
+            return read_words_json(file, described)
     source = _core.read_tokenizer_json(path)
     try:
         settings = json.loads(source.settings)
@@ -48,8 +54,8 @@ def read_tokenizer_json(path: str, file: str) -> tuple[_core.VocabularySource, S
     if decoder is not None and not (isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"):
         raise unsupported(file, "decoder", "null or ByteLevel", decoder)
     pattern, prefix_space = _pre_tokenizer(file, settings.get("pre_tokenizer"))
-    beginning, ending = template(file, settings.get("post_processor"))
-    found = Settings(pattern, prefix_space, tuple(normalizer(file, settings.get("normalizer"))), beginning, ending)
+    found = Settings(pattern, prefix_space, tuple(normalizer(file, settings.get("normalizer"))))
+    found = found.around(template(file, settings.get("post_processor")))
     return source, found, added_tokens(file, settings.get("added_tokens") or [])
 
 

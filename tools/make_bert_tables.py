@@ -1,0 +1,185 @@
+"""Write csrc/text/bert_tables.h and bert_parts.h: what BERT's normaliser and splitting do with each code point.
+
+It is found by asking `tokenizers`.
+
+Run: pip install tokenizers==0.23.3 && python tools/make_bert_tables.py (some 20 s)
+The parts of `tokenizers` know Unicode of different versions, some of them old ones: no version of the standard has
+these tables.
+"""
+
+import itertools
+import unicodedata
+from pathlib import Path
+
+import tokenizers
+from tokenizers import normalizers, pre_tokenizers
+
+from table_rows import in_blocks, lines, rows
+
+BLOCK = 128  # code points that share one entry of the first level
+CODES = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+# What a code point is, bit by bit.
+REMOVED, WHITE, SIGN, IDEOGRAPH, MARK, NONSTARTER, DECOMPOSES, LOWERS = (1 << bit for bit in range(8))
+HANGUL = range(0xAC00, 0xD7A4)  # decomposed by arithmetic
+FIRST_MARK, LAST_MARK = "\u0334", "\u0315"  # of combining classes 1 and 232
+
+
+def bert(**on: bool) -> normalizers.Normalizer:
+    off = {"clean_text": False, "handle_chinese_chars": False, "strip_accents": False, "lowercase": False}
+    return normalizers.BertNormalizer(**(off | on))
+
+
+CLEAN, SPACED = bert(clean_text=True).normalize_str, bert(handle_chinese_chars=True).normalize_str
+STRIPPED, LOWERED = bert(strip_accents=True).normalize_str, bert(lowercase=True).normalize_str
+DECOMPOSED = normalizers.NFD().normalize_str
+SPLIT = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+
+def is_nonstarter(c: str) -> bool:
+    """Whether marks are reordered around it."""
+    return DECOMPOSED(c) == c and DECOMPOSED(f"a{LAST_MARK}{c}{FIRST_MARK}b") != f"a{LAST_MARK}{c}{FIRST_MARK}b"
+
+
+# A mark of each combining class, as Python knows them; what is asked is only how others are ordered beside them.
+KNOWN = {unicodedata.combining(chr(code)): chr(code) for code in reversed(CODES) if is_nonstarter(chr(code))}
+KNOWN.pop(0, None)  # newer than this Python
+
+
+def combining_class(c: str) -> int:
+    """The highest class whose mark stays before it."""
+    return max(number for number, known in KNOWN.items() if DECOMPOSED(f"a{known}{c}") == f"a{known}{c}")
+
+
+def bits(code: int) -> int:
+    if 0xD800 <= code < 0xE000:
+        return 0
+    c = chr(code)
+    found = 0
+    if CLEAN(f"a{c}b") == "ab":
+        found |= REMOVED
+    pieces = len(SPLIT(f"a{c}b"))
+    found |= {1: 0, 2: WHITE, 3: SIGN}[pieces]
+    assert (CLEAN(f"a{c}b") == "a b") == (bool(found & WHITE) and not found & REMOVED)
+    assert CLEAN(f"a{c}b") in ("ab", "a b", f"a{c}b")
+    if SPACED(c) != c:
+        assert SPACED(c) == f" {c} "
+        found |= IDEOGRAPH
+    if code not in HANGUL and DECOMPOSED(c) != c:
+        found |= DECOMPOSES
+    if not found & DECOMPOSES and STRIPPED(f"a{c}") == "a":
+        found |= MARK
+    if is_nonstarter(c):
+        found |= NONSTARTER
+    if LOWERED(c) != c:
+        found |= LOWERS
+    return found
+
+
+
+def parts_runs(parts: dict[int, str]) -> str:
+    """{first,last,size} of each run of neighbours that become as many code points."""
+    entries = [(code, len(text)) for code, text in parts.items()]
+    runs = [list(run) for _, run in itertools.groupby(enumerate(entries), key=lambda at: (at[1][0] - at[0], at[1][1]))]
+    return lines(f"{{{run[0][1][0]:#x},{run[-1][1][0]:#x},{run[0][1][1]}}}" for run in runs)
+
+
+def lower_runs(lower: dict[int, int]) -> str:
+    """{first,last,step,to}: every step-th from first to last becomes `to` and as many more as it is above first."""
+    runs: list[list[int]] = []
+    for code, to in lower.items():
+        if runs and code - runs[-1][1] in (1, 2) and to - code == runs[-1][3] - runs[-1][0]:
+            step = code - runs[-1][1]
+            if runs[-1][1] == runs[-1][0] or step == runs[-1][2]:
+                runs[-1][1:3] = code, step
+                continue
+        runs.append([code, code, 1, to])
+    return lines(f"{{{first:#x},{last:#x},{step},{to:#x}}}" for first, last, step, to in runs)
+
+
+def main() -> None:
+    kinds = [bits(code) for code in range(0x110000)]
+    index, blocks = in_blocks(kinds, BLOCK)
+    lower = {code: LOWERED(chr(code)) for code in CODES if kinds[code] & LOWERS}
+    assert lower.pop(0x130) == "i\u0307", "the one that becomes two"
+    parts = {code: DECOMPOSED(chr(code)) for code in CODES if kinds[code] & DECOMPOSES}
+    for text in [DECOMPOSED("\uac01"), *parts.values()]:
+        assert all(not kinds[ord(c)] & DECOMPOSES for c in text)
+    marks = [code for code in CODES if kinds[code] & NONSTARTER]
+    classes = [(code, combining_class(chr(code))) for code in marks]
+    runs = [list(run) for _, run in itertools.groupby(enumerate(classes), key=lambda at: (at[1][0] - at[0], at[1][1]))]
+    combining = lines(f"{{{run[0][1][0]:#x},{run[-1][1][0]:#x},{run[0][1][1]}}}" for run in runs)
+    version = tokenizers.__version__
+    text = f"""// What BERT's normaliser and splitting do with each code point, as tokenizers {version} does it.
+// Generated by tools/make_bert_tables.py: do not edit.
+#pragma once
+#include <cstdint>
+
+#include "unicode_tables.h"
+
+namespace nextword {{
+
+// What a code point is.
+enum BertBits : uint8_t {{
+  bert_removed = 1,     // cleaning removes it
+  bert_white = 2,       // parts words; cleaning makes it a blank, unless it removes it
+  bert_sign = 4,        // a word of its own: a sign of punctuation
+  bert_ideograph = 8,   // gets blanks around it
+  bert_mark = 16,       // goes with the accents
+  bert_nonstarter = 32, // has a combining class
+  bert_decomposes = 64, // is in bert_parts
+  bert_lowers = 128,    // is in bert_lower
+}};
+
+// For each {BLOCK} code points the number of the block of {BLOCK} that they share with others like them.
+constexpr UnicodeRun bert_block_runs[] = {{
+{rows(index)}
+}};
+// The blocks, one after the other.
+constexpr UnicodeRun bert_kind_runs[] = {{
+{rows(blocks)}
+}};
+
+struct BertLower {{
+  uint32_t first, last, step, to;  // every step-th becomes `to` and as many more as it is above first
+}};
+// Lower case, but of U+0130, which becomes two.
+constexpr BertLower bert_lower[] = {{
+{lower_runs({code: ord(to) for code, to in lower.items()})}
+}};
+
+}}  // namespace nextword
+"""
+    parts_text = f"""// The canonical decomposition and the combining classes, as tokenizers {version} has them.
+// Generated by tools/make_bert_tables.py: do not edit.
+#pragma once
+#include <cstdint>
+
+namespace nextword {{
+
+struct BertParts {{
+  uint32_t first, last, size;  // size: of what each becomes, in code points
+}};
+// The canonical decomposition, but for Hangul: which code points have one, and these one after the other.
+constexpr BertParts bert_parts[] = {{
+{parts_runs(parts)}
+}};
+constexpr uint32_t bert_parts_to[] = {{
+{lines(f"{ord(c):#x}" for text in parts.values() for c in text)}
+}};
+
+struct BertCombining {{
+  uint32_t first, last;
+  uint8_t combining_class;
+}};
+constexpr BertCombining bert_combining[] = {{
+{combining}
+}};
+
+}}  // namespace nextword
+"""
+    folder = Path(__file__).resolve().parent.parent / "csrc" / "text"
+    (folder / "bert_tables.h").write_text(text, "ascii")
+    (folder / "bert_parts.h").write_text(parts_text, "ascii")
+
+
+if __name__ == "__main__":
+    main()
