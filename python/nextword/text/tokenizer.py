@@ -73,6 +73,7 @@ class Tokenizer(_core.Bpe):
         self._template = template or around(tuple(beginning), tuple(ending))
         self._special_ids = dict(special_ids or {})
         self._max_length = max_length
+        self._added = frozenset(id for _, id, *_ in self._added_tokens())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
@@ -312,7 +313,7 @@ normalized=False)]
             return self.encode(text, allowed_special="all", add_special_tokens=False), None
         ids, ranges = self._encode_with_offsets(text, "all", False, True)
         if self._template.trims:
-            ranges = trimmed_offsets(self, text, ids, ranges, self._template.after_prefix)
+            ranges = trimmed_offsets(self, text, ids, ranges, self._template.after_prefix, self._added)
         return ids, ranges
 
     @property
