@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import select
 import shlex
 import signal
 import subprocess
@@ -104,7 +105,8 @@ class Screen:
     def until(self, text, seconds=60):
         end = time.monotonic() + seconds
         while text not in self.shown:
-            assert time.monotonic() < end, self.shown
+            ready, _, _ = select.select([self.main], [], [], max(0.0, end - time.monotonic()))
+            assert ready, f"{text!r} does not come; there is {self.shown!r}"
             self.shown += os.read(self.main, 4096).decode()
         before, _, self.shown = self.shown.partition(text)
         return before

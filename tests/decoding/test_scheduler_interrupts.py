@@ -29,11 +29,12 @@ class Interrupt:
         self.at, self.count = at, 0
 
     def __enter__(self):
+        self._before = sys.gettrace()  # that of coverage, which measures the rest of the process
         sys.settrace(self._called)
         return self
 
     def __exit__(self, *_):
-        sys.settrace(None)
+        sys.settrace(self._before)
 
     def _called(self, frame, event, argument):
         inside = frame.f_code.co_filename in FILES and frame.f_code.co_name not in APART
