@@ -85,7 +85,8 @@ def trimmed_offsets(
 ) -> list[Offset]:
     """Offsets without the blanks at the ends of tokens, as ByteLevel and RobertaProcessing of tokenizers give them.
 
-    after_prefix: whether a token that begins the text keeps one, as it may have been put there. added: ids of added tokens.
+    after_prefix: whether a token that begins the text keeps one, as it may have been put there.
+    added: the ids of tokens that are found as they stand.
     """
     found = []
     for number, (id, (begin, end)) in enumerate(zip(ids, offsets, strict=True)):
