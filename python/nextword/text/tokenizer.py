@@ -80,8 +80,8 @@ class Tokenizer(_core.Bpe):
         """The tokenizer of a model's folder, or of one file.
 
         path: a folder with vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json, read together with
-        each other and with added_tokens.json, special_tokens_map.json and tokenizer_config.json, else with vocab.txt or a
-        SentencePiece model and these; one such file, alone; a rank file named after its encoding, such as
+        each other and with added_tokens.json, special_tokens_map.json and tokenizer_config.json, else with these
+        vocab.txt or a SentencePiece model; one such file, alone; a rank file named after its encoding, such as
         cl100k_base.tiktoken; or a bundled model's name, such as nextword:demo.
 
         Raises FileNotFoundError if there is no vocabulary, ValueError with file and line or field if one is malformed,
