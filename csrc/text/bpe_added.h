@@ -31,6 +31,7 @@ struct TextRules {
   Normalize normalize;        // of what is no added token; may be empty
   bool normalizes_contents = true;  // of added tokens; else they are looked for as they stand, blanks for U+2581
   bool asks_python = false;   // normalize does
+  bool parts_words = false;   // normalize does, by one blank in the place of white space
   bool cleans = false;        // when words are decoded: no blanks before signs
   uint32_t trimmed = 0;       // of its first token, so many blanks at most are no text when it is decoded
   std::vector<uint32_t> beginning, ending;  // ids around every text
@@ -40,6 +41,7 @@ struct TextRules {
 struct Request {
   std::vector<bool> allowed;  // by place in Vocabulary::added(): the special tokens that may be found; empty: none
   bool whole = true;          // with beginning and ending
+  bool bare = false;          // offsets without the blank that parted a word from the one before, or was put before a text
 };
 
 // A part of a text: an added token, or what is to be split and merged on its own.
@@ -50,6 +52,7 @@ class TextPart {
   // The bytes of the original text that text[begin, end) stands for; of an added token, all of them.
   std::pair<size_t, size_t> original(size_t begin, size_t end) const;
   std::pair<size_t, size_t> original() const { return original(0, text.size()); }
+  bool prefixed() const { return prefix_ > 0; }  // by a blank that the text does not have
 
  private:
   friend class AddedTokens;

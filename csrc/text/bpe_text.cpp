@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "utf8.h"
 #include "wordpiece.h"
 
 namespace nextword {
@@ -89,7 +90,8 @@ void Bpe::encode(std::string_view text, const Request& request, IdBuffer& ids, O
       const uint32_t id = ids.data()[i];
       const size_t end = at + vocabulary_.taken(id, part.text.data() + at);
       const bool goes_on = vocabulary_.fuses_unknown() && kept > first && id == vocabulary_.substitute() && ids.data()[kept - 1] == id;
-      const auto range = part.original(at, end);
+      const bool blank = request.bare && part.text[at] == ' ' && (rules_.parts_words || (at == 0 && part.prefixed())) && at + 1 < part.text.size();
+      const auto range = blank ? part.original(at + 1, std::max(end, at + 1 + char_size(part.text[at + 1]))) : part.original(at, end);
       at = end;
       if (goes_on) {
         offsets.back().second = range.second;

@@ -182,6 +182,30 @@ Normalize words() {
   };
 }
 
+Normalize spaced() {
+  return [](std::string_view text, bool with_steps) {
+    Rewritten out(text.size(), with_steps);
+    size_t kept = 0;
+    for (size_t at = 0, end; at < text.size(); at = end) {
+      size_t count = 0;
+      for (end = at; end < text.size() && is_space(text, end); ++count) end += char_size(text[end]);
+      const bool line = count == 1 && (text[at] == '\n' || text[at] == '\r' || text[at] == '\t');
+      if (count > 1 || line) {
+        size_t last = end - 1;  // the blank stands where the last of them does
+        while ((static_cast<uint8_t>(text[last]) & 0xC0) == 0x80) --last;
+        out.keep(text.substr(kept, at - kept));
+        if (last > at) out.put("", last - at);
+        out.put(" ", end - last);
+        kept = end;
+      }
+      if (count == 0) end = at + char_size(text[at]);
+      if ((end ^ at) >> 16) check_interrupt();
+    }
+    out.keep(text.substr(kept));
+    return out.done();
+  };
+}
+
 Normalize stripped(bool left, bool right) {
   return [left, right](std::string_view text, bool with_steps) {
     size_t begin = 0, end = text.size();

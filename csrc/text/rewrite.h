@@ -60,6 +60,7 @@ Normalize prepended(std::string text);                     // before a text that
 Normalize replaced(std::string from, std::string to);      // from is not empty
 Normalize blanks();                                        // U+2581 becomes the blank that it stands for
 Normalize collapsed(std::string to);                       // each run of two or more blanks becomes `to`
+Normalize spaced();                                        // white space in a row, \n, \r and \t become a blank
 Normalize words();                                         // each run of white space becomes a blank, none at the ends
 Normalize stripped(bool left, bool right);                 // white space at the ends
 Normalize mapped(Rule rules);                              // as Hugging Face applies them, by grapheme

@@ -215,3 +215,13 @@ def test_a_length_without_room_and_pairs_that_are_missing_are_errors(small):
         small.with_specials_batch(["a", "b"], ["a"])
     with pytest.raises(TypeError, match="text must be str"):
         small.with_specials(3)
+
+
+def test_vocab_txt_by_its_name_is_berts(tmp_path, small):
+    file = folder_of(tmp_path, do_lower_case=False) / "vocab.txt"
+    tokenizer = Tokenizer.load(file)
+    assert tokenizer.encode("Aba") == small.encode("Aba")
+    assert tokenizer.special_ids == small.special_ids
+    assert Tokenizer.load(folder_of(tmp_path, do_lower_case=False)).encode("Aba") != tokenizer.encode("Aba")
+    file.write_text("[UNK]\na\n")
+    assert Tokenizer.load(file).encode("a b") == [1, 0]

@@ -263,7 +263,7 @@ PyObject* decode_bytes(PyObject* self, PyObject* ids) {
 py::list encode_batch(PyBpe& bpe, const py::iterable& iterable, const std::optional<int>& threads, const py::object& allowed,
                       bool add_special_tokens) {
   if (py::isinstance<py::str>(iterable)) throw py::type_error("encode_batch: texts must be several str, got one; write [text]");
-  const Request request{allowed_special(bpe.core.vocabulary(), allowed), add_special_tokens};
+  const Request request{allowed_special(bpe.core.vocabulary(), allowed), add_special_tokens, false};
   const HeldTexts texts("encode_batch", iterable);
   if (threads && *threads < 1) {
     throw std::invalid_argument("encode_batch: threads must be at least 1, got " + std::to_string(*threads));
@@ -442,7 +442,7 @@ threads: at most so many; by default as many as the library uses. The rest is as
           "_encode_with_offsets",
           [](const PyBpe& self, const py::object& text, const py::object& allowed, bool add_special_tokens, bool characters) {
             const Text view("encode_with_offsets", text.ptr());
-            const Request request{allowed_special(self.core.vocabulary(), allowed), add_special_tokens};
+            const Request request{allowed_special(self.core.vocabulary(), allowed), add_special_tokens, characters};
             TextBuffer buffer;
             IdBuffer ids;
             Bpe::Offsets offsets;
@@ -460,7 +460,7 @@ threads: at most so many; by default as many as the library uses. The rest is as
           [](const PyBpe& self, const py::object& text, const py::object& allowed) {
             TextBuffer buffer;
             py::list out;
-            const Request request{allowed_special(self.core.vocabulary(), allowed), false};
+            const Request request{allowed_special(self.core.vocabulary(), allowed), false, false};
             self.core.pieces(Text("pieces", text.ptr()).utf8(buffer), request,
                              [&](std::string_view piece) { out.append(py::bytes(piece.data(), piece.size())); });
             return out;

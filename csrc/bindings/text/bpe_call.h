@@ -39,7 +39,7 @@ struct Call {
   }
 
   Request request(const Vocabulary& vocabulary) const {
-    return {allowed ? allowed_special(vocabulary, allowed) : std::vector<bool>(), whole};
+    return {allowed ? allowed_special(vocabulary, allowed) : std::vector<bool>(), whole, false};
   }
 };
 

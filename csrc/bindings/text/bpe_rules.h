@@ -100,6 +100,7 @@ inline Normalize core_step(const std::string& kind, const std::vector<std::strin
   if (is("Blanks", 0)) return blanks();
   if (is("Collapse", 1)) return collapsed(arguments[0]);
   if (is("Words", 0)) return words();
+  if (is("Spaced", 0)) return spaced();
   if (is("Strip", 2)) return stripped(flag(0), flag(1));
   if (is("Precompiled", 1)) return mapped(rules(0));
   if (is("Bert", 4)) return bert_form({flag(0), flag(1), flag(2), flag(3)});
@@ -123,6 +124,7 @@ inline void set_normalizer(const py::list& from, TextRules& rules) {
     }
     auto words = step.cast<std::vector<std::string>>();
     if (words.empty()) throw std::invalid_argument("Tokenizer: a step of a normaliser has no name");
+    rules.parts_words = rules.parts_words || words[0] == "Words";
     rules.normalizes_contents = rules.normalizes_contents && words[0] != "SentencePiece";
     steps.push_back(core_step(words[0], {words.begin() + 1, words.end()}));
   }

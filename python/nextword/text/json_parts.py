@@ -12,6 +12,7 @@ from nextword.text.template import Template
 
 FLAGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
 BERT_FLAGS = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")
+SPACED = {"Regex": r"\s{2,}|[\n\r\t]"}  # as transformers has it for DeBERTa-v2
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents")
 
 
@@ -78,6 +79,8 @@ def normalizer(file: str, step: Any) -> list[tuple[str, ...]]:
             return [("Replace", literal, step["content"])]
         if step["pattern"] == {"Regex": " {2,}"}:
             return [("Collapse", step["content"])]
+        if step["pattern"] == SPACED and step["content"] == " ":
+            return [("Spaced",)]
     if kind == "Strip" and all(isinstance(step.get(side), bool) for side in ("strip_left", "strip_right")):
         return [("Strip", *("true" if step[side] else "false" for side in ("strip_left", "strip_right")))]
     if kind == "Precompiled" and _is_base64(step.get("precompiled_charsmap")):
@@ -112,6 +115,8 @@ def spelled_step(step: Sequence[str]) -> dict[str, Any]:
         "Strip": {"strip_left": texts[:1] == ["true"], "strip_right": texts[1:] == ["true"]},
         "Precompiled": {"precompiled_charsmap": "".join(texts)},
     }
+    if kind == "Spaced":
+        return {"type": "Replace", "pattern": SPACED, "content": " "}
     if kind == "Collapse":
         return {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": texts[0]}
     return {"type": kind} | written.get(kind, {})

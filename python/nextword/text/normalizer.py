@@ -13,7 +13,7 @@ Step = tuple[str, ...]
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 _ARGUMENTS = dict.fromkeys(_FORMS, 0) | {"Lowercase": 0, "Prepend": 1, "Replace": 2, "StripAccents": 0}
 _HERE = (*_FORMS, "Lowercase", "StripAccents")  # needs tables of Unicode: not done in C++
-_CORE = ("Bert", "Blanks", "Collapse", "Words", "Strip", "Precompiled", "SentencePiece")
+_CORE = ("Bert", "Blanks", "Collapse", "Spaced", "Words", "Strip", "Precompiled", "SentencePiece")
 
 Aligned = Callable[[str, bool], tuple[str, list[tuple[int, int, bool]]]]
 
@@ -21,8 +21,9 @@ Aligned = Callable[[str, bool], tuple[str, list[tuple[int, int, bool]]]]
 def core_steps(steps: Iterable[Step]) -> list[tuple[str | bytes, ...] | Aligned]:
     """Steps as _core.Bpe takes them: names with arguments for those of csrc/text/rewrite.h, functions for the others.
 
-    Beside those of Normalizer: ("Blanks",): U+2581 becomes a blank; ("Collapse", to): each run of blanks; ("Words",):
-    each run of white space becomes a blank, none at the ends; ("Strip", left, right): white space at the ends;
+    Beside those of Normalizer: ("Blanks",): U+2581 becomes a blank; ("Collapse", to): each run of blanks; ("Spaced",):
+    white space in a row, each newline and tab become a blank; ("Words",): each run of white space becomes a blank, none
+    at the ends; ("Strip", left, right): white space at the ends;
     ("Bert", cleans, parts ideographs, strips accents, lowers): BERT's, by the tables of Hugging Face;
     ("Precompiled", rules): SentencePiece's rules, in base64, as Hugging Face applies them;
     ("SentencePiece", rules, prefix, collapses, *kept): all that SentencePiece does. Flags are "true" and "false".

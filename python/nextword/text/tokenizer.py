@@ -20,7 +20,7 @@ from nextword.text.normalizer import Step, core_steps
 from nextword.text.surrogates import joined
 from nextword.text.template import Template, around
 from nextword.text.tokenizer_files import learn, save
-from nextword.text.tokenizer_folder import ACCEPTED, VOCABULARIES, Verdict, read_files, read_folder
+from nextword.text.tokenizer_folder import ACCEPTED, VOCABULARIES, WORDS, Verdict, read_files, read_folder
 from nextword.text.with_specials import Encoded, WithSpecials, put_together, trimmed_offsets
 
 
@@ -73,15 +73,16 @@ class Tokenizer(_core.Bpe):
         self._template = template or around(tuple(beginning), tuple(ending))
         self._special_ids = dict(special_ids or {})
         self._max_length = max_length
+        self._added = frozenset(id for _, id, *_ in self._added_tokens())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
         """The tokenizer of a model's folder, or of one file.
 
         path: a folder with vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json, read together with
-        each other and with added_tokens.json, special_tokens_map.json and tokenizer_config.json; one file of the first
-        three kinds, alone; a rank file named after its encoding, such as cl100k_base.tiktoken; or a bundled model's
-        name, such as nextword:demo.
+        each other and with added_tokens.json, special_tokens_map.json and tokenizer_config.json, else with these
+        vocab.txt or a SentencePiece model; one such file, alone; a rank file named after its encoding, such as
+        cl100k_base.tiktoken; or a bundled model's name, such as nextword:demo.
 
         Raises FileNotFoundError if there is no vocabulary, ValueError with file and line or field if one is malformed,
         if two disagree, or for a part that changes ids and that this library does not have (docs/tokenizer.md).
@@ -93,7 +94,7 @@ class Tokenizer(_core.Bpe):
             raise FileNotFoundError(
                 f"Tokenizer.load: {path} does not exist; expected a folder or file with {ACCEPTED}"
             )
-        if path.suffix == ".model":
+        if path.suffix == ".model" or path.name == WORDS:
             return cls._of(read_files([path]))
         if path.suffix == ".tiktoken":
             if path.stem not in ENCODINGS:
@@ -312,7 +313,7 @@ normalized=False)]
             return self.encode(text, allowed_special="all", add_special_tokens=False), None
         ids, ranges = self._encode_with_offsets(text, "all", False, True)
         if self._template.trims:
-            ranges = trimmed_offsets(self, text, ids, ranges, self._template.after_prefix)
+            ranges = trimmed_offsets(self, text, ids, ranges, self._template.after_prefix, self._added)
         return ids, ranges
 
     @property

@@ -16,7 +16,7 @@ from nextword import _core
 from nextword.files import whole
 from nextword.text.added_tokens import AddedToken
 from nextword.text.claims import ENDOFTEXT, Claim, Name, check, check_template, united, with_named
-from nextword.text.encoder_kinds import BERT_STEP, Kind, class_of, kind_of, with_wide_mask, words_steps
+from nextword.text.encoder_kinds import BERT_STEP, KINDS, Kind, class_of, kind_of, with_wide_mask, words_steps
 from nextword.text.encoder_pieces import FILES, read_encoder_pieces
 from nextword.text.json_parts import FLAGS, Settings, is_id
 from nextword.text.sentencepiece import read_sentencepiece
@@ -52,12 +52,25 @@ class Verdict(NamedTuple):
 def read_files(paths: list[Path]) -> Verdict:
     """One vocabulary: of tokenizer.json, or of vocab.json and merges.txt. Other files beside them are not looked at."""
     source, settings, added = _read(paths)
+    if paths[0].name == WORDS:
+        return _words_alone(source, settings)
     check(source, united([Claim(token, paths[0].name) for token in added], set()))
     check_template(source, settings, added, paths[0].name)
     source.added_tokens = added
     if paths[0].suffix == ".model":  # SentencePiece puts nothing around a text
         settings = settings._replace(beginning=(), ending=())
     return Verdict(source, settings)
+
+
+def _words_alone(source: _core.VocabularySource, settings: Settings) -> Verdict:
+    """vocab.txt without what stands beside it: BERT's, with those of its special tokens that it has."""
+    kind = KINDS["BertTokenizer"]
+    ids = dict(zip(kind.names, source.ids_of(list(kind.names.values())), strict=True))
+    special = {key: id for key, id in ids.items() if id is not None}
+    source.added_tokens = [AddedToken(kind.names[key], id) for key, id in special.items()]
+    if {"cls_token", "sep_token"} <= special.keys():
+        settings = settings.around(kind.around(special["cls_token"], special["sep_token"]))
+    return Verdict(source, settings._replace(special_ids=special))
 
 
 def read_folder(folder: Path) -> Verdict:

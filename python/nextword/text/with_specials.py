@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,15 +76,19 @@ def shortened(sizes: list[int], room: int, max_length: int) -> list[int]:
 
 
 def trimmed_offsets(
-    tokenizer: _core.Bpe, text: str, ids: Sequence[int], offsets: Sequence[Offset], after_prefix: bool
+    tokenizer: _core.Bpe,
+    text: str,
+    ids: Sequence[int],
+    offsets: Sequence[Offset],
+    after_prefix: bool,
+    added: Collection[int],
 ) -> list[Offset]:
     """Offsets without the blanks at the ends of tokens, as ByteLevel and RobertaProcessing of tokenizers give them.
 
-    Of the blanks of a token that begins the text, one is what was put before it, where that is done; so there they have
-    it, too.
+    after_prefix: whether a token that begins the text keeps one, as it may have been put there.
+    added: the ids of tokens that are found as they stand.
     """
     found = []
-    added = {id for _, id, *_ in tokenizer._added_tokens()}
     for number, (id, (begin, end)) in enumerate(zip(ids, offsets, strict=True)):
         if id in added:
             token = text[begin:end]
