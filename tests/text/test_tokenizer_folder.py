@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tokenizer_helpers as helpers
 from nextword.files import model_folder
-from nextword.text import tokenizer_folder
+from nextword.text import encoder_pieces, tokenizer_folder
 from nextword.text.tokenizer import ENDOFTEXT, AddedToken, Tokenizer
 
 PAD, SEP = "<|pad|>", "<|sep|>"
@@ -209,6 +209,7 @@ def test_a_folder_without_a_whole_vocabulary_says_what_is_there(tmp_path):
 def test_all_files_that_are_read_are_fetched_and_copied():
     read = {name for names in tokenizer_folder.VOCABULARIES for name in names}
     assert set(model_folder.VOCABULARY_FILES) == read | {
+        tokenizer_folder.WORDS, tokenizer_folder.MODEL, *encoder_pieces.FILES,
         tokenizer_folder.CONFIG, tokenizer_folder.ADDED, tokenizer_folder.SPECIALS}  # fmt: skip
 
 

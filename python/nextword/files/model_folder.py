@@ -17,7 +17,8 @@ __all__ = ["GENERATION", "HUB_FILES", "INDEX", "SINGLE", "TEMPLATE", "VOCABULARY
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 VOCABULARY_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json", "added_tokens.json",
-                    "special_tokens_map.json", "tokenizer_config.json", "vocab.txt", "tokenizer.model")  # fmt: skip
+                    "special_tokens_map.json", "tokenizer_config.json", "vocab.txt", "tokenizer.model",
+                    "sentencepiece.bpe.model", "spiece.model", "spm.model")  # fmt: skip
 VOCABULARY_GGUF = "vocabulary.gguf"  # the metadata of a GGUF file, in a folder that was made of one
 GENERATION, TEMPLATE = "generation_config.json", "chat_template.jinja"
 HUB_FILES = ("config.json", GENERATION, TEMPLATE, "adapter_config.json", SINGLE, INDEX, "model-*.safetensors",
