@@ -27,11 +27,12 @@ from nextword.tasks.language_model import LanguageModel
 from nextword.tasks.loading import DEMO, load
 from nextword.tasks.quantized import quantize
 from nextword.tasks.text_encoder import TextEncoder
+from nextword.tasks.vector_index import VectorIndex
 from nextword.text.tokenizer import Tokenizer
 
-__all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "TextEncoder", "Tokenizer", "__version__",
-           "cpu", "explain_page", "grammar", "load", "ops", "quantize", "reference", "rules", "sampling", "similarity",
-           "trace", "vectors"]
+__all__ = ["DEMO", "Generation", "LanguageModel", "PrefixCache", "Sampling", "TextEncoder", "Tokenizer", "VectorIndex",
+           "__version__", "cpu", "explain_page", "grammar", "load", "ops", "quantize", "reference", "rules",
+           "sampling", "similarity", "trace", "vectors"]
 
 # Modules that users name as `nextword.ops` and import from there, wherever in the rooms they stand.
 for _module in (cpu, grammar, ops, reference, rules, sampling, vectors):

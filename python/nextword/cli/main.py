@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from nextword.cli import bench, chat, choose, doctor, explain, generate, quantize, score, serve, tokenize
+from nextword.cli import bench, chat, choose, doctor, explain, generate, index, quantize, score, search, serve, tokenize
 from nextword.cli import next as next_word
 from nextword.cli.startup import EXIT_INTERRUPT, leave
 from nextword.cli.streams import give_up, standard_streams
@@ -51,6 +51,8 @@ COMMANDS: dict[str, Command] = {
     "choose": choose,
     "score": score,
     "tokenize": tokenize,
+    "index": index,
+    "search": search,
     "explain": explain,
     "serve": serve,
     "doctor": doctor,

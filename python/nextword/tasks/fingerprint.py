@@ -13,6 +13,7 @@ import numpy as np
 
 from nextword.arithmetic import ops
 from nextword.models.model import Model
+from nextword.models.network import Network
 from nextword.text.tokenizer import Tokenizer
 
 # Of what never changes once it is made: to read all matrices takes a tenth of a second for a gigabyte. An entry is
@@ -24,14 +25,16 @@ _of_vocabularies: WeakKeyDictionary[Tokenizer, str] = WeakKeyDictionary()
 _OTHER_FIELDS = ("eos_token_id",)
 
 
-def model_fingerprint(model: Model) -> str:
-    """64 hexadecimal digits: the configuration, and every number of every matrix and vector as the model holds it.
+def model_fingerprint(model: Network) -> str:
+    """64 hexadecimal digits: the configuration, and every number of every matrix and vector as a decoder or an encoder
+    holds it.
 
     The same folder gives the same digits, with `ops` and with `reference`; another dtype gives others.
     """
     config = {name: value for name, value in asdict(model.config).items() if name not in _OTHER_FIELDS}
     parts: list[Any] = [config, model.dtype]
-    for name, x in {**model.tensors(), "head": model.head.weight}.items():
+    heads = {"head": model.head.weight} if isinstance(model, Model) else {}
+    for name, x in {**model.tensors(), **heads}.items():
         if isinstance(x, np.ndarray):
             parts.append((name, x.shape, _digest(x.astype("<f4", copy=False))))
         else:
@@ -51,7 +54,7 @@ def vocabulary_fingerprint(tokenizer: Tokenizer) -> str:
     return known
 
 
-def _of_matrix(model: Model, matrix: Any) -> str:
+def _of_matrix(model: Network, matrix: Any) -> str:
     if not isinstance(matrix, ops.Packed):  # the reference's, which is no key of a dictionary
         return _digest(model.ops.packed_bytes(matrix))
     known = _of_matrices.get(matrix)
