@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import types
 import typing
 from pathlib import Path
@@ -17,6 +16,7 @@ from nextword.page import answers, view_answers
 from nextword.page.calls import Page
 from nextword.page.errors import CODES, Refused, refused
 from nextword.page.table import CALLS, READS, RUN_CALLS, RUN_STREAMS, STREAMS
+from page.live_examples import page_examples
 
 EXAMPLES = Path(__file__).parent / "examples"
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,12 +71,7 @@ def test_the_examples_have_the_shape_that_is_declared(name):
 
 def test_the_examples_are_what_the_calls_answer_now(page):
     """Texts and structure; numbers as far as instruction sets agree."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        import page_examples
-    finally:
-        sys.path.pop(0)
-    found = page_examples.examples(page)
+    found = page_examples(page)
     assert {f"{name}.json" for name in found} == {path.name for path in EXAMPLES.iterdir()}
     assert {*CALLS, *RUN_CALLS, *STREAMS, *RUN_STREAMS} <= set(found)
     for name, one in found.items():
