@@ -47,7 +47,8 @@ class ModernBertConfig(BertConfig):
         given = {name: value for name, value in config.items() if name != "layer_types"}
         # transformers does not read this one of ModernBERT, whose older files have it.
         given.pop("position_embedding_type", None)
-        own = {"sliding": _sliding(config), "full_rope": _rope(config, "full_attention", "global_rope_theta", FULL.rope_theta),
+        own = {"sliding": _sliding(config),
+               "full_rope": _rope(config, "full_attention", "global_rope_theta", FULL.rope_theta),
                "sliding_rope": _rope(config, "sliding_attention", "local_rope_theta", SLIDING.rope_theta)}
         found = super().from_dict({**given, **own})
         assert isinstance(found, cls)
