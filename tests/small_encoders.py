@@ -12,7 +12,8 @@ from nextword.models.random_weights import RandomWeights
 SMALL = {"vocab_size": 37, "hidden_size": 20, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 23,
          "max_position_embeddings": 48, "layer_norm_eps": 1e-12}  # fmt: skip
 OWN: dict[str, dict[str, Any]] = {kind: {} for kind in ENCODERS} | {
-    "electra": {"embedding_size": 12}, "albert": {"embedding_size": 12}}  # fmt: skip
+    "electra": {"embedding_size": 12}, "albert": {"embedding_size": 12},
+    "modernbert": {"hidden_size": 24, "local_attention": 9}}  # fmt: skip
 
 
 class Large(RandomWeights):

@@ -173,9 +173,15 @@ void softmax(const float* x, int64_t rows, int64_t cols, float* out) {
   });
 }
 
-void activate(const float* x, Activation activation, int64_t size, float* out) {
+void activate(const float* x, int64_t x_stride, Activation activation, int64_t rows, int64_t cols, float* out) {
   const auto& k = kernels();
-  parallel_ranges(size, worth_a_thread, [&](int64_t begin, int64_t end) {
+  if (x_stride != cols && rows > 1) {
+    parallel_ranges(rows, worth_a_thread / std::max<int64_t>(1, cols) + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) k.activate(x + r * x_stride, activation, cols, out + r * cols);
+    });
+    return;
+  }
+  parallel_ranges(rows * cols, worth_a_thread, [&](int64_t begin, int64_t end) {
     k.activate(x + begin, activation, end - begin, out + begin);
   });
 }

@@ -38,7 +38,8 @@ void rms_norm(const float* x, int64_t x_stride, const float* weight, float eps, 
 void rotate(const float* x, int64_t x_stride, const int64_t* places, const float* turns, Pairing pairing, int64_t rows,
             int64_t heads, int64_t pairs, float* out);
 void softmax(const float* x, int64_t rows, int64_t cols, float* out);
-void activate(const float* x, Activation activation, int64_t size, float* out);
+// x: [rows, cols], rows x_stride floats apart.
+void activate(const float* x, int64_t x_stride, Activation activation, int64_t rows, int64_t cols, float* out);
 
 // out = x + y and out = x * y, number by number. x, y: [rows, cols], their rows x_stride and y_stride floats apart.
 void add(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t rows, int64_t cols, float* out);

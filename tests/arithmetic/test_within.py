@@ -101,6 +101,14 @@ def test_the_others_are_numpys(isa, given):
     np.testing.assert_array_equal(ops.add_rows(x, ids, table), reference.add_rows(x, ids, table))
 
 
+@given(given=operands())
+def test_activations_of_columns_are_those_of_a_copy(isa, given):
+    (q, _, _), *_ = given
+    for name in ("gelu_erf", "gelu_tanh", "quick_gelu", "relu", "silu", "tanh"):
+        form = getattr(ops, name)
+        np.testing.assert_array_equal(form(q), form(np.ascontiguousarray(q)))
+
+
 def test_vectors_of_no_length_stay_and_what_is_no_number_is_kept():
     assert ops.normalise(np.zeros((1, 3), np.float32)).tolist() == [[0, 0, 0]]
     assert np.isnan(ops.pool(np.float32([[1], [np.nan], [2]]), np.array([3]), "max")).all()

@@ -24,6 +24,9 @@ KINDS = {
     "mpnet": ("MPNet", {"pad_token_id": [1, 3]}),
     "albert": ("Albert", {"embedding_size": [8, 24], "num_hidden_groups": [1, 2], "inner_group_num": [1, 2],
                           "type_vocab_size": [2]}),
+    "modernbert": ("ModernBert", {"local_attention": [2, 9, 16], "norm_bias": [False, True], "mlp_bias": [False, True],
+                                  "attention_bias": [False, True], "classifier_bias": [False, True],
+                                  "decoder_bias": [False, True], "classifier_pooling": ["cls", "mean"]}),
 }  # fmt: skip
 HEADS = {"": "Model", "masked": "ForMaskedLM", "classes": "ForSequenceClassification",
          "tags": "ForTokenClassification"}  # fmt: skip
@@ -45,6 +48,11 @@ def drawn(kind, number):
     if kind == "distilbert":
         del fields["layer_norm_eps"]
         fields = {OWN.get(name, name): value for name, value in fields.items()}
+    if kind == "modernbert":
+        if width // heads % 2 == 1:  # pairs of numbers turn
+            fields["hidden_size"] *= 2
+        fields |= {name: fields.pop(old) for name, old in (("hidden_activation", "hidden_act"),
+                                                           ("norm_eps", "layer_norm_eps"))}
     return fields
 
 
@@ -77,7 +85,7 @@ def texts(model, kind):
 
 
 def of_theirs(theirs, kind, ids, types):
-    more = {"token_type_ids": torch.tensor(types)[None]} if kind not in ("distilbert", "mpnet") else {}
+    more = {"token_type_ids": torch.tensor(types)[None]} if kind not in ("distilbert", "mpnet", "modernbert") else {}
     with torch.no_grad():
         return theirs(torch.tensor(ids)[None], **more)
 

@@ -120,13 +120,13 @@ py::array_t<float> matmul_array(const char* op, const py::object& x, const Packe
 }
 
 py::array_t<float> activate_array(const char* op, const py::object& x, Activation activation) {
-  const auto a = array<float>(op, "x", x, {"rows", "cols"});
+  const auto a = rows<float>(op, "x", x, {"rows", "cols"});
   auto out = empty({a.shape(0), a.shape(1)});
   const float* const from = data<float>(a);
   float* const to = out.mutable_data();
-  const int64_t n = a.size();
-  const Unlocked unlocked(16 * n);  // below this line only views are used
-  activate(from, activation, n, to);
+  const int64_t n = a.shape(0), cols = a.shape(1), stride = row_stride(a);
+  const Unlocked unlocked(16 * n * cols);  // below this line only views are used
+  activate(from, stride, activation, n, cols, to);
   return out;
 }
 

@@ -10,6 +10,7 @@ from nextword.models.encoder import Encoder
 from nextword.models.gpt2 import GPT2
 from nextword.models.llama import Llama, Mistral, Qwen2, Qwen3
 from nextword.models.model import Model
+from nextword.models.modernbert import ModernBert
 from nextword.models.mpnet import MPNet
 from nextword.models.network import Network
 from nextword.models.random_weights import RandomWeights
@@ -17,7 +18,7 @@ from nextword.models.roberta import Roberta, XLMRoberta
 
 ARCHITECTURES: dict[str, type[Model]] = {one.kind: one for one in (GPT2, Llama, Mistral, Qwen2, Qwen3)}
 ENCODERS: dict[str, type[Encoder]] = {one.kind: one for one in (Bert, Roberta, XLMRoberta, DistilBert, Electra, MPNet,
-                                                                Albert)}  # fmt: skip
+                                                                Albert, ModernBert)}  # fmt: skip
 
 
 def kind_of(weights: Any) -> type[Network]:

@@ -6,6 +6,7 @@ from types import ModuleType
 import numpy as np
 
 from nextword.arithmetic.arrays import Floats, Ints
+from nextword.models.rotary import Turns
 from nextword.models.tap import Tap
 
 
@@ -14,17 +15,24 @@ class Within:
 
     heads: of queries, keys and values alike. scale: of the scores. window: how far a token sees to each side; 0: all.
     bias: of the scores by distance, float32 [heads, 2 * reach + 1], or None.
+    turns: by which queries and keys turn at each place, or None.
     """
 
-    def __init__(self, ops: ModuleType, heads: int, scale: float, window: int = 0, bias: Floats | None = None) -> None:
+    def __init__(self, ops: ModuleType, heads: int, scale: float, window: int = 0, bias: Floats | None = None,
+                 turns: Turns | None = None) -> None:
         self.ops, self.heads, self.scale, self.window, self.bias = ops, heads, scale, window, bias
+        self.turns = turns
 
-    def __call__(self, qkv: Floats, fresh: Ints, tap: Tap, name: str) -> Floats:
+    def __call__(self, qkv: Floats, fresh: Ints, tap: Tap, name: str, places: Ints | None = None) -> Floats:
         """qkv: [tokens, 3 * width], the tokens of all texts one after the other; fresh: how many each has. name: under
-        which its activations are shown, such as h.0.attn. Returns [tokens, width]."""
+        which its activations are shown, such as h.0.attn. places: of the tokens, where queries and keys turn. Returns
+        [tokens, width]."""
         width = qkv.shape[1] // 3
         q, k, v = (self._shown(tap, f"{name}.{one}", qkv[:, at * width : (at + 1) * width])
                    for at, one in enumerate("qkv"))  # fmt: skip
+        if self.turns is not None and places is not None:
+            q, k = (self._shown(tap, f"{name}.{one}_rot", self.ops.rotate(x, places, self.turns.table))
+                    for one, x in (("q", q), ("k", k)))
         if not (tap.wants(f"{name}.scores") or tap.wants(f"{name}.weights")):
             out: Floats = self.ops.attention_within(q, k, v, fresh, self.heads, self.scale, self.window, self.bias)
         else:
