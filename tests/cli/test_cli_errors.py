@@ -28,7 +28,8 @@ FLAGS = [(command, max(action.option_strings, key=len), action) for command, par
 TAKING = [(command, flag) for command, flag, action in FLAGS if action.nargs != 0]
 WORDS = {"generate": ["Once"], "next": ["Once"], "choose": ["Once", " upon"], "score": ["Once upon"],
          "tokenize": ["Once"], "bench": ["--tokens", "1"], "quantize": [], "doctor": [],
-         "explain": ["Once"], "serve": [], "chat": ["--message", "Once"]}  # fmt: skip
+         "explain": ["Once"], "serve": [], "chat": ["--message", "Once"], "index": [str(nextword.DEMO)],
+         "search": ["no/such.index", "Once"]}  # fmt: skip
 BAD = ["", "-1", "0", "1.5", "nan", "-inf", "1e400", "x", "99999999999999999999", "9" * 5000, "#99999=1",
        "a=nan", "=1", "a=", r"\q", "\\", r"\xff", r"\ud800", "a\udcff", "{", "[" * 3000, '{"a":' * 5000, "a\0b",
        "no/such/place", "x" * 5000, "gpt99", ",", "1,,2"]  # fmt: skip
@@ -78,7 +79,7 @@ def quick(monkeypatch):
 @pytest.mark.parametrize(("command", "flag"), TAKING)
 def test_a_bad_value_is_one_line_that_names_the_flag_and_no_python_argument(capsys, quick, tmp_path, command, flag):
     model = [] if command != "bench" or flag == "--model" else ["--model", str(nextword.DEMO)]
-    out = ["--out", str(tmp_path / "out")] if command in ("quantize", "explain") and flag != "--out" else []
+    out = ["--out", str(tmp_path / "out")] if command in ("quantize", "explain", "index") and flag != "--out" else []
     few = ["--max-new-tokens", "1"] if command in ("generate", "chat") and flag != "--max-new-tokens" else []
     for value in BAD:
         if flag == "--out" and value not in ("", "a\0b"):
@@ -187,6 +188,7 @@ def test_long_things_are_shortened():
     (["generate", "--tempreture", "1", "x"], "unknown flag --tempreture, did you mean --temperature?"),
     (["generate", "--stopp=x", "x"], "unknown flag --stopp, did you mean --stop?"),
     (["doctor", "x"], "unexpected argument 'x'"),
+    (["generate", "--explain", "Once"], "got 'Once'; give the text before --explain, or write --explain=8"),
     (["generate", "--on-overflow", "grow", "x"], "expected one of error, stop, slide, got 'grow'"),
     (["next", "-q", "x"], "unknown flag -q"),
 ])  # fmt: skip

@@ -47,7 +47,7 @@ def test_an_index_is_made_searched_and_kept(run, indexed, folder):
     assert (code, err) == (0, "")
     assert out.split() == ["1.000", "notes/a.txt:41", "the", "dog", "sat."]
     assert "(1 kept)" in run("index", "notes", "--out", "notes.index")[1]  # the encoder and settings are its own
-    found = json.loads(run("search", "notes.index", "the dog sat.", "-k", "2", "--json")[1])["found"]
+    found = json.loads(run("search", "notes.index", "the dog sat.", "--top", "2", "--json")[1])["found"]
     assert [one["line"] for one in found] == [41, 1]
     assert json.loads(run("index", "notes", "--out", "notes.index", "--json")[1])["passages"] == 21
     (folder / "empty").mkdir(exist_ok=True)

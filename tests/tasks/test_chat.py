@@ -54,6 +54,13 @@ def test_a_models_own_template_makes_special_tokens_and_reads_variables(own):
     assert copy.deepcopy(own).chat_template.source == OWN
 
 
+@pytest.mark.parametrize("more", [{}, {"content": None}])
+def test_a_message_without_content_is_named(lm, own, more):
+    for one in (lm, own):
+        with pytest.raises(ValueError, match=r"a message must have its content, .* that of role 'user' has none"):
+            one.chat([{"role": "user", **more}])
+
+
 def test_own_strings_end_an_answer_beside_the_templates(lm):
     text = lm.chat(HELLO, max_new_tokens=40, temperature=0).text
     middle = text[len(text) // 2 :][:4]

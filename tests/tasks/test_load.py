@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,6 +162,24 @@ def test_a_config_without_a_model_type_is_taken_for_gpt2(tmp_path):
     config = tiny_config()
     del config["model_type"]
     assert nextword.load(write_model(tmp_path / "m", config, random_tensors(tiny_config()))).config.n_layer == 2
+
+
+def test_architectures_say_what_a_config_without_a_model_type_is_of(tmp_path):
+    from nextword.models import kind_of
+
+    for kind, name in (("llama", "LlamaForCausalLM"), ("qwen2", "Qwen2ForCausalLM"), ("bert", "BertModel"),
+                       ("xlm-roberta", "XLMRobertaModel"), ("gpt2", "GPT2LMHeadModel")):
+        assert kind_of(SimpleNamespace(source="config.json", config={"architectures": [name]})).kind == kind
+    config = tiny_config(architectures=["MambaForCausalLM"])
+    del config["model_type"]
+    with pytest.raises(ValueError, match=r"config\.json, .* architectures has \['MambaForCausalLM'\]"):
+        nextword.load(write_model(tmp_path / "m", config, random_tensors(tiny_config())))
+
+
+def test_sizes_beyond_31_bits_are_told(tmp_path):
+    folder = write_model(tmp_path / "m", tiny_config(n_positions=2**31), random_tensors(tiny_config()))
+    with pytest.raises(ValueError, match=r"n_positions must be a positive integer below 2\^31, got 2,?147"):
+        nextword.load(folder)
 
 
 @pytest.mark.parametrize("change", [{"n_layer": 3}, {"n_embd": 18}, {"n_positions": 25}, {"vocab_size": 38},

@@ -137,6 +137,8 @@ def test_what_belongs_to_its_process_says_the_way_out(make, words):
 @pytest.mark.parametrize("arithmetic", [nextword.ops, reference], ids=["ops", "reference"])
 def test_a_deep_copy_of_a_model_is_its_own(arithmetic):
     lm = LanguageModel(random_model(tiny_config(), ops=arithmetic))
+    lm.no_tokenizer, lm.note = "no files", "int8 of Q4_K"
+    assert (copy.deepcopy(lm).no_tokenizer, copy.deepcopy(lm).note) == ("no files", "int8 of Q4_K")
     before = lm.logits([1, 2, 3])
     with nextword.trace(lm, names="ln_f") as t:
         other = copy.deepcopy(lm)

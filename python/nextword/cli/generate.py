@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-overflow", choices=["error", "stop", "slide"], default="stop",
                         help="where text and new tokens exceed the model's context: end there (stop), refuse at once "
                              "(error), or go on from the last tokens, encoded again (slide; takes texts of any length)")
-    parser.add_argument("--explain", type=count, nargs="?", const=8, default=0, metavar="N",
+    parser.add_argument("--explain", type=candidates, nargs="?", const=8, default=0, metavar="N",
                         help="show for each token the N best candidates and why one was chosen (8)")
     parser.add_argument("--draft", metavar="lookup|DTYPE|MODEL", type=place,
                         help="let tokens be guessed and check several at once, for the same text in less time: lookup, "
@@ -99,6 +99,14 @@ def run(args: argparse.Namespace) -> int:
     if any(one.finish_reason == "context" for one in every):
         print(f"nextword: the context of {lm.model.window} tokens is full, the text ends", file=sys.stderr)
     return 0
+
+
+def candidates(text: str) -> int:
+    """A number of them; a text that follows --explain is taken for one, and told how to stand elsewhere."""
+    if not text.lstrip("-").isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of candidates, got {text!r}; give the text before "
+                                         "--explain, or write --explain=8")
+    return count(text)
 
 
 def with_blank(words: Sequence[str]) -> list[str]:

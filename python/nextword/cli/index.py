@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 
 from nextword.arithmetic.formats import DTYPES
-from nextword.cli.arguments import count, place, thread_count
+from nextword.cli.arguments import place, positive, thread_count
 from nextword.cli.terminal import print_json, progress
 
 HELP = "make an index of text files, to be searched by meaning"
 EXAMPLES = """examples:
   nextword index notes/ --out notes.index --model all-MiniLM-L6-v2
-  nextword index notes/ --out notes.index          (again, later: only what has changed is read)
+  nextword index notes/ --out notes.index       (later: only what has changed)
   nextword search notes.index "what did we decide about prices?\""""
 
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
     parser.add_argument("--int8", action="store_true",
                         help="hold the vectors in 8 bits: a bit more than a quarter of the size")
-    parser.add_argument("--tokens", type=count, metavar="N", help="cut passages of N tokens at most (128)")
+    parser.add_argument("--tokens", type=positive, metavar="N", help="cut passages of N tokens at most (128)")
     parser.add_argument("--anew", action="store_true", help="take nothing from the index that is there")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword search` takes."""
     parser.add_argument("index", metavar="INDEX", type=place, help="a file of `nextword index`")
     parser.add_argument("question", nargs="*", help="the question; - reads it from stdin")
-    parser.add_argument("-k", "--top", type=positive, default=5, metavar="K", help="show K passages (5)")
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="show K passages (5)")
     parser.add_argument("--model", metavar="PATH_OR_ID", type=place,
                         help="the encoder that the index was made with, if it lies elsewhere now")
     parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")

@@ -1,7 +1,9 @@
 """The architectures that nextword runs, by the model_type of their config.json. Adding one: see ARCHITECTURE.md."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nextword.machine.shown import shown
 from nextword.models.albert import Albert
 from nextword.models.bert import Bert
 from nextword.models.distilbert import DistilBert
@@ -23,11 +25,23 @@ ENCODERS: dict[str, type[Encoder]] = {one.kind: one for one in (Bert, Roberta, X
 
 def kind_of(weights: Any) -> type[Network]:
     """The architecture of an opened folder, `weights.Weights`. Raises ValueError that names the file for another."""
-    path, kind = weights.source, weights.config.get("model_type", "gpt2")
     known: dict[str, type[Network]] = {**ARCHITECTURES, **ENCODERS}
+    path, config = weights.source, weights.config
+    kind = config["model_type"] if "model_type" in config else _by_class(config, known)
     if not isinstance(kind, str) or kind not in known:
         raise ValueError(f"load: model_type in {path} must be one of {', '.join(known)}, got {kind!r}")
     return known[kind]
+
+
+def _by_class(config: Mapping[str, Any], known: Iterable[str]) -> str:
+    """The model_type of a file that has none: what its `architectures` begin with; GPT-2's own files have neither."""
+    given = config.get("architectures")
+    name = str(given[0]).lower() if isinstance(given, list) and given else "gpt2"
+    found = [kind for kind in known if name.startswith(kind.replace("-", ""))]
+    if not found:
+        raise ValueError(f"load: model_type must be in config.json, one of {', '.join(known)}; architectures has "
+                         f"{shown(given)}, which is none of theirs")
+    return max(found, key=len)
 
 
 def build(weights: Any, **options: Any) -> Any:

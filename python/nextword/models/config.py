@@ -66,7 +66,8 @@ def check_positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if type(value) is not int or not 1 <= value < 2**31:
-            raise ValueError(f"config: {name} must be a positive integer, got {value!r}")
+            most = " below 2^31" if type(value) is int and value > 0 else ""
+            raise ValueError(f"config: {name} must be a positive integer{most}, got {shown(value)}")
 
 
 def check_activation(config: Any, name: str) -> None:

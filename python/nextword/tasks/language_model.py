@@ -89,8 +89,10 @@ class LanguageModel(Looking, Awaited, Chatting):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LanguageModel":
         """A model of its own; the packed matrices, which never change, are shared."""
-        return LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config,
-                             self._template)
+        other = LanguageModel(deepcopy(self.model, memo), self.tokenizer, self.source, self.generation_config,
+                              self._template)
+        other.no_tokenizer, other.note = self.no_tokenizer, self.note
+        return other
 
     @tells_why
     def logits(self, ids: Prompt, last_only: bool = False, *, allowed_special: Special = ()) -> Floats:

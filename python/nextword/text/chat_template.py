@@ -82,7 +82,11 @@ def _checked(message: Any) -> dict[str, Any]:
     """A message without what is None in it: templates write that out."""
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise TypeError(f"chat: messages must be {EXPECTED}, got {shown(message)[:200]} among them")
-    return {key: value for key, value in message.items() if value is not None}
+    found = {key: value for key, value in message.items() if value is not None}
+    if len(found) == 1:  # an answer that calls tools may have them alone
+        raise ValueError(f"chat: a message must have its content, a text or a list of texts; that of role "
+                         f"{shown(message['role'])[:100]} has none")
+    return found
 
 
 def content(message: Message) -> str:
