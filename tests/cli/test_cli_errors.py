@@ -26,10 +26,13 @@ PARSERS = next(a for a in cli.build_parser()._actions if isinstance(a, argparse.
 FLAGS = [(command, max(action.option_strings, key=len), action) for command, parser in PARSERS.items()
          for action in parser._actions if action.option_strings and action.dest != "help"]  # fmt: skip
 TAKING = [(command, flag) for command, flag, action in FLAGS if action.nargs != 0]
+NOBODY = ["--model", "no/such/encoder"]
 WORDS = {"generate": ["Once"], "next": ["Once"], "choose": ["Once", " upon"], "score": ["Once upon"],
          "tokenize": ["Once"], "bench": ["--tokens", "1"], "quantize": [], "doctor": [],
          "explain": ["Once"], "serve": [], "chat": ["--message", "Once"], "index": [str(nextword.DEMO)],
-         "search": ["no/such.index", "Once"]}  # fmt: skip
+         "search": ["no/such.index", "Once"], "embed": [*NOBODY, "Once"], "similar": [*NOBODY, "Once", "upon"],
+         "rerank": [*NOBODY, "Once", "upon"], "classify": [*NOBODY, "Once"], "tag": [*NOBODY, "Once"],
+         "fill": [*NOBODY, "Once"]}  # fmt: skip
 BAD = ["", "-1", "0", "1.5", "nan", "-inf", "1e400", "x", "99999999999999999999", "9" * 5000, "#99999=1",
        "a=nan", "=1", "a=", r"\q", "\\", r"\xff", r"\ud800", "a\udcff", "{", "[" * 3000, '{"a":' * 5000, "a\0b",
        "no/such/place", "x" * 5000, "gpt99", ",", "1,,2"]  # fmt: skip

@@ -187,7 +187,7 @@ def test_the_page_keeps_its_language_until_the_texts_of_the_other_are_there(open
 
 
 def test_a_scan_can_be_cancelled(open_page, lm, lang, t):
-    page = open_page(prompt=PROMPT, lang=lang, screen="interventions")
+    page = open_page(prompt=PROMPT * 12, lang=lang, screen="interventions")
     card = page.get_by_role("region", name=t("scan.title"))
     card.get_by_role("button", name=t("scan.neurons"), exact=True).click()
     card.get_by_role("button", name=t("scan.start"), exact=True).click()

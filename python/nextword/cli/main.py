@@ -11,7 +11,26 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from nextword.cli import bench, chat, choose, doctor, explain, generate, index, quantize, score, search, serve, tokenize
+from nextword.cli import (
+    bench,
+    chat,
+    choose,
+    classify,
+    doctor,
+    embed,
+    explain,
+    fill,
+    generate,
+    index,
+    quantize,
+    rerank,
+    score,
+    search,
+    serve,
+    similar,
+    tag,
+    tokenize,
+)
 from nextword.cli import next as next_word
 from nextword.cli.startup import EXIT_INTERRUPT, leave
 from nextword.cli.streams import give_up, standard_streams
@@ -51,6 +70,12 @@ COMMANDS: dict[str, Command] = {
     "choose": choose,
     "score": score,
     "tokenize": tokenize,
+    "embed": embed,
+    "similar": similar,
+    "rerank": rerank,
+    "classify": classify,
+    "tag": tag,
+    "fill": fill,
     "index": index,
     "search": search,
     "explain": explain,
