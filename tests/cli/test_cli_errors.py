@@ -21,18 +21,18 @@ from nextword.cli.user_text import unescaped
 from nextword.decoding import batch, calls, grammar, searches, settings, stops, stream
 from nextword.machine import memory
 from nextword.tasks import language_model as generate
+from nextword.tasks.example_encoder import write_example
 
 PARSERS = next(a for a in cli.build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
 FLAGS = [(command, max(action.option_strings, key=len), action) for command, parser in PARSERS.items()
          for action in parser._actions if action.option_strings and action.dest != "help"]  # fmt: skip
 TAKING = [(command, flag) for command, flag, action in FLAGS if action.nargs != 0]
-NOBODY = ["--model", "no/such/encoder"]
 WORDS = {"generate": ["Once"], "next": ["Once"], "choose": ["Once", " upon"], "score": ["Once upon"],
          "tokenize": ["Once"], "bench": ["--tokens", "1"], "quantize": [], "doctor": [],
          "explain": ["Once"], "serve": [], "chat": ["--message", "Once"], "index": [str(nextword.DEMO)],
-         "search": ["no/such.index", "Once"], "embed": [*NOBODY, "Once"], "similar": [*NOBODY, "Once", "upon"],
-         "rerank": [*NOBODY, "Once", "upon"], "classify": [*NOBODY, "Once"], "tag": [*NOBODY, "Once"],
-         "fill": [*NOBODY, "Once"]}  # fmt: skip
+         "search": ["no/such.index", "Once"], "embed": ["a cat"], "similar": ["a cat", "a dog"],
+         "rerank": ["a cat", "a dog"], "classify": ["a cat"], "tag": ["a cat"], "fill": ["a [MASK]"]}  # fmt: skip
+HEADS = {"embed": "", "similar": "", "rerank": "classes", "classify": "classes", "tag": "tags", "fill": "masked"}
 BAD = ["", "-1", "0", "1.5", "nan", "-inf", "1e400", "x", "99999999999999999999", "9" * 5000, "#99999=1",
        "a=nan", "=1", "a=", r"\q", "\\", r"\xff", r"\ud800", "a\udcff", "{", "[" * 3000, '{"a":' * 5000, "a\0b",
        "no/such/place", "x" * 5000, "gpt99", ",", "1,,2"]  # fmt: skip
@@ -79,9 +79,18 @@ def quick(monkeypatch):
     serves_nobody(monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory):
+    """A folder of a tiny encoder for each command that takes one."""
+    found = {command: tmp_path_factory.mktemp(command) for command in HEADS}
+    return {command: write_example(folder, HEADS[command], 1) for command, folder in found.items()}
+
+
 @pytest.mark.parametrize(("command", "flag"), TAKING)
-def test_a_bad_value_is_one_line_that_names_the_flag_and_no_python_argument(capsys, quick, tmp_path, command, flag):
+def test_a_bad_value_is_one_line_that_names_the_flag_and_no_python_argument(capsys, quick, encoders, tmp_path, command,
+                                                                             flag):
     model = [] if command != "bench" or flag == "--model" else ["--model", str(nextword.DEMO)]
+    model = ["--model", str(encoders[command])] if command in encoders and flag != "--model" else model
     out = ["--out", str(tmp_path / "out")] if command in ("quantize", "explain", "index") and flag != "--out" else []
     few = ["--max-new-tokens", "1"] if command in ("generate", "chat") and flag != "--max-new-tokens" else []
     for value in BAD:

@@ -12,6 +12,7 @@ from typing import Any
 from nextword.cli.arguments import place, positive
 from nextword.cli.terminal import progress
 from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder
+from nextword.cli.user_text import said
 
 HELP = "make vectors of texts, to compare them by meaning"
 EXAMPLES = """examples:
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword embed` takes."""
     add_encoder(parser, "the encoder of sentence vectors")
     add_texts(parser, several="the texts")
-    parser.add_argument("--prompt", metavar="NAME|TEXT",
+    parser.add_argument("--prompt", metavar="NAME|TEXT", type=said,
                         help="put this before each text: a prompt that the model's files name, or a text")
     parser.add_argument("--max-length", type=positive, metavar="N",
                         help="cut texts at N tokens (what the model's files say)")

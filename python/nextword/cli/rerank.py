@@ -17,7 +17,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `nextword rerank` takes."""
     add_encoder(parser, "the cross-encoder, with a head of one number")
-    parser.add_argument("query", metavar="QUERY", type=said, help="the question")
+    parser.add_argument("query", metavar="QUERY", type=said, help="the question that they answer")
     add_texts(parser, several="the texts")
     parser.add_argument("--top", type=positive, metavar="K", help="show the K best (all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

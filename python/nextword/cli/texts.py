@@ -52,7 +52,10 @@ def given_texts(args: argparse.Namespace) -> list[str]:
     if args.file == "-":
         texts += [line for line in (stdin_text(asked=True) or "").splitlines() if line.strip()]
     elif args.file is not None:
-        texts += read_texts(Path(args.file), args.field)
+        try:
+            texts += read_texts(Path(args.file), args.field)
+        except OSError as error:
+            raise ValueError(f"--file {args.file} cannot be read: {error.strerror or error}") from None
     if not texts:
         raise ValueError("no texts; give some in quotes, or a --file of them")
     return texts
@@ -75,11 +78,11 @@ def _object(line: str, field: str, where: str) -> str:
     try:
         return _field(json.loads(line), field, where)
     except (json.JSONDecodeError, RecursionError):
-        raise ValueError(f"{where} is no JSON; a .jsonl holds one object in each line") from None
+        raise ValueError(f"--file: {where} is no JSON; a .jsonl holds one object in each line") from None
 
 
 def _field(row: Any, field: str, where: str) -> str:
     found = row.get(field) if isinstance(row, dict) else row if isinstance(row, str) else None
     if not isinstance(found, str):
-        raise ValueError(f"{where} has no text {field!r}; name its field with --field")
+        raise ValueError(f"--file: {where} has no text {field!r}; name its field with --field")
     return found
