@@ -103,6 +103,14 @@ def test_gaps_are_filled(run, encoder):
         "gap 1", "gap 2"]  # fmt: skip
 
 
+def test_what_was_cut_is_told_on_stderr(run):
+    for command in ("embed", "classify"):
+        code, out, err = run(command, "--model", {"embed": "plain"}.get(command, "classes"), "a cat " * 40)
+        assert (code, out.count("\n")) == (0, 1)
+        assert err == (f"nextword: {command}: 50 tokens of 1 of 1 texts were cut away, as a text may have 32 tokens "
+                       "(max_length); split long texts\n")
+
+
 @pytest.mark.parametrize(("arguments", "told"), [
     (["embed", "--model", "plain"], "no texts; give some in quotes, or a --file of them"),
     (["embed", "--model", "plain", "--file", "empty.txt"], "no texts"),

@@ -3,7 +3,7 @@
 import argparse
 
 from nextword.cli.terminal import print_json, printable, progress
-from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder
+from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder, noting
 
 HELP = "say which class texts are of, such as their sentiment"
 EXAMPLES = """examples:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the classes; returns the exit code. Raises ValueError and OSError for the user to read."""
     texts, encoder = given_texts(args), load_encoder(args)
-    with progress("classifying") as tell:
+    with progress("classifying") as tell, noting():
         found = encoder.classify(texts, progress=tell)
     for text, chances in zip(texts, found, strict=True):
         if args.json:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nextword.cli.arguments import place, positive
 from nextword.cli.terminal import progress
-from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder
+from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder, noting
 from nextword.cli.user_text import said
 
 HELP = "make vectors of texts, to compare them by meaning"
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if kind not in (".npy", ".jsonl", ".csv"):
         raise ValueError(f"--out must end in .npy, .jsonl or .csv, got {args.out!r}")
     texts, encoder = given_texts(args), load_encoder(args)
-    with progress("embedding") as tell:
+    with progress("embedding") as tell, noting():
         vectors = encoder.embed(texts, args.prompt, max_length=args.max_length, progress=tell)
     if args.out is None:
         print(_lines(texts, vectors), end="")

@@ -4,7 +4,7 @@ import argparse
 
 from nextword.cli.arguments import positive
 from nextword.cli.terminal import print_json, printable
-from nextword.cli.texts import add_encoder, load_encoder
+from nextword.cli.texts import add_encoder, load_encoder, noting
 from nextword.cli.user_text import said
 
 HELP = "find words for the gaps of a text, seen from both sides"
@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the words of each gap; returns the exit code. Raises ValueError and OSError for the user to read."""
-    found = load_encoder(args).fill_mask(args.text, args.top)
+    encoder = load_encoder(args)
+    with noting():
+        found = encoder.fill_mask(args.text, args.top)
     if args.json:
         print_json(text=args.text, gaps=[[vars(one) for one in gap] for gap in found])
         return 0

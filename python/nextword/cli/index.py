@@ -6,6 +6,7 @@ from pathlib import Path
 from nextword.arithmetic.formats import DTYPES
 from nextword.cli.arguments import place, positive, thread_count
 from nextword.cli.terminal import print_json, progress
+from nextword.cli.texts import noting
 
 HELP = "make an index of text files, to be searched by meaning"
 EXAMPLES = """examples:
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("index: no encoder; give --model a folder, such as that of all-MiniLM-L6-v2")
     with progress(f"loading {model}"):
         encoder = nextword.load(model, dtype, args.threads, task="encode")
-    with progress("indexing") as tell:
+    with progress("indexing") as tell, noting():
         index = VectorIndex.build(encoder, args.paths, dtype=vectors, tokens=tokens, old=old, progress=tell)
         index.save(args.out)
     skipped = {str(path): why for path, why in index.skipped.items()}

@@ -4,7 +4,7 @@ import argparse
 
 from nextword.cli.arguments import positive
 from nextword.cli.terminal import print_json, printable, progress
-from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder
+from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder, noting
 from nextword.cli.user_text import said
 
 HELP = "order texts by how well they answer a query, with a cross-encoder"
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print them, the best first; returns the exit code. Raises ValueError and OSError for the user to read."""
     texts, encoder = given_texts(args), load_encoder(args)
-    with progress("ranking") as tell:
+    with progress("ranking") as tell, noting():
         found = encoder.rerank(args.query, texts, args.top, progress=tell)
     if args.json:
         print_json(query=args.query, found=[vars(one) for one in found])

@@ -8,6 +8,7 @@ import textwrap
 
 from nextword.cli.arguments import place, positive, thread_count
 from nextword.cli.terminal import print_json, progress, style
+from nextword.cli.texts import noting
 from nextword.cli.user_text import given_text
 
 HELP = "find the passages of an index that are nearest in meaning to a question"
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("search: the index does not say which encoder it was made with; give --model")
     with progress(f"loading {model}"):
         encoder = nextword.load(model, index.held, args.threads, task="encode")
-    found = index.search(encoder, question, args.top)
+    with noting():
+        found = index.search(encoder, question, args.top)
     if args.json:
         print_json(question=question, found=[one._asdict() for one in found])
         return 0

@@ -118,7 +118,8 @@ def _models(args: argparse.Namespace) -> dict[str, LanguageModel]:
         if name in found:
             raise ValueError(f"serve: two models are called {name!r}; give names by NAME=MODEL")
         with progress(f"loading {path}"):
-            found[name] = nextword.load(path, args.dtype, args.threads, args.kv_dtype, context=args.context)
+            found[name] = nextword.load(path, args.dtype, args.threads, args.kv_dtype, context=args.context,
+                                         task="generate")
     return found
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from nextword.cli.arguments import positive
 from nextword.cli.terminal import print_json, printable, progress
-from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder
+from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder, noting
 from nextword.cli.user_text import said
 
 HELP = "say which texts are nearest in meaning to another one"
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from nextword.arithmetic.vectors import nearest
 
     texts, encoder = given_texts(args), load_encoder(args)
-    with progress("embedding") as tell:
+    with progress("embedding") as tell, noting():
         vectors = encoder.embed([args.query, *texts], progress=tell)
     found = nearest(vectors[0], vectors[1:], args.top)
     if args.json:

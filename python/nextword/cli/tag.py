@@ -3,7 +3,7 @@
 import argparse
 
 from nextword.cli.terminal import print_json, printable
-from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder
+from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder, noting
 
 HELP = "find the pieces of texts that have a label, such as names"
 EXAMPLES = """examples:
@@ -22,7 +22,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the pieces with their places; returns the exit code. Raises ValueError and OSError for the user to read."""
     texts, encoder = given_texts(args), load_encoder(args)
     for text in texts:
-        found = encoder.tag(text)
+        with noting():
+            found = encoder.tag(text)
         if args.json:
             print_json(text=text, spans=[vars(one) for one in found])
             continue

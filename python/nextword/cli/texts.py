@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import json
+import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +48,16 @@ def add_texts(parser: argparse.ArgumentParser, *, several: str) -> None:
                              "first; - reads lines of stdin")
     parser.add_argument("--field", metavar="NAME", type=place, default="text",
                         help="of objects and rows take the field of this name (text)")
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[None]:
+    """Say on stderr what the library warns of, such as texts that were cut."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield
+    for one in found:
+        print(f"nextword: {one.message}", file=sys.stderr)
 
 
 def given_texts(args: argparse.Namespace) -> list[str]:
