@@ -7,8 +7,8 @@ from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder
 
 HELP = "say which class texts are of, such as their sentiment"
 EXAMPLES = """examples:
-  nextword classify --model distilbert-sst2 "A wonderful film." "Dull."
-  nextword classify --model distilbert-sst2 --file reviews.csv --field review"""
+  nextword classify --model sentiment-folder "A wonderful film." "Dull."
+  nextword classify --model sentiment-folder --file reviews.csv --field review"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from nextword.cli.user_text import said
 
 HELP = "find words for the gaps of a text, seen from both sides"
 EXAMPLES = """examples:
-  nextword fill --model bert-base-uncased "The capital of France is [MASK]."
-  nextword fill --model roberta-base --top 3 "A <mask> ran after the cat."
+  nextword fill --model masked-words-folder "The capital of France is [MASK]."
+  nextword fill --model other-folder --top 3 "A <mask> ran after the cat."
 """
 
 
