@@ -29,7 +29,7 @@ class Shape:
 
 SHAPES = {
     "minilm-l6": Shape("MiniLM-L6", 6, 12, 384, 1536, 256, 1024),
-    "bert-base": Shape("BERT-base", 12, 12, 768, 3072, 48, 128),
+    "bert-base": Shape("BERT-base", 12, 12, 768, 3072, 32, 64),
 }
 POSITIONS, EPSILON = 512, 1e-12
 QUERY = 16  # tokens of the one query and of the short texts

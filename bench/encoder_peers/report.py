@@ -18,8 +18,8 @@ def markdown(run: Row) -> str:
     lines += [f"- {name}: {text}" for name, text in run["machine"].items()]
     lines += [f"- command: `{run['command']}`, {run['minutes']} minutes", ""]
     lines += ["Texts in, vectors out, tokenizing included. A figure is the median over the rounds; in brackets how",
-              f"many times as fast as {OURS} it is (median of the ratios within a round; above 1: faster) and its share",
-              "of the limit that the same round measured. `~`: other processes disturbed it. Start: imports, load and",
+              f"many times as fast as {OURS} it is (median of the ratios within a round; above 1: faster) and its",
+              "share of the limit that the same round measured. `~`: other processes disturbed it. Start: imports, load and",
               "the first vector in a new process.", ""]
     rows = run["rows"]
     for shape, threads, class_name in dict.fromkeys((r["shape"], r["threads"], r["class"]) for r in rows):
@@ -38,8 +38,8 @@ def markdown(run: Row) -> str:
 
 def table(runs: Sequence[Row], shape: str) -> list[str]:
     cells = [cell for cell in CELLS if any(row["cell"] == cell for row in runs)]
-    titles = [f"{getattr(SHAPES[shape], {'mixed': 'texts', 'short': 'short'}.get(cell, ''), '')} {CELLS[cell]}".strip()
-              for cell in cells]
+    count = {"mixed": f"{SHAPES[shape].texts:,} ", "short": f"{SHAPES[shape].short:,} "}
+    titles = [count.get(cell, "") + CELLS[cell] for cell in cells]
     lines = [table_row(["engine", *titles]), "|---" * (len(cells) + 1) + "|"]
     for label in dict.fromkeys(row["label"] for row in runs):
         lines.append(table_row([label, *(figure(runs, label, cell) for cell in cells)]))
