@@ -19,8 +19,8 @@ def markdown(run: Row) -> str:
     lines += [f"- command: `{run['command']}`, {run['minutes']} minutes", ""]
     lines += ["Texts in, vectors out, tokenizing included. A figure is the median over the rounds; in brackets how",
               f"many times as fast as {OURS} it is (median of the ratios within a round; above 1: faster) and its",
-              "share of the limit that the same round measured. `~`: other processes disturbed it. Start: imports, load and",
-              "the first vector in a new process.", ""]
+              "share of the limit that the same round measured. `~`: other processes disturbed it. Start: imports,",
+              "load and the first vector in a new process.", ""]
     rows = run["rows"]
     for shape, threads, class_name in dict.fromkeys((r["shape"], r["threads"], r["class"]) for r in rows):
         members = [row for row in rows if (row["shape"], row["threads"], row["class"]) == (shape, threads, class_name)]
