@@ -7,7 +7,7 @@ from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder
 
 HELP = "find the pieces of texts that have a label, such as names"
 EXAMPLES = """examples:
-  nextword tag --model names-folder "Heidi lived in the Alps with her grandfather."
+  nextword tag --model names-folder "Heidi lived in the Swiss Alps."
 """
 
 
