@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nextword
+from nextword.cli import embed
 from nextword.cli import main as cli
 from nextword.tasks.example_encoder import write_example
 
@@ -50,7 +51,8 @@ def encoder(folder):
 
 @pytest.mark.parametrize("given", [TEXTS, ["--file", "t.txt"], ["--file", "t.jsonl", "--field", "said"],
                                    ["--file", "t.csv", "--field", "said"]])  # fmt: skip
-def test_vectors_are_printed_and_written(run, encoder, folder, given):
+def test_vectors_are_printed_and_written(run, encoder, folder, monkeypatch, given):
+    monkeypatch.setattr(embed, "PIECE", 2)
     right = encoder("plain").embed(TEXTS)
     code, out, err = run("embed", "--model", "plain", *given)
     assert (code, err) == (0, "")
@@ -112,6 +114,7 @@ def test_what_was_cut_is_told_on_stderr(run):
 
 
 @pytest.mark.parametrize(("arguments", "told"), [
+    (["embed", "a"], "no encoder; give --model a Hugging Face folder, such as all-MiniLM-L6-v2, which "),
     (["embed", "--model", "plain"], "no texts; give some in quotes, or a --file of them"),
     (["embed", "--model", "plain", "--file", "empty.txt"], "no texts"),
     (["embed", "--model", "plain", "--file", "bad.jsonl", "--field", "said"], "bad.jsonl, line 2 has no text 'said'"),

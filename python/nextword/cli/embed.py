@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nextword.cli.arguments import place, positive
 from nextword.cli.terminal import progress
 from nextword.cli.texts import add_encoder, add_texts, given_texts, load_encoder, noting
 from nextword.cli.user_text import said
+
+if TYPE_CHECKING:
+    from nextword.arithmetic.arrays import Floats
+    from nextword.tasks.text_encoder import TextEncoder
+
+    Piece = tuple[list[str], Floats]
+    Progress = Callable[[int, int], None]
+
+PIECE = 4096  # texts whose vectors are held at once
 
 HELP = "make vectors of texts, to compare them by meaning"
 EXAMPLES = """examples:
@@ -41,32 +50,49 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--out must end in .npy, .jsonl or .csv, got {args.out!r}")
     texts, encoder = given_texts(args), load_encoder(args)
     with progress("embedding") as tell, noting():
-        vectors = encoder.embed(texts, args.prompt, max_length=args.max_length, progress=tell)
-    if args.out is None:
-        print(_lines(texts, vectors), end="")
-        return 0
-    whole.write("embed", {Path(args.out): _npy(vectors) if kind == ".npy" else
-                          _csv(texts, vectors) if kind == ".csv" else _lines(texts, vectors)})
-    print(f"{args.out}: {len(texts):,} vectors of {vectors.shape[1]} numbers")
+        pieces = _pieces(encoder, texts, args, tell)
+        if args.out is None:
+            for some, vectors in pieces:
+                print(_lines(some, vectors), end="")
+        else:
+            write = {".npy": _write_npy, ".csv": _write_csv, ".jsonl": _write_lines}[kind]
+            whole.write("embed", {Path(args.out): lambda path: write(path, (len(texts), encoder.width), pieces)})
+    if args.out is not None:
+        print(f"{args.out}: {len(texts):,} vectors of {encoder.width} numbers")
     return 0
 
 
-def _lines(texts: list[str], vectors: Any) -> str:
+def _pieces(encoder: TextEncoder, texts: list[str], args: argparse.Namespace, tell: Progress) -> Iterator[Piece]:
+    """Some texts and their vectors at a time, so that memory stays the same however many there are."""
+    for begin in range(0, len(texts), PIECE):
+        some = texts[begin : begin + PIECE]
+        yield some, encoder.embed(some, args.prompt, max_length=args.max_length)
+        tell(begin + len(some), len(texts))
+
+
+def _lines(texts: list[str], vectors: Floats) -> str:
     return "".join(json.dumps({"text": text, "embedding": [float(str(x)) for x in row]}) + "\n"
                    for text, row in zip(texts, vectors, strict=True))
 
 
-def _csv(texts: list[str], vectors: Any) -> str:
-    out = io.StringIO()
-    write = csv.writer(out)
-    write.writerow(["text", *range(vectors.shape[1])])
-    write.writerows([text, *map(str, row)] for text, row in zip(texts, vectors, strict=True))
-    return out.getvalue()
+def _write_lines(path: Path, shape: tuple[int, int], pieces: Iterable[Piece]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for texts, vectors in pieces:
+            file.write(_lines(texts, vectors))
 
 
-def _npy(vectors: Any) -> bytes:
+def _write_csv(path: Path, shape: tuple[int, int], pieces: Iterable[Piece]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write = csv.writer(file)
+        write.writerow(["text", *range(shape[1])])
+        for texts, vectors in pieces:
+            write.writerows([text, *map(str, row)] for text, row in zip(texts, vectors, strict=True))
+
+
+def _write_npy(path: Path, shape: tuple[int, int], pieces: Iterable[Piece]) -> None:
     import numpy as np
 
-    out = io.BytesIO()
-    np.save(out, vectors)
-    return out.getvalue()
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for _, vectors in pieces:
+            file.write(vectors.astype("<f4", copy=False).tobytes())

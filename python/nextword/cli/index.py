@@ -6,7 +6,7 @@ from pathlib import Path
 from nextword.arithmetic.formats import DTYPES
 from nextword.cli.arguments import place, positive, thread_count
 from nextword.cli.terminal import print_json, progress
-from nextword.cli.texts import noting
+from nextword.cli.texts import WAY, noting
 
 HELP = "make an index of text files, to be searched by meaning"
 EXAMPLES = """examples:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         model, dtype, tokens = model or old.model, dtype or old.held, tokens or old.tokens
         vectors = "int8" if args.int8 else old.dtype
     if model is None:
-        raise ValueError("index: no encoder; give --model a folder, such as that of all-MiniLM-L6-v2")
+        raise ValueError(f"no encoder; give --model {WAY}")
     with progress(f"loading {model}"):
         encoder = nextword.load(model, dtype, args.threads, task="encode")
     with progress("indexing") as tell, noting():

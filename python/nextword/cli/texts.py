@@ -21,21 +21,23 @@ from nextword.cli.user_text import file_text, from_argument, stdin_text
 if TYPE_CHECKING:
     from nextword.tasks.text_encoder import TextEncoder
 
-WAY = "a Hugging Face folder; `python tools/real_models.py minilm` fetches a small one of sentence vectors"
+WAY = "a Hugging Face folder, such as all-MiniLM-L6-v2, which `python tools/real_models.py minilm` fetches"
 
 
 def add_encoder(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --model, --dtype and --threads. what: the encoder that is wanted."""
-    parser.add_argument("--model", required=True, metavar="PATH_OR_ID", type=place,
+    parser.add_argument("--model", metavar="PATH_OR_ID", type=place,
                         help=f"{what}: a folder, or a hub id")
     parser.add_argument("--dtype", choices=DTYPES, help="hold the weights so (as they are stored, or float32)")
     parser.add_argument("--threads", type=thread_count, metavar="N", help="use N threads (see `nextword doctor`)")
 
 
 def load_encoder(args: argparse.Namespace) -> TextEncoder:
-    """The encoder that is asked for."""
+    """The encoder that is asked for. Raises ValueError that says where to get one if none is."""
     import nextword
 
+    if args.model is None:
+        raise ValueError(f"no encoder; give --model {WAY}")
     with progress(f"loading {args.model}"):
         return nextword.load(args.model, args.dtype, args.threads, task="encode")
 
