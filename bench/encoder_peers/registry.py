@@ -52,7 +52,7 @@ class Class:
 
 
 CLASSES = {
-    "float32": Class(32, "f32_gflops", 0.9999),
+    "float32": Class(32, "f32_gflops", 0.999999),
     "bfloat16": Class(16, "bf16_gflops", None),
     "int8": Class(8, "int8_gops", None),
 }
