@@ -31,7 +31,7 @@ def test_cosines_are_the_known_ones(minilm):
     np.testing.assert_allclose(minilm.similarity(TEXTS[0], TEXTS[1:]), [0.6888, -0.0170], atol=5e-5)
 
 
-@pytest.mark.parametrize(("dtype", "loss"), [("bfloat16", 0.002), ("int8", 0.030), ("int4", 0.171)])
+@pytest.mark.parametrize(("dtype", "loss"), [("bfloat16", 0.003), ("int8", 0.041), ("int4", 0.153)])
 def test_fewer_bits_change_cosines_little(minilm, dtype, loss):
     """By no more than docs/encoders.md says that they do at most, over more texts than these."""
     near = nextword.load(real_model("minilm"), dtype=dtype)
