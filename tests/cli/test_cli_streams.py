@@ -20,6 +20,8 @@ from nextword.cli import bench as bench_cli
 from nextword.cli import main as cli
 from nextword.cli import terminal, user_text
 from nextword.cli.arguments import OPENINGS
+from nextword.tasks.example_encoder import write_example
+from nextword.tasks.vector_index import VectorIndex
 
 DEMO = str(nextword.DEMO)
 COMMANDS = {
@@ -34,11 +36,30 @@ COMMANDS = {
     "quantize": ["--out", "OUT"],
     "explain": ["--out", "OUT", "Es war König"],
     "serve": ["--port", "0", "--kv-memory", "64M"],
+    "embed": ["--model", "PLAIN", "a cat"],
+    "similar": ["--model", "PLAIN", "a cat", "ä dog"],
+    "rerank": ["--model", "CLASSES", "a cat", "ä dog"],
+    "classify": ["--model", "CLASSES", "ä cat"],
+    "tag": ["--model", "TAGS", "ä cat"],
+    "fill": ["--model", "MASKED", "a [MASK]"],
+    "index": ["--out", "OUT", "--model", "PLAIN", "WORDS"],
+    "search": ["INDEX", "a cat"],
 }
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What stands for itself in COMMANDS: folders of tiny encoders, a text and an index of it."""
+    found = {name: tmp_path_factory.mktemp(name) for name in ("PLAIN", "CLASSES", "TAGS", "MASKED")}
+    for name, folder in found.items():
+        write_example(folder, name.lower().replace("plain", ""), 1)
+    words, index = found["PLAIN"] / "vocab.txt", found["PLAIN"] / "x.index"
+    VectorIndex.build(nextword.load(found["PLAIN"]), [words]).save(index)
+    return {name: str(path) for name, path in {**found, "WORDS": words, "INDEX": index}.items()}
+
+
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(monkeypatch, tmp_path, made):
     """`run(command, stdout=..., stderr=..., stdin=...)`: the exit code of a command with streams of its own."""
     monkeypatch.setattr(bench_cli, "SECONDS", 0.01)
     serves_nobody(monkeypatch)
@@ -52,7 +73,8 @@ def run(monkeypatch, tmp_path):
                 patch.setattr(sys, name, stream)
             given = [*more] or (COMMANDS[command] if words is None else words)
             try:
-                code = cli.main([command, *(str(tmp_path / str(next(numbers))) if x == "OUT" else x for x in given)])
+                code = cli.main([command, *(str(tmp_path / str(next(numbers))) if x == "OUT" else made.get(x, x)
+                                            for x in given)])
             except SystemExit as error:
                 code = error.code
             for name, stream in replaced.items():
@@ -129,11 +151,12 @@ def test_any_object_that_takes_text_is_an_output(run, command):
         shown[name] = stream.text if name == "bare" else stream.buffer.getvalue() if name != "strict" else (
             stream.stream.getvalue())
     assert len(shown["bare"]) > 10
-    if command not in ("bench", "explain", "quantize", "serve"):  # those tell times and places, which change
+    if command not in ("bench", "explain", "index", "quantize", "serve"):  # those tell times and places, which change
         assert shown["utf-8"].decode() == shown["bare"] == shown["utf-16"].decode("utf-16")
     assert shown["ascii"].isascii()
     assert shown["strict"].isascii()
-    assert b"?" in shown["ascii"] or command in ("doctor", "bench", "explain", "quantize", "serve", "tokenize")
+    assert b"?" in shown["ascii"] or command in ("doctor", "bench", "embed", "explain", "index", "quantize",
+                                                   "serve", "tokenize")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -248,14 +248,14 @@ class _Build:
         except OSError:  # it is gone since it was listed
             state = None
         old = self.old
-        if old and before and state and (before.size, before.time) == (state.st_size, state.st_mtime_ns):
+        if old is not None and before and state and (before.size, before.time) == (state.st_size, state.st_mtime_ns):
             self._keep(before, old, number)
             return
         text = self.files.text(path)
         if text is None or state is None:
             return
         now = _File(str(path), state.st_size, state.st_mtime_ns, hashlib.blake2b(text.encode()).hexdigest())
-        if old and before and before.digest == now.digest:
+        if old is not None and before and before.digest == now.digest:
             self._keep(now, old, number)
             return
         self.changes["new" if before is None else "changed"] += 1
