@@ -84,7 +84,7 @@ void test_matmul(int64_t rows, int64_t depth, int64_t cols) {
   Floats plain(out.size()), fused(out.size());
   for (const auto& [kind, exact] : activations) {
     matmul(x.data(), depth, packed, {bias.data(), Activation::none}, rows, plain.data(), cols);
-    activate(plain.data(), kind, rows * cols, plain.data());
+    activate(plain.data(), cols, kind, rows, cols, plain.data());
     matmul(x.data(), depth, packed, {bias.data(), kind}, rows, fused.data(), cols);
     require(same(plain.data(), fused.data(), rows * cols), "a fused activation has the bits of a separate one");
   }
@@ -183,9 +183,15 @@ void test_activation() {
   Floats y(x.size());
   const auto count = static_cast<int64_t>(x.size());
   for (const auto& [kind, exact] : activations) {
-    activate(x.data(), kind, count, y.data());
+    activate(x.data(), count, kind, 1, count, y.data());
     for (size_t i = 0; i < x.size(); ++i)  // exp's argument has five roundings at most, and in gelu_tanh grows with x^3
       require(std::fabs(y[i] - exact(x[i])) <= 64 * u * (std::fabs(x[i]) + 1e-6), "an activation is within its bound");
+    constexpr int64_t stride = 40, cols = 33;
+    const int64_t rows = count / stride;
+    Floats columns(static_cast<size_t>(rows * cols));
+    activate(x.data(), stride, kind, rows, cols, columns.data());
+    for (int64_t r = 0; r < rows; ++r)
+      require(same(columns.data() + r * cols, y.data() + r * stride, cols), "columns of wider rows have the bits of a copy");
   }
 }
 
