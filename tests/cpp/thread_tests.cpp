@@ -96,7 +96,10 @@ struct Model {
       const int64_t fresh = begin ? count - begin : std::max<int64_t>(1, count / 2), last = fresh - 1;
       std::vector<int64_t> ids, at;
       for (int64_t i = begin; i < begin + fresh; ++i) ids.push_back((first + 7 * i) % vocabulary), at.push_back(i);
-      run(recorder.program, {ids.data(), at.data(), &last, fresh, 1, {{{&slot, &begin, &fresh, 1}, caches}}}, out.data());
+      const std::vector<int64_t> types(ids.size());
+      run(recorder.program,
+          {ids.data(), at.data(), types.data(), &last, &fresh, fresh, 1, 1, {{{&slot, &begin, &fresh, 1}, caches}}},
+          out.data());
       begin += fresh;
     }
     return out;
